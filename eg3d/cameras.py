@@ -1,0 +1,112 @@
+"""Cameras: poses, intrinsics and the 25-number label.
+
+World axes: +y up, +z out of the face, +x toward the subject's left (image right in a frontal view).
+Camera axes follow OpenCV: +x image right, +y image down, +z forward; `cam2world` maps camera to world.
+
+            +y                        camera in front of the face, on +z, looking to -z
+             |    face                        z (forward)
+             |   /                     camera o---> x (image right)
+             o------ +x                       |
+            /                                 v y (image down)
+          +z (out of the face)
+
+A label is 16 numbers of `cam2world`, row-major, then 9 of the intrinsics, row-major, normalised by the image size
+(principal point about 0.5). Angles are radians; `yaw` and `pitch` *parameters* are those of EG3D's look-at sampler,
+whose vertical parameter is not linear in elevation (see `lookat_pose`).
+"""
+
+import math
+
+import torch
+
+FFHQ_RADIUS = 2.7
+FFHQ_PIVOT = (0.0, 0.0, 0.2)
+FFHQ_FOCAL = 2985.29 / 700  # 4.2647: the focal length in every published FFHQ label
+FFHQ_FOV_DEG = 18.837  # what the published tools pass to fov_to_intrinsics; gives 4.2634
+LABEL_DIM = 25
+
+
+def intrinsics_matrix(focal: float) -> torch.Tensor:
+    """Normalised pinhole matrix [3, 3] with square pixels and a centred principal point."""
+    return torch.tensor([[focal, 0.0, 0.5], [0.0, focal, 0.5], [0.0, 0.0, 1.0]])
+
+
+def fov_to_intrinsics(fov_deg: float) -> torch.Tensor:
+    """Normalised intrinsics [3, 3] of a field of view in degrees.
+
+    With the published constants (3.14159 and 1.414) the angle is in effect the *diagonal* field of view;
+    they are kept because published pictures were drawn with them: 18.837 degrees give 4.26339.
+    """
+    return intrinsics_matrix(1.0 / (math.tan(fov_deg * 3.14159 / 360) * 1.414))
+
+
+def lookat_pose(yaw, pitch, pivot=FFHQ_PIVOT, radius: float = FFHQ_RADIUS) -> torch.Tensor:
+    """Cameras on a sphere round the world origin that look at `pivot`: cam2world [N, 4, 4].
+
+    Args:
+        yaw: [N] or float, horizontal offset from the frontal view; positive moves the camera toward +x.
+        pitch: [N] or float, EG3D's vertical parameter; *negative* moves the camera up. The polar angle is
+            acos(-2 pitch / pi), so -0.2 is a true elevation of only 0.1277 rad; published tools and labels rely on it.
+        pivot: the point looked at. The orbit stays centred on the origin.
+    """
+    yaw, pitch = torch.broadcast_tensors(*(torch.as_tensor(a, dtype=torch.float64).reshape(-1) for a in (yaw, pitch)))
+    vertical = (pitch + math.pi / 2).clamp(1e-5, math.pi - 1e-5)
+    polar = torch.acos(1 - 2 * vertical / math.pi)
+    azimuth = math.pi / 2 - yaw  # of the position: pi minus the sampler's horizontal angle
+    origin = radius * torch.stack(
+        [polar.sin() * azimuth.cos(), polar.cos(), polar.sin() * azimuth.sin()], dim=-1
+    )
+    forward = torch.nn.functional.normalize(torch.as_tensor(pivot, dtype=torch.float64) - origin, dim=-1)
+    up = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand_as(forward)
+    right = -torch.nn.functional.normalize(torch.linalg.cross(up, forward, dim=-1), dim=-1)
+    down = torch.nn.functional.normalize(torch.linalg.cross(forward, right, dim=-1), dim=-1)
+    pose = torch.zeros(len(yaw), 4, 4, dtype=torch.float64)
+    pose[:, :3, 0], pose[:, :3, 1], pose[:, :3, 2], pose[:, :3, 3] = right, down, forward, origin
+    pose[:, 3, 3] = 1
+    return pose.float()
+
+
+def make_label(cam2world: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
+    """cam2world [N, 4, 4] and intrinsics [3, 3] or [N, 3, 3] -> labels [N, 25]."""
+    n = len(cam2world)
+    return torch.cat([cam2world.reshape(n, 16), intrinsics.to(cam2world).expand(n, 3, 3).reshape(n, 9)], dim=1)
+
+
+def split_label(label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels [N, 25] -> cam2world [N, 4, 4], intrinsics [N, 3, 3]."""
+    return label[:, :16].reshape(-1, 4, 4), label[:, 16:25].reshape(-1, 3, 3)
+
+
+def mirror_label(label: torch.Tensor) -> torch.Tensor:
+    """Label [N, 25] of the left-right mirrored image: pose' = S pose S with S = diag(-1, 1, 1, 1); cx' = 1 - cx, skew' = -skew."""
+    cam2world, intrinsics = split_label(label)
+    s = torch.diag(torch.tensor([-1.0, 1, 1, 1])).to(label)
+    intrinsics = intrinsics.clone()
+    intrinsics[:, 0, 2] = 1 - intrinsics[:, 0, 2]
+    intrinsics[:, 0, 1] = -intrinsics[:, 0, 1]
+    return make_label(s @ cam2world @ s, intrinsics)
+
+
+def yaw_pitch_of(label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Azimuth and elevation [N] of the camera's position as seen from the world origin, true angles in radians.
+
+    Zero is frontal; positive azimuth is toward +x, positive elevation is up.
+    """
+    origin = label[:, [3, 7, 11]]
+    return torch.atan2(origin[:, 0], origin[:, 2]), torch.asin(origin[:, 1] / origin.norm(dim=1))
+
+
+def check_labels(labels: torch.Tensor, where: str) -> None:
+    """Raises ValueError, naming `where` and the row, unless every label [N, 25] is a finite, proper camera."""
+    if labels.ndim != 2 or labels.shape[1] != LABEL_DIM:
+        got = "x".join(map(str, labels.shape))
+        raise ValueError(f"{where}: camera labels must have 25 numbers each (16 pose + 9 intrinsics), got shape {got}")
+    rotation = split_label(labels.double())[0][:, :3, :3]
+    error = (rotation @ rotation.mT - torch.eye(3, dtype=torch.float64)).abs().amax(dim=(1, 2))
+    bad = ~(labels.isfinite().all(dim=1) & (error < 1e-2) & (torch.linalg.det(rotation.nan_to_num()) > 0))
+    if bad.any():
+        row = int(bad.nonzero()[0, 0])
+        raise ValueError(
+            f"{where}: the camera of row {row} is not a rotation (R R^T differs from 1 by {error[row]:.3g}); "
+            "the first 16 numbers must be a row-major cam2world matrix in OpenCV axes"
+        )
