@@ -1,0 +1,66 @@
+# `make demo` and `make test` set themselves up: a virtual environment in .venv with the tested versions, made once.
+#   make demo        fine-tunes the embedded model for some minutes; pictures and report in out/demo
+#   make test        ruff, format check, quick tests: exactly what CI runs
+#   make test-slow   the longer tests
+#   make gpu-check   tests and benchmarks on a GPU, with the Python given (no install): make gpu-check PYTHON=python3
+#   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable)
+#   make bench       benchmarks on this machine, results in benchmarks/results
+SHELL := bash
+.SHELLFLAGS := -o pipefail -ec
+
+PYTHON ?= python3
+RESULTS ?= benchmarks/results
+VENV := .venv
+RUN := $(VENV)/bin/python
+# An editable install remembers its folder, so the stamp carries it: a moved repository installs itself again.
+READY := $(VENV)/.ready-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
+
+.PHONY: demo test test-slow gpu-check embedded bench setup clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	$(RUN) eg3d/demo.py
+
+test: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pytest -m "not slow and not gpu"
+
+test-slow: $(READY)
+	$(RUN) -m pytest -m "slow and not gpu"
+
+embedded: $(READY)
+	$(RUN) eg3d/make_embedded.py
+
+bench: $(READY)
+	$(RUN) benchmarks/bench_image.py --results $(RESULTS)
+	$(RUN) benchmarks/bench_train_step.py --results $(RESULTS)
+
+# Only files that hold a gpu test are named: others may import what the GPU machine lacks (trimesh, embreex).
+gpu-check:
+	@if ! $(PYTHON) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then \
+	  echo "gpu-check: $(PYTHON) has no PyTorch that sees a CUDA GPU here; nothing was checked"; exit 0; fi; \
+	set -x; export PYTHONPATH=.; \
+	$(PYTHON) -m pytest -m gpu $$(grep -rl --include='test_*.py' 'mark\.gpu' tests); \
+	$(PYTHON) benchmarks/gpu_check.py --results $(RESULTS)
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@if ! $(RUN) -m pip --version >/dev/null 2>&1; then \
+	  command -v $(PYTHON) >/dev/null || { echo "error: there is no $(PYTHON) here; name a Python >= 3.10: make PYTHON=/path/to/python3"; exit 2; }; \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: $$($(PYTHON) -V 2>&1) is too old; name a Python >= 3.10: make PYTHON=/path/to/python3"; exit 2; }; \
+	  $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $$($(PYTHON) -V) has no venv module; install it (Debian, Ubuntu: apt install python3-venv) or name another: make PYTHON=/path/to/python3"; exit 2; }; \
+	  echo "Making $(VENV) with $$($(PYTHON) -V) ..."; \
+	  $(PYTHON) -m venv --clear $(VENV); \
+	fi
+	@echo "Installing into $(VENV); PyTorch alone is some gigabytes. Log: $(VENV)/install.log"
+	@$(RUN) -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[world,ffmpeg,test]' 2>&1 \
+	  | tee $(VENV)/install.log \
+	  | awk '/^Collecting /{print "  " $$2; fflush()} /^Installing collected/{print "  unpacking ..."; fflush()}' \
+	  || { echo "error: the installation failed; the end of $(VENV)/install.log:"; tail -n 15 $(VENV)/install.log; exit 2; }
+	@rm -f $(VENV)/.ready-*; touch $@
+
+clean:
+	rm -rf $(VENV) out .cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
