@@ -53,9 +53,7 @@ def lookat_pose(yaw, pitch, pivot=FFHQ_PIVOT, radius: float = FFHQ_RADIUS) -> to
     vertical = (pitch + math.pi / 2).clamp(1e-5, math.pi - 1e-5)
     polar = torch.acos(1 - 2 * vertical / math.pi)
     azimuth = math.pi / 2 - yaw  # of the position: pi minus the sampler's horizontal angle
-    origin = radius * torch.stack(
-        [polar.sin() * azimuth.cos(), polar.cos(), polar.sin() * azimuth.sin()], dim=-1
-    )
+    origin = radius * torch.stack([polar.sin() * azimuth.cos(), polar.cos(), polar.sin() * azimuth.sin()], dim=-1)
     forward = torch.nn.functional.normalize(torch.as_tensor(pivot, dtype=torch.float64) - origin, dim=-1)
     up = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand_as(forward)
     right = -torch.nn.functional.normalize(torch.linalg.cross(up, forward, dim=-1), dim=-1)

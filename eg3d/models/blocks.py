@@ -1,0 +1,75 @@
+"""Synthesis block: the unit of the backbone and of the super-resolution (StyleGAN2, figure 7; spec section 2.9)."""
+
+import math
+
+import torch
+from torch import nn
+
+from eg3d.models.layers import Conv2dLayer, SynthesisLayer, ToRGBLayer
+from eg3d.ops.conv2d import conv2d_resample
+from eg3d.ops.upfirdn2d import setup_filter, upsample2d
+
+
+class SynthesisBlock(nn.Module):
+    """x [N, in, r/up, r/up], image [N, img, r/up, r/up] or None -> x [N, out, r, r], image [N, img, r, r].
+
+    Args:
+        in_channels: 0 for the first block, which starts from a learned constant.
+        up: 2 doubles the side; 1 keeps it (the first block of the 2X and 4X super-resolutions).
+        architecture: 'skip' (published), 'orig' or 'resnet' (image only from the last block).
+        use_fp16: run in float16 on a CUDA device; the image is always accumulated in float32.
+    """
+
+    def __init__(
+        self, in_channels, out_channels, w_dim, resolution, img_channels, is_last, up=2, architecture="skip",
+        resample_filter=(1, 3, 3, 1), conv_clamp=None, use_fp16=False, fp16_channels_last=False,
+        fused_modconv_default=True, **layer_kwargs,
+    ):  # fmt: skip
+        super().__init__()
+        if architecture not in ("skip", "orig", "resnet"):
+            raise ValueError(f"unknown architecture {architecture!r}: use skip, orig or resnet")
+        del fused_modconv_default  # published switch between two forms of one function; we choose by batch size
+        self.in_channels, self.resolution, self.up = in_channels, resolution, up
+        self.architecture, self.use_fp16 = architecture, use_fp16
+        self.channels_last = use_fp16 and fp16_channels_last
+        self.register_buffer("resample_filter", setup_filter(resample_filter))
+        conv = dict(w_dim=w_dim, resolution=resolution, resample_filter=resample_filter, conv_clamp=conv_clamp)
+        self.num_conv = 1 if in_channels == 0 else 2
+        if in_channels == 0:
+            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        else:
+            self.conv0 = SynthesisLayer(in_channels, out_channels, up=up, **conv, **layer_kwargs)
+        self.conv1 = SynthesisLayer(out_channels, out_channels, **conv, **layer_kwargs)
+        self.num_torgb = int(is_last or architecture == "skip")
+        if self.num_torgb:
+            self.torgb = ToRGBLayer(out_channels, img_channels, w_dim, conv_clamp=conv_clamp)
+        if in_channels != 0 and architecture == "resnet":
+            self.skip = Conv2dLayer(in_channels, out_channels, 1, bias=False, resample_filter=resample_filter)
+
+    def forward(self, x, img, ws, noise_mode="random", draws=None, force_fp32=False):
+        """ws [N, num_conv + num_torgb, w_dim]: one row per layer in order."""
+        rows = iter(ws.unbind(dim=1))
+        half = self.use_fp16 and ws.is_cuda and not force_fp32
+        dtype = torch.float16 if half else ws.dtype
+        layout = torch.channels_last if half and self.channels_last else torch.contiguous_format
+        noise = dict(noise_mode=noise_mode, draws=draws)
+        if self.in_channels == 0:
+            x = self.const.to(dtype)[None].expand(len(ws), -1, -1, -1)
+            x = self.conv1(x, next(rows), **noise)
+        else:
+            x = x.to(dtype=dtype, memory_format=layout)
+            skip = self._resampled_skip(x) if self.architecture == "resnet" else None
+            x = self.conv0(x, next(rows), **noise)
+            x = self.conv1(x, next(rows), gain=1.0 if skip is None else math.sqrt(0.5), **noise)
+            x = x if skip is None else x + skip
+        if img is not None and self.up == 2:
+            img = upsample2d(img, self.resample_filter)
+        if self.num_torgb:
+            rgb = self.torgb(x, next(rows)).to(ws.dtype)
+            # Not in place: `img` may be a view of the rendered feature image (published defect D-02).
+            img = rgb if img is None else img + rgb
+        return x, img
+
+    def _resampled_skip(self, x):
+        weight = (self.skip.weight * self.skip.weight_gain * math.sqrt(0.5)).to(x.dtype)
+        return conv2d_resample(x, weight, self.skip.resample_filter, up=self.up)

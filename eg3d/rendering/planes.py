@@ -1,0 +1,41 @@
+"""Tri-plane look-up: 3D points -> features (EG3D, section 4.1 and figure 2)."""
+
+import torch
+import torch.nn.functional as F
+
+# Released EG3D weights were trained with XY, XZ and ZX: the third plane is the transposed second, and no plane resolves
+# (y, z) (NVlabs/eg3d issue 67, D-01). Correcting this would break every public checkpoint, so it is an option for new
+# models only. Each pair names the coordinates that index a plane's width and height.
+PLANE_AXES = ((0, 1), (0, 2), (2, 0))
+PLANE_AXES_YZ = ((0, 1), (0, 2), (2, 1))
+
+
+def plane_coordinates(points, box_warp: float, axes=PLANE_AXES):
+    """points [N, P, 3] in world units -> grid coordinates [N, 3, P, 2], in [-1, 1] inside the box."""
+    return torch.stack([points[..., list(pair)] for pair in axes], dim=1) * (2 / box_warp)
+
+
+def sample_planes(planes, points, box_warp: float, axes=PLANE_AXES):
+    """Bilinear features of every plane: planes [N, 3, C, H, W], points [N, P, 3] -> [N, 3, P, C].
+
+    Zero padding, so a plane contributes nothing half a texel and more outside the box.
+    """
+    n, count, c, h, w = planes.shape
+    grid = plane_coordinates(points, box_warp, axes).reshape(n * count, 1, -1, 2)
+    features = F.grid_sample(
+        planes.reshape(n * count, c, h, w), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
+    return features.reshape(n, count, c, -1).transpose(2, 3)
+
+
+def mean_features(planes, points, box_warp: float, axes=PLANE_AXES):
+    """Mean over the planes, channels first: planes [N, 3, C, H, W], points [N, P, 3] -> [N, C, P].
+
+    The same numbers as `sample_planes(...).mean(1).mT`, without the transposed copy.
+    """
+    n, count, c, h, w = planes.shape
+    grid = plane_coordinates(points, box_warp, axes).reshape(n * count, 1, -1, 2)
+    features = F.grid_sample(
+        planes.reshape(n * count, c, h, w), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
+    return features.reshape(n, count, c, -1).mean(dim=1)

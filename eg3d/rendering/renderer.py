@@ -1,0 +1,108 @@
+"""Two-pass volume rendering of a tri-plane field (EG3D, section 4.1; NeRF, section 5). Start here for the maths."""
+
+import torch
+from torch import nn
+
+from eg3d.rendering import marching, sampling
+from eg3d.rendering.planes import mean_features
+from eg3d.rendering.rays import box_bounds
+
+POINTS_PER_BLOCK = 32768  # points of one block of rays when no gradient is kept: its features stay in the cache
+
+
+class VolumeRenderer(nn.Module):
+    """Planes and rays -> feature pixels. Holds no tensors."""
+
+    def forward(self, planes, decoder, origins, directions, options, draws):
+        """Renders rays of N latents, in blocks that stay in cache when no gradient is recorded.
+
+        Args:
+            planes: [N, 3, C, H, W]; decoder: features [N, C, P] -> (colours [N, C', P], sigma [N, P]).
+            origins, directions: [N, M, 3]; options: RenderOptions; draws: see eg3d.draws.
+        Returns: features [N, M, C'], depth [N, M], both in float32.
+        """
+        m = origins.shape[1]
+        depths, hit = self.coarse_depths(origins, directions, options, draws)
+        fine = options.depth_resolution_importance
+        jitter = _Replay(draws.stratified((*depths.shape[:2], fine), depths.device)) if fine else None
+        block = m
+        if not torch.is_grad_enabled():
+            block = max(POINTS_PER_BLOCK // max(options.depth_resolution, fine), 1)
+        outputs = []
+        for i in range(0, m, block):
+            rays = slice(i, i + block)
+            outputs.append(
+                self._render_block(
+                    planes, decoder, origins[:, rays], directions[:, rays], depths[:, rays],
+                    None if hit is None else hit[:, rays], jitter and jitter.part(rays), options, draws,
+                )
+            )  # fmt: skip
+        features, depth = zip(*outputs, strict=True)
+        return torch.cat(features, dim=1), torch.cat(depth, dim=1)
+
+    @staticmethod
+    def coarse_depths(origins, directions, options, draws):
+        """Stratified depths [N, M, S] and, for 'auto' bounds, which rays meet the box [N, M] (else None)."""
+        near, far, hit = options.ray_start, options.ray_end, None
+        if near == "auto":
+            near, far, hit = box_bounds(origins, directions, options.box_warp)
+            hit = hit[..., 0]
+        depths = sampling.stratified_depths(
+            near, far, options.depth_resolution, draws, origins.shape[:2], origins.device,
+            options.disparity_space_sampling,
+        )  # fmt: skip
+        return depths, hit
+
+    def query(self, planes, decoder, points, options, draws):
+        """The field at points [N, P, 3]: colours [N, C', P], raw density sigma [N, P]."""
+        features = mean_features(planes, points, options.box_warp, options.plane_axes)
+        colors, sigma = decoder(features)
+        if options.density_noise > 0:
+            sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
+        return colors, sigma
+
+    def _render_block(self, planes, decoder, origins, directions, depths, hit, jitter, options, draws):
+        n, m, _ = origins.shape
+
+        def field(at):  # depths [N, M, S] -> colours [N, C', M, S], sigma [N, M, S]
+            points = (origins[:, :, None] + at[..., None] * directions[:, :, None]).reshape(n, -1, 3)
+            colors, sigma = self.query(planes, decoder, points, options, draws)
+            return colors.reshape(n, -1, *at.shape[1:]), sigma.reshape(at.shape)
+
+        colors, sigma = field(depths)
+        passes = [(colors, sigma, depths)]
+        if jitter is not None:
+            with torch.no_grad():
+                weights = marching.interval_weights(sigma, depths)
+                fine = sampling.importance_depths(depths, weights, options.depth_resolution_importance, jitter)
+            passes.append((*field(fine), fine))
+        sigma = torch.cat([p[1] for p in passes], dim=-1)
+        depths = torch.cat([p[2] for p in passes], dim=-1)
+        depths, order = depths.sort(dim=-1)
+        weights = marching.interval_weights(sigma.gather(-1, order), depths)
+        if hit is not None:
+            weights = weights * hit[..., None]
+        # Back to the unsorted samples: 8 bytes a sample are moved, not its colours.
+        per_sample = torch.empty_like(depths).scatter(-1, order, marching.sample_weights(weights))
+        features, first = 0, 0
+        for colors, _, at in passes:
+            w = per_sample[..., first : first + at.shape[-1]]
+            features = features + torch.einsum("ncms,nms->nmc", colors, w)
+            first += at.shape[-1]
+        if options.white_back:
+            features = features + (1 - weights.sum(dim=-1))[..., None]
+        return features * 2 - 1, marching.expected_depth(weights, depths)
+
+
+class _Replay:
+    """Hands out draws that were made before the rays were cut into blocks, so blocks change nothing."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def part(self, rays):
+        return _Replay(self.values[:, rays])
+
+    def stratified(self, shape, device="cpu"):
+        assert tuple(shape) == tuple(self.values.shape)
+        return self.values

@@ -1,0 +1,49 @@
+"""Where along a ray the field is looked at: stratified, then importance sampling (NeRF, section 5.2)."""
+
+import torch
+import torch.nn.functional as F
+
+
+def stratified_depths(near, far, count: int, draws, shape, device="cpu", disparity=False):
+    """One depth in each of `count` strata, per ray.
+
+    Args:
+        near, far: numbers, or per-ray tensors [N, M, 1].
+        shape: (N, M).
+        disparity: equal steps in 1 / depth instead of depth.
+    Returns: [N, M, count], increasing along the last axis.
+
+    The jitter is one-sided, as published: samples lie in [near, far + step) (D-05).
+    """
+    steps = torch.linspace(0, 1, count, device=device)
+    jitter = draws.uniform((*shape, count), device)
+    s = steps + jitter / (count - 1)
+    if disparity:
+        return 1 / ((1 - s) / near + s / far)
+    return near + s * (far - near)
+
+
+@torch.no_grad()
+def importance_depths(depths, weights, count: int, draws):
+    """Depths drawn from the piecewise-constant density that the coarse weights describe.
+
+    Args:    depths [N, M, S] coarse, increasing; weights [N, M, S-1] of the intervals between them
+    Returns: [N, M, count], not sorted
+
+    As published, and needed to reproduce published pictures (D-03): the mass of interval j is laid between the
+    mid-points j-1 and j, half an interval too near the camera, and the last bin is never used.
+    """
+    n, m, s = depths.shape
+    weights = weights.reshape(n * m, 1, s - 1)
+    smooth = F.avg_pool1d(F.max_pool1d(weights, 2, stride=1, padding=1), 2, stride=1).squeeze(1) + 0.01
+    bins = 0.5 * (depths[..., :-1] + depths[..., 1:]).reshape(n * m, s - 1)
+    mass = smooth[:, 1:-1] + 1e-5
+    cdf = F.pad((mass / mass.sum(dim=-1, keepdim=True)).cumsum(dim=-1), (1, 0))  # [NM, S-2]
+    u = draws.stratified((n, m, count), depths.device).reshape(n * m, count).contiguous()
+    above = torch.searchsorted(cdf, u, right=True)
+    low, high = (above - 1).clamp(min=0), above.clamp(max=s - 3)
+    cdf_low, cdf_high = cdf.gather(1, low), cdf.gather(1, high)
+    bin_low, bin_high = bins.gather(1, low), bins.gather(1, high)
+    span = cdf_high - cdf_low
+    span = torch.where(span < 1e-5, torch.ones_like(span), span)
+    return (bin_low + (u - cdf_low) / span * (bin_high - bin_low)).reshape(n, m, count)
