@@ -8,9 +8,9 @@ so (0, 0) looks into the lens, positive yaw toward the image's left edge and pos
 
 Choosing the weight (`--gaze-weight`). No good value is known for the real FFHQ weights: the published training
 detached the estimate from the image, so its gaze gradient was exactly zero and its weight of 1 says nothing. Start
-where the gaze term's gradient at the image is a few per cent of the adversarial one, look at the snapshots, and double it
-while the slope (metrics/gfas.py) rises and the faces stay. The embedded world works with 5. `euclid` pulls small errors
-as hard as large ones and `mse` hardly at all, so the two do not share a weight.
+where the gaze term's gradient at the image is a few per cent of the adversarial one, look at the snapshots, and double
+it while the slope (metrics/gfas.py) rises and the faces stay. The embedded world works with 5. `euclid` pulls small
+errors as hard as large ones and `mse` hardly at all, so the two do not share a weight.
 """
 
 import math
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from eg3d.cameras import split_label
-from l2cs.estimator import GazeAngles, GazeEstimator
+from l2cs.estimator import GazeAngles, GazeEstimator, gaze_vector
 
 KINDS = ("mse", "euclid", "angular")
 TARGETS = ("correct", "legacy")
@@ -141,19 +141,13 @@ def angle_error(a: GazeAngles, b: GazeAngles, kind: str = "mse") -> torch.Tensor
     _check_choice("--gaze-loss", kind, KINDS)
     if kind == "angular":
         # For unit vectors |a - b|^2 / 2 = 1 - a.b, without the cancellation that 1 - cos suffers near zero.
-        return (direction_of(a) - direction_of(b)).square().sum(dim=1) / 2
+        return (gaze_vector(a) - gaze_vector(b)).square().sum(dim=1) / 2
     squares = torch.stack([_wrapped(a.yaw - b.yaw), _wrapped(a.pitch - b.pitch)], dim=1).square()
     if kind == "mse":
         return squares.mean(dim=1)
     total = squares.sum(dim=1)
     away = total > 0  # the root's slope is infinite at 0, and where() alone would still give NaN there
     return torch.where(away, torch.where(away, total, 1.0).sqrt(), 0.0)
-
-
-def direction_of(angles: GazeAngles) -> torch.Tensor:
-    """Unit directions [N, 3] in the camera frame."""
-    yaw, pitch = angles.yaw, angles.pitch
-    return torch.stack([-pitch.cos() * yaw.sin(), -pitch.sin(), -pitch.cos() * yaw.cos()], dim=1)
 
 
 def _wrapped(difference: torch.Tensor) -> torch.Tensor:
@@ -172,8 +166,7 @@ def estimate_gaze(images, labels, estimator: GazeEstimator, crop="none", draws=N
         images = disturb(images, draws, jitter or Jitter())
     if crop == "face":
         images = crop_face(images, labels)
-    with torch.autocast(images.device.type, enabled=False):
-        return estimator(images)
+    return estimator(images)
 
 
 def gaze_error(

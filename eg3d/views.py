@@ -1,0 +1,126 @@
+"""Pictures of a generator from chosen cameras, in batches: what samples, scores and films iterate over.
+
+A camera here is EG3D's (yaw, pitch) pair of parameters (see `cameras.lookat_pose`); pivot and radius come from the
+generator. Everything is deterministic: z comes from the seed, rays take the middle of their strata, noise is constant.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from eg3d.cameras import FFHQ_FOV_DEG, FFHQ_RADIUS, fov_to_intrinsics, lookat_pose, make_label
+from eg3d.draws import Midpoints
+from eg3d.models.generator import TriPlaneGenerator
+
+# The published three views of samples and of GFAS: from one side, the front and the other side, a little from above.
+GFAS_CAMERAS = ((0.4, -0.2), (0.0, -0.2), (-0.4, -0.2))
+
+
+@dataclass(frozen=True)
+class Views:
+    """k pictures of each of n seeds, seed by seed: row i shows seed `seeds[i]` from camera `camera[i]`."""
+
+    images: torch.Tensor  # [n*k, 3, H, W] in [-1, 1]
+    raw: torch.Tensor  # [n*k, 3, R, R] before super-resolution
+    depth: torch.Tensor  # [n*k, 1, R, R] distance along the ray, world units
+    labels: torch.Tensor  # [n*k, 25]
+    seeds: list[int]  # n*k
+    camera: list[int]  # n*k, index into the cameras asked for
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def by_seed(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """(seed, images [k, 3, H, W]) of each seed in turn."""
+        k = max(self.camera) + 1
+        for i in range(0, len(self), k):
+            yield self.seeds[i], self.images[i : i + k]
+
+
+def pivot_and_radius(G: TriPlaneGenerator) -> tuple[Sequence[float], float]:
+    """The point a generator's cameras look at, and their distance from the world origin."""
+    kwargs = G.rendering_kwargs
+    return kwargs.get("avg_camera_pivot", [0.0, 0.0, 0.0]), kwargs.get("avg_camera_radius", FFHQ_RADIUS)
+
+
+def camera_labels(yaws, pitches, pivot, radius: float, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
+    """Labels [k, 25] of look-at cameras; yaws and pitches are parameters in radians, numbers or sequences."""
+    return make_label(lookat_pose(yaws, pitches, pivot, radius), fov_to_intrinsics(fov_deg))
+
+
+def conditioning_label(G: TriPlaneGenerator, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
+    """Label [1, 25] of the frontal camera, which conditions the mapping network whatever camera renders."""
+    return camera_labels(0.0, 0.0, *pivot_and_radius(G), fov_deg)
+
+
+def latent_of_seed(seed: int, z_dim: int) -> torch.Tensor:
+    """z [1, z_dim] of a seed, as every published script draws it."""
+    return torch.from_numpy(np.random.RandomState(seed).randn(1, z_dim).astype(np.float32))
+
+
+@torch.no_grad()
+def styles_of_seeds(
+    G: TriPlaneGenerator,
+    seeds: Sequence[int],
+    truncation_psi: float = 0.7,
+    truncation_cutoff: int | None = 14,
+    fov_deg: float = FFHQ_FOV_DEG,
+) -> torch.Tensor:
+    """ws [n, num_ws, w_dim] under the frontal conditioning camera.
+
+    Truncation pulls the first `truncation_cutoff` rows toward the mean; a small model with fewer rows pulls them all.
+    """
+    device = next(G.parameters()).device
+    z = torch.cat([latent_of_seed(seed, G.z_dim) for seed in seeds]).to(device)
+    c = conditioning_label(G, fov_deg).to(device).expand(len(z), -1)
+    if truncation_cutoff is not None:
+        truncation_cutoff = min(truncation_cutoff, G.backbone.mapping.num_ws)
+    return G.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+
+
+@torch.no_grad()
+def render_styles(G: TriPlaneGenerator, ws: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Every latent of ws [n, ...] from every camera of labels [k, 25]: pictures [n*k, ...], latent by latent.
+
+    The planes of a latent are computed once for all its cameras.
+    """
+    c = labels.to(ws.device).repeat(len(ws), 1)
+    return G.synthesis(ws, c, draws=Midpoints(), noise_mode="const")
+
+
+def render_views(
+    G: TriPlaneGenerator,
+    seeds: Sequence[int],
+    cameras: Sequence[tuple[float, float]] = GFAS_CAMERAS,
+    truncation_psi: float = 0.7,
+    truncation_cutoff: int | None = 14,
+    fov_deg: float = FFHQ_FOV_DEG,
+    batch_size: int = 8,
+    progress: str | None = None,
+) -> Iterator[Views]:
+    """Yields the pictures of `seeds` from all `cameras`, `batch_size` seeds at a time.
+
+    Args:
+        cameras: (yaw, pitch) parameters in radians.
+        progress: name of a progress bar on stderr; None shows none.
+    The result does not depend on batch_size beyond float rounding.
+    """
+    yaws, pitches = zip(*cameras, strict=True)
+    labels = camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg)
+    with tqdm(total=len(seeds), desc=progress, unit="seed", disable=progress is None) as bar:
+        for start in range(0, len(seeds), batch_size):
+            chunk = list(seeds[start : start + batch_size])
+            ws = styles_of_seeds(G, chunk, truncation_psi, truncation_cutoff, fov_deg)
+            out = render_styles(G, ws, labels)
+            yield Views(
+                images=out["image"],
+                raw=out["image_raw"],
+                depth=out["image_depth"],
+                labels=labels.to(ws.device).repeat(len(chunk), 1),
+                seeds=[seed for seed in chunk for _ in cameras],
+                camera=list(range(len(cameras))) * len(chunk),
+            )
+            bar.update(len(chunk))

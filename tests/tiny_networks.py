@@ -1,0 +1,61 @@
+"""The smallest networks of the real classes, for tests: random weights, fixed by a seed."""
+
+import torch
+
+from eg3d.models.generator import TriPlaneGenerator
+from l2cs.estimator import GazeEstimator
+from l2cs.model import L2CS, Architecture
+
+
+def tiny_generator_kwargs() -> dict:
+    """Constructor arguments of a 32 px generator with ray maps of 8 px."""
+    return dict(
+        z_dim=16,
+        c_dim=25,
+        w_dim=32,
+        img_resolution=32,
+        mapping_kwargs=dict(num_layers=2),
+        plane_resolution=16,
+        plane_channels=16,
+        decoder_width=16,
+        neural_rendering_resolution=8,
+        channel_base=512,
+        channel_max=32,
+        sr_kwargs=dict(widths=[16, 16]),
+        rendering_kwargs=dict(
+            superresolution_module="training.superresolution.SuperresolutionHybrid2X",
+            sr_antialias=True,
+            superresolution_noise_mode="none",
+            c_gen_conditioning_zero=False,
+            c_scale=1.0,
+            depth_resolution=6,
+            depth_resolution_importance=6,
+            ray_start=2.25,
+            ray_end=3.15,
+            box_warp=1,
+            avg_camera_radius=2.7,
+            avg_camera_pivot=[0, 0, 0.2],
+        ),
+    )
+
+
+def tiny_generator(seed: int = 0) -> TriPlaneGenerator:
+    """A 32 px generator with random weights; noise and mean latent are non-zero, so that tests notice them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        G = TriPlaneGenerator(**tiny_generator_kwargs()).eval().requires_grad_(False)
+        for name, value in G.state_dict().items():
+            if name.endswith(("noise_strength", "w_avg")):
+                value.copy_(0.3 * torch.randn_like(value))
+    return G
+
+
+def tiny_gaze_network(seed: int = 0) -> L2CS:
+    """A 32 px gaze network with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return L2CS(Architecture.small(width=16, input_size=32), finetune=False)
+
+
+def tiny_estimator(seed: int = 0) -> GazeEstimator:
+    return GazeEstimator(tiny_gaze_network(seed), sha256=f"{seed:064x}")
