@@ -85,12 +85,8 @@ def gaze_face_alignments(views: Iterable, estimators: dict, crop: str = "none") 
             rows[name].append(_measure(batch, estimator, crop))
     if not seeds:
         raise ValueError("GFAS needs at least one seed; give for example --seeds=0-127")
-    return {
-        name: _report(
-            torch.cat(parts).double().cpu().numpy(), np.array(seeds), np.array(camera), estimators[name], crop
-        )
-        for name, parts in rows.items()
-    }
+    index = np.array(seeds), np.array(camera)
+    return {name: _report(torch.cat(parts), *index, estimators[name], crop) for name, parts in rows.items()}
 
 
 COLUMNS = ("yaw_target", "pitch_target", "yaw", "pitch", "eq1", "mse", "legacy", "angular_error_deg")

@@ -1,0 +1,53 @@
+"""Gaze-face alignment of a generator, judged by one gaze network or two."""
+
+import click
+
+from eg3d import cli
+from eg3d.checkpoint import load_generator, read_header
+from eg3d.gaze import CROPS
+from eg3d.metrics.gfas import gaze_face_alignments
+from eg3d.views import FFHQ_FOV_DEG, render_views
+from l2cs.estimator import GazeEstimator
+
+SCORES, JUDGE = "l2cs_path", "judge"
+
+
+@click.command(cls=cli.Command)
+@click.option("--network", required=True, help="Generator: a .safetensors file, `embedded` or `embedded-base`.")
+@click.option("--l2cs-path", required=True, help="Gaze network that scores: a weights file, `embedded` or a judge.")
+@click.option("--judge", help="A second gaze network, for example `embedded-judge`, that scores the same pictures.")
+@click.option("--seeds", "--seed", type=cli.SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6.")
+@click.option("--trunc", type=float, default=0.7, show_default=True, help="Truncation psi; 1 turns it off.")
+@click.option("--trunc-cutoff", type=click.IntRange(min=0), default=14, show_default=True, help="Rows of ws truncated.")
+@click.option(
+    "--fov-deg", type=click.FloatRange(1, 120), default=FFHQ_FOV_DEG, show_default=True, help="Field of view."
+)
+@click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the networks see.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
+@cli.device_option
+@cli.json_option
+def main(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, batch, device, json_path):
+    """Gaze-face alignment score (GFAS): do the eyes look where the face looks? Lower is better; slope 1 is best.
+
+    Three views of every seed, as published: yaw +0.4, 0 and -0.4, a little from above.
+    """
+    device = cli.pick_device(device)
+    paths = {SCORES: l2cs_path} | ({JUDGE: judge} if judge else {})
+    estimators = {name: GazeEstimator.load(path, device) for name, path in paths.items()}
+    G = load_generator(network, device)
+    trained_with = read_header(network).get("gaze", {}).get("network_sha256")
+    for name, estimator in estimators.items():
+        if estimator.sha256 == trained_with:
+            flag = name.replace("_", "-")
+            click.echo(f"warning: {network} was trained against --{flag}={paths[name]}; let another judge it", err=True)
+    views = render_views(G, seeds, truncation_psi=trunc, truncation_cutoff=trunc_cutoff, fov_deg=fov_deg,
+                         batch_size=batch, progress="GFAS")  # fmt: skip
+    reports = gaze_face_alignments(views, estimators, crop)
+    for name, report in reports.items():
+        click.echo(f"{paths[name]}, {report.seeds} seeds x {len(report.views)} views")
+        click.echo("\n".join("  " + line for line in report.lines()))
+    cli.write_json(json_path, {"network": network} | {name: report.to_dict() for name, report in reports.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The demo: some minutes of gaze-corrected fine-tuning of the embedded base model, before and after."""
+
+from pathlib import Path
+
+import click
+
+from eg3d import cli
+from eg3d.checkpoint import load_generator, save_snapshot, snapshot_path
+from eg3d.config import resolve
+from eg3d.files import sha256
+from eg3d.metrics.gfas import gaze_face_alignments
+from eg3d.pictures import before_after_sheet, turning_frames, write_gif, write_png
+from eg3d.training.dataset import ImageDataset
+from eg3d.training.loop import train
+from eg3d.views import render_views
+from eg3d.world.datasets import embedded_faces
+from l2cs.estimator import GazeEstimator
+
+SHEET_YAWS, TURN_YAWS = (0.5, 0.25, 0.0, -0.25, -0.5), [0.5 - i / 16 for i in range(17)]
+
+
+@click.command(cls=cli.Command)
+@click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), default="out/demo", show_default=True)
+@click.option("--network", default="embedded-base", show_default=True, help="Generator to correct.")
+@click.option("--data", default="embedded", show_default=True, help="Data set zip or folder; embedded: rendered once.")
+@click.option("--l2cs-path", default="embedded", show_default=True, help="Gaze network inside the loss.")
+@click.option("--judge", default="embedded-judge", show_default=True, help="Gaze network that only scores.")
+@click.option("--kimg", type=click.FloatRange(min=0, min_open=True), default=5, show_default=True,
+              help="Thousand images to fine-tune on.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=6, show_default=True,
+              help="Stop the fine-tuning after this time even if --kimg is not reached.")  # fmt: skip
+@click.option("--gaze-weight", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True)
+@click.option("--seeds", type=cli.SEEDS, default="0-127", show_default=True, help="Scored; the first are drawn.")
+@cli.seed_option
+@cli.device_option
+def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, seeds, seed, device):
+    """Fine-tunes a small 3D GAN with the gaze term and shows what changed.
+
+    Writes compare.png, turn.gif, report.json and the corrected weights.
+    """
+    device = cli.pick_device(device)
+    outdir.mkdir(parents=True, exist_ok=True)
+    G = load_generator(network, device)
+    estimators = {"judge": GazeEstimator.load(judge, device), "loss_network": GazeEstimator.load(l2cs_path, device)}
+    dataset = ImageDataset(embedded_faces() if data == "embedded" else Path(data))
+    config = resolve("embedded", dataset.resolution, resume=network, data=data, l2cs_path=l2cs_path, seed=seed,
+                     gaze_weight=gaze_weight, kimg=kimg, tick=1, snap=1000)  # fmt: skip
+
+    report = {"before": score(G, snapshot_path(network), seeds, estimators, "score before")}
+    trainer = train(config, outdir / "run", dataset, device, gaze_estimator=estimators["loss_network"],
+                    stop_after_s=60 * minutes)  # fmt: skip
+    corrected = outdir / "corrected.safetensors"
+    save_snapshot(corrected, {"G_ema": trainer.G_ema}, trainer.facts())
+    after = load_generator(corrected, device)
+    report["after"] = score(after, corrected, seeds, estimators, "score after")
+    report["training"] = {"images": trainer.images_seen, "gaze_weight": gaze_weight, "seed": seed}
+
+    sheets, films = ([shots(net, seeds[:n], yaws, name) for net in (G, after)]
+                     for n, yaws, name in ((4, SHEET_YAWS, "compare.png"), (6, TURN_YAWS, "turn.gif")))  # fmt: skip
+    was, now = report["before"]["judge"], report["after"]["judge"]
+    captions = [f"{word} (GFAS {s['gfas_mse_sum']:.3f}, slope {s['slope']:.2f})" for word, s in
+                (("before: eyes follow the camera", was), ("after: eyes follow the face", now))]  # fmt: skip
+    write_png(outdir / "compare.png", before_after_sheet(*sheets, captions, SHEET_YAWS))
+    write_gif(outdir / "turn.gif", turning_frames(*films, captions))
+    cli.write_json(outdir / "report.json", report)
+    click.echo(f"GFAS by a network that took no part: {was['gfas_mse_sum']:.4f} -> {now['gfas_mse_sum']:.4f} "
+               f"({now['gfas_mse_sum'] / was['gfas_mse_sum'] - 1:+.0%}, lower is better)")  # fmt: skip
+    click.echo(f"slope of the eyes: {was['slope']:.2f} -> {now['slope']:.2f} (0: the camera, 1: the face)")
+    click.echo(f"look at {outdir / 'compare.png'} and {outdir / 'turn.gif'}")
+
+
+def score(G, path, seeds, estimators, title) -> dict:
+    """Scores of one generator by every gaze network, and which file it was."""
+    reports = gaze_face_alignments(render_views(G, seeds, progress=title), estimators)
+    weights = {"file": str(path), "sha256": sha256(path)}
+    return {"weights": weights} | {name: r.to_dict() for name, r in reports.items()}
+
+
+def shots(G, seeds, yaws, title) -> list:
+    """Images [len(yaws), 3, H, W] of each seed, turned through `yaws`."""
+    views = render_views(G, seeds, [(yaw, -0.1) for yaw in yaws], batch_size=2, progress=title)
+    return [images for batch in views for _, images in batch.by_seed()]
+
+
+if __name__ == "__main__":
+    main()
