@@ -109,7 +109,8 @@ class TriPlaneGenerator(nn.Module):
         origins, directions = camera_rays(*split_label(c.float()), resolution)
         origins, directions = (t.reshape(n, -1, 3) for t in (origins, directions))
         features, depth = self.renderer(planes, self.decoder, origins, directions, options, draws)
-        features = features.reshape(m, resolution, resolution, -1).permute(0, 3, 1, 2).contiguous()
+        # [N, C, k R R] -> [M, C, R, R]: the cameras of a latent were rendered side by side
+        features = features.unflatten(2, (m // n, resolution, resolution)).transpose(1, 2).flatten(0, 1)
         raw = features[:, :3]
         image = self.superresolution(
             raw, features, ws.repeat_interleave(m // n, dim=0),

@@ -28,23 +28,17 @@ def upfirdn2d(x, f, up=1, down=1, padding=(0, 0, 0, 0), flip_filter=False, gain=
         flip_filter: False convolves, True correlates.
         gain: factor on the result (a separable filter gets its square root per axis).
     """
-    up_x, up_y = _pair(up)
-    down_x, down_y = _pair(down)
+    (up_x, up_y), (down_x, down_y) = _pair(up), _pair(down)
     left, right, top, bottom = (padding,) * 4 if isinstance(padding, int) else padding
     if f is None:
         f = torch.ones(1, 1, device=x.device)
-    if up_x > 1 or up_y > 1:
-        n, c, h, w = x.shape
-        x = F.pad(x.reshape(n, c, h, 1, w, 1), (0, up_x - 1, 0, 0, 0, up_y - 1)).reshape(n, c, h * up_y, w * up_x)
-    # Negative padding crops, and F.pad's own negative padding keeps the gradient, so one call serves both.
-    if left or right or top or bottom:
-        x = F.pad(x, (left, right, top, bottom))
     f = (f * gain ** (f.ndim / 2)).to(x.dtype)
-    if not flip_filter:
+    if flip_filter:
         f = f.flip(tuple(range(f.ndim)))
-    for kernel in (f[None, :], f[:, None]) if f.ndim == 1 else (f,):
-        x = _depthwise(x, kernel, 1, 1) if f.ndim == 1 else _depthwise(x, kernel, down_x, down_y)
-    return x[:, :, ::down_y, ::down_x] if f.ndim == 1 else x
+    if f.ndim == 1:
+        x = _resample(x, f[None, :], (up_x, 1), (down_x, 1), (left, right, 0, 0))
+        return _resample(x, f[:, None], (1, up_y), (1, down_y), (0, 0, top, bottom))
+    return _resample(x, f, (up_x, up_y), (down_x, down_y), (left, right, top, bottom))
 
 
 def filter2d(x, f, gain=1.0):
@@ -58,8 +52,6 @@ def upsample2d(x, f, up=2, gain=1.0):
     """Enlarge by the factor `up`, keeping the mean brightness and the centre."""
     n = f.shape[-1]
     before, after = (n + up - 1) // 2, (n - up) // 2
-    if f.ndim == 2 and up == 2 and n == 4:
-        return _upsample_twice(x, f, gain)
     return upfirdn2d(x, f, up=up, padding=(before, after, before, after), gain=gain * up**2)
 
 
@@ -70,24 +62,21 @@ def downsample2d(x, f, down=2, gain=1.0, extra_padding=0, flip_filter=False):
     return upfirdn2d(x, f, down=down, padding=(before, after, before, after), gain=gain, flip_filter=flip_filter)
 
 
-def _upsample_twice(x, f, gain):
-    """upsample2d by 2 with a 4 x 4 filter in polyphase form: no zeros are ever multiplied.
-
-    Output sample 2i+p sees the inputs i-1+p and i+p, weighted by the taps 3-p and 1-p of the filter, because the zeros
-    fall on the other two.
-    """
-    n, c, h, w = x.shape
-    f = f * (4 * gain)
-    # kernel of phase (py, px), correlating over a 2 x 2 window
-    phases = torch.stack([f[[3 - py, 1 - py]][:, [3 - px, 1 - px]] for py in (0, 1) for px in (0, 1)])
-    y = F.conv2d(x.reshape(n * c, 1, h, w), phases[:, None].to(x.dtype), padding=1)  # [NC, 4, h+1, w+1]
-    rows = [torch.stack([y[:, 2 * py + px, py : py + h, px : px + w] for px in (0, 1)], dim=-1) for py in (0, 1)]
-    return torch.stack(rows, dim=2).reshape(n, c, 2 * h, 2 * w)
-
-
-def _depthwise(x, kernel, stride_x, stride_y):
-    c = x.shape[1]
-    return F.conv2d(x, kernel.expand(c, 1, *kernel.shape), groups=c, stride=(stride_y, stride_x))
+def _resample(x, f, up, down, padding):
+    """One pass with a two-dimensional true convolution, depthwise; no stuffed zero is ever multiplied."""
+    c, (fh, fw), (left, right, top, bottom) = x.shape[1], f.shape, padding
+    if up == (1, 1):
+        # Unequal or negative padding needs a pass of its own; F.pad crops where it is negative, and keeps the gradient.
+        even = left == right >= 0 and top == bottom >= 0
+        x = x if even else F.pad(x, padding)
+        kernel = f.flip(0, 1).expand(c, 1, fh, fw)
+        return F.conv2d(x, kernel, groups=c, stride=down[::-1], padding=(top, left) if even else 0)
+    # The transposed convolution is the full convolution of the stuffed image; what is not asked for is cut off.
+    left, right, top, bottom = fw - 1 - left, fw - up[0] - right, fh - 1 - top, fh - up[1] - bottom
+    even = left == right >= 0 and top == bottom >= 0
+    x = F.conv_transpose2d(x, f.expand(c, 1, fh, fw), groups=c, stride=up[::-1], padding=(top, left) if even else 0)
+    x = x if even else F.pad(x, (-left, -right, -top, -bottom))
+    return x if down == (1, 1) else x[:, :, :: down[1], :: down[0]]
 
 
 def _pair(factor: int | Sequence[int]) -> tuple[int, int]:

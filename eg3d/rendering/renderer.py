@@ -19,7 +19,7 @@ class VolumeRenderer(nn.Module):
         Args:
             planes: [N, 3, C, H, W]; decoder: features [N, C, P] -> (colours [N, C', P], sigma [N, P]).
             origins, directions: [N, M, 3]; options: RenderOptions; draws: see eg3d.draws.
-        Returns: features [N, M, C'], depth [N, M], both in float32.
+        Returns: features [N, C', M], depth [N, M].
         """
         m = origins.shape[1]
         depths, hit = self.coarse_depths(origins, directions, options, draws)
@@ -38,7 +38,7 @@ class VolumeRenderer(nn.Module):
                 )
             )  # fmt: skip
         features, depth = zip(*outputs, strict=True)
-        return torch.cat(features, dim=1), torch.cat(depth, dim=1)
+        return torch.cat(features, dim=2), torch.cat(depth, dim=1)
 
     @staticmethod
     def coarse_depths(origins, directions, options, draws):
@@ -87,10 +87,10 @@ class VolumeRenderer(nn.Module):
         features, first = 0, 0
         for colors, _, at in passes:
             w = per_sample[..., first : first + at.shape[-1]]
-            features = features + torch.einsum("ncms,nms->nmc", colors, w)
+            features = features + (colors * w[:, None]).sum(dim=-1)
             first += at.shape[-1]
         if options.white_back:
-            features = features + (1 - weights.sum(dim=-1))[..., None]
+            features = features + (1 - weights.sum(dim=-1))[:, None]
         return features * 2 - 1, marching.expected_depth(weights, depths)
 
 
