@@ -4,10 +4,12 @@ Every image depends on (world version, split, seed, index) alone, so the number 
 carry the bias of photographs: most of them look at the camera, which is what teaches a 3D GAN eyes that follow it.
 """
 
+import errno
 import io
 import json
 import multiprocessing
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -132,9 +134,9 @@ def make_sample(index: int, kind: str, split: str, seed: int, size: int = 64, ey
 def samples(
     kind: str, split: str, count: int, seed: int, size: int = 64, eyes: str = "open", progress: bool = False
 ) -> Iterator[Sample]:
-    """Samples 0 .. count - 1 in order, rendered by up to two processes (one for small counts)."""
+    """Samples 0 .. count - 1 in order, rendered by up to four processes (one for small counts)."""
     make = partial(make_sample, kind=kind, split=split, seed=seed, size=size, eyes=eyes)
-    processes = min(2, os.cpu_count() or 1) if count >= 500 else 1
+    processes = min(4, os.cpu_count() or 1) if count >= 500 else 1
     with tqdm(total=count, desc=f"rendering {kind} {split}", unit="img", disable=not progress) as bar:
         if processes == 1:
             for index in range(count):
@@ -191,6 +193,9 @@ def write_faces(
     The file appears when it is whole.
     """
     path = Path(path)
+    if path.is_dir() or path.suffix != ".zip":
+        raise ValueError(f"{path}: the data set is written as one file; give a name that ends in .zip")
+    _check_writable(path.parent)
     buffer, labels, truth = io.BytesIO(), [], []
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for index, sample in enumerate(samples("faces", split, count, seed, size, progress=progress)):
@@ -201,6 +206,13 @@ def write_faces(
         _add(archive, "dataset.json", json.dumps({"labels": labels}).encode())
         _add(archive, "truth.npz", _truth_bytes(truth, split))
     atomic_write(path, buffer.getvalue())
+
+
+def _check_writable(folder: Path) -> None:
+    """Makes the folder and raises OSError if nothing can be written there, before minutes are spent on rendering."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, "no permission to write here; choose another folder", str(folder))
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
@@ -243,8 +255,19 @@ def write_gaze(
 
     80 / 10 / 10 % of the images, in order, are train / val / test; no two share an identity. `3DGaze` follows
     Gaze360's axes (+x image left, +y up, (0, 0, -1) into the camera), `2DGaze` is "yaw,pitch" in radians.
+    The folder must not exist or be empty; it appears when it is whole.
     """
     folder = Path(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ValueError(f"{folder}: exists already; give a new or empty folder, so that two data sets never mix")
+    _check_writable(folder.resolve().parent)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.resolve().parent) as temporary:
+        whole = Path(temporary) / "whole"
+        _write_gaze_files(whole, count, seed, split, size, progress)
+        os.replace(whole, folder)
+
+
+def _write_gaze_files(folder: Path, count: int, seed: int, split: str, size: int, progress: bool) -> None:
     rows: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for index, sample in enumerate(samples("gaze", split, count, seed, size, progress=progress)):
         part = "train" if index < 0.8 * count else "val" if index < 0.9 * count else "test"
@@ -255,7 +278,6 @@ def write_gaze(
         yaw, pitch = sample.gaze_cam
         x, y, z = camera_angles_to_vector(yaw, pitch) * (-1, -1, 1)
         rows[part].append(f"{name} {name} {name} {name} {x:.6f},{y:.6f},{z:.6f} {yaw:.6f},{pitch:.6f}\n")
+    (folder / "Label").mkdir(parents=True)
     for part, lines in rows.items():
-        atomic_write(
-            folder / "Label" / f"{part}.label", ("Face Left Right Origin 3DGaze 2DGaze\n" + "".join(lines)).encode()
-        )
+        (folder / "Label" / f"{part}.label").write_text("Face Left Right Origin 3DGaze 2DGaze\n" + "".join(lines))

@@ -1,0 +1,40 @@
+"""Renders heads of known gaze in the GazeHub layout, to train and to test gaze networks."""
+
+from pathlib import Path
+
+import click
+
+from eg3d.cli import Command, seed_option
+from eg3d.world.datasets import write_gaze
+from eg3d.world.heads import SPLITS
+from eg3d.world.sheet import write_sheet
+
+
+@click.command(cls=Command)
+@click.option("--outdir", type=click.Path(path_type=Path), help="New folder to write.  [required without --sheet]")
+@click.option("--count", type=click.IntRange(min=10), default=8000, show_default=True, help="Number of images.")
+@click.option(
+    "--split", type=click.Choice(SPLITS), default="gaze-loss", show_default=True, help="Whose identities to draw."
+)
+@click.option("--size", type=click.IntRange(16, 1024), default=64, show_default=True, help="Width and height, pixels.")
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Also draw a contact sheet, a PNG file.")
+@seed_option
+def main(outdir, count, split, size, sheet, seed):
+    """Writes OUTDIR/Image and OUTDIR/Label/{train,val,test}.label (80, 10 and 10 %), as GazeHub lays out Gaze360.
+
+    Head pose is uniform (camera yaw within 0.8, pitch within 0.4), and so is the gaze in the camera frame (yaw within
+    0.9 rad, pitch within 0.55) as far as the eyes can turn. Labels: 2DGaze is "yaw,pitch" in radians, yaw positive
+    toward the image's left, pitch positive up, 0,0 into the lens. The contact sheet draws the true gaze as arrows.
+    """
+    if outdir is None and sheet is None:
+        raise ValueError("nothing to do: pass --outdir=FOLDER, --sheet=FILE.png, or both")
+    if outdir is not None:
+        write_gaze(outdir, count, seed, split, size, progress=True)
+        click.echo(f"{count} heads -> {outdir}")
+    if sheet is not None:
+        write_sheet(sheet, "gaze", split, seed, size)
+        click.echo(f"contact sheet -> {sheet}")
+
+
+if __name__ == "__main__":
+    main()
