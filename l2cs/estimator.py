@@ -1,0 +1,139 @@
+"""The frozen gaze estimator: images in, yaw and pitch in radians out, gradients to the images only."""
+
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from l2cs.decode import binning_of, decode
+from l2cs.model import L2CS
+from l2cs.preprocess import preprocess
+from l2cs.weights import load_weights
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EMBEDDED = {
+    "embedded": REPOSITORY / "assets" / "embedded" / "gaze_loss.safetensors",
+    "embedded-judge": REPOSITORY / "assets" / "embedded" / "gaze_judge.safetensors",
+}
+MIRROR_FACES = Path(__file__).resolve().parent / "data" / "mirror_faces.npz"
+
+
+class GazeAngles(NamedTuple):
+    """Gaze as seen from the camera, both [N] in radians; the axes are drawn in `GazeEstimator`."""
+
+    yaw: torch.Tensor
+    pitch: torch.Tensor
+
+
+class MirrorReport(NamedTuple):
+    """Correlation of each angle between images and their mirror images; right are about -1 for yaw and +1 for pitch."""
+
+    yaw_correlation: float
+    pitch_correlation: float
+    passed: bool
+
+
+class GazeEstimator(nn.Module):
+    """Frozen L2CS-Net with named angles.
+
+    Axes, in the picture as the viewer sees it:
+
+                     + pitch (up)                   (0, 0) looks into the camera.
+                          ^                         The unit direction, in OpenCV camera axes (x right, y down,
+                          |                         z away from the camera), is
+        + yaw  <--------- o --------->  - yaw         g = (-cos(pitch) sin(yaw), -sin(pitch), -cos(pitch) cos(yaw)).
+        (image left)      |        (image right)
+                          v
+                     - pitch (down)
+
+    Always in evaluation mode, always float32 (under autocast too), parameters without gradient. Attributes: `sha256` of
+    the weight file, `input_size` in pixels, `architecture`, `facts` (how the weights were trained, when the file says).
+    """
+
+    def __init__(self, model: L2CS, sha256: str = "", facts: dict | None = None):
+        super().__init__()
+        self.model = model.float().eval().requires_grad_(False)
+        self.architecture = model.architecture
+        self.input_size = model.architecture.input_size
+        self.sha256 = sha256
+        self.facts = facts or {}
+        self._binning = binning_of(model.architecture.bins)
+        super().train(False)
+
+    @classmethod
+    def load(cls, path_or_name: str | Path, device="cpu", check: bool = True) -> "GazeEstimator":
+        """`embedded`, `embedded-judge`, a published L2CS-Net `.pkl` or one of our `.safetensors`.
+
+        Unless `check` is off, weights that fail the mirror self-test on the bundled faces cause a one-line warning.
+        Errors: OSError or ValueError, one line that names the file.
+        """
+        path = EMBEDDED.get(str(path_or_name), Path(path_or_name))
+        if str(path_or_name) in EMBEDDED and not path.is_file():
+            raise ValueError(f"{path}: the embedded gaze network is missing; `make embedded` trains it")
+        model, facts, sha256 = load_weights(path)
+        estimator = cls(model, sha256, facts).to(device)
+        if check:
+            report = mirror_self_test(estimator, mirror_faces().to(device))
+            if not report.passed:
+                warnings.warn(
+                    f"{path}: mirrored faces should turn yaw's sign and keep pitch, but correlations are yaw "
+                    f"{report.yaw_correlation:+.2f} (want -1) and pitch {report.pitch_correlation:+.2f} (want +1) on "
+                    "the bundled rendered faces; run l2cs/demo.py --check on real ones before trusting these weights",
+                    stacklevel=2,
+                )
+        return estimator
+
+    def train(self, mode: bool = True) -> "GazeEstimator":
+        """Stays in evaluation mode, whatever a surrounding module asks for."""
+        return super().train(False)
+
+    def forward(self, images: torch.Tensor) -> GazeAngles:
+        """Images [N, 3, H, W] in [-1, 1], one face each -> angles [N] in radians."""
+        with torch.autocast(images.device.type, enabled=False):
+            yaw, pitch = self.model(preprocess(images.float(), self.input_size))
+            return GazeAngles(decode(yaw, self._binning), decode(pitch, self._binning))
+
+
+def gaze_vector(angles: GazeAngles) -> torch.Tensor:
+    """Unit directions [N, 3] in OpenCV camera axes."""
+    yaw, pitch = angles
+    return torch.stack([-pitch.cos() * yaw.sin(), -pitch.sin(), -pitch.cos() * yaw.cos()], dim=-1)
+
+
+def angular_error(a: GazeAngles, b: GazeAngles) -> torch.Tensor:
+    """Angle between two gaze directions [N], radians.
+
+    atan2(|a x b|, a . b) instead of acos(a . b), whose gradient is infinite where the two agree; the tiny floor inside
+    the root makes the error at least 1e-6 rad and its gradient zero there.
+    """
+    u, v = gaze_vector(a), gaze_vector(b)
+    cross = torch.linalg.cross(u, v, dim=-1).square().sum(dim=-1)
+    return torch.atan2((cross + 1e-12).sqrt(), (u * v).sum(dim=-1))
+
+
+def mirror_faces() -> torch.Tensor:
+    """The bundled faces of the embedded world [16, 3, 64, 64] in [-1, 1], of varied gaze and head pose."""
+    with np.load(MIRROR_FACES) as file:
+        return torch.from_numpy(file["images"]).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def mirror_self_test(estimator, images: torch.Tensor) -> MirrorReport:
+    """Does yaw change its sign, and pitch keep it, when the images [K >= 16, 3, H, W] are mirrored?
+
+    A network whose heads are swapped, or that looks at nothing, fails. Passed: yaw's correlation below -0.5, pitch's
+    above +0.5.
+    """
+    if len(images) < 16:
+        raise ValueError(f"the mirror self-test needs at least 16 faces, got {len(images)}")
+    straight, mirrored = estimator(images), estimator(images.flip(3))
+    yaw, pitch = (_correlation(a, b) for a, b in zip(straight, mirrored, strict=True))
+    return MirrorReport(yaw, pitch, yaw < -0.5 and pitch > 0.5)
+
+
+def _correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    a, b = a.double() - a.double().mean(), b.double() - b.double().mean()
+    return float((a @ b) / (a.norm() * b.norm()).clamp(min=1e-12))

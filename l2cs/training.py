@@ -1,0 +1,255 @@
+"""Training of gaze networks: cross-entropy on the bins plus regression on the angle (L2CS-Net, section 3.2)."""
+
+import hashlib
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from l2cs.augment import Augmentation, augment
+from l2cs.datasets import FaceImages, GazeList, to_float
+from l2cs.decode import Binning, binning_of, decode_degrees, digitize
+from l2cs.estimator import GazeAngles, GazeEstimator, angular_error
+from l2cs.model import L2CS, Architecture
+from l2cs.preprocess import preprocess
+from l2cs.weights import atomic_write, load_weights, read_tensors, save_weights
+
+STATE_FILE, WEIGHTS_FILE = "state.pt", "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Settings of one run.
+
+    recipe: "published" trains as L2CS-Net did (`prepare`), "scratch" trains every parameter, lr falling as a cosine.
+    """
+
+    num_epochs: int = 60
+    batch_size: int = 16
+    lr: float = 1e-5
+    alpha: float = 1.0  # weight of the regression term, in squared degrees
+    recipe: str = "published"
+    augment: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.recipe not in ("published", "scratch"):
+            raise ValueError(f"recipe '{self.recipe}': must be published or scratch")
+        if self.num_epochs < 1 or self.batch_size < 2 or not self.lr > 0 or self.alpha < 0:
+            raise ValueError(
+                f"--num_epochs={self.num_epochs} --batch_size={self.batch_size} --lr={self.lr} --alpha={self.alpha}: "
+                "epochs must be at least 1, a batch at least 2 (batch norm), lr above 0 and alpha not negative"
+            )
+
+
+def gaze_loss(logits: torch.Tensor, degrees: torch.Tensor, binning: Binning, alpha: float) -> torch.Tensor:
+    """One head: cross-entropy of the bin + alpha * mean squared error of the decoded angle, in degrees squared."""
+    regression = F.mse_loss(decode_degrees(logits, binning), degrees)
+    return F.cross_entropy(logits, digitize(degrees, binning)) + alpha * regression
+
+
+def prepare(model: L2CS, recipe: str) -> list[torch.nn.Parameter]:
+    """Sets train and evaluation modes and returns the parameters to optimise.
+
+    "published": the stem keeps its weights (learning rate 0), and the batch norms called bn1..bn3 inside the layers
+    keep their statistics, but not those of the shortcuts nor the stem's (an inherited inconsistency, kept).
+    """
+    model.train()
+    if recipe == "published":
+        frozen = [*model.conv1.parameters(), *model.bn1.parameters()]
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        for name, module in model.named_modules():
+            if name.startswith("layer") and "bn" in name:
+                module.eval()
+    for name, parameter in model.named_parameters():
+        if name.startswith("fc_finetune"):
+            parameter.requires_grad_(False)
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def load_pretrained(model: L2CS, path: Path) -> None:
+    """Copies the trunk from a torchvision ResNet state dict, without its classifier; ValueError if it does not fit."""
+    state, own = read_tensors(path, path.read_bytes()), model.state_dict()
+    for name, value in own.items():
+        if name.startswith("fc_") or name.endswith("num_batches_tracked"):
+            continue
+        if name not in state or state[name].shape != value.shape:
+            raise ValueError(f"{path}: no '{name}' of shape {list(value.shape)}, so it is no trunk for this --arch")
+        own[name] = state[name]
+    model.load_state_dict(own)
+
+
+def _generator(*place) -> torch.Generator:
+    """Draws keyed by their place in the run, so that a continued run draws what an unbroken one would."""
+    digest = hashlib.blake2s("/".join(map(str, place)).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+class Trainer:
+    """One run in one folder: `state.pt` (to continue), `weights.safetensors` (to use). Both are replaced every epoch.
+
+    A folder that holds the state of the same run is continued; one of another run is an error.
+    """
+
+    def __init__(
+        self, model: L2CS, images: FaceImages, angles: torch.Tensor, config: TrainingConfig, folder: Path, device
+    ):
+        if len(images) < config.batch_size:
+            raise ValueError(f"--batch_size={config.batch_size}: there are only {len(images)} training images")
+        self.model, self.images, self.angles = model.to(device), images, angles
+        self.config, self.folder, self.device = config, folder, device
+        self.epoch = 0
+        self._parameters = prepare(model, config.recipe)
+        self._optimizer = torch.optim.Adam(self._parameters, lr=config.lr)
+        self._identity = repr((asdict(config), model.architecture.to_dict(), len(images)))
+        if (folder / STATE_FILE).is_file():
+            self._continue(folder / STATE_FILE)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.images) // self.config.batch_size  # the incomplete last batch is dropped; epochs are shuffled
+
+    def run(self, facts: dict, progress: bool = True) -> Iterator[dict]:
+        """Trains the epochs that are left; after each one saves everything and yields its mean losses."""
+        total = self.config.num_epochs * self.steps_per_epoch
+        bar = tqdm(total=total, initial=self.epoch * self.steps_per_epoch, unit="step", disable=not progress)
+        with bar:
+            while self.epoch < self.config.num_epochs:
+                loss = self._train_epoch(bar)
+                self.epoch += 1
+                bar.set_description(f"epoch {self.epoch} loss {loss:.2f}")
+                facts = {**facts, **asdict(self.config), "epochs_done": self.epoch}
+                save_weights(self.folder / WEIGHTS_FILE, self.model, facts)
+                self._save_state()
+                yield {"epoch": self.epoch, "loss": loss}
+
+    def _train_epoch(self, bar) -> float:
+        order = torch.randperm(len(self.images), generator=_generator(self.config.seed, "order", self.epoch))
+        losses = []
+        for step in range(self.steps_per_epoch):
+            chosen = order[step * self.config.batch_size : (step + 1) * self.config.batch_size]
+            losses.append(self._step(chosen, step))
+            bar.update()
+        mean = float(torch.stack(losses).mean())
+        if not math.isfinite(mean):
+            raise ValueError(f"the loss of epoch {self.epoch + 1} is {mean}; lower --lr={self.config.lr:g}")
+        return mean
+
+    def _step(self, chosen: torch.Tensor, step: int) -> torch.Tensor:
+        config, architecture = self.config, self.model.architecture
+        images, angles = to_float(self.images[chosen].to(self.device)), self.angles[chosen].to(self.device)
+        if config.augment:
+            images, angles = augment(
+                images, angles, Augmentation(), _generator(config.seed, "augment", self.epoch, step)
+            )
+        done = (self.epoch * self.steps_per_epoch + step) / (config.num_epochs * self.steps_per_epoch)
+        for group in self._optimizer.param_groups:
+            group["lr"] = config.lr * (0.5 * (1 + math.cos(math.pi * done)) if config.recipe == "scratch" else 1)
+        logits, degrees = self.model(preprocess(images, architecture.input_size)), angles.rad2deg()
+        binning = binning_of(architecture.bins)
+        loss = sum(gaze_loss(logits[i], degrees[:, i], binning, config.alpha) for i in range(2))
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        return loss.detach()
+
+    def _save_state(self) -> None:
+        optimizer = self._optimizer.state_dict()["state"]
+        state = {
+            "identity": self._identity,
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": {i: dict(values) for i, values in optimizer.items()},
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        atomic_write(self.folder / STATE_FILE, buffer.getvalue())
+
+    def _continue(self, path: Path) -> None:
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            identity = state["identity"]
+        except Exception:  # a torn or foreign file fails in many ways; all mean the same to the user
+            raise ValueError(
+                f"{path}: not the state of a gaze training; remove it or choose another --output"
+            ) from None
+        if identity != self._identity:
+            raise ValueError(f"{path}: belongs to a run with other settings; choose another --output or remove it")
+        self.model.load_state_dict(state["model"])
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
+        self.epoch = state["epoch"]
+
+
+@torch.no_grad()
+def measure(
+    estimator: GazeEstimator, images: FaceImages, angles: torch.Tensor, batch_size: int = 64, progress=True
+) -> dict:
+    """Errors of an estimator: {"estimated": [N, 2] rad, "error": [N] rad} and the means in degrees.
+
+    `mean_angular_error_deg` is the usual figure ("MAE"): the mean angle between true and estimated direction.
+    """
+    device = next(estimator.parameters()).device
+    estimated = []
+    for indices in tqdm(torch.arange(len(images)).split(batch_size), "measuring", disable=not progress, leave=False):
+        estimated.append(torch.stack(estimator(to_float(images[indices].to(device))), dim=1).cpu())
+    estimated = torch.cat(estimated)
+    error = angular_error(GazeAngles(*estimated.T), GazeAngles(*angles.T))
+    per_angle = (estimated - angles).abs().mean(dim=0).rad2deg().tolist()
+    return {
+        "estimated": estimated,
+        "error": error,
+        "mean_angular_error_deg": float(error.mean().rad2deg()),
+        "mean_yaw_error_deg": per_angle[0],
+        "mean_pitch_error_deg": per_angle[1],
+        "images": len(images),
+    }
+
+
+def initial_model(architecture: Architecture, snapshot: Path | None, pretrained: Path | None, seed: int) -> L2CS:
+    """A network of this architecture: random, or from gaze weights, or with a torchvision trunk."""
+    if snapshot is not None:
+        model = load_weights(snapshot)[0]
+        if model.architecture != architecture:
+            asked = f"{architecture.name} with {architecture.bins} bins at {architecture.input_size} px"
+            raise ValueError(f"{snapshot}: holds {model.architecture.name}, the flags ask for {asked}")
+        return model
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = L2CS(architecture)
+    if pretrained is not None:
+        load_pretrained(model, pretrained)
+    return model
+
+
+def train_and_measure(
+    architecture: Architecture,
+    config: TrainingConfig,
+    training: GazeList,
+    held_out: GazeList | None,
+    folder: Path,
+    device: torch.device,
+    snapshot: Path | None = None,
+    pretrained: Path | None = None,
+) -> dict:
+    """A whole run: trains (or continues) in `folder`, measures on `held_out`, writes both into the weights' header."""
+    model = initial_model(architecture, snapshot, pretrained, config.seed)
+    images = FaceImages(training.paths, max_size=architecture.input_size)
+    trainer = Trainer(model, images, training.angles, config, folder, device)
+    result = {"architecture": architecture.name, "training_images": len(training)}
+    for epoch in trainer.run(dict(result)):
+        result["loss"] = epoch["loss"]
+    model.cpu()
+    save_weights(folder / WEIGHTS_FILE, model, {**result, **asdict(config)})
+    if held_out is not None:
+        estimator = GazeEstimator.load(folder / WEIGHTS_FILE, device, check=False)  # what is stored is measured
+        measured = measure(estimator, FaceImages(held_out.paths, architecture.input_size), held_out.angles)
+        result["held_out"] = {key: value for key, value in measured.items() if not isinstance(value, torch.Tensor)}
+        save_weights(folder / WEIGHTS_FILE, model, {**result, **asdict(config)})
+    return result

@@ -1,0 +1,141 @@
+"""Weight files: the published pickled state dicts (read only) and our own safetensors (read and write).
+
+Our files carry a JSON text under the metadata key "l2cs": {"architecture": {...}, "facts": {...}}; the facts say how
+the weights were trained and what was measured.
+"""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+
+from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
+
+HEADER_KEY = "l2cs"
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Writes a file so that a reader sees the old content or the whole new one: temporary name, flush, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save_weights(path: Path, model: L2CS, facts: dict | None = None, half: bool = True) -> None:
+    """Writes a network as safetensors, atomically.
+
+    `half` stores convolutions and linear layers as float16; batch-norm statistics stay float32 (a small variance would
+    underflow). `fc_finetune`, which nothing uses, is left out.
+    """
+    tensors = {}
+    for name, value in model.state_dict().items():
+        if not name.startswith("fc_finetune."):
+            shrink = half and value.is_floating_point() and value.ndim > 1
+            tensors[name] = value.detach().to("cpu", torch.float16 if shrink else value.dtype).contiguous()
+    header = {"architecture": model.architecture.to_dict(), "facts": facts or {}}
+    atomic_write(path, save_safetensors(tensors, {HEADER_KEY: json.dumps(header)}))
+
+
+def load_weights(path: str | Path) -> tuple[L2CS, dict, str]:
+    """Reads a gaze network: (network in float32 on the CPU, facts, SHA-256 of the file).
+
+    Errors: OSError when the file cannot be read; ValueError, one line that names the file, when it is something else.
+    """
+    path = Path(path)
+    data = path.read_bytes()
+    if not data:
+        raise ValueError(f"{path}: the file is empty; fetch the gaze weights again")
+    if data[8:9] == b"{":
+        architecture, facts, state = _read_safetensors(path, data)
+    else:
+        state = _read_pickle(path, data)
+        architecture, facts = infer_architecture(state, path), {}
+    return _build(architecture, state, path), facts, hashlib.sha256(data).hexdigest()
+
+
+def _read_safetensors(path: Path, data: bytes) -> tuple[Architecture, dict, dict[str, torch.Tensor]]:
+    try:
+        state = load_safetensors(data)
+        size = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path}: not a whole safetensors file ({error}); fetch or make it again") from None
+    if HEADER_KEY not in metadata:
+        raise ValueError(f"{path}: these are not the weights of a gaze network (no '{HEADER_KEY}' in the header)")
+    try:
+        header = json.loads(metadata[HEADER_KEY])
+        return Architecture.from_dict(header["architecture"]), header["facts"], state
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: unreadable '{HEADER_KEY}' header ({error}); make the file again") from None
+
+
+def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
+    """State dict in a file of `torch.save`; tensors only, code in it is never run. ValueError for anything else."""
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise ValueError(f"{path}: not a state dict of tensors ({reason}); fetch the weights again") from None
+    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(f"{path}: holds no state dict of tensors, so it cannot be the weights of a gaze network")
+    return state
+
+
+def _read_pickle(path: Path, data: bytes) -> dict[str, torch.Tensor]:
+    state = read_tensors(path, data)
+    if all(name.startswith("module.") for name in state):  # MPIIGaze files were saved from a data-parallel wrapper
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return state
+
+
+def infer_architecture(state: dict[str, torch.Tensor], path: Path) -> Architecture:
+    """The published architecture whose shapes these are; ValueError when the weights belong to another network."""
+    yaw, pitch = state.get("fc_yaw_gaze.weight"), state.get("fc_pitch_gaze.weight")
+    if yaw is None or pitch is None or yaw.ndim != 2:
+        missing = "fc_pitch_gaze.weight" if yaw is not None else "fc_yaw_gaze.weight"
+        raise ValueError(f"{path}: these are not the weights of a gaze network (no usable '{missing}')")
+    block = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
+    blocks = tuple(sum(n.startswith(f"layer{k}.") and n.endswith(".conv1.weight") for n in state) for k in range(1, 5))
+    if (block, blocks) not in PUBLISHED.values():
+        raise ValueError(f"{path}: {block} blocks {blocks} are no ResNet of L2CS-Net ({', '.join(PUBLISHED)})")
+    try:
+        return Architecture(block, blocks, PUBLISHED_WIDTHS, yaw.shape[0], "imagenet", PUBLISHED_INPUT)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _build(architecture: Architecture, state: dict[str, torch.Tensor], path: Path) -> L2CS:
+    finetune = any(name.startswith("fc_finetune.") for name in state)
+    with torch.device("meta"):  # no time spent on drawing weights that are replaced
+        model = L2CS(architecture, finetune)
+    expected = model.state_dict()
+    for name, value in expected.items():
+        if name not in state:
+            raise ValueError(f"{path}: '{name}' is missing for {architecture.name}; is this a gaze network?")
+        if state[name].shape != value.shape:
+            shapes = f"{list(state[name].shape)}, {architecture.name} needs {list(value.shape)}"
+            raise ValueError(f"{path}: '{name}' has shape {shapes}; is this a gaze network?")
+        if not state[name].isfinite().all():
+            raise ValueError(f"{path}: '{name}' holds values that are not finite; fetch or make the file again")
+    extra = next((name for name in state if name not in expected), None)
+    if extra is not None:
+        raise ValueError(f"{path}: '{extra}' is no part of {architecture.name}; is this a gaze network?")
+    model.load_state_dict({n: v.to(expected[n].dtype) for n, v in state.items()}, assign=True)
+    return model
