@@ -1,0 +1,48 @@
+"""What a run writes at every snapshot: weights, a picture, and how the eyes behave."""
+
+import subprocess
+from pathlib import Path
+
+from torch import nn
+
+from eg3d.checkpoint import save_snapshot
+from eg3d.files import REPOSITORY
+from eg3d.metrics.gfas import gaze_face_alignment
+from eg3d.models.generator import TriPlaneGenerator
+from eg3d.pictures import tiles, to_uint8, write_png
+from eg3d.views import render_views
+
+GRID_SEEDS = range(8)  # one row each
+GRID_CAMERAS = [(yaw, 0.0) for yaw in (-0.5, -0.25, 0.0, 0.25, 0.5)]  # one column each
+SLOPE_SEEDS = range(1000, 1032)
+
+
+def write_snapshot(outdir: Path, kimg: int, networks: dict[str, nn.Module], facts: dict) -> Path:
+    """`network-snapshot-{kimg:06d}.safetensors` with all networks; returns its path."""
+    path = outdir / f"network-snapshot-{kimg:06d}.safetensors"
+    save_snapshot(path, networks, facts)
+    return path
+
+
+def write_grid(path: Path, G_ema: TriPlaneGenerator) -> None:
+    """The same identities over the same cameras at every snapshot: rows are seeds, columns yaw."""
+    views = render_views(G_ema, GRID_SEEDS, GRID_CAMERAS, truncation_psi=1.0, batch_size=4)
+    write_png(path, tiles([image for batch in views for image in to_uint8(batch.images)], columns=len(GRID_CAMERAS)))
+
+
+def gaze_scores(G_ema: TriPlaneGenerator, estimator, crop: str) -> dict[str, float]:
+    """Score and slope of the eyes by the network in the loss; another judge (calc_gfas.py) may differ."""
+    report = gaze_face_alignment(render_views(G_ema, SLOPE_SEEDS), estimator, crop)
+    return {"GFAS/mse_sum": report.gfas_mse_sum, "GFAS/slope": report.slope}
+
+
+def git_commit() -> str | None:
+    """The commit this code is at, `-dirty` when edited; None outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
