@@ -1,0 +1,61 @@
+"""Keeps the images of a data set whose gaze (or head) is turned: the data preprocessing of Gaze-Corrected EG3D."""
+
+import json
+from pathlib import Path
+
+import click
+
+from dataset_preprocessing import selection
+from eg3d.cli import Command, device_option, json_option, pick_device, write_json
+from eg3d.files import atomic_write
+from eg3d.world.datasets import embedded_faces
+from l2cs.estimator import GazeEstimator
+
+
+@click.command(cls=Command)
+@click.option("--data", required=True, help="Data set to choose from: zip, folder, or embedded.")
+@click.option("--dest", type=click.Path(path_type=Path), required=True, help="New data set: FILE.zip or a folder.")
+@click.option(
+    "--by",
+    type=click.Choice(["label", "gaze"]),
+    default="label",
+    show_default=True,
+    help="Yaw of the camera label (the head's), or of the gaze that --l2cs-path estimates.",
+)
+@click.option("--min-abs-yaw", type=float, default=0.4, show_default=True, help="Keep |yaw| above this, radians.")
+@click.option("--max-abs-yaw", type=float, help="Keep |yaw| up to this, radians.  [default: no limit]")
+@click.option("--l2cs-path", help="With --by=gaze: gaze network, a weights file, embedded or embedded-judge.")
+@click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Images per estimate.")
+@click.option("--seed", type=int, default=0, show_default=True, help="With --data=embedded: which rendered set.")
+@device_option
+@json_option
+def main(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device, json_path):
+    """Copies the images with min < |yaw| <= max into a new data set, with their labels and in their order.
+
+    Images are copied byte for byte; an image and its mirrored copy (x.png, x_mirror.png) stay or go together. Beside
+    the new data set appear DEST.manifest.json (settings, counts, yaw of each kept image) and DEST.histogram.png.
+    """
+    if by == "gaze" and not l2cs_path:
+        raise ValueError("--by=gaze needs --l2cs-path: a gaze network's weights file, or embedded")
+    device = pick_device(device)
+    source = embedded_faces(seed=seed) if data == "embedded" else Path(data)
+    selection.check_destination(dest, source)
+    faces = selection.FaceSet(source)
+    settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}
+    if by == "gaze":
+        estimator = GazeEstimator.load(l2cs_path, device)
+        yaws = selection.estimated_yaws(faces, estimator, batch, device)
+        settings |= {"l2cs_path": l2cs_path, "l2cs_sha256": estimator.sha256}
+    else:
+        yaws = selection.label_yaws(faces)
+    kept = selection.choose(faces.names, yaws, min_abs_yaw, max_abs_yaw)
+    selection.copy_rows(faces, kept, dest)
+    record = selection.manifest(faces, yaws, kept, settings)
+    atomic_write(selection.beside(dest, ".manifest.json"), (json.dumps(record, indent=1) + "\n").encode())
+    selection.draw_histogram(yaws, kept, f"{source.name} by {by}", selection.beside(dest, ".histogram.png"))
+    click.echo(f"kept {len(kept)} of {len(yaws)} images with |{by} yaw| > {min_abs_yaw:g} rad -> {dest}")
+    write_json(json_path, {key: value for key, value in record.items() if key != "kept"})
+
+
+if __name__ == "__main__":
+    main()
