@@ -16,9 +16,7 @@ SCRIPTS = sorted(
     if "click.command(" in file.read_text()
 )
 NUMPY_ONLY = {"dataset_preprocessing/synthetic/make_faces.py", "dataset_preprocessing/synthetic/make_gaze.py"}
-COMPUTES_NUMBERS = {
-    "eg3d/calc_gfas.py", "eg3d/demo.py", "l2cs/evaluate.py", "dataset_preprocessing/filter_by_gaze.py",
-}  # fmt: skip
+COMPUTES_NUMBERS = {"eg3d/calc_gfas.py", "l2cs/evaluate.py", "dataset_preprocessing/filter_by_gaze.py"}
 
 # Importing torch takes seconds, so one process plays `python SCRIPT ARGS` for all of them, folder on the path included.
 DRIVER = r"""
