@@ -1,0 +1,38 @@
+"""make_faces.py and make_gaze.py, as a user runs them."""
+
+import zipfile
+
+import pytest
+
+FACES, GAZE = (f"dataset_preprocessing/synthetic/make_{name}.py" for name in ("faces", "gaze"))
+
+
+def test_make_faces_writes_a_zip_and_a_contact_sheet(run_script, tmp_path):
+    code, out, err = run_script(FACES, "--dest=faces.zip", "--count=3", "--seed=2", "--size=32", "--sheet=sheet.png")
+    assert code == 0, err
+    with zipfile.ZipFile(tmp_path / "faces.zip") as archive:
+        assert len(archive.namelist()) == 5
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000 and "3 faces" in out
+
+
+def test_make_gaze_writes_images_and_labels(run_script, tmp_path):
+    code, _, err = run_script(GAZE, "--outdir=set", "--count=10", "--size=32", "--split=test")
+    assert code == 0, err
+    assert len(list((tmp_path / "set" / "Image").rglob("*.png"))) == 10
+    assert len((tmp_path / "set" / "Label" / "test.label").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "script, options, named",
+    [
+        (FACES, ["--dest=folder", "--count=1"], ".zip"),
+        (FACES, ["--dest=/proc/nowhere/faces.zip", "--count=1"], "/proc/nowhere"),
+        (GAZE, ["--outdir=.", "--count=10"], "exists already"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(run_script, tmp_path, script, options, named):
+    (tmp_path / "mine.txt").write_text("keep")
+    code, out, err = run_script(script, *options)
+    assert code == 2 and out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1 and named in err
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
