@@ -20,7 +20,8 @@ SHEET_YAWS, TURN_YAWS = (0.5, 0.25, 0.0, -0.25, -0.5), [0.5 - i / 16 for i in ra
 
 
 @click.command(cls=cli.Command)
-@click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), default="out/demo", show_default=True)
+@click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), default="out/demo", show_default=True,
+              help="Folder for pictures, report and weights.")  # fmt: skip
 @click.option("--network", default="embedded-base", show_default=True, help="Generator to correct.")
 @click.option("--data", default="embedded", show_default=True, help="Data set zip or folder; embedded: rendered once.")
 @click.option("--l2cs-path", default="embedded", show_default=True, help="Gaze network inside the loss.")
@@ -29,11 +30,13 @@ SHEET_YAWS, TURN_YAWS = (0.5, 0.25, 0.0, -0.25, -0.5), [0.5 - i / 16 for i in ra
               help="Thousand images to fine-tune on.")  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=6, show_default=True,
               help="Stop the fine-tuning after this time even if --kimg is not reached.")  # fmt: skip
-@click.option("--gaze-weight", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True)
+@click.option("--gaze-weight", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True,
+              help="Of the gaze term in the generator's loss.")  # fmt: skip
 @click.option("--seeds", type=cli.SEEDS, default="0-127", show_default=True, help="Scored; the first are drawn.")
 @cli.seed_option
 @cli.device_option
-def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, seeds, seed, device):
+@cli.json_option
+def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, seeds, seed, device, json_path):
     """Fine-tunes a small 3D GAN with the gaze term and shows what changed.
 
     Writes compare.png, turn.gif, report.json and the corrected weights.
@@ -62,7 +65,8 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
                 (("before: eyes follow the camera", was), ("after: eyes follow the face", now))]  # fmt: skip
     write_png(outdir / "compare.png", before_after_sheet(*sheets, captions, SHEET_YAWS))
     write_gif(outdir / "turn.gif", turning_frames(*films, captions))
-    cli.write_json(outdir / "report.json", report)
+    for path in (outdir / "report.json", json_path):
+        cli.write_json(path, report)
     click.echo(f"GFAS by a network that took no part: {was['gfas_mse_sum']:.4f} -> {now['gfas_mse_sum']:.4f} "
                f"({now['gfas_mse_sum'] / was['gfas_mse_sum'] - 1:+.0%}, lower is better)")  # fmt: skip
     click.echo(f"slope of the eyes: {was['slope']:.2f} -> {now['slope']:.2f} (0: the camera, 1: the face)")

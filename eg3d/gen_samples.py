@@ -22,7 +22,8 @@ from eg3d.views import FFHQ_FOV_DEG, render_views, styles_of_seeds
 )
 @click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False, help="Also write the density.")
 @click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True, help="Voxels per side.")
-@click.option("--shape-format", type=click.Choice([".mrc", ".ply"]), default=".mrc", show_default=True)
+@click.option("--shape-format", type=click.Choice([".mrc", ".ply"]), default=".mrc", show_default=True,
+              help="Volume of densities, or mesh; both in world units.")  # fmt: skip
 @click.option("--shape-level", type=float, default=DENSITY_LEVEL, show_default=True, help="Raw density of the .ply.")
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Seeds rendered at a time.")
 @cli.device_option
