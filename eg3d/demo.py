@@ -50,6 +50,7 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
                      gaze_weight=gaze_weight, kimg=kimg, tick=1, snap=1000)  # fmt: skip
 
     report = {"before": score(G, snapshot_path(network), seeds, estimators, "score before")}
+    (outdir / "run" / "stats.jsonl").unlink(missing_ok=True)  # of an earlier demo
     trainer = train(config, outdir / "run", dataset, device, gaze_estimator=estimators["loss_network"],
                     stop_after_s=60 * minutes)  # fmt: skip
     corrected = outdir / "corrected.safetensors"
@@ -61,8 +62,9 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     sheets, films = ([shots(net, seeds[:n], yaws, name) for net in (G, after)]
                      for n, yaws, name in ((4, SHEET_YAWS, "compare.png"), (6, TURN_YAWS, "turn.gif")))  # fmt: skip
     was, now = report["before"]["judge"], report["after"]["judge"]
-    captions = [f"{word} (GFAS {s['gfas_mse_sum']:.3f}, slope {s['slope']:.2f})" for word, s in
-                (("before: eyes follow the camera", was), ("after: eyes follow the face", now))]  # fmt: skip
+    notes = ("slope 0: eyes follow the camera", "slope 1: eyes follow the face")
+    captions = [f"{when}: slope of the eyes {report[when]['judge']['slope']:.2f}   ({note})"
+                for when, note in zip(("before", "after"), notes, strict=True)]  # fmt: skip
     write_png(outdir / "compare.png", before_after_sheet(*sheets, captions, SHEET_YAWS))
     write_gif(outdir / "turn.gif", turning_frames(*films, captions))
     for path in (outdir / "report.json", json_path):
