@@ -106,7 +106,7 @@ class TriPlaneGenerator(nn.Module):
             self._cached = (ws.detach().clone(), planes)
 
         options = RenderOptions.from_kwargs(self.rendering_kwargs)
-        origins, directions = camera_rays(*split_label(c.float()), resolution)
+        origins, directions = camera_rays(*split_label(c.to(ws.dtype)), resolution)
         origins, directions = (t.reshape(n, -1, 3) for t in (origins, directions))
         features, depth = self.renderer(planes, self.decoder, origins, directions, options, draws)
         # [N, C, k R R] -> [M, C, R, R]: the cameras of a latent were rendered side by side

@@ -12,7 +12,8 @@ PLANE_AXES_YZ = ((0, 1), (0, 2), (2, 1))
 
 def plane_coordinates(points, box_warp: float, axes=PLANE_AXES):
     """points [N, P, 3] in world units -> grid coordinates [N, 3, P, 2], in [-1, 1] inside the box."""
-    return torch.stack([points[..., list(pair)] for pair in axes], dim=1) * (2 / box_warp)
+    x = (points * (2 / box_warp)).unbind(dim=-1)
+    return torch.stack([torch.stack([x[a], x[b]], dim=-1) for a, b in axes], dim=1)
 
 
 def sample_planes(planes, points, box_warp: float, axes=PLANE_AXES):
@@ -35,7 +36,8 @@ def mean_features(planes, points, box_warp: float, axes=PLANE_AXES):
     """
     n, count, c, h, w = planes.shape
     grid = plane_coordinates(points, box_warp, axes).reshape(n * count, 1, -1, 2)
+    # Dividing the planes instead of the features touches far fewer numbers, and a sum's gradient is a mere view.
     features = F.grid_sample(
-        planes.reshape(n * count, c, h, w), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        (planes / count).reshape(n * count, c, h, w), grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
-    return features.reshape(n, count, c, -1).mean(dim=1)
+    return features.reshape(n, count, c, -1).sum(dim=1)

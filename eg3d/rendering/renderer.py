@@ -51,7 +51,7 @@ class VolumeRenderer(nn.Module):
             near, far, options.depth_resolution, draws, origins.shape[:2], origins.device,
             options.disparity_space_sampling,
         )  # fmt: skip
-        return depths, hit
+        return depths.to(origins.dtype), hit
 
     def query(self, planes, decoder, points, options, draws):
         """The field at points [N, P, 3]: colours [N, C', P], raw density sigma [N, P]."""
@@ -64,10 +64,12 @@ class VolumeRenderer(nn.Module):
     def _render_block(self, planes, decoder, origins, directions, depths, hit, jitter, options, draws):
         n, m, _ = origins.shape
 
-        def field(at):  # depths [N, M, S] -> colours [N, C', M, S], sigma [N, M, S]
-            points = (origins[:, :, None] + at[..., None] * directions[:, :, None]).reshape(n, -1, 3)
+        # Points lie [S, M], samples before rays: neighbours in memory are neighbours in the planes, and weighted sums
+        # over the samples run along contiguous rays. Only sigma and depth are transposed.
+        def field(at):  # depths [N, M, S] -> colours [N, C', S, M], sigma [N, M, S]
+            points = (origins[:, None] + at.mT[..., None] * directions[:, None]).reshape(n, -1, 3)
             colors, sigma = self.query(planes, decoder, points, options, draws)
-            return colors.reshape(n, -1, *at.shape[1:]), sigma.reshape(at.shape)
+            return colors.reshape(n, -1, at.shape[2], m), sigma.reshape(n, -1, m).mT
 
         colors, sigma = field(depths)
         passes = [(colors, sigma, depths)]
@@ -83,11 +85,11 @@ class VolumeRenderer(nn.Module):
         if hit is not None:
             weights = weights * hit[..., None]
         # Back to the unsorted samples: 8 bytes a sample are moved, not its colours.
-        per_sample = torch.empty_like(depths).scatter(-1, order, marching.sample_weights(weights))
+        per_sample = torch.empty_like(depths).scatter(-1, order, marching.sample_weights(weights)).mT
         features, first = 0, 0
         for colors, _, at in passes:
-            w = per_sample[..., first : first + at.shape[-1]]
-            features = features + (colors * w[:, None]).sum(dim=-1)
+            w = per_sample[:, None, first : first + at.shape[-1]].contiguous()
+            features = features + (colors * w).sum(dim=2)
             first += at.shape[-1]
         if options.white_back:
             features = features + (1 - weights.sum(dim=-1))[:, None]

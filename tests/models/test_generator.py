@@ -1,0 +1,193 @@
+"""What a generator promises beyond the published numbers: many cameras, no hidden state, clear refusals."""
+
+import copy
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from eg3d.cameras import intrinsics_matrix, lookat_pose, make_label, split_label
+from eg3d.draws import KeyedDraws, Midpoints
+from eg3d.models.decoder import OSGDecoder
+from eg3d.models.generator import TriPlaneGenerator
+from eg3d.rendering import renderer
+from eg3d.rendering.marching import composite
+from eg3d.rendering.options import RenderOptions
+from eg3d.rendering.planes import sample_planes
+from eg3d.rendering.rays import camera_rays
+from eg3d.rendering.sampling import importance_depths, stratified_depths
+
+RENDERING = dict(
+    superresolution_module="SuperresolutionHybrid2X", sr_antialias=True, superresolution_noise_mode="none",
+    c_gen_conditioning_zero=False, c_scale=1, depth_resolution=6, depth_resolution_importance=6, ray_start=2.25,
+    ray_end=3.15, box_warp=1,
+)  # fmt: skip
+SMALL = dict(
+    z_dim=16, c_dim=25, w_dim=16, img_resolution=32, plane_resolution=16, plane_channels=16, decoder_width=16,
+    mapping_kwargs={"num_layers": 1}, channel_base=256, channel_max=16, num_fp16_res=0, conv_clamp=None,
+    sr_kwargs={"widths": (16, 16)}, neural_rendering_resolution=16,
+)  # fmt: skip
+DETERMINISTIC = dict(noise_mode="const", draws=Midpoints())
+
+
+def small_generator(**rendering):
+    torch.manual_seed(0)
+    G = TriPlaneGenerator(**SMALL, rendering_kwargs=RENDERING | rendering)
+    for name, parameter in G.named_parameters():
+        if name.endswith("noise_strength"):
+            torch.nn.init.constant_(parameter, 0.1)
+    return G.eval()
+
+
+def cameras(*yaws):
+    return make_label(lookat_pose(list(yaws), [0.1] * len(yaws)), intrinsics_matrix(4.26))
+
+
+def straightforward_rendering(G, planes, origins, directions):
+    """The published order of operations: sort colours with their densities, composite once. [N, M, C], [N, M, 1]."""
+    options, draws = RenderOptions.from_kwargs(G.rendering_kwargs), Midpoints()
+
+    def field(depths):
+        points = (origins[:, :, None] + depths[..., None] * directions[:, :, None]).flatten(1, 2)
+        colors, sigma = G.decoder(sample_planes(planes, points, options.box_warp, options.plane_axes).mean(1).mT)
+        return colors.mT.reshape(*depths.shape, -1), sigma.reshape(*depths.shape, 1)
+
+    coarse = stratified_depths(options.ray_start, options.ray_end, 6, draws, origins.shape[:2])
+    colors, sigma = field(coarse)
+    _, _, weights = composite(colors, sigma, coarse[..., None])
+    fine = importance_depths(coarse, weights[..., 0], 6, draws)
+    colors, sigma = (torch.cat(pair, dim=2) for pair in zip((colors, sigma), field(fine), strict=True))
+    depths, order = torch.cat([coarse, fine], dim=-1).sort(dim=-1)
+    order = order[..., None]
+    colors = colors.gather(2, order.expand_as(colors))
+    return composite(colors, sigma.gather(2, order), depths[..., None], options.white_back)[:2]
+
+
+@pytest.mark.parametrize("white_back", [False, True])
+@torch.no_grad()
+def test_scattered_weights_equal_sorted_colours(white_back):
+    G = small_generator(white_back=white_back)
+    planes = 20 * torch.randn(2, 3, 16, 16, 16)
+    origins, directions = camera_rays(*split_label(cameras(0.2, -0.4)), 12)
+    expected, expected_depth = straightforward_rendering(G, planes, origins, directions)
+    options = RenderOptions.from_kwargs(G.rendering_kwargs)
+    features, depth = G.renderer(planes, G.decoder, origins, directions, options, Midpoints())
+    torch.testing.assert_close(features.mT, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(depth[..., None], expected_depth, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_blocks_of_rays_change_nothing(monkeypatch):
+    G = small_generator()
+    ws = G.mapping(torch.randn(2, 16), cameras(0, 0))
+    keys = lambda: KeyedDraws([1, 2])  # noqa: E731
+    whole = G.synthesis(ws, cameras(0.3, -0.3), noise_mode="const", draws=keys())
+    monkeypatch.setattr(renderer, "POINTS_PER_BLOCK", 100)
+    blocks = G.synthesis(ws, cameras(0.3, -0.3), noise_mode="const", draws=keys())
+    for name in whole:
+        torch.testing.assert_close(blocks[name], whole[name], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_many_cameras_per_latent_equal_one_call_each():
+    G = small_generator()
+    ws, views = G.mapping(torch.randn(2, 16), cameras(0, 0)), cameras(0.4, 0.0, -0.4)
+    together = G.synthesis(ws, views.repeat(2, 1), **DETERMINISTIC)
+    for i in range(6):
+        alone = G.synthesis(ws[i // 3, None], views[i % 3, None], **DETERMINISTIC)
+        for name in together:
+            torch.testing.assert_close(together[name][i], alone[name][0], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_keyed_draws_make_a_sample_independent_of_its_batch():
+    G = small_generator()
+    ws, views = G.mapping(torch.randn(3, 16), cameras(0, 0, 0)), cameras(0.1, 0.2, 0.3)
+    together = G.synthesis(ws, views, draws=KeyedDraws([7, 8, 9]))["image"]
+    alone = G.synthesis(ws[1:2], views[1:2], draws=KeyedDraws([8]))["image"]
+    torch.testing.assert_close(together[1], alone[0], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_rendering_resolution_is_an_argument_and_never_sticks():
+    G = small_generator()
+    ws = G.mapping(torch.randn(1, 16), cameras(0))
+    assert G.synthesis(ws, cameras(0), neural_rendering_resolution=8)["image_raw"].shape[-1] == 8
+    assert G.neural_rendering_resolution == 16
+    assert G.synthesis(ws, cameras(0))["image_raw"].shape[-1] == 16
+
+
+@torch.no_grad()
+def test_cached_planes_serve_their_own_latent_only():
+    G = small_generator()
+    a, b = G.mapping(torch.randn(2, 16), cameras(0, 0)).split(1)
+    first = G.synthesis(a, cameras(0.3), cache_backbone=True, **DETERMINISTIC)["image"]
+    again = G.synthesis(a, cameras(0.3), use_cached_backbone=True, **DETERMINISTIC)["image"]
+    other = G.synthesis(b, cameras(0.3), use_cached_backbone=True, **DETERMINISTIC)["image"]
+    assert torch.equal(first, again) and not torch.allclose(first, other)
+
+
+def test_init_kwargs_rebuild_the_same_generator():
+    G = small_generator()
+    copied = TriPlaneGenerator(**copy.deepcopy(G.init_kwargs))
+    copied.load_state_dict(G.state_dict())
+    ws = G.mapping(torch.randn(1, 16), cameras(0))
+    assert torch.equal(
+        copied.synthesis(ws, cameras(0), **DETERMINISTIC)["image"],
+        G.synthesis(ws, cameras(0), **DETERMINISTIC)["image"],
+    )
+
+
+@torch.no_grad()
+def test_automatic_bounds_give_finite_pictures_from_outside_and_inside_the_box():
+    G = small_generator(ray_start="auto", ray_end="auto")
+    ws = G.mapping(torch.randn(1, 16), cameras(0))
+    inside = make_label(lookat_pose(0.0, 0.0, radius=0.3, pivot=(0, 0, 0)), intrinsics_matrix(1.0))
+    away = cameras(0.0)
+    away[:, [0, 2, 8, 10]] *= -1  # turned round: no ray meets the box
+    for label in (cameras(0.3), inside, away):
+        out = G.synthesis(ws, label, **DETERMINISTIC)
+        assert all(value.isfinite().all() for value in out.values())
+    assert torch.equal(out["image_raw"], torch.full_like(out["image_raw"], -1))  # nothing there: background
+
+
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"ray_start": "auto"}, "auto"),
+        ({"clamp_mode": "relu"}, "clamp_mode"),
+        ({"depth_resoluton": 3}, "depth_resoluton"),
+        ({"superresolution_module": "training.superresolution.Unknown"}, "super-resolution"),
+    ],
+)
+def test_wrong_rendering_arguments_are_refused_when_the_generator_is_made(change, word):
+    with pytest.raises(ValueError, match=word):
+        small_generator(**change)
+
+
+def test_missing_conditioning_scale_means_one_and_warns():
+    rendering = {k: v for k, v in RENDERING.items() if k != "c_scale"}
+    with pytest.warns(UserWarning, match="c_scale"):
+        G = TriPlaneGenerator(**SMALL, rendering_kwargs=rendering).eval()
+    z = torch.randn(1, 16)
+    assert not torch.allclose(G.mapping(z, cameras(0.0)), G.mapping(z, cameras(0.4)))
+
+
+def test_rendering_gradients_are_correct():
+    """Finite differences through look-up, decoder and marching, with fixed depths."""
+    torch.manual_seed(0)
+    decoder = OSGDecoder(2, 3, 4).double()
+    options = RenderOptions(depth_resolution=5, depth_resolution_importance=0, ray_start=2.2, ray_end=3.2, box_warp=1)
+    planes = torch.randn(1, 3, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    origins = torch.tensor([0.0, 0, 2.7], dtype=torch.float64).expand(1, 3, 3)
+    directions = torch.nn.functional.normalize(
+        torch.tensor([[[0.05, 0.02, -1], [-0.07, 0.1, -1], [0.01, -0.12, -1]]], dtype=torch.float64), dim=-1
+    )
+
+    def render(planes, *weights):
+        state = dict(zip(dict(decoder.named_parameters()), weights, strict=True))
+        field = lambda x: torch.func.functional_call(decoder, state, (x,))  # noqa: E731
+        return renderer.VolumeRenderer()(planes, field, origins, directions, options, Midpoints())
+
+    weights = [p.detach().clone().requires_grad_() for p in decoder.parameters()]
+    assert gradcheck(render, (planes, *weights), atol=1e-6)
