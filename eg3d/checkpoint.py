@@ -182,7 +182,7 @@ def load_state(path: Path) -> dict:
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no run to continue here; start one without --resume=latest") from None
     except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: is not a training state, or was cut short ({reason}); start again") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path}: is not a training state of this version; start again from a snapshot")

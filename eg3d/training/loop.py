@@ -31,7 +31,7 @@ from eg3d.training import losses, schedules
 from eg3d.training.dataset import EpochOrder, ImageDataset
 from eg3d.training.ema import update_ema
 from eg3d.training.snapshots import gaze_scores, git_commit, write_grid, write_snapshot
-from eg3d.training.stats import Stats, append_line, finite
+from eg3d.training.stats import Stats, append_line, drop_lines_after, finite
 
 STATE_FILE = "training-state.pt"
 
@@ -56,6 +56,7 @@ def train(
     set_numerics(config.benchmark)
     trainer = Trainer(config, dataset, device, state, gaze_estimator)
     open_outdir(outdir, config)
+    drop_lines_after(outdir / "stats.jsonl", trainer.images_seen)
     clock = Clock(trainer.images_seen)
     total = int(config.kimg * 1000)
     with (
@@ -75,6 +76,7 @@ def train(
                 append_line(outdir / "stats.jsonl", line)
                 bar.set_postfix_str(summary(line))
     if trainer.images_seen < total:
+        write_snapshot(outdir, trainer.images_seen // 1000, trainer.networks(), trainer.facts())
         checkpoint.save_state(outdir / STATE_FILE, trainer.state())
         print(f"stopped after {trainer.images_seen} images; the same command with --resume=latest goes on")
     return trainer

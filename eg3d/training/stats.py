@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from eg3d.files import atomic_write
+
 
 class Stats:
     """Collects values between two ticks; tensors are read, and the device waited for, only when the line is written."""
@@ -36,6 +38,15 @@ def finite(value) -> float | None:
     """A float that JSON can hold, else None (published files contain a bare NaN, which no strict parser reads)."""
     value = float(value)
     return value if math.isfinite(value) else None
+
+
+def drop_lines_after(path: Path, images_seen: int) -> None:
+    """Removes lines that a run wrote after the state it is now continued from (it was killed in between)."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if 1000 * json.loads(line)["Progress/kimg"]["mean"] <= images_seen + 0.5]
+        if len(kept) < len(lines):
+            atomic_write(path, "".join(kept).encode())
 
 
 def append_line(path: Path, line: dict) -> None:

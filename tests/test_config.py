@@ -1,0 +1,140 @@
+import json
+
+import pytest
+
+from eg3d.config import PRESETS, ConfigError, check_same_run, from_dict, resolve, to_dict
+
+NO_GAZE = {"gaze_weight": 0.0}
+PUBLISHED = dict(
+    data="faces", resume="ffhqrebalanced512-128.pkl", l2cs_path="L2CSNet_gaze360.pkl", gpus=4, batch=16, gamma=1.0,
+    batch_gpu=4, gen_pose_cond=True, neural_rendering_resolution_final=128,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_configuration_survives_json(name):
+    config = PRESETS[name]
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_ffhq_holds_the_published_values():
+    config = resolve("ffhq", **NO_GAZE)
+    G, rendering = config.generator, config.rendering
+    assert (G["z_dim"], G["w_dim"], G["mapping_kwargs"], G["channel_base"], G["channel_max"]) == (
+        512, 512, {"num_layers": 2}, 32768, 512,
+    )  # fmt: skip
+    assert (G["num_fp16_res"], G["conv_clamp"], G["sr_num_fp16_res"]) == (0, None, 4)
+    assert (rendering["depth_resolution"], rendering["depth_resolution_importance"]) == (48, 48)
+    assert (rendering["ray_start"], rendering["ray_end"], rendering["box_warp"]) == (2.25, 3.3, 1)
+    assert rendering["superresolution_module"] == "training.superresolution.SuperresolutionHybrid8XDC"
+    assert rendering["c_gen_conditioning_zero"] is True and rendering["avg_camera_pivot"] == [0, 0, 0.2]
+    D = config.discriminator
+    assert (D["num_fp16_res"], D["conv_clamp"], D["epilogue_kwargs"]) == (4, 256, {"mbstd_group_size": 4})
+    assert (config.optim.generator_lr, config.optim.discriminator_lr) == (0.0025, 0.002)
+    loss, schedule = config.loss, config.schedule
+    assert (loss.density_reg, loss.density_reg_every, loss.density_reg_p_dist, loss.r1_every) == (0.25, 4, 0.004, 16)
+    assert (schedule.blur_init_sigma, schedule.blur_fade_kimg, schedule.ema_kimg, schedule.ema_rampup) == (
+        10, 200, 10, 0.05,
+    )  # fmt: skip
+    assert schedule.gpc_reg_prob is None and schedule.raw_resolution_initial == 64
+    assert (config.kimg, config.tick, config.snap) == (25000, 4, 50)
+
+
+def test_the_other_published_presets_differ_as_published():
+    afhq, shapenet = (resolve(name, **NO_GAZE) for name in ("afhq", "shapenet"))
+    assert afhq.rendering["avg_camera_pivot"] == [0, 0, -0.06] and afhq.loss.r1_gamma == 5
+    r = shapenet.rendering
+    assert (r["depth_resolution"], r["ray_start"], r["ray_end"], r["box_warp"], r["white_back"]) == (
+        64, 0.1, 2.6, 1.6, True,
+    )  # fmt: skip
+    assert (r["avg_camera_radius"], shapenet.data.resolution, shapenet.loss.r1_gamma) == (1.7, 128, 0.3)
+
+
+def test_the_published_command_is_a_conditioned_fine_tuning_with_the_gaze_term():
+    config = resolve("ffhq", **PUBLISHED)
+    assert (config.gpus, config.batch, config.micro_batch, config.loss.r1_gamma) == (4, 16, 4, 1)
+    assert config.rendering["c_gen_conditioning_zero"] is False and config.schedule.gpc_reg_prob == 0.5
+    assert (config.schedule.raw_resolution_initial, config.schedule.raw_resolution_final) == (64, 128)
+    assert (config.gaze.weight, config.gaze.kind, config.gaze.l2cs_path) == (1, "mse", "L2CSNet_gaze360.pkl")
+    # Resuming, as published: no blur, no ramp of the swap, no ramp-up of the average; lengths scale with the batch.
+    schedule = config.schedule
+    assert (schedule.blur_init_sigma, schedule.gpc_reg_fade_kimg, schedule.ema_rampup) == (0, 0, None)
+    assert (schedule.blur_fade_kimg, schedule.ema_kimg) == (100, 5)
+
+
+def test_resume_blur_keeps_blur_and_swap_ramps():
+    schedule = resolve("ffhq", **PUBLISHED, resume_blur=True).schedule
+    assert (schedule.blur_init_sigma, schedule.gpc_reg_fade_kimg, schedule.ema_rampup) == (10, 1000, None)
+
+
+def test_the_super_resolution_follows_the_images():
+    for side, name in ((512, "8XDC"), (256, "4X"), (128, "2X")):
+        config = resolve("ffhq", resolution=side, **NO_GAZE)
+        assert config.rendering["superresolution_module"].endswith("Hybrid" + name)
+        assert config.generator["img_resolution"] == config.discriminator["img_resolution"] == side
+
+
+def test_the_embedded_preset_is_small_and_forgets_quickly():
+    config = resolve("embedded", **NO_GAZE)
+    assert config.schedule.ema_kimg <= 0.5 and config.batch == 16 and config.data.path == "embedded"
+    assert config.schedule.gpc_reg_prob == 0.5 and config.rendering["c_gen_conditioning_zero"] is False
+    assert resolve("embedded").gaze.l2cs_path == "embedded"
+
+
+def test_flags_reach_the_networks():
+    config = resolve(
+        "ffhq", **NO_GAZE, cbase=1024, cmax=32, map_depth=3, mbstd_group=2, freezed=5, g_num_fp16_res=2,
+        d_num_fp16_res=0, sr_noise_mode="random", c_scale=0.5, decoder_lr_mul=2.0, disc_c_noise=0.1, sr_num_fp16_res=0,
+    )  # fmt: skip
+    G, D, r = config.generator, config.discriminator, config.rendering
+    assert G["channel_base"] == D["channel_base"] == 1024 and G["channel_max"] == D["channel_max"] == 32
+    assert G["mapping_kwargs"] == {"num_layers": 3} and D["epilogue_kwargs"] == {"mbstd_group_size": 2}
+    assert D["block_kwargs"] == {"freeze_layers": 5} and D["disc_c_noise"] == 0.1
+    assert (G["conv_clamp"], D["conv_clamp"], G["sr_num_fp16_res"]) == (256, None, 0)
+    assert (r["superresolution_noise_mode"], r["c_scale"], r["decoder_lr_mul"]) == ("random", 0.5, 2.0)
+
+
+BAD = {
+    "batch not divisible by gpus": (dict(gpus=3, batch=16), "--batch=16.*--gpus=3"),
+    "batch not divisible by micro-batches": (dict(batch=16, batch_gpu=6), "--batch=16.*1 x 6"),
+    "batch of one without its group": (dict(batch=1), "--batch.*--mbstd-group=1"),
+    "micro-batch below the group": (dict(batch=16, batch_gpu=2), "--batch-gpu.*--mbstd-group"),
+    "gaze term without network": (dict(gaze_weight=1.0), "--l2cs-path"),
+    "probability": (dict(gen_pose_cond=True, gpc_reg_prob=1.5), "--gpc_reg_prob=1.5"),
+    "negative gamma": (dict(gamma=-1.0), "--gamma=-1"),
+    "dead regulariser": (dict(reg_type="total-variation"), "--reg_type=total-variation"),
+    "unknown regulariser": (dict(reg_type="l3"), "--reg_type=l3"),
+    "augmentation": (dict(aug="ada"), "--aug=ada.*later"),
+    "metrics": (dict(metrics="fid50k_full"), "--metrics=fid50k_full.*later"),
+    "no labels": (dict(cond=False), "--cond=False"),
+    "image size": (dict(resolution=100), "100 px"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_contradictions_are_one_line_that_names_the_flag(name):
+    flags, expected = BAD[name]
+    with pytest.raises(ValueError, match=expected) as error:
+        resolve("ffhq", **(NO_GAZE | flags))
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_presets_and_names_are_refused():
+    with pytest.raises(ConfigError, match=r"--cfg=stylegan2.*ffhq"):
+        resolve("stylegan2", **NO_GAZE)
+    plain = to_dict(PRESETS["ffhq"])
+    plain["loss"]["r1_gama"] = 1
+    with pytest.raises(ConfigError, match=r"loss\.r1_gama"):
+        from_dict(plain)
+
+
+def test_the_embedded_model_takes_images_of_its_size_only():
+    with pytest.raises(ConfigError, match="128 px"):
+        resolve("embedded", resolution=128, **NO_GAZE)
+
+
+def test_only_what_does_not_touch_the_arithmetic_may_change_when_continuing():
+    saved = resolve("embedded", **NO_GAZE)
+    check_same_run(saved, resolve("embedded", **NO_GAZE, kimg=7.0, snap=2))
+    with pytest.raises(ConfigError, match=r"seed=0.*asks for 1"):
+        check_same_run(saved, resolve("embedded", **NO_GAZE, seed=1))

@@ -1,0 +1,276 @@
+import dataclasses
+import json
+import math
+import os
+import signal
+import threading
+
+import pytest
+import torch
+from tiny_networks import tiny_estimator
+from tiny_run import tiny_config, write_images
+
+from eg3d import checkpoint
+from eg3d.config import LossConfig
+from eg3d.training import losses
+from eg3d.training.dataset import ImageDataset
+from eg3d.training.loop import STATE_FILE, Trainer, train
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return ImageDataset(write_images(tmp_path / "faces"))
+
+
+def trainer_of(dataset, config=None, **more) -> Trainer:
+    return Trainer(config or tiny_config(dataset.path), dataset, "cpu", **more)
+
+
+def weights(network) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def changed(network, before) -> list[str]:
+    return [name for name, value in network.state_dict().items() if not torch.equal(value, before[name])]
+
+
+def assert_same(a: dict, b: dict) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def loss_lines(outdir) -> list[dict]:
+    lines = [json.loads(line) for line in (outdir / "stats.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k.startswith(("Loss", "Progress"))} for line in lines]
+
+
+def test_two_steps_change_both_networks_and_log_finite_terms(dataset):
+    trainer = trainer_of(dataset)
+    G, D, average = (weights(n) for n in (trainer.G, trainer.D, trainer.G_ema))
+    trainer.step()
+    trainer.step()
+    assert len(changed(trainer.G, G)) > 20 and len(changed(trainer.D, D)) > 15 and changed(trainer.G_ema, average)
+    line = trainer.stats.line()
+    wanted = {
+        "Loss/scores/fake", "Loss/signs/fake", "Loss/G/loss", "Loss/G/total_loss", "Loss/G/density_reg",
+        "Loss/scores/real", "Loss/signs/real", "Loss/D/loss", "Loss/r1_penalty", "Loss/D/reg",
+    }  # fmt: skip
+    assert set(line) == wanted
+    assert all(math.isfinite(v["mean"]) for v in line.values())
+    assert line["Loss/G/loss"]["num"] == 8 and line["Loss/r1_penalty"]["num"] == 4  # R1: every second step
+
+
+def test_each_phase_changes_only_its_network_and_skips_none_of_its_parts(dataset):
+    trainer = trainer_of(dataset)
+    trainer.blur_sigma, trainer.raw_resolution = 0.0, 8
+    real = trainer._real_batch()
+    phases = {
+        "Gmain": (trainer.G, trainer.G_optimiser, trainer.generator_main, None),
+        "Greg": (trainer.G, trainer.G_optimiser, trainer.generator_density, None),
+        "Dmain": (trainer.D, trainer.D_optimiser, trainer.discriminator_main, real),
+        "Dreg": (trainer.D, trainer.D_optimiser, trainer.discriminator_r1, real),
+    }
+    for phase, (network, optimiser, terms, data) in phases.items():
+        other = trainer.D if network is trainer.G else trainer.G
+        before = weights(other)
+        trainer._run_phase(phase, network, optimiser, terms, data)
+        moved = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+        assert any(name.startswith(("backbone.synthesis", "b16")) for name in moved), phase
+        assert not any(p.grad is not None for p in other.parameters()) or other is not network
+        allowed = {"backbone.mapping.w_avg"} if phase == "Dmain" else set()
+        assert set(changed(other, before)) == allowed, phase  # w_avg moves in Dmain, and there only
+
+
+def test_gradients_are_the_lazy_interval_times_the_mean_of_the_term(dataset):
+    trainer = trainer_of(dataset)
+    trainer.blur_sigma, trainer.raw_resolution = 0.0, 8
+    real = trainer._real_batch()
+
+    def gradient(gain):
+        trainer.D_optimiser = torch.optim.SGD(trainer.D.parameters(), lr=0.0)
+        trainer._run_phase("Dreg", trainer.D, trainer.D_optimiser, trainer.discriminator_r1, real, gain)
+        return trainer.D.b16.conv0.weight.grad.clone()
+
+    assert torch.allclose(gradient(16.0), 16 * gradient(1.0), rtol=1e-4, atol=1e-7)
+    trainer.D.requires_grad_(True)
+    pair = {name: image.requires_grad_(True) for name, image in trainer._real_pair(real).items()}
+    term, _ = losses.r1_penalty(trainer.D(pair, real.cameras), list(pair.values()), gamma=1.0)
+    trainer.D.zero_grad()
+    term.mean().backward()
+    expected = trainer.D.b16.conv0.weight.grad.clone()
+    trainer.D.requires_grad_(False)
+    assert torch.allclose(gradient(1.0), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_micro_batches_give_the_gradient_of_the_whole_batch(dataset):
+    # Group size 1 switches off the minibatch statistics, the one term that must depend on the split.
+    config = tiny_config(dataset.path)
+    D = config.discriminator | {"epilogue_kwargs": {"mbstd_group_size": 1}}
+    whole = trainer_of(dataset, dataclasses.replace(config, discriminator=D))
+    split = trainer_of(dataset, dataclasses.replace(config, discriminator=D, batch_gpu=1))
+    for trainer in (whole, split):
+        trainer.G_optimiser = torch.optim.SGD(trainer.G.parameters(), lr=0.1)  # Adam would blow up rounding
+        trainer.D_optimiser = torch.optim.SGD(trainer.D.parameters(), lr=0.1)
+        trainer.step()
+    for a, b in ((whole.G, split.G), (whole.D, split.D)):
+        for name, value in a.state_dict().items():
+            if not name.endswith("w_avg"):  # its moving average counts calls
+                assert torch.allclose(value, b.state_dict()[name], atol=1e-5), name
+
+
+def test_a_continued_run_equals_the_unbroken_one(dataset, tmp_path):
+    config = tiny_config(dataset.path)  # 5 steps of 4 images, ticks of 8
+    whole = train(config, tmp_path / "whole", dataset, "cpu")
+
+    trainer = trainer_of(dataset)
+    for _ in range(3):
+        trainer.step()
+        if trainer.at_tick:
+            trainer.stats.line()  # written, as by train()
+    checkpoint.save_state(tmp_path / "state.pt", trainer.state())
+    state = checkpoint.load_state(tmp_path / "state.pt")
+    torch.manual_seed(12345)  # the new process's global generator is elsewhere
+    continued = train(config, tmp_path / "continued", dataset, "cpu", state)
+
+    assert continued.images_seen == whole.images_seen == 20
+    for name, network in whole.networks().items():
+        assert_same(network.state_dict(), continued.networks()[name].state_dict())
+    first, second = (t.G_optimiser.state_dict()["state"][0] for t in (whole, continued))
+    assert_same(first, second)
+    assert loss_lines(tmp_path / "continued") == loss_lines(tmp_path / "whole")[-2:]
+
+
+def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(dataset, tmp_path, capsys):
+    config = tiny_config(dataset.path, kimg=1000)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    stopped = train(config, tmp_path / "run", dataset, "cpu")
+    assert 0 < stopped.images_seen < 1_000_000
+    assert "--resume=latest" in capsys.readouterr().out
+    state = checkpoint.load_state(tmp_path / "run" / STATE_FILE)
+    config = dataclasses.replace(config, kimg=(stopped.images_seen + 4) / 1000)
+    continued = train(config, tmp_path / "run", dataset, "cpu", state)
+    assert continued.images_seen == stopped.images_seen + 4
+    stopped.step()
+    assert_same(stopped.G.state_dict(), continued.G.state_dict())
+
+
+def test_a_stopped_run_is_not_continued_with_other_settings_or_data(dataset, tmp_path):
+    trainer = trainer_of(dataset)
+    trainer.step()
+    state = trainer.state()
+    with pytest.raises(ValueError, match=r"loss\.r1_gamma=1\.0.*2\.0"):
+        trainer_of(
+            dataset, tiny_config(dataset.path, loss=dataclasses.replace(trainer.config.loss, r1_gamma=2.0)), state=state
+        )
+    other = ImageDataset(write_images(tmp_path / "others", count=7))
+    with pytest.raises(ValueError, match="others: is not the data set"):
+        trainer_of(other, tiny_config(dataset.path), state=state)
+
+
+def test_a_run_leaves_a_snapshot_that_draws_the_average(dataset, tmp_path):
+    trainer = train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
+    names = {p.name for p in (tmp_path / "run").iterdir()}
+    assert names == {
+        "network-snapshot-000000.safetensors", "fakes000000.png", "stats.jsonl", STATE_FILE, "training_options.json",
+    }  # fmt: skip
+    path = tmp_path / "run" / "network-snapshot-000000.safetensors"
+    G = checkpoint.load_generator(path)
+    assert_same(G.state_dict(), trainer.G_ema.state_dict())
+    assert G.neural_rendering_resolution == 8 and not G.training
+    header = checkpoint.read_header(path)
+    assert header["images_seen"] == 20 and header["dataset"]["digest"] == dataset.digest
+
+
+def test_fine_tuning_starts_from_the_snapshot_with_fresh_optimisers_and_counts_on(dataset, tmp_path):
+    first = train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
+    path = str(tmp_path / "run" / "network-snapshot-000000.safetensors")
+    tuned = trainer_of(dataset, tiny_config(dataset.path, resume=path))
+    for name, network in tuned.networks().items():
+        assert_same(network.state_dict(), first.networks()[name].state_dict())
+    assert tuned.images_seen == 0 and tuned.facts()["images_seen_before"] == 20
+    assert not tuned.G_optimiser.state_dict()["state"]
+
+
+def test_weights_of_another_size_are_refused_by_the_first_tensor(dataset, tmp_path):
+    train(tiny_config(dataset.path, kimg=0.004), tmp_path / "run", dataset, "cpu")
+    path = str(tmp_path / "run" / "network-snapshot-000000.safetensors")
+    config = tiny_config(dataset.path, resume=path)
+    wider = dataclasses.replace(config, generator=config.generator | {"decoder_width": 32})
+    with pytest.raises(ValueError, match=r"decoder\.net\.0\.bias has shape \[16\], this network has \[32\]"):
+        trainer_of(dataset, wider)
+
+
+def test_the_gaze_term_reaches_the_generator_and_never_the_gaze_network(dataset):
+    estimator = tiny_estimator()
+    before = weights(estimator)
+    gradients = {}
+    for weight in (0.0, 1000.0):
+        trainer = trainer_of(dataset, tiny_config(dataset.path, gaze_weight=weight), gaze_estimator=estimator)
+        trainer.G_optimiser = torch.optim.SGD(trainer.G.parameters(), lr=0.0)
+        trainer.step()
+        trainer.batch_index = 1  # no density step, whose gradient would be the one left behind
+        trainer.step()
+        gradients[weight] = trainer.G.decoder.net[2].weight.grad.clone()
+        line = trainer.stats.line()
+        assert ("Loss/G/gaze_loss" in line) == (weight > 0)
+    assert (gradients[1000.0] - gradients[0.0]).abs().max() > 10 * gradients[0.0].abs().max()
+    assert line["Loss/G/total_loss"]["mean"] == pytest.approx(
+        line["Loss/G/loss"]["mean"] + 1000 * line["Loss/G/gaze_loss"]["mean"], rel=1e-5
+    )
+    assert not changed(estimator, before)
+    assert all(p.grad is None and not p.requires_grad for p in estimator.parameters())
+    held = {id(p) for o in (trainer.G_optimiser, trainer.D_optimiser) for g in o.param_groups for p in g["params"]}
+    assert not held & {id(p) for p in estimator.parameters()}
+
+
+def test_a_run_with_the_gaze_term_logs_its_slope_and_names_its_network(dataset, tmp_path):
+    config = tiny_config(dataset.path, gaze_weight=1.0, kimg=0.008)
+    train(config, tmp_path / "run", dataset, "cpu", gaze_estimator=tiny_estimator(3))
+    last = json.loads((tmp_path / "run" / "stats.jsonl").read_text().splitlines()[-1])
+    assert math.isfinite(last["GFAS/slope"]["mean"]) and last["GFAS/mse_sum"]["mean"] > 0
+    header = checkpoint.read_header(tmp_path / "run" / "network-snapshot-000000.safetensors")
+    assert header["gaze"]["network_sha256"] == f"{3:064x}"
+    assert set(header["classes"]) == {"G_ema", "G", "D"}  # the gaze network stays out of checkpoints
+
+
+def test_swapped_conditioning_is_the_previous_camera_of_the_global_batch(dataset):
+    trainer = trainer_of(dataset)  # at image 0 the probability is 1
+    trainer.phase = "Gmain"
+    fakes = trainer._draw_fakes()
+    assert torch.equal(fakes.conditioning, fakes.cameras.roll(1, 0))
+    trainer.images_seen = 10**6  # then one half
+    share = []
+    for _ in range(50):
+        trainer.images_seen += 4
+        fakes = trainer._draw_fakes()
+        same = (fakes.conditioning == fakes.cameras).all(dim=1)
+        assert torch.equal(fakes.conditioning[~same], fakes.cameras.roll(1, 0)[~same])
+        share.append(same.float().mean())
+    assert 0.4 < torch.stack(share).mean() < 0.75  # a half, and the few whose neighbour has the same camera
+
+
+def test_no_draw_depends_on_the_global_generator(dataset):
+    results = []
+    for seed in (0, 1):
+        trainer = trainer_of(dataset)
+        torch.manual_seed(seed)
+        trainer.step()
+        results.append(weights(trainer.G))
+    assert_same(*results)
+
+
+def test_other_regularisers_and_style_mixing_run(dataset):
+    for kind in ("monotonic-detach", "monotonic-fixed"):
+        loss = LossConfig(reg_type=kind, style_mixing_prob=0.9, density_points=10, r1_gamma=0.0)
+        trainer = trainer_of(dataset, tiny_config(dataset.path, loss=loss))
+        trainer.step()
+        line = trainer.stats.line()
+        assert math.isfinite(line["Loss/G/density_monotony"]["mean"]) and "Loss/D/reg" not in line
+
+
+def test_an_unwritable_outdir_is_one_line(dataset, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"--outdir=.*file.run: cannot write there"):
+        train(tiny_config(dataset.path), tmp_path / "file" / "run", dataset, "cpu")

@@ -1,0 +1,85 @@
+import json
+
+import pytest
+from tiny_run import write_images
+
+from eg3d.train import main
+
+PUBLISHED = (
+    "--outdir=training-runs --cfg=ffhq --data=faces --resume=ffhq.pkl --l2cs-path=L2CSNet_gaze360.pkl --gpus=4 "
+    "--batch=16 --gamma=1 --batch-gpu=4 --gen_pose_cond=True --neural_rendering_resolution_final=128"
+).split()
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    """call("--flag=1", ...) -> (exit code, stdout, stderr), from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args):
+        with pytest.raises(SystemExit) as stop:
+            main.main(list(args), prog_name="train.py")
+        out = capsys.readouterr()
+        return stop.value.code, out.out, out.err
+
+    return run
+
+
+def test_a_dry_run_of_the_published_command_prints_its_configuration_and_writes_nothing(call, tmp_path):
+    code, out, err = call(*PUBLISHED, "--dry-run")
+    assert code == 0, err
+    config = json.loads(out)
+    assert (config["gpus"], config["batch"], config["batch_gpu"], config["loss"]["r1_gamma"]) == (4, 16, 4, 1)
+    assert config["schedule"]["raw_resolution_final"] == 128
+    assert config["generator"]["rendering_kwargs"]["c_gen_conditioning_zero"] is False
+    assert config["gaze"]["l2cs_path"] == "L2CSNet_gaze360.pkl" and config["gaze"]["weight"] == 1
+    assert not list(tmp_path.iterdir())
+
+
+RUN = ("--outdir=run", "--cfg=embedded", "--gaze-weight=0")
+BAD = {
+    "several processes": (PUBLISHED, "--gpus=4"),
+    "published weights": ([a for a in PUBLISHED if "gpus" not in a], "ffhq.pkl"),
+    "unknown preset": (("--outdir=run", "--cfg=celeba"), "celeba"),
+    "indivisible batch": ((*RUN, "--batch=16", "--batch-gpu=5"), "--batch=16"),
+    "batch of one": ((*RUN, "--batch=1"), "--mbstd-group=1"),
+    "no gaze network": (("--outdir=run", "--cfg=ffhq", "--data=x"), "--l2cs-path"),
+    "missing data": ((*RUN, "--data=nowhere.zip"), "nowhere.zip"),
+    "no data": (("--outdir=run", "--cfg=ffhq", "--gaze-weight=0"), "--data"),
+    "image size": ((*RUN, "--data=small"), "16 px"),
+    "missing weights": ((*RUN, "--data=small", "--resume=no.safetensors"), "no.safetensors"),
+    "nothing to continue": ((*RUN, "--resume=latest"), "training-state.pt"),
+    "later augmentation": ((*RUN, "--aug=ada"), "--aug=ada"),
+    "later metrics": ((*RUN, "--metrics=fid50k_full"), "--metrics=fid50k_full"),
+    "dead flag": ((*RUN, "--c-noise=1"), "--c-noise"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_exit_code_2_and_leaves_nothing(call, tmp_path, name):
+    write_images(tmp_path / "small")
+    before = sorted(tmp_path.rglob("*"))
+    args, expected = BAD[name]
+    code, _, err = call(*args)
+    assert code == 2
+    assert expected in err and err.startswith("error: ") and err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(call, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "training-state.pt").write_text("precious")
+    code, _, err = call(*RUN)
+    assert code == 2 and "--resume=latest" in err
+    assert (tmp_path / "run" / "training-state.pt").read_text() == "precious"
+
+
+def test_the_shortest_run_stops_and_goes_on_by_the_same_command(call, tmp_path):
+    write_images(tmp_path / "faces", side=64)
+    args = (*RUN, "--data=faces", "--batch=2", "--mbstd-group=1", "--device=cpu")
+    code, _, err = call(*args, "--kimg=0.002")
+    assert code == 0, err
+    code, _, err = call(*args, "--kimg=0.004", "--resume=latest")
+    assert code == 0, err
+    lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
+    assert [line["Progress/kimg"]["mean"] for line in lines] == [0.002, 0.004]

@@ -1,0 +1,99 @@
+"""A training run small enough for tests: the real classes and the real loop on eight made-up images of 16 px."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
+from eg3d.config import DataConfig, LossConfig, ScheduleConfig, TrainConfig
+from eg3d.gaze import GazeLossConfig
+
+SIDE = 16
+
+
+def write_images(folder: Path, count: int = 8, side: int = SIDE) -> Path:
+    """A data set folder: discs of random colours under cameras from all round."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.RandomState(0)
+    labels = make_label(
+        lookat_pose(torch.from_numpy(random.randn(count) * 0.35), torch.from_numpy(random.randn(count) * 0.15)),
+        intrinsics_matrix(FFHQ_FOCAL),
+    )
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    entries = []
+    for i in range(count):
+        pixels = np.empty((side, side, 3), np.uint8)
+        pixels[:] = random.randint(0, 256, 3)
+        pixels[x**2 + y**2 < (side / 3) ** 2] = random.randint(0, 256, 3)
+        Image.fromarray(pixels).save(folder / f"img{i}.png")
+        entries.append([f"img{i}.png", labels[i].tolist()])
+    (folder / "dataset.json").write_text(json.dumps({"labels": entries}))
+    return folder
+
+
+def tiny_config(path: Path, gaze_weight: float = 0.0, **changes) -> TrainConfig:
+    """Every phase within two steps; `changes` replace top-level fields."""
+    generator = dict(
+        z_dim=16,
+        c_dim=25,
+        w_dim=16,
+        img_resolution=SIDE,
+        img_channels=3,
+        mapping_kwargs=dict(num_layers=2),
+        plane_resolution=8,
+        plane_channels=16,
+        decoder_width=16,
+        channel_base=256,
+        channel_max=16,
+        num_fp16_res=0,
+        sr_kwargs=dict(widths=[16, 16]),
+        rendering_kwargs=dict(
+            superresolution_module="training.superresolution.SuperresolutionHybrid2X",
+            sr_antialias=True,
+            superresolution_noise_mode="none",
+            c_gen_conditioning_zero=False,
+            c_scale=1.0,
+            depth_resolution=4,
+            depth_resolution_importance=4,
+            ray_start=2.25,
+            ray_end=3.15,
+            box_warp=1,
+            avg_camera_radius=2.7,
+            avg_camera_pivot=[0, 0, 0.2],
+        ),
+    )
+    discriminator = dict(
+        c_dim=25,
+        img_resolution=SIDE,
+        img_channels=3,
+        channel_base=256,
+        channel_max=16,
+        num_fp16_res=0,
+        conv_clamp=None,
+        mapping_kwargs=dict(num_layers=2),
+        epilogue_kwargs=dict(mbstd_group_size=2),
+    )
+    values = dict(
+        preset="tiny",
+        generator=generator,
+        discriminator=discriminator,
+        loss=LossConfig(r1_gamma=1.0, r1_every=2, density_reg_every=2, density_points=20),
+        schedule=ScheduleConfig(
+            blur_init_sigma=1.0,
+            blur_fade_kimg=0.02,
+            gpc_reg_prob=0.5,
+            gpc_reg_fade_kimg=0.02,
+            raw_resolution_initial=8,
+            ema_kimg=0.01,
+        ),
+        data=DataConfig(path=str(path), resolution=SIDE),
+        gaze=GazeLossConfig(weight=gaze_weight, l2cs_path="unused" if gaze_weight else None),
+        batch=4,
+        kimg=0.02,
+        tick=0.008,
+        snap=1,
+    )
+    return TrainConfig(**(values | changes))
