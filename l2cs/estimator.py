@@ -129,8 +129,10 @@ def mirror_self_test(estimator, images: torch.Tensor) -> MirrorReport:
     """
     if len(images) < 16:
         raise ValueError(f"the mirror self-test needs at least 16 faces, got {len(images)}")
-    straight, mirrored = estimator(images), estimator(images.flip(3))
-    yaw, pitch = (_correlation(a, b) for a, b in zip(straight, mirrored, strict=True))
+    straight = [torch.stack(estimator(batch)) for batch in images.split(32)]
+    mirrored = [torch.stack(estimator(batch.flip(3))) for batch in images.split(32)]
+    pairs = zip(torch.cat(straight, dim=1), torch.cat(mirrored, dim=1), strict=True)
+    yaw, pitch = (_correlation(a, b) for a, b in pairs)
     return MirrorReport(yaw, pitch, yaw < -0.5 and pitch > 0.5)
 
 

@@ -1,6 +1,8 @@
 """Trains a gaze network on Gaze360, MPIIFaceGaze or any set in the GazeHub layout."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -8,7 +10,7 @@ import click
 from l2cs.cli import Command, device_option, pick_device, seed_option
 from l2cs.datasets import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, mpii_people, read_labels, read_mpii
 from l2cs.model import PUBLISHED, Architecture
-from l2cs.training import TrainingConfig, train_and_measure
+from l2cs.training import WEIGHTS_FILE, TrainingConfig, train_and_measure
 from l2cs.weights import atomic_write
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -20,6 +22,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--gaze360image_dir", type=FOLDER, default="datasets/Gaze360/Image", show_default=True)
 @click.option("--gaze360label_dir", type=FILE, default="datasets/Gaze360/Label/train.label", show_default=True,
               help="The label file.")  # fmt: skip
+@click.option("--heldout_images", type=FOLDER, help="gaze360: their images, when in another folder.")
 @click.option("--heldout_label", type=FILE, help="gaze360: label file of unseen people, measured after the training.")
 @click.option(
     "--gazeMpiimage_dir", "mpii_images", type=FOLDER, default="datasets/MPIIFaceGaze/Image", show_default=True
@@ -30,6 +33,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--fold", type=click.IntRange(min=0), help="mpiigaze: the person to leave out.  [default: each in turn]")
 @click.option("--output", type=FOLDER, default="output/snapshots", show_default=True,
               help="Run folder; the same command again continues the run in it.")  # fmt: skip
+@click.option("--export", type=FILE, help="Copy the finished weights to this file.")
 @click.option("--snapshot", type=FILE, help="Start from these gaze weights.")
 @click.option("--pretrained", type=FILE, help="Start the trunk from this torchvision ResNet state dict.")
 @click.option("--arch", type=click.Choice([*PUBLISHED, "small"]), default="ResNet50", show_default=True)
@@ -71,12 +75,22 @@ def main(dataset, output, fold, arch, width, input_size, bins, recipe, augment, 
             images, held_out = o["gaze360image_dir"], None
             training = read_labels(o["gaze360label_dir"], images, GAZE360_TRAIN_DEG)
             if o["heldout_label"]:
-                held_out = read_labels(o["heldout_label"], images, GAZE360_TEST_DEG)
+                held_out = read_labels(o["heldout_label"], o["heldout_images"] or images, GAZE360_TEST_DEG)
         else:
             training, held_out = (read_mpii(o["mpii_labels"], o["mpii_images"], k, out) for out in (False, True))
         results[folder.name] = train_and_measure(
-            architecture, config, training, held_out, folder, pick_device(device), o["snapshot"], o["pretrained"]
+            architecture,
+            config,
+            training,
+            held_out,
+            folder,
+            pick_device(device),
+            o["snapshot"],
+            o["pretrained"],
+            facts={"command": shlex.join(["l2cs/train.py", *sys.argv[1:]])},
         )
+        if o["export"] is not None:
+            atomic_write(o["export"], (folder / WEIGHTS_FILE).read_bytes())
         click.echo(f"{folder}: {json.dumps(results[folder.name])}")
     if json_path is not None:
         atomic_write(json_path, (json.dumps(results, indent=2) + "\n").encode())

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from l2cs.augment import Augmentation, augment
 from l2cs.datasets import FaceImages, GazeList, to_float
 from l2cs.decode import Binning, binning_of, decode_degrees, digitize
-from l2cs.estimator import GazeAngles, GazeEstimator, angular_error
+from l2cs.estimator import GazeEstimator
+from l2cs.measuring import measure
 from l2cs.model import L2CS, Architecture
 from l2cs.preprocess import preprocess
 from l2cs.weights import atomic_write, load_weights, read_tensors, save_weights
@@ -124,8 +125,8 @@ class Trainer:
                 loss = self._train_epoch(bar)
                 self.epoch += 1
                 bar.set_description(f"epoch {self.epoch} loss {loss:.2f}")
-                facts = {**facts, **asdict(self.config), "epochs_done": self.epoch}
-                save_weights(self.folder / WEIGHTS_FILE, self.model, facts)
+                facts_now = {**facts, **asdict(self.config), "epochs_done": self.epoch}
+                save_weights(self.folder / WEIGHTS_FILE, self.model, facts_now)
                 self._save_state()
                 yield {"epoch": self.epoch, "loss": loss}
 
@@ -187,31 +188,6 @@ class Trainer:
         self.epoch = state["epoch"]
 
 
-@torch.no_grad()
-def measure(
-    estimator: GazeEstimator, images: FaceImages, angles: torch.Tensor, batch_size: int = 64, progress=True
-) -> dict:
-    """Errors of an estimator: {"estimated": [N, 2] rad, "error": [N] rad} and the means in degrees.
-
-    `mean_angular_error_deg` is the usual figure ("MAE"): the mean angle between true and estimated direction.
-    """
-    device = next(estimator.parameters()).device
-    estimated = []
-    for indices in tqdm(torch.arange(len(images)).split(batch_size), "measuring", disable=not progress, leave=False):
-        estimated.append(torch.stack(estimator(to_float(images[indices].to(device))), dim=1).cpu())
-    estimated = torch.cat(estimated)
-    error = angular_error(GazeAngles(*estimated.T), GazeAngles(*angles.T))
-    per_angle = (estimated - angles).abs().mean(dim=0).rad2deg().tolist()
-    return {
-        "estimated": estimated,
-        "error": error,
-        "mean_angular_error_deg": float(error.mean().rad2deg()),
-        "mean_yaw_error_deg": per_angle[0],
-        "mean_pitch_error_deg": per_angle[1],
-        "images": len(images),
-    }
-
-
 def initial_model(architecture: Architecture, snapshot: Path | None, pretrained: Path | None, seed: int) -> L2CS:
     """A network of this architecture: random, or from gaze weights, or with a torchvision trunk."""
     if snapshot is not None:
@@ -237,19 +213,21 @@ def train_and_measure(
     device: torch.device,
     snapshot: Path | None = None,
     pretrained: Path | None = None,
+    facts: dict | None = None,
 ) -> dict:
-    """A whole run: trains (or continues) in `folder`, measures on `held_out`, writes both into the weights' header."""
+    """A whole run: trains (or continues) in `folder`, measures on `held_out`, notes all of it in the weights' header.
+
+    `facts` goes into the header too (where the data came from, the command).
+    """
     model = initial_model(architecture, snapshot, pretrained, config.seed)
     images = FaceImages(training.paths, max_size=architecture.input_size)
     trainer = Trainer(model, images, training.angles, config, folder, device)
     result = {"architecture": architecture.name, "training_images": len(training)}
-    for epoch in trainer.run(dict(result)):
+    for epoch in trainer.run(facts or {}):
         result["loss"] = epoch["loss"]
-    model.cpu()
-    save_weights(folder / WEIGHTS_FILE, model, {**result, **asdict(config)})
     if held_out is not None:
         estimator = GazeEstimator.load(folder / WEIGHTS_FILE, device, check=False)  # what is stored is measured
         measured = measure(estimator, FaceImages(held_out.paths, architecture.input_size), held_out.angles)
         result["held_out"] = {key: value for key, value in measured.items() if not isinstance(value, torch.Tensor)}
-        save_weights(folder / WEIGHTS_FILE, model, {**result, **asdict(config)})
+    save_weights(folder / WEIGHTS_FILE, model, {**(facts or {}), **asdict(config), **result})
     return result

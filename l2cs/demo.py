@@ -1,0 +1,62 @@
+"""Draws the gaze on face crops and lists it in a table."""
+
+import json
+import math
+from pathlib import Path
+
+import click
+import torch
+from tqdm import tqdm
+
+from l2cs.cli import Command, device_option, pick_device
+from l2cs.datasets import FaceImages, image_files, read_image, to_float
+from l2cs.drawing import draw_gaze
+from l2cs.estimator import GazeEstimator, mirror_self_test
+from l2cs.measuring import estimate
+from l2cs.weights import atomic_write
+
+
+@click.command(cls=Command)
+@click.option("--snapshot", required=True, help="Weights: a file, embedded, or embedded-judge.")
+@click.option("--input", "source", required=True, type=click.Path(exists=True, path_type=Path),
+              help="An image of one face, cropped tightly, or a folder of them.")  # fmt: skip
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default="out/gaze", show_default=True)
+@click.option("--check", is_flag=True, help="Only run the mirror self-test on the images (at least 16).")
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the numbers here."
+)
+@device_option
+@click.option("--seed", type=int, default=0, help="Accepted for uniformity; nothing is drawn at random.")
+def main(snapshot, source, output, check, json_path, device, seed):
+    """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
+
+    Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
+    """
+    files = image_files(source)
+    estimator = GazeEstimator.load(snapshot, pick_device(device), check=not check)
+    faces = FaceImages(files, estimator.input_size)
+    if check:
+        every = torch.arange(len(files))
+        report = mirror_self_test(estimator, to_float(faces[every].to(pick_device(device))))
+        numbers = {**report._asdict(), "images": len(files)}
+        click.echo(f"mirror self-test {'passed' if report.passed else 'FAILED'}: {json.dumps(numbers)}")
+    else:
+        names = [file.relative_to(source) if source.is_dir() else Path(file.name) for file in files]
+        angles = estimate(estimator, faces)
+        rows = ["file,yaw_deg,pitch_deg"]
+        for file, name, (yaw, pitch) in zip(tqdm(files, "drawing"), names, angles.tolist(), strict=True):
+            rows.append(f'"{name}",{math.degrees(yaw):.3f},{math.degrees(pitch):.3f}')
+            target = output / name.with_suffix(".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draw_gaze(read_image(file), yaw, pitch).save(target)
+        atomic_write(output / "gaze.csv", ("\n".join(rows) + "\n").encode())
+        numbers = {
+            str(name): {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
+        }
+        click.echo(f"{len(files)} images with arrows and gaze.csv in {output}")
+    if json_path is not None:
+        atomic_write(json_path, (json.dumps(numbers, indent=2) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

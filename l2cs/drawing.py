@@ -1,0 +1,51 @@
+"""Gaze arrows on face crops, and the plot of an evaluation."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+ARROW_COLOUR = (255, 40, 40)
+TIP = 0.18  # of the arrow's length, as in the published demo
+
+
+def arrow_offset(yaw: float, pitch: float, length: float) -> tuple[float, float]:
+    """Image projection (x right, y down) of the gaze direction: what the arrow adds to its start, in pixels."""
+    return -length * math.sin(yaw) * math.cos(pitch), -length * math.sin(pitch)
+
+
+def draw_gaze(image: np.ndarray, yaw: float, pitch: float, min_side: int = 256) -> Image.Image:
+    """Face crop uint8 [S, S, 3] with an arrow from its centre; small crops are enlarged first so it can be seen."""
+    factor = max(1, math.ceil(min_side / image.shape[0]))
+    picture = Image.fromarray(image).resize((image.shape[1] * factor,) * 2, Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(picture)
+    centre, thickness = picture.width / 2, max(2, picture.width // 100)
+    dx, dy = arrow_offset(yaw, pitch, picture.width)
+    end = (centre + dx, centre + dy)
+    draw.line([(centre, centre), end], fill=ARROW_COLOUR, width=thickness)
+    for turn in (0.75 * math.pi, -0.75 * math.pi):  # the two strokes of the tip, 45 degrees off the shaft
+        x, y = (TIP * (dx * math.cos(turn) - dy * math.sin(turn)), TIP * (dx * math.sin(turn) + dy * math.cos(turn)))
+        draw.line([end, (end[0] + x, end[1] + y)], fill=ARROW_COLOUR, width=thickness)
+    return picture
+
+
+def plot_evaluation(path: Path, truth: torch.Tensor, estimated: torch.Tensor, error: torch.Tensor) -> None:
+    """Three panels: estimated against true yaw and pitch [N, 2] rad, and the histogram of the error [N] rad."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 3)
+    for i, name in enumerate(("yaw", "pitch")):
+        true_deg, found_deg = truth[:, i].rad2deg(), estimated[:, i].rad2deg()
+        axes[i].scatter(true_deg, found_deg, s=4, alpha=0.4)
+        limits = [float(true_deg.min()), float(true_deg.max())]
+        axes[i].plot(limits, limits, color="black", linewidth=1)
+        axes[i].set(xlabel=f"true {name} (deg)", ylabel=f"estimated {name} (deg)")
+    axes[2].hist(error.rad2deg().numpy(), bins=40)
+    axes[2].set(xlabel="angular error (deg)", ylabel="images", title=f"mean {float(error.mean().rad2deg()):.2f} deg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,33 @@
+"""Estimates for many images, and how wrong they are."""
+
+import torch
+from tqdm import tqdm
+
+from l2cs.datasets import FaceImages, to_float
+from l2cs.estimator import GazeAngles, GazeEstimator, angular_error
+
+
+@torch.no_grad()
+def estimate(estimator: GazeEstimator, images: FaceImages, batch_size: int = 64, progress: bool = True) -> torch.Tensor:
+    """Yaw and pitch of every image [N, 2], radians, on the CPU."""
+    device = next(estimator.parameters()).device
+    batches = tqdm(torch.arange(len(images)).split(batch_size), "estimating", disable=not progress, leave=False)
+    return torch.cat([torch.stack(estimator(to_float(images[i].to(device))), dim=1).cpu() for i in batches])
+
+
+def measure(estimator: GazeEstimator, images: FaceImages, angles: torch.Tensor, batch_size: int = 64) -> dict:
+    """Errors against true angles [N, 2]: {"estimated": [N, 2] rad, "error": [N] rad} and the means in degrees.
+
+    `mean_angular_error_deg` is the usual figure ("MAE"): the mean angle between true and estimated direction.
+    """
+    estimated = estimate(estimator, images, batch_size)
+    error = angular_error(GazeAngles(*estimated.T), GazeAngles(*angles.T))
+    per_angle = (estimated - angles).abs().mean(dim=0).rad2deg().tolist()
+    return {
+        "estimated": estimated,
+        "error": error,
+        "mean_angular_error_deg": float(error.mean().rad2deg()),
+        "mean_yaw_error_deg": per_angle[0],
+        "mean_pitch_error_deg": per_angle[1],
+        "images": len(images),
+    }
