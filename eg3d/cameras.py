@@ -76,7 +76,10 @@ def split_label(label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def mirror_label(label: torch.Tensor) -> torch.Tensor:
-    """Label [N, 25] of the left-right mirrored image: pose' = S pose S with S = diag(-1, 1, 1, 1); cx' = 1 - cx, skew' = -skew."""
+    """Label [N, 25] of the left-right mirrored image.
+
+    pose' = S pose S with S = diag(-1, 1, 1, 1); cx' = 1 - cx, skew' = -skew.
+    """
     cam2world, intrinsics = split_label(label)
     s = torch.diag(torch.tensor([-1.0, 1, 1, 1])).to(label)
     intrinsics = intrinsics.clone()

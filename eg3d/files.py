@@ -11,7 +11,7 @@ CACHE = REPOSITORY / ".cache"  # ignored by git; holds the rendered data sets
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Writes a file so that a reader sees the old content or the whole new one: temporary name, flush to disk, rename."""
+    """Writes a file so that a reader sees the old content or the new: temporary name, flush to disk, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
