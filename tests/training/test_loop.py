@@ -3,7 +3,6 @@ import json
 import math
 import os
 import signal
-import threading
 
 import pytest
 import torch
@@ -141,12 +140,19 @@ def test_a_continued_run_equals_the_unbroken_one(dataset, tmp_path):
     assert loss_lines(tmp_path / "continued") == loss_lines(tmp_path / "whole")[-2:]
 
 
-def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(dataset, tmp_path, capsys):
+def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(dataset, tmp_path, capsys, monkeypatch):
     config = tiny_config(dataset.path, kimg=1000)
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
-    stopped = train(config, tmp_path / "run", dataset, "cpu")
-    assert 0 < stopped.images_seen < 1_000_000
+    step = Trainer.step
+
+    def step_under_signal(self):
+        if self.batch_index == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", step_under_signal)
+        stopped = train(config, tmp_path / "run", dataset, "cpu")
+    assert stopped.images_seen == 8
     assert "--resume=latest" in capsys.readouterr().out
     state = checkpoint.load_state(tmp_path / "run" / STATE_FILE)
     config = dataclasses.replace(config, kimg=(stopped.images_seen + 4) / 1000)
