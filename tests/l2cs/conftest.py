@@ -11,6 +11,15 @@ from l2cs.estimator import GazeEstimator
 from l2cs.model import L2CS, Architecture
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """So small, these networks only lose by sharing the work, and much on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def tiny_network() -> L2CS:
     torch.manual_seed(0)
@@ -29,6 +38,11 @@ def draw_disc(yaw: float, pitch: float, size: int = 32) -> np.ndarray:
     x, y = size / 2 - 0.5 - 12 * yaw, size / 2 - 0.5 - 12 * pitch
     image[(columns - x) ** 2 + (rows - y) ** 2 < 16] = 40
     return image
+
+
+@pytest.fixture(name="draw_disc")
+def draw_disc_fixture():
+    return draw_disc
 
 
 def write_discs(folder: Path, label_file: Path, count: int, seed: int) -> None:

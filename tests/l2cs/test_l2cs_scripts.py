@@ -135,9 +135,7 @@ def test_asking_too_much_is_one_line(disc_set, tmp_path):
     assert missing.exit_code == 2 and "none.label" in missing.output
 
 
-def test_estimates_of_the_trained_network_have_the_right_sign(trained, disc_set):
-    from conftest import draw_disc
-
+def test_estimates_of_the_trained_network_have_the_right_sign(trained, draw_disc):
     estimator = GazeEstimator.load(trained / "weights.safetensors", check=False)
     images = [torch.from_numpy(draw_disc(y, p)).permute(2, 0, 1) for y, p in ((0.4, 0), (-0.4, 0), (0, 0.4), (0, -0.4))]
     yaw, pitch = estimator((torch.stack(images).float() - 128) / 127.5)
