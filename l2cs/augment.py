@@ -36,7 +36,7 @@ def augment(images, angles, settings: Augmentation, generator: torch.Generator):
     angles = torch.stack([torch.where(flip, -angles[:, 0], angles[:, 0]), angles[:, 1]], dim=1)
 
     images = _move(images, settings.shift_px * uniform(2), 1 + settings.zoom * uniform())
-    images = _blur(images, settings.blur_sigma_px * uniform(low=0.0), radius=3)
+    images = gaussian_blur(images, settings.blur_sigma_px * uniform(low=0.0))
 
     gain = (1 + settings.contrast * uniform(1)) * (1 + settings.tint * uniform(3))
     lift = settings.brightness * uniform(1) + settings.tint * uniform(3)
@@ -55,7 +55,7 @@ def _move(images, shift_px, zoom):
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _blur(images, sigma_px, radius):
+def gaussian_blur(images: torch.Tensor, sigma_px: torch.Tensor, radius: int = 3) -> torch.Tensor:
     """Gaussian blur with one sigma [B] per image, separable, borders repeated."""
     n, channels = images.shape[:2]
     offsets = torch.arange(-radius, radius + 1, device=images.device)
