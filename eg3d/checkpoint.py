@@ -81,6 +81,13 @@ def save_snapshot(path: Path, networks: dict[str, nn.Module], facts: dict, half:
     atomic_write(Path(path), snapshot_bytes(networks, facts, half))
 
 
+def export_half(source: str | Path, destination: Path, networks: list[str]) -> None:
+    """Copies some networks of a snapshot to a small file in float16, with the header's facts about their making."""
+    header = read_header(source)
+    facts = {k: v for k, v in header.items() if k not in ("format", "classes", "init_kwargs")}
+    save_snapshot(destination, {name: load_network(source, name) for name in networks}, facts, half=True)
+
+
 def read_header(path_or_name: str | Path) -> dict:
     """The header of a snapshot, without reading its weights."""
     path = snapshot_path(path_or_name)

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 
 from eg3d.cameras import split_label
-from eg3d.ops.resize import bilinear
 
 # Where nose tip and cheeks are in a frontal view of the embedded world, image coordinates (x, y) of 0..1: means of
 # the projected landmarks of 48 heads of the split "test" (30; half-way from jaw 2 or 14 to the nostril 31 or 35).
@@ -56,7 +55,8 @@ def warp(image, depth, source_label, target_label, oversampling: int = 3):
     n, _, size, _ = image.shape
     fine = size * oversampling
     # Depth is repeated, not interpolated: between a face and what is behind it there is no surface.
-    image_fine, depth_fine = bilinear(image, fine), F.interpolate(depth, scale_factor=oversampling)
+    image_fine = F.interpolate(image, size=(fine, fine), mode="bilinear")
+    depth_fine = F.interpolate(depth, size=(fine, fine))
     cam2world, intrinsics = split_label(source_label)
     from_x, from_y = _pixel_directions(intrinsics, fine)
     directions = F.normalize(torch.stack([from_x, from_y, torch.ones_like(from_x)], dim=-1), dim=-1)  # [N, M, 3]
