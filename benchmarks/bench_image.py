@@ -8,9 +8,9 @@ from timing import seconds, write_results
 
 from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 from eg3d.cli import Command, device_option, pick_device
-from eg3d.config import PRESETS
 from eg3d.draws import Midpoints
 from eg3d.models.generator import TriPlaneGenerator
+from eg3d.presets import PRESETS
 
 
 @click.command(cls=Command)

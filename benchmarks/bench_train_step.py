@@ -12,9 +12,10 @@ from timing import seconds, write_results
 
 from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 from eg3d.cli import Command, device_option, pick_device
-from eg3d.config import resolve
+from eg3d.flags import resolve
 from eg3d.training.dataset import ImageDataset
-from eg3d.training.loop import Trainer, set_numerics
+from eg3d.training.loop import set_numerics
+from eg3d.training.trainer import Trainer
 
 
 def write_noise(folder: Path, size: int, count: int = 64) -> None:

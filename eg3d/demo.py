@@ -6,8 +6,8 @@ import click
 
 from eg3d import cli
 from eg3d.checkpoint import load_generator, save_snapshot, snapshot_path
-from eg3d.config import resolve
 from eg3d.files import sha256
+from eg3d.flags import resolve
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.pictures import before_after_sheet, turning_frames, write_gif, write_png
 from eg3d.training.dataset import ImageDataset

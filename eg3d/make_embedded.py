@@ -35,7 +35,7 @@ GAZE_RECIPES = {"gaze-loss": ("embedded", 16, 0), "gaze-judge": ("embedded-judge
 @click.option("--gaze-weight", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Of the fine-tuning.")
 @cli.seed_option
 @cli.device_option
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Where the stage card writes.",
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Where card writes.",
               default=EMBEDDED_WEIGHTS / "measured.json")  # fmt: skip
 def main(stages, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
     """Trains the embedded gaze networks, the base generator and the corrected one, and writes the model card."""

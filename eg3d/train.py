@@ -7,10 +7,13 @@ import click
 
 from eg3d.checkpoint import load_state, snapshot_path
 from eg3d.cli import Command, device_option, pick_device
-from eg3d.config import PRESETS, ConfigError, TrainConfig, from_dict, resolve, to_dict
+from eg3d.config import ConfigError, TrainConfig, from_dict, to_dict
+from eg3d.flags import resolve
 from eg3d.gaze import CROPS, KINDS, TARGETS
+from eg3d.presets import PRESETS
 from eg3d.training.dataset import ImageDataset
-from eg3d.training.loop import STATE_FILE, train
+from eg3d.training.loop import train
+from eg3d.training.trainer import STATE_FILE
 from eg3d.world.datasets import embedded_faces
 from l2cs.estimator import GazeEstimator
 

@@ -27,6 +27,9 @@ MAY_IMPORT = {
     "eg3d.views": {"eg3d.models", "eg3d.cameras", "eg3d.draws"},
     "eg3d.metrics": {"eg3d.gaze", "eg3d.cameras", "l2cs"},
     "eg3d.config": {"eg3d.cameras", "eg3d.gaze"},
+    "eg3d.presets": {"eg3d.cameras", "eg3d.config"},
+    "eg3d.flags": {"eg3d.config", "eg3d.presets"},
+    "eg3d.model_card": {"eg3d.cameras", "eg3d.gaze", "eg3d.metrics", "eg3d.views", "eg3d.world", "l2cs"},
     "eg3d.checkpoint": {"eg3d.models", "eg3d.config", "eg3d.upstream_pickle"} | LEAVES,
     "eg3d.upstream_pickle": LEAVES,
     "eg3d.training": {

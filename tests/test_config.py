@@ -2,7 +2,9 @@ import json
 
 import pytest
 
-from eg3d.config import PRESETS, ConfigError, check_same_run, from_dict, resolve, to_dict
+from eg3d.config import ConfigError, check_same_run, from_dict, to_dict
+from eg3d.flags import resolve
+from eg3d.presets import PRESETS
 
 NO_GAZE = {"gaze_weight": 0.0}
 PUBLISHED = dict(

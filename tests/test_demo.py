@@ -12,11 +12,11 @@ from tiny_networks import tiny_gaze_network
 
 from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 from eg3d.checkpoint import save_snapshot
-from eg3d.config import PRESETS
 from eg3d.demo import main
 from eg3d.files import sha256
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
+from eg3d.presets import PRESETS
 from l2cs.weights import save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mirrored faces")  # the gaze networks here are random

@@ -97,9 +97,9 @@ def test_float16_blocks_draw_nearly_the_float32_picture(tiny_generator):
 
 
 def test_two_training_steps_change_both_networks_and_log_finite_terms(tmp_path):
-    from eg3d.config import resolve
+    from eg3d.flags import resolve
     from eg3d.training.dataset import ImageDataset
-    from eg3d.training.loop import Trainer
+    from eg3d.training.trainer import Trainer
 
     pixels = np.random.default_rng(0).integers(0, 255, (8, 64, 64, 3), dtype=np.uint8)
     rows = [[f"{i}.png", label.tolist()] for i, label in enumerate(cameras(8))]

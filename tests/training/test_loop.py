@@ -13,7 +13,8 @@ from eg3d import checkpoint
 from eg3d.config import LossConfig
 from eg3d.training import losses
 from eg3d.training.dataset import ImageDataset
-from eg3d.training.loop import STATE_FILE, Trainer, train
+from eg3d.training.loop import train
+from eg3d.training.trainer import STATE_FILE, Trainer
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+"""How the published command-line flags of training set a configuration: `resolve` applies them to a preset."""
+
+from eg3d.config import ConfigError, TrainConfig, from_dict, to_dict
+from eg3d.presets import PRESETS, SR_OF_RESOLUTION
+
+GAZE_WEIGHT = 1.0  # the published loss has no weight factor
+
+
+# flag -> (part, field), copied as it is; the others are worked out in `resolve`.
+PLAIN_FLAGS = {
+    "gamma": ("loss", "r1_gamma"),
+    "style_mixing_prob": ("loss", "style_mixing_prob"),
+    "density_reg": ("loss", "density_reg"),
+    "density_reg_every": ("loss", "density_reg_every"),
+    "density_reg_p_dist": ("loss", "density_reg_p_dist"),
+    "reg_type": ("loss", "reg_type"),
+    "glr": ("optim", "generator_lr"),
+    "dlr": ("optim", "discriminator_lr"),
+    "gpc_reg_prob": ("schedule", "gpc_reg_prob"),
+    "gpc_reg_fade_kimg": ("schedule", "gpc_reg_fade_kimg"),
+    "neural_rendering_resolution_initial": ("schedule", "raw_resolution_initial"),
+    "neural_rendering_resolution_final": ("schedule", "raw_resolution_final"),
+    "neural_rendering_resolution_fade_kimg": ("schedule", "raw_resolution_fade_kimg"),
+    "data": ("data", "path"),
+    "mirror": ("data", "mirror"),
+    "workers": ("data", "workers"),
+    "l2cs_path": ("gaze", "l2cs_path"),
+    "gaze_weight": ("gaze", "weight"),
+    "gaze_loss": ("gaze", "kind"),
+    "gaze_targets": ("gaze", "targets"),
+    "gaze_warmup_kimg": ("gaze", "warmup_kimg"),
+    "gaze_crop": ("gaze", "crop"),
+    **{name: (None, name) for name in ("gpus", "batch", "batch_gpu", "kimg", "tick", "snap", "seed", "resume")},
+}
+
+
+def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
+    """The run that published flags (None: not given) describe.
+
+    Args:
+        cfg: name of a preset.
+        resolution: pixels per side of the data set; None, before it is known, takes the preset's.
+        flags: by their names in `train.py`.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    if cfg not in PRESETS:
+        raise ConfigError(f"--cfg={cfg} is unknown; use one of {', '.join(PRESETS)}")
+    _reject_what_comes_later(given)
+    base = plain = to_dict(PRESETS[cfg])
+    base_batch, base_swap = base["batch"], base["schedule"]["gpc_reg_prob"]
+    _set_gaze_defaults(plain, cfg)
+    for flag, (part, name) in PLAIN_FLAGS.items():
+        if flag in given:
+            (plain[part] if part else plain)[name] = given[flag]
+    _set_networks(plain, given)
+    _set_resolution(plain, cfg, resolution, given.get("sr_module"))
+    schedule, rendering = plain["schedule"], plain["generator"]["rendering_kwargs"]
+
+    # Lengths that grow with the batch, as published: 200 kimg of blur and 10 of EMA are for a batch of 32.
+    scale = plain["batch"] / base_batch
+    schedule["blur_fade_kimg"] *= scale
+    schedule["ema_kimg"] *= scale
+    if "blur_fade_kimg" in given:
+        schedule["blur_fade_kimg"] = plain["batch"] * given["blur_fade_kimg"] / 32
+
+    conditioned = given.get("gen_pose_cond", not rendering["c_gen_conditioning_zero"])
+    rendering["c_gen_conditioning_zero"] = not conditioned
+    schedule["gpc_reg_prob"] = (
+        given.get("gpc_reg_prob", 0.5 if base_swap is None else base_swap) if conditioned else None
+    )
+    rendering["gpc_reg_prob"] = schedule["gpc_reg_prob"]
+    for name in ("density_reg", "density_reg_p_dist", "reg_type"):
+        rendering[name] = plain["loss"][name]
+    if plain["resume"] is not None:
+        schedule["ema_rampup"] = None
+        if not given.get("resume_blur", False):
+            schedule["blur_init_sigma"], schedule["gpc_reg_fade_kimg"] = 0.0, 0.0
+    return from_dict(plain)
+
+
+def _reject_what_comes_later(given: dict) -> None:
+    if given.get("aug", "noaug") != "noaug":
+        raise ConfigError(f"--aug={given['aug']}: augmentation is not implemented yet (a later issue); use --aug=noaug")
+    if given.get("metrics", "none") != "none":
+        raise ConfigError(f"--metrics={given['metrics']}: metrics are not implemented yet (a later issue); use none")
+    if given.get("cond", True) is False:
+        raise ConfigError("--cond=False: EG3D cannot be trained without camera labels; drop the flag")
+
+
+def _set_gaze_defaults(plain: dict, cfg: str) -> None:
+    plain["gaze"]["weight"] = GAZE_WEIGHT
+    if cfg == "embedded":
+        plain["gaze"]["l2cs_path"] = "embedded"
+
+
+def _set_networks(plain: dict, given: dict) -> None:
+    """Flags that end up in the constructors' arguments."""
+    generator, discriminator = plain["generator"], plain["discriminator"]
+    rendering = generator["rendering_kwargs"]
+    for flag, name in (("cbase", "channel_base"), ("cmax", "channel_max")):
+        if flag in given:
+            generator[name] = discriminator[name] = generator["sr_kwargs"][name] = given[flag]
+    if "map_depth" in given:
+        generator["mapping_kwargs"]["num_layers"] = given["map_depth"]
+    if "mbstd_group" in given:
+        discriminator["epilogue_kwargs"]["mbstd_group_size"] = given["mbstd_group"]
+    if "freezed" in given:
+        discriminator["block_kwargs"]["freeze_layers"] = given["freezed"]
+    if "disc_c_noise" in given:
+        discriminator["disc_c_noise"] = given["disc_c_noise"]
+    for flag, name in (
+        ("c_scale", "c_scale"),
+        ("sr_noise_mode", "superresolution_noise_mode"),
+        ("decoder_lr_mul", "decoder_lr_mul"),
+    ):
+        if flag in given:
+            rendering[name] = given[flag]
+    if "sr_num_fp16_res" in given:
+        generator["sr_num_fp16_res"] = given["sr_num_fp16_res"]
+    for flag, network in (("g_num_fp16_res", generator), ("d_num_fp16_res", discriminator)):
+        if flag in given:
+            network["num_fp16_res"] = given[flag]
+            network["conv_clamp"] = 256 if given[flag] > 0 else None
+    if "nobench" in given:
+        plain["benchmark"] = not given["nobench"]
+
+
+def _set_resolution(plain: dict, cfg: str, resolution: int | None, sr_module: str | None) -> None:
+    """Image size of the data set, and the super-resolution that goes with it."""
+    if resolution is not None:
+        plain["data"]["resolution"] = resolution
+    size = plain["data"]["resolution"]
+    rendering = plain["generator"]["rendering_kwargs"]
+    if cfg != "embedded":
+        if size not in SR_OF_RESOLUTION and sr_module is None:
+            raise ConfigError(
+                f"--data={plain['data']['path']} has images of {size} px; --cfg={cfg} takes 512, 256 or 128"
+            )
+        plain["generator"]["img_resolution"] = plain["discriminator"]["img_resolution"] = size
+        rendering["image_resolution"] = size
+        rendering["superresolution_module"] = SR_OF_RESOLUTION.get(size)
+    if sr_module is not None:
+        rendering["superresolution_module"] = sr_module

@@ -1,0 +1,355 @@
+"""Networks, optimisers and one training step: `Trainer.step` -> the four phases.
+
+A step sees one global batch and runs, as due, Gmain, Greg, Dmain and Dreg; each accumulates the mean gradient of its
+micro-batches and ends with an optimiser step. Every random draw is keyed by (seed, phase, index of the sample in the
+global batch, images seen): neither the micro-batch size nor a stop in between changes what is drawn.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from eg3d import checkpoint
+from eg3d.config import TrainConfig, check_same_run, from_dict, to_dict
+from eg3d.draws import KeyedDraws, draw_key
+from eg3d.gaze import gaze_error
+from eg3d.models.discriminator import DualDiscriminator
+from eg3d.models.generator import TriPlaneGenerator
+from eg3d.training import losses, schedules
+from eg3d.training.dataset import EpochOrder, ImageDataset
+from eg3d.training.ema import update_ema
+from eg3d.training.snapshots import git_commit
+from eg3d.training.stats import Stats
+
+STATE_FILE = "training-state.pt"
+
+
+class Trainer:
+    """Networks, optimisers and the position in the run.
+
+    Attributes: G, D, G_ema; images_seen and batch_index, both before the coming step.
+    """
+
+    def __init__(
+        self, config: TrainConfig, dataset: ImageDataset, device, state: dict | None = None, gaze_estimator=None
+    ):
+        self.config, self.dataset, self.device = config, dataset, torch.device(device)
+        self.gaze_estimator = gaze_estimator
+        assert config.gaze.weight == 0 or gaze_estimator is not None
+        self.images_seen, self.batch_index, self.stats = 0, 0, Stats()
+        self.source = None  # header facts of the snapshot this run started from
+        self.order = EpochOrder(len(dataset), config.seed)
+        self.dataset_digest = dataset.digest
+        self._build_networks()
+        self._build_optimisers()
+        if state is not None:
+            self._restore(state)
+
+    # -------------------------------------------------------------- one step
+
+    def step(self) -> None:
+        """One global batch through all the phases that are due, then the average."""
+        config, loss, n = self.config, self.config.loss, self.images_seen
+        self.blur_sigma = schedules.blur_sigma(n, config.schedule.blur_init_sigma, config.schedule.blur_fade_kimg)
+        self.raw_resolution = schedules.neural_rendering_resolution(
+            n, config.schedule.raw_resolution_initial, config.schedule.raw_resolution_final,
+            config.schedule.raw_resolution_fade_kimg,
+        )  # fmt: skip
+        real = self._real_batch()
+
+        self._run_phase("Gmain", self.G, self.G_optimiser, self.generator_main)
+        if loss.density_reg > 0 and self.batch_index % loss.density_reg_every == 0:
+            self._run_phase("Greg", self.G, self.G_optimiser, self.generator_density, gain=loss.density_reg_every)
+        self._run_phase("Dmain", self.D, self.D_optimiser, self.discriminator_main, real)
+        if loss.r1_gamma > 0 and self.batch_index % loss.r1_every == 0:
+            self._run_phase("Dreg", self.D, self.D_optimiser, self.discriminator_r1, real, gain=loss.r1_every)
+
+        beta = schedules.ema_beta(n, config.batch, config.schedule.ema_kimg, config.schedule.ema_rampup)
+        update_ema(self.G_ema, self.G, beta)
+        self.G_ema.neural_rendering_resolution = self.raw_resolution
+        self.images_seen += config.batch
+        self.batch_index += 1
+
+    # -------------------------------------------------------------- the four phases
+    # Each yields loss terms [N] of a micro-batch; each term is differentiated before the next is computed.
+
+    def generator_main(self, fakes: "Fakes") -> Iterator[torch.Tensor]:
+        """Adversarial term, and the gaze term on the same pictures."""
+        images = self._generate(fakes)
+        logits = self._judge(losses.fake_pair(images, self.blur_sigma, self.config.loss.blur_raw), fakes)
+        term = losses.generator_adversarial(logits)
+        self._log(**{"Loss/scores/fake": logits, "Loss/signs/fake": logits.sign(), "Loss/G/loss": term})
+        gaze = self.config.gaze
+        if gaze.weight > 0:
+            error = gaze_error(
+                images["image"], fakes.cameras, self.gaze_estimator, gaze.kind, gaze.targets, gaze.crop,
+                self._draws("gaze", fakes.samples), gaze.jitter,
+            )  # fmt: skip
+            term = term + gaze.weight_at(self.images_seen) * error
+            self._log(**{"Loss/G/gaze_loss": error})
+        self._log(**{"Loss/G/total_loss": term})
+        yield term
+
+    def generator_density(self, fakes: "Fakes") -> Iterator[torch.Tensor]:
+        """Density regularisation: near points have near densities (and none falls behind a surface)."""
+        loss, box = self.config.loss, self.G.rendering_kwargs["box_warp"]
+        draws = self._draws("density", fakes.samples)
+        reach = box / 2 if loss.density_in_box else 1.0
+        ws = self._styles(fakes)
+        points = self._points(draws, len(ws), reach)
+        distance = loss.density_reg_p_dist
+        if loss.reg_type != "l1":
+            distance = box / 256
+            front = self._points(draws, len(ws), reach, factor=2)
+            term = losses.density_monotony(self.G, ws, front, distance, loss.reg_type == "monotonic-detach", draws)
+            self._log(**{"Loss/G/density_monotony": term})
+            yield term
+            ws = self._styles(fakes)
+        shifted = points + draws.normal(points.shape, points.device) * distance
+        term = losses.density_smoothness(self.G, ws, points, shifted, draws) * loss.density_reg
+        self._log(**{"Loss/G/density_reg": term})
+        yield term
+
+    def discriminator_main(self, fakes: "Fakes", real: "Reals") -> Iterator[torch.Tensor]:
+        """Adversarial terms of generated and of real images."""
+        with torch.no_grad():
+            images = self._generate(fakes, update_emas=True)
+        logits = self._judge(losses.fake_pair(images, self.blur_sigma, self.config.loss.blur_raw), fakes)
+        fake_term = losses.discriminator_fake(logits)
+        self._log(**{"Loss/scores/fake": logits, "Loss/signs/fake": logits.sign()})
+        yield fake_term
+        logits = self._judge(self._real_pair(real), real)
+        real_term = losses.discriminator_real(logits)
+        self._log(**{"Loss/scores/real": logits, "Loss/signs/real": logits.sign()})
+        self._log(**{"Loss/D/loss": fake_term + real_term})
+        yield real_term
+
+    def discriminator_r1(self, fakes: None, real: "Reals") -> Iterator[torch.Tensor]:
+        """R1 on real images, of both halves of the pair."""
+        pair = {name: image.detach().requires_grad_(True) for name, image in self._real_pair(real).items()}
+        term, penalty = losses.r1_penalty(self._judge(pair, real), list(pair.values()), self.config.loss.r1_gamma)
+        self._log(**{"Loss/r1_penalty": penalty, "Loss/D/reg": term})
+        yield term
+
+    # -------------------------------------------------------------- what the phases share
+
+    def _run_phase(self, phase, network, optimiser, terms_of, real: "Reals | None" = None, gain: float = 1.0) -> None:
+        """Mean gradient over the micro-batches (published: their sum, D-23), cleaned; one optimiser step.
+
+        `gain`: the phase's interval, which makes up for its being run lazily.
+        """
+        self.phase = phase
+        # Nothing should draw from the global generator; if something does, it is keyed by its place too.
+        torch.manual_seed(draw_key(self.config.seed, phase, 0, self.images_seen))
+        optimiser.zero_grad(set_to_none=True)
+        network.requires_grad_(True)
+        fakes = self._draw_fakes() if phase != "Dreg" else None
+        size, batch = self.config.micro_batch, self.config.batch
+        for start in range(0, batch, size):
+            part = slice(start, start + size)
+            arguments = [fakes and fakes.part(part)] + ([real.part(part)] if real is not None else [])
+            for term in terms_of(*arguments):
+                (term.mean() * (gain * size / batch)).backward()
+        network.requires_grad_(False)
+        for p in network.parameters():
+            if p.grad is not None:
+                torch.nan_to_num(p.grad, nan=0.0, posinf=1e5, neginf=-1e5, out=p.grad)
+        optimiser.step()
+
+    def _draw_fakes(self) -> "Fakes":
+        """Latents and cameras of this phase's global batch.
+
+        The conditioning camera is the rendered one or, with the swap probability, that of the previous sample
+        (EG3D, section 4.4), so that identity cannot depend on the view; of the *global* batch, so that micro-batches
+        do not matter.
+        """
+        samples = range(self.config.batch)
+        draws = self._draws("latent", samples)
+        n = len(samples)
+        z = draws.normal((n, self.G.z_dim), self.device)
+        u = draws.uniform((n, 4))  # which camera, swap or not, mix or not, where to mix
+        cameras = self._random_cameras(u[:, 0])
+        probability = schedules.swap_probability(
+            self.images_seen, self.config.schedule.gpc_reg_prob, self.config.schedule.gpc_reg_fade_kimg
+        )
+        if probability is None:
+            conditioning = torch.zeros_like(cameras)
+        else:
+            conditioning = torch.where((u[:, 1] < probability)[:, None].to(self.device), cameras.roll(1, 0), cameras)
+        z_mix = None
+        if self.config.loss.style_mixing_prob > 0:
+            z_mix = draws.normal((n, self.G.z_dim), self.device)
+        return Fakes(z, cameras, conditioning, u[:, 2:].to(self.device), z_mix, samples)
+
+    def _random_cameras(self, u: torch.Tensor) -> torch.Tensor:
+        """Labels [N, 25] drawn uniformly from the data set by u [N] in [0, 1)."""
+        indices = (u.double() * len(self.dataset)).long().clamp(max=len(self.dataset) - 1)
+        return self.dataset.label_rows(indices).to(self.device)
+
+    def _real_batch(self) -> "Reals":
+        images, cameras = self.dataset.batch(self.order.indices(self.images_seen, self.config.batch))
+        images = images.to(self.device, non_blocking=True).float() / 127.5 - 1
+        return Reals(images, cameras.to(self.device), range(self.config.batch))
+
+    def _styles(self, fakes: "Fakes", update_emas: bool = False) -> torch.Tensor:
+        """ws [N, T, w_dim], with style mixing where it is on."""
+        ws = self.G.mapping(fakes.z, fakes.conditioning, update_emas=update_emas)
+        if fakes.z_mix is not None:
+            other = self.G.mapping(fakes.z_mix, fakes.conditioning)
+            ws = losses.style_mix(ws, other, fakes.u_mix, self.config.loss.style_mixing_prob)
+        return ws
+
+    def _generate(self, fakes: "Fakes", update_emas: bool = False) -> dict[str, torch.Tensor]:
+        """Pictures from the true cameras, whatever camera conditioned the latents."""
+        draws = self._draws("render", fakes.samples)
+        return self.G.synthesis(self._styles(fakes, update_emas), fakes.cameras, self.raw_resolution, draws=draws)
+
+    def _judge(self, pair: dict[str, torch.Tensor], batch: "Fakes | Reals") -> torch.Tensor:
+        """Logits [N, 1]; D always knows the true camera."""
+        return self.D(pair, batch.cameras, draws=self._draws("label noise", batch.samples))
+
+    def _real_pair(self, real: "Reals") -> dict[str, torch.Tensor]:
+        return losses.real_pair(real.images, self.raw_resolution, self.config.loss.filter_mode, self.blur_sigma)
+
+    def _points(self, draws, n: int, reach: float, factor: int = 1) -> torch.Tensor:
+        """Points [N, P, 3], uniform in the cube [-reach, reach]^3."""
+        return (draws.uniform((n, factor * self.config.loss.density_points, 3), self.device) * 2 - 1) * reach
+
+    def _draws(self, what: str, samples: range) -> KeyedDraws:
+        phase = f"{self.phase}/{what}"
+        return KeyedDraws.at(self.config.seed, phase, samples, self.images_seen, self.device)
+
+    def _log(self, **values: torch.Tensor) -> None:
+        for name, value in values.items():
+            self.stats.add(name, value)
+
+    # -------------------------------------------------------------- ticks
+
+    @property
+    def tick(self) -> int:
+        """Ticks passed: 0 after the first batch."""
+        return int(self.images_seen // (self.config.tick * 1000))
+
+    @property
+    def at_tick(self) -> bool:
+        """Whether the step just made crossed a tick; the first step always does. A function of images seen alone."""
+        before = self.images_seen - self.config.batch
+        return before == 0 or self.tick > int(before // (self.config.tick * 1000))
+
+    # -------------------------------------------------------------- building and saving
+
+    def _build_networks(self) -> None:
+        config = self.config
+        torch.manual_seed(draw_key(config.seed, "initial weights", 0, 0))
+        rays = config.schedule.raw_resolution_initial
+        G = TriPlaneGenerator(**config.generator, neural_rendering_resolution=rays)
+        D, G_ema = DualDiscriminator(**config.discriminator), copy.deepcopy(G)
+        self.G = G.to(self.device).train().requires_grad_(False)
+        self.D = D.to(self.device).train().requires_grad_(False)
+        self.G_ema = G_ema.to(self.device).eval().requires_grad_(False)
+        if config.resume is not None:
+            for name, tensors in checkpoint.training_tensors(config.resume).items():
+                checkpoint.load_strictly(self.networks()[name], tensors, f"--resume={config.resume}, {name}")
+            header = checkpoint.read_header(config.resume)
+            before = header.get("images_seen", 0) + header.get("images_seen_before", 0)
+            self.source = {"resumed_from": config.resume, "images_seen_before": before}
+        self.D.label_std.copy_(self.dataset.labels.std(dim=0, unbiased=False))
+
+    def _build_optimisers(self) -> None:
+        optim, loss = self.config.optim, self.config.loss
+        self.G_optimiser = adam(
+            self.G, optim.generator_lr, optim, loss.density_reg_every if loss.density_reg > 0 else None
+        )
+        self.D_optimiser = adam(self.D, optim.discriminator_lr, optim, loss.r1_every if loss.r1_gamma > 0 else None)
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"G_ema": self.G_ema, "G": self.G, "D": self.D}
+
+    def facts(self) -> dict:
+        """What a snapshot's header says about its making."""
+        config = self.config
+        gaze = to_dict(config)["gaze"]
+        gaze["network_sha256"] = getattr(self.gaze_estimator, "sha256", None) if config.gaze.weight > 0 else None
+        return {
+            "neural_rendering_resolution": self.G_ema.neural_rendering_resolution,
+            "images_seen": self.images_seen,
+            **(self.source or {"images_seen_before": 0}),
+            "preset": config.preset,
+            "seed": config.seed,
+            "dataset": {"name": Path(config.data.path).name, "digest": self.dataset_digest},
+            "gaze": gaze,
+            "git_commit": git_commit(),
+        }
+
+    def state(self) -> dict:
+        """Everything a run needs to go on, as tensors and plain values."""
+        return {
+            "format": checkpoint.FORMAT,
+            "config": json.dumps(to_dict(self.config)),
+            "dataset_digest": self.dataset_digest,
+            "images_seen": self.images_seen,
+            "batch_index": self.batch_index,
+            "raw_resolution": self.G_ema.neural_rendering_resolution,
+            "source": self.source,
+            "networks": {name: network.state_dict() for name, network in self.networks().items()},
+            "optimisers": [self.G_optimiser.state_dict(), self.D_optimiser.state_dict()],
+            "stats": self.stats.pending(),
+        }
+
+    def _restore(self, state: dict) -> None:
+        check_same_run(from_dict(json.loads(state["config"])), self.config)
+        if state["dataset_digest"] != self.dataset_digest:
+            raise ValueError(
+                f"--data={self.dataset.path}: is not the data set the stopped run saw (other names, sizes or labels); "
+                "give that one, or start another --outdir"
+            )
+        for name, network in self.networks().items():
+            checkpoint.load_strictly(network, state["networks"][name], STATE_FILE)
+        for optimiser, saved in zip((self.G_optimiser, self.D_optimiser), state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.images_seen, self.batch_index = state["images_seen"], state["batch_index"]
+        self.G_ema.neural_rendering_resolution = state["raw_resolution"]
+        self.source, self.stats = state["source"], Stats(state["stats"])
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """Latents of a batch to generate: z [N, z_dim]; rendered and conditioning cameras [N, 25]."""
+
+    z: torch.Tensor
+    cameras: torch.Tensor
+    conditioning: torch.Tensor
+    u_mix: torch.Tensor  # [N, 2]
+    z_mix: torch.Tensor | None
+    samples: range  # indices in the global batch
+
+    def part(self, rows: slice) -> "Fakes":
+        """A micro-batch of it."""
+        mix = None if self.z_mix is None else self.z_mix[rows]
+        return Fakes(
+            self.z[rows], self.cameras[rows], self.conditioning[rows], self.u_mix[rows], mix, self.samples[rows]
+        )
+
+
+@dataclass(frozen=True)
+class Reals:
+    """Images [N, 3, H, W] in [-1, 1] of the data set and their cameras [N, 25]."""
+
+    images: torch.Tensor
+    cameras: torch.Tensor
+    samples: range
+
+    def part(self, rows: slice) -> "Reals":
+        """A micro-batch of it."""
+        return Reals(self.images[rows], self.cameras[rows], self.samples[rows])
+
+
+def adam(network: nn.Module, lr: float, optim, interval: int | None) -> torch.optim.Adam:
+    """Adam with the correction for a regulariser that steps every `interval` batches."""
+    lr, betas = schedules.lazy_adam(lr, optim.betas, interval)
+    return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, eps=optim.eps, fused=True)

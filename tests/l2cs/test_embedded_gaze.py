@@ -1,0 +1,90 @@
+"""The shipped gaze networks, on rendered heads of people they never saw (split "test")."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from eg3d.gaze import gaze_target
+from eg3d.world.datasets import camera_label, gaze_samples
+from eg3d.world.heads import Identity
+from eg3d.world.render import render_head
+from l2cs.augment import gaussian_blur
+from l2cs.datasets import to_float
+from l2cs.estimator import GazeAngles, GazeEstimator, angular_error, mirror_faces, mirror_self_test
+
+GENERATOR_BLUR_PX = 0.8  # the generator's pictures are about as soft as renders with this blur
+
+
+@pytest.fixture(scope="module", params=["embedded", "embedded-judge"])
+def shipped(request) -> GazeEstimator:
+    return GazeEstimator.load(request.param)
+
+
+def as_images(rendered: np.ndarray) -> torch.Tensor:
+    return to_float(torch.from_numpy(rendered).permute(0, 3, 1, 2))
+
+
+@pytest.fixture(scope="module")
+def heads():
+    images, angles, _ = gaze_samples("test", 128, seed=1)
+    return as_images(images), torch.from_numpy(angles)
+
+
+@pytest.fixture(scope="module")
+def turning_heads():
+    """24 people from 5 sides each: looking into the camera, looking along the face, and their labels."""
+    to_camera, along_face, labels = [], [], []
+    for person in range(24):
+        identity = Identity.draw("test", 7_000_000 + person)
+        for yaw in np.linspace(-0.4, 0.4, 5):
+            label = camera_label(yaw, 0.0)
+            eyes = identity.eye_centres.mean(axis=0)
+            to_camera.append(render_head(identity, label, label[[3, 7, 11]] - eyes).rgb)
+            along_face.append(render_head(identity, label, (0, 0, 1)).rgb)
+            labels.append(label)
+    blur = torch.full((len(labels),), GENERATOR_BLUR_PX)
+    views = [gaussian_blur(as_images(np.stack(images)), blur) for images in (to_camera, along_face)]
+    return *views, torch.from_numpy(np.stack(labels))
+
+
+def slope(x: torch.Tensor, y: torch.Tensor) -> float:
+    return float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
+
+
+def test_shipped_networks_read_the_gaze_of_unseen_people(shipped, heads):
+    images, truth = heads
+    found = shipped(images)
+    assert angular_error(found, GazeAngles(*truth.T)).mean().rad2deg() <= 6
+    for name, true, estimated in zip(("yaw", "pitch"), truth.T, found, strict=True):
+        clear = true.abs() > math.radians(10)
+        assert clear.sum() > 40, name
+        assert (true[clear] * estimated[clear] > 0).all(), name
+
+
+def test_shipped_networks_read_eyes_and_not_head_pose(shipped, turning_heads):
+    to_camera, along_face, labels = turning_heads
+    target = gaze_target(labels).yaw
+    assert abs(slope(target, shipped(to_camera).yaw)) <= 0.15
+    assert slope(target, shipped(along_face).yaw) >= 0.85
+
+
+def test_shipped_networks_are_mirror_symmetric(shipped):
+    report = mirror_self_test(shipped, mirror_faces())
+    assert report.yaw_correlation < -0.95 and report.pitch_correlation > 0.95
+
+
+def test_the_judge_is_another_network_than_the_loss():
+    loss, judge = GazeEstimator.load("embedded"), GazeEstimator.load("embedded-judge")
+    assert loss.architecture.widths != judge.architecture.widths and loss.sha256 != judge.sha256
+    assert "gaze-loss" in loss.facts["command"] and "gaze-judge" in judge.facts["command"]
+
+
+def test_a_gradient_of_the_shipped_networks_moves_the_eyes_where_it_should(shipped, turning_heads):
+    # One step against the gradient of (yaw - more)^2 raises the estimate: no dead or reversed path through the network.
+    images = turning_heads[1][:4].clone().requires_grad_(True)
+    before = shipped(images).yaw
+    (gradient,) = torch.autograd.grad(before.sum(), images)
+    after = shipped(images + 0.02 * gradient / gradient.abs().amax(dim=(1, 2, 3), keepdim=True)).yaw
+    assert (after > before).all()
