@@ -22,7 +22,7 @@ def draw_gaze(image: np.ndarray, yaw: float, pitch: float, min_side: int = 256) 
     picture = Image.fromarray(image).resize((image.shape[1] * factor,) * 2, Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture)
     centre, thickness = picture.width / 2, max(2, picture.width // 100)
-    dx, dy = arrow_offset(yaw, pitch, picture.width)
+    dx, dy = arrow_offset(yaw, pitch, centre)  # published: a whole box width, but the crop ends here
     end = (centre + dx, centre + dy)
     draw.line([(centre, centre), end], fill=ARROW_COLOUR, width=thickness)
     for turn in (0.75 * math.pi, -0.75 * math.pi):  # the two strokes of the tip, 45 degrees off the shaft
