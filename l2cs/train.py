@@ -45,10 +45,10 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--recipe", type=click.Choice(["published", "scratch"]),
               help="published: fixed stem and lr; scratch: all, cosine.  [default: by --arch]")  # fmt: skip
 @click.option("--augment/--no-augment", default=None, help="Shift, blur, noise, colour, mirror.  [default: for small]")
-@click.option("--num_epochs", type=int, default=60, show_default=True)
-@click.option("--batch_size", type=int, default=16, show_default=True)
+@click.option("--num_epochs", type=int, help="[default: 60; small: 16]")
+@click.option("--batch_size", type=int, help="[default: 16; small: 32]")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Weight of the regression term.")
-@click.option("--lr", type=float, default=1e-5, show_default=True, help="Learning rate; about 1e-3 from scratch.")
+@click.option("--lr", type=float, help="Learning rate.  [default: 1e-5; small: 2e-3]")
 @click.option("--json", "json_path", type=FILE, help="Also write the result to this file.")
 @device_option
 @seed_option
@@ -61,8 +61,10 @@ def main(dataset, output, fold, arch, width, input_size, bins, recipe, augment, 
     bins = int(bins or (90 if dataset == "gaze360" else 28))
     small = arch == "small"
     architecture = Architecture.small(width, input_size, bins) if small else Architecture.published(arch, bins)
+    defaults = SMALL_DEFAULTS if small else PUBLISHED_DEFAULTS
+    chosen = {name: value if o[name] is None else o[name] for name, value in defaults.items()}
     config = TrainingConfig(
-        num_epochs=o["num_epochs"], batch_size=o["batch_size"], lr=o["lr"], alpha=o["alpha"], seed=seed,
+        **chosen, alpha=o["alpha"], seed=seed,
         recipe=recipe or ("scratch" if small else "published"), augment=small if augment is None else augment,
     )  # fmt: skip
     sets = {output: None}
