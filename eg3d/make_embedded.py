@@ -20,8 +20,11 @@ from l2cs.estimator import EMBEDDED as GAZE_NETWORKS
 from l2cs.estimator import GazeEstimator
 
 STAGES = ("gaze", "base", "corrected", "card")
-# split -> (asset, width of the first layer, seed): disjoint people, different widths.
-GAZE_RECIPES = {"gaze-loss": ("embedded", 16, 0), "gaze-judge": ("embedded-judge", 32, 1)}
+# split -> (asset, flags): disjoint people, different widths.
+GAZE_RECIPES = {
+    "gaze-loss": ("embedded", "--width=16 --num_epochs=16 --batch_size=32 --lr=2e-3 --seed=0"),
+    "gaze-judge": ("embedded-judge", "--width=32 --num_epochs=10 --batch_size=32 --lr=1.5e-3 --seed=1"),
+}
 
 
 @click.command(cls=cli.Command)
@@ -65,15 +68,15 @@ def main(stages, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, 
 
 def train_gaze_network(split: str, workdir: Path, device: str, log: Path) -> None:
     """Renders the split and the test set where they are missing, and trains one small network on it."""
-    name, width, seed = GAZE_RECIPES[split]
+    name, flags = GAZE_RECIPES[split]
     data, test = CACHE / f"{split}-v{WORLD_VERSION}", CACHE / f"gaze-test-v{WORLD_VERSION}"
     for folder, its_split, count in ((data, split, 8000), (test, "test", 1000)):
         if not folder.exists():
             make = REPOSITORY / "dataset_preprocessing" / "synthetic" / "make_gaze.py"
             call([sys.executable, make, f"--outdir={folder}", f"--count={count}", f"--split={its_split}"], log)
-    call([sys.executable, REPOSITORY / "l2cs" / "train.py", "--arch=small", f"--width={width}", f"--seed={seed}",
+    call([sys.executable, REPOSITORY / "l2cs" / "train.py", "--arch=small", *flags.split(),
           f"--gaze360image_dir={data / 'Image'}", f"--gaze360label_dir={data / 'Label' / 'train.label'}",
-          f"--heldout_images={test / 'Image'}", f"--heldout_label={test / 'Label' / 'test.label'}",
+          f"--heldout_images={test / 'Image'}", f"--heldout_label={test / 'Label' / 'train.label'}",
           f"--output={workdir / split}", f"--export={GAZE_NETWORKS[name]}", f"--device={device}"], log)  # fmt: skip
 
 

@@ -150,7 +150,7 @@ EMBEDDED = TrainConfig(
         mapping_kwargs=dict(num_layers=2),
         epilogue_kwargs=dict(mbstd_group_size=4),
     ),
-    loss=LossConfig(r1_gamma=1.0, density_in_box=True),
+    loss=LossConfig(r1_gamma=1.0),
     schedule=ScheduleConfig(
         blur_init_sigma=2.0,
         blur_fade_kimg=10.0,
