@@ -119,7 +119,9 @@ def main(outdir, cfg, desc, device, stop_after_minutes, dry_run, **flags):
     device = pick_device(device)
     estimator = GazeEstimator.load(config.gaze.l2cs_path, device) if config.gaze.weight > 0 else None
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
-    train(config, outdir, dataset, device, state, estimator, limit)
+    trainer = train(config, outdir, dataset, device, state, estimator, limit)
+    if trainer.images_seen < config.kimg * 1000:
+        click.echo(f"stopped after {trainer.images_seen} images; the same command with --resume=latest goes on")
 
 
 def check_ready(config: TrainConfig, outdir: Path, latest: bool) -> None:

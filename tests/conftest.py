@@ -12,7 +12,7 @@ import torch
 from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # tiny networks gain nothing from a second thread, and wait for it on a busy machine
 
 
 class Ran(NamedTuple):
@@ -26,7 +26,7 @@ def run_script(tmp_path):
     """run_script("eg3d/x.py", "--flag=1") runs it in place from an empty folder -> (code, stdout, stderr)."""
 
     def run(script, *args, timeout=300) -> Ran:
-        environment = {**os.environ, "OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         command = [sys.executable, str(REPOSITORY / script), *map(str, args)]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout)
         return Ran(done.returncode, done.stdout, done.stderr)

@@ -63,7 +63,6 @@ def train(
     if trainer.images_seen < total:
         write_snapshot(outdir, trainer.images_seen // 1000, trainer.networks(), trainer.facts())
         checkpoint.save_state(outdir / STATE_FILE, trainer.state())
-        print(f"stopped after {trainer.images_seen} images; the same command with --resume=latest goes on")
     return trainer
 
 

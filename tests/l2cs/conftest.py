@@ -11,15 +11,6 @@ from l2cs.estimator import GazeEstimator
 from l2cs.model import L2CS, Architecture
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """So small, these networks only lose by sharing the work, and much on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def tiny_network() -> L2CS:
     torch.manual_seed(0)
