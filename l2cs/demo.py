@@ -20,7 +20,8 @@ from l2cs.weights import atomic_write
 @click.option("--snapshot", required=True, help="Weights: a file, embedded, or embedded-judge.")
 @click.option("--input", "source", required=True, type=click.Path(exists=True, path_type=Path),
               help="An image of one face, cropped tightly, or a folder of them.")  # fmt: skip
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default="out/gaze", show_default=True)
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default="out/gaze", show_default=True,
+              help="Folder for the drawn pictures and gaze.csv.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Only run the mirror self-test on the images (at least 16).")
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the numbers here."

@@ -19,7 +19,8 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @click.command(cls=Command)
 @click.option("--snapshot", required=True, help="Weights: a file, embedded, or embedded-judge.")
-@click.option("--dataset", type=click.Choice(["gaze360", "mpiigaze"]), default="gaze360", show_default=True)
+@click.option("--dataset", type=click.Choice(["gaze360", "mpiigaze"]), default="gaze360", show_default=True,
+              help="Layout of the labels.")  # fmt: skip
 @click.option("--gaze360image_dir", type=FOLDER, default="datasets/Gaze360/Image", show_default=True)
 @click.option(
     "--gaze360label_dir", type=FILE, default="datasets/Gaze360/Label/test.label", show_default=True, help="Label file."

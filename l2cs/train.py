@@ -20,7 +20,8 @@ SMALL_DEFAULTS = {"num_epochs": 16, "batch_size": 32, "lr": 2e-3}  # 2.9 degrees
 
 
 @click.command(cls=Command)
-@click.option("--dataset", type=click.Choice(["gaze360", "mpiigaze"]), default="gaze360", show_default=True)
+@click.option("--dataset", type=click.Choice(["gaze360", "mpiigaze"]), default="gaze360", show_default=True,
+              help="Layout of the labels.")  # fmt: skip
 @click.option("--gaze360image_dir", type=FOLDER, default="datasets/Gaze360/Image", show_default=True)
 @click.option("--gaze360label_dir", type=FILE, default="datasets/Gaze360/Label/train.label", show_default=True,
               help="The label file.")  # fmt: skip
