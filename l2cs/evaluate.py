@@ -21,18 +21,20 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--snapshot", required=True, help="Weights: a file, embedded, or embedded-judge.")
 @click.option("--dataset", type=click.Choice(["gaze360", "mpiigaze"]), default="gaze360", show_default=True,
               help="Layout of the labels.")  # fmt: skip
-@click.option("--gaze360image_dir", type=FOLDER, default="datasets/Gaze360/Image", show_default=True)
+@click.option("--gaze360image_dir", type=FOLDER, default="datasets/Gaze360/Image", show_default=True,
+              help="gaze360: folder of the face images.")  # fmt: skip
 @click.option(
     "--gaze360label_dir", type=FILE, default="datasets/Gaze360/Label/test.label", show_default=True, help="Label file."
 )
 @click.option(
-    "--gazeMpiimage_dir", "mpii_images", type=FOLDER, default="datasets/MPIIFaceGaze/Image", show_default=True
-)
+    "--gazeMpiimage_dir", "mpii_images", type=FOLDER, default="datasets/MPIIFaceGaze/Image", show_default=True,
+              help="mpiigaze: folder of the face images.")  # fmt: skip
 @click.option(
-    "--gazeMpiilabel_dir", "mpii_labels", type=FOLDER, default="datasets/MPIIFaceGaze/Label", show_default=True
-)
+    "--gazeMpiilabel_dir", "mpii_labels", type=FOLDER, default="datasets/MPIIFaceGaze/Label", show_default=True,
+              help="mpiigaze: folder with a label file per person.")  # fmt: skip
 @click.option("--fold", type=click.IntRange(min=0), default=0, show_default=True, help="mpiigaze: whom to measure on.")
-@click.option("--batch_size", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--batch_size", type=click.IntRange(min=1), default=100, show_default=True,
+              help="Images per step.")  # fmt: skip
 @click.option("--plot", type=FILE, help="Write a picture (.png) of estimates against truth.")
 @click.option("--json", "json_path", type=FILE, help="Also write the numbers to this file.")
 @device_option

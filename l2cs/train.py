@@ -22,24 +22,26 @@ SMALL_DEFAULTS = {"num_epochs": 16, "batch_size": 32, "lr": 2e-3}  # 2.9 degrees
 @click.command(cls=Command)
 @click.option("--dataset", type=click.Choice(["gaze360", "mpiigaze"]), default="gaze360", show_default=True,
               help="Layout of the labels.")  # fmt: skip
-@click.option("--gaze360image_dir", type=FOLDER, default="datasets/Gaze360/Image", show_default=True)
+@click.option("--gaze360image_dir", type=FOLDER, default="datasets/Gaze360/Image", show_default=True,
+              help="gaze360: folder of the face images.")  # fmt: skip
 @click.option("--gaze360label_dir", type=FILE, default="datasets/Gaze360/Label/train.label", show_default=True,
               help="The label file.")  # fmt: skip
 @click.option("--heldout_images", type=FOLDER, help="gaze360: their images, when in another folder.")
 @click.option("--heldout_label", type=FILE, help="gaze360: label file of unseen people, measured after the training.")
 @click.option(
-    "--gazeMpiimage_dir", "mpii_images", type=FOLDER, default="datasets/MPIIFaceGaze/Image", show_default=True
-)
+    "--gazeMpiimage_dir", "mpii_images", type=FOLDER, default="datasets/MPIIFaceGaze/Image", show_default=True,
+              help="mpiigaze: folder of the face images.")  # fmt: skip
 @click.option(
-    "--gazeMpiilabel_dir", "mpii_labels", type=FOLDER, default="datasets/MPIIFaceGaze/Label", show_default=True
-)
+    "--gazeMpiilabel_dir", "mpii_labels", type=FOLDER, default="datasets/MPIIFaceGaze/Label", show_default=True,
+              help="mpiigaze: folder with a label file per person.")  # fmt: skip
 @click.option("--fold", type=click.IntRange(min=0), help="mpiigaze: the person to leave out.  [default: each in turn]")
 @click.option("--output", type=FOLDER, default="output/snapshots", show_default=True,
               help="Run folder; the same command again continues the run in it.")  # fmt: skip
 @click.option("--export", type=FILE, help="Copy the finished weights to this file.")
 @click.option("--snapshot", type=FILE, help="Start from these gaze weights.")
 @click.option("--pretrained", type=FILE, help="Start the trunk from this torchvision ResNet state dict.")
-@click.option("--arch", type=click.Choice([*PUBLISHED, "small"]), default="ResNet50", show_default=True)
+@click.option("--arch", type=click.Choice([*PUBLISHED, "small"]), default="ResNet50", show_default=True,
+              help="Network: a published ResNet, or small.")  # fmt: skip
 @click.option("--width", type=int, default=16, show_default=True, help="small: channels of the first layer, 16 n.")
 @click.option(
     "--input-size", type=int, default=64, show_default=True, help="small: side of the network's input, pixels."
