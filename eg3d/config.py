@@ -19,6 +19,11 @@ def _non_negative(flag: str, value: float) -> None:
         raise ConfigError(f"{flag}={value} must be a number >= 0")
 
 
+def _positive(flag: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{flag}={value} must be a number > 0")
+
+
 def _fraction(flag: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ConfigError(f"{flag}={value} is a probability; use a number from 0 to 1")
@@ -37,6 +42,10 @@ class OptimConfig:
     discriminator_lr: float = 0.002
     betas: tuple[float, float] = (0.0, 0.99)
     eps: float = 1e-8
+
+    def __post_init__(self):
+        _positive("--glr", self.generator_lr)
+        _positive("--dlr", self.discriminator_lr)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +92,16 @@ class ScheduleConfig:
     ema_rampup: float | None = 0.05
 
     def __post_init__(self):
-        for name in ("blur_init_sigma", "blur_fade_kimg", "gpc_reg_fade_kimg", "raw_resolution_fade_kimg", "ema_kimg"):
+        for name in ("blur_init_sigma", "ema_kimg"):  # without a flag
             _non_negative(name, getattr(self, name))
+        _non_negative("--blur_fade_kimg", self.blur_fade_kimg)
+        _non_negative("--gpc_reg_fade_kimg", self.gpc_reg_fade_kimg)
+        _non_negative("--neural_rendering_resolution_fade_kimg", self.raw_resolution_fade_kimg)
         if self.gpc_reg_prob is not None:
             _fraction("--gpc_reg_prob", self.gpc_reg_prob)
-        for resolution in (self.raw_resolution_initial, self.raw_resolution_final or 4):
-            _at_least("--neural_rendering_resolution", resolution, 4)
+        _at_least("--neural_rendering_resolution_initial", self.raw_resolution_initial, 4)
+        if self.raw_resolution_final is not None:
+            _at_least("--neural_rendering_resolution_final", self.raw_resolution_final, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +141,7 @@ class TrainConfig:
         _at_least("--batch", self.batch, 1)
         _non_negative("--kimg", self.kimg)
         _at_least("--snap", self.snap, 1)
-        if self.tick <= 0:
-            raise ConfigError(f"--tick={self.tick} must be more than 0")
+        _positive("--tick", self.tick)
         if self.batch % self.gpus:
             raise ConfigError(f"--batch={self.batch} is not divisible by --gpus={self.gpus}; choose a multiple")
         if self.batch_gpu is not None:
@@ -139,13 +151,15 @@ class TrainConfig:
                 f"--batch={self.batch} is not divisible by --gpus x --batch-gpu = {self.gpus} x {self.micro_batch}; "
                 "choose a multiple"
             )
+        _positive("--decoder_lr_mul", self.rendering.get("decoder_lr_mul", 1.0))
         group = self.discriminator["epilogue_kwargs"]["mbstd_group_size"]
         if self.micro_batch < group or self.micro_batch % group:
             flag = "--batch" if self.batch_gpu is None else "--batch-gpu"
-            fits = 1 if self.micro_batch == 1 else f"a divisor of {self.micro_batch}"
+            fits = max(n for n in range(1, group + 1) if self.micro_batch % n == 0)
             raise ConfigError(
-                f"{flag} gives micro-batches of {self.micro_batch}, which cannot be split into groups of "
-                f"{group} for its minibatch statistics; pass --mbstd-group={fits} or a larger {flag}"
+                f"{flag} gives micro-batches of {self.micro_batch}, which cannot be split into groups of {group} for "
+                f"minibatch statistics; pass --mbstd-group={fits} (a divisor of {self.micro_batch}), "
+                f"or make them a multiple of {group} by {flag}"
             )
         if self.generator["img_resolution"] != self.data.resolution:
             raise ConfigError(

@@ -9,13 +9,13 @@ from eg3d.checkpoint import load_state, snapshot_path
 from eg3d.cli import Command, device_option, pick_device
 from eg3d.config import ConfigError, TrainConfig, from_dict, to_dict
 from eg3d.flags import resolve
-from eg3d.gaze import CROPS, KINDS, TARGETS
+from eg3d.gaze import CROPS, KINDS, TARGETS, GazeLossConfig
 from eg3d.presets import PRESETS
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
 from eg3d.training.trainer import STATE_FILE
 from eg3d.world.datasets import embedded_faces
-from l2cs.estimator import GazeEstimator
+from l2cs.estimator import EMBEDDED, GazeEstimator
 
 
 def setting(name: str, kind, text: str):
@@ -75,7 +75,11 @@ SETTINGS = [
     setting("--density_reg_p_dist", REAL, "Distance of its pairs of points, world units."),
     setting("--reg_type", str, "Its kind: l1, monotonic-detach or monotonic-fixed."),
     setting("--decoder_lr_mul", REAL, "Factor on the decoder's learning rate."),
-    setting("--l2cs-path", str, "Gaze network of the gaze term: weights, embedded or embedded-judge."),
+    setting(
+        "--l2cs-path",
+        str,
+        "Gaze network of the gaze term and of the scores at snapshots: weights, embedded or embedded-judge.",
+    ),
     setting("--gaze-weight", REAL, "Weight of the gaze term; 0 is plain EG3D."),
     setting("--gaze-loss", click.Choice(KINDS), "mse: published code; euclid: paper, Eq. 1; angular: 1 - cos."),
     setting("--gaze-targets", click.Choice(TARGETS), "legacy: the published targets, wrong in pitch."),
@@ -114,10 +118,10 @@ def main(outdir, cfg, desc, device, stop_after_minutes, dry_run, **flags):
         click.echo(json.dumps(to_dict(config), indent=2))
         return
     check_ready(config, outdir, latest)
+    device = pick_device(device)
+    estimator = load_gaze_network(config.gaze, device)
     dataset = open_data(config)
     config = resolve(cfg, resolution=dataset.resolution, **flags)
-    device = pick_device(device)
-    estimator = GazeEstimator.load(config.gaze.l2cs_path, device) if config.gaze.weight > 0 else None
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
     trainer = train(config, outdir, dataset, device, state, estimator, limit)
     if trainer.images_seen < config.kimg * 1000:
@@ -136,6 +140,14 @@ def check_ready(config: TrainConfig, outdir: Path, latest: bool) -> None:
         raise ConfigError(
             f"--outdir={outdir} holds a run; add --resume=latest to go on with it, or give another folder"
         )
+
+
+def load_gaze_network(gaze: GazeLossConfig, device) -> GazeEstimator | None:
+    """The network of the gaze term; at weight 0 it only scores, and one still to be made is left out."""
+    path = EMBEDDED.get(gaze.l2cs_path)
+    if not gaze.l2cs_path or (gaze.weight == 0 and path is not None and not path.is_file()):
+        return None
+    return GazeEstimator.load(gaze.l2cs_path, device)
 
 
 def open_data(config: TrainConfig) -> ImageDataset:

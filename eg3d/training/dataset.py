@@ -93,11 +93,15 @@ class ImageDataset:
         text = json.dumps([[name, self._source.sizes[name]] for name in self.names])
         return hashlib.sha256(text.encode() + self.labels.numpy().tobytes()).hexdigest()
 
-    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """uint8 images [N, 3, H, W] and labels [N, 25] of the indices [N]."""
-        plain = indices % len(self.names)
+    def keep_if_small(self) -> None:
+        """Decodes a set that fits into memory and keeps it; a damaged image then shows before a run writes anything."""
         if self._images is None and len(self.names) * 3 * self.resolution**2 <= RAM_BYTES:
             self._images = torch.stack(list(self._pool.map(self._decode, range(len(self.names)))))
+
+    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """uint8 images [N, 3, H, W] and labels [N, 25] of the indices [N]."""
+        self.keep_if_small()
+        plain = indices % len(self.names)
         if self._images is not None:
             images = self._images[plain]
         else:
@@ -116,7 +120,7 @@ class ImageDataset:
     def _read_labels(self) -> np.ndarray:
         where = f"{self.path}: dataset.json"
         if "dataset.json" not in self._source.sizes:
-            raise ValueError(f"{where} is missing; it must hold the camera of every image, see docs/data.md")
+            raise ValueError(f"{where} is missing; it holds every image's camera, see dataset_preprocessing/README.md")
         try:
             entries = json.loads(self._source.read("dataset.json"))["labels"]
             by_name = {name.replace("\\", "/"): label for name, label in entries or []}

@@ -35,11 +35,12 @@ def train(
     Args:
         outdir: where snapshots, pictures, stats and the training state go.
         state: of a stopped run (checkpoint.load_state); the run goes on exactly as if it had not stopped.
-        gaze_estimator: frozen network of the gaze term; needed when its weight is above 0.
+        gaze_estimator: frozen network of the gaze term, needed when its weight is above 0; else it only scores.
         stop_after_s: stop and save after so many seconds; no schedule depends on it.
     """
     set_numerics(config.benchmark)
     trainer = Trainer(config, dataset, device, state, gaze_estimator)
+    dataset.keep_if_small()
     open_outdir(outdir, config)
     drop_lines_after(outdir / "stats.jsonl", trainer.images_seen)
     clock = Clock(trainer.images_seen)
@@ -55,12 +56,16 @@ def train(
                 stop.set()
             done = trainer.images_seen >= total
             if done or trainer.at_tick:
+                check_losses(trainer, outdir)
                 snapshot = done or trainer.tick % config.snap == 0
                 scores = save_progress(trainer, outdir) if snapshot else {}
                 line = clock.line(trainer, scores)
                 append_line(outdir / "stats.jsonl", line)
+                if snapshot:  # after the line, which took the statistics, so that none counts twice
+                    checkpoint.save_state(outdir / STATE_FILE, trainer.state())
                 bar.set_postfix_str(summary(line))
     if trainer.images_seen < total:
+        check_losses(trainer, outdir)
         write_snapshot(outdir, trainer.images_seen // 1000, trainer.networks(), trainer.facts())
         checkpoint.save_state(outdir / STATE_FILE, trainer.state())
     return trainer
@@ -81,16 +86,25 @@ def open_outdir(outdir: Path, config: TrainConfig) -> None:
         raise ValueError(f"--outdir={outdir}: cannot write there ({error.strerror}); give another folder") from None
 
 
+def check_losses(trainer: Trainer, outdir: Path) -> None:
+    """ValueError when a loss is not finite: gradients are cleaned of NaN, so that nothing else would show it."""
+    name = trainer.stats.not_finite()
+    if name is not None:
+        good = max(outdir.glob("network-snapshot-*.safetensors"), default="none")
+        raise ValueError(
+            f"{name} is not finite after {trainer.images_seen} images (last good snapshot: {good}); "
+            "start another --outdir, from that snapshot by --resume, with lower --glr and --dlr"
+        )
+
+
 def save_progress(trainer: Trainer, outdir: Path) -> dict[str, float]:
-    """Snapshot, picture and training state; returns gaze scores where there is a network to measure them."""
+    """Snapshot and picture; returns gaze scores where there is a network to measure them."""
     kimg = trainer.images_seen // 1000
     write_snapshot(outdir, kimg, trainer.networks(), trainer.facts())
     write_grid(outdir / f"fakes{kimg:06d}.png", trainer.G_ema)
-    scores = {}
-    if trainer.gaze_estimator is not None:
-        scores = gaze_scores(trainer.G_ema, trainer.gaze_estimator, trainer.config.gaze.crop)
-    checkpoint.save_state(outdir / STATE_FILE, trainer.state())
-    return scores
+    if trainer.gaze_estimator is None:
+        return {}
+    return gaze_scores(trainer.G_ema, trainer.gaze_estimator, trainer.config.gaze.crop)
 
 
 class Clock:

@@ -24,6 +24,10 @@ class Stats:
         """What has been reported since the last line, for the training state."""
         return {name: torch.cat([v.cpu() for v in values]) for name, values in self._values.items()}
 
+    def not_finite(self) -> str | None:
+        """The first name whose mean is NaN or infinite, None when all is well."""
+        return next((name for name, v in self.pending().items() if finite(v.double().mean()) is None), None)
+
     def line(self) -> dict[str, dict]:
         """{name: {num, mean, std}} of everything reported since the last call; NaN and infinity become None."""
         summary = {}

@@ -280,3 +280,57 @@ def test_an_unwritable_outdir_is_one_line(dataset, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"--outdir=.*file.run: cannot write there"):
         train(tiny_config(dataset.path), tmp_path / "file" / "run", dataset, "cpu")
+
+
+def test_a_run_without_the_gaze_term_logs_the_slope_when_a_network_is_there_and_does_not_name_it(dataset, tmp_path):
+    config = tiny_config(dataset.path, kimg=0.004)
+    train(config, tmp_path / "run", dataset, "cpu", gaze_estimator=tiny_estimator(3))
+    (line,) = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
+    assert math.isfinite(line["GFAS/slope"]["mean"]) and "Loss/G/gaze_loss" not in line
+    header = checkpoint.read_header(tmp_path / "run" / "network-snapshot-000000.safetensors")
+    assert header["gaze"]["network_sha256"] is None
+
+
+def test_a_run_that_goes_on_from_a_snapshot_counts_no_loss_twice(dataset, tmp_path):
+    train(tiny_config(dataset.path), tmp_path / "whole", dataset, "cpu")
+    train(tiny_config(dataset.path, kimg=0.008), tmp_path / "run", dataset, "cpu")
+    state = checkpoint.load_state(tmp_path / "run" / STATE_FILE)
+    train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu", state)
+    assert loss_lines(tmp_path / "run") == loss_lines(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_good_state(
+    dataset, tmp_path, monkeypatch, stopped
+):
+    whole = losses.discriminator_real
+    steps = []
+
+    def broken(logits):
+        steps.append(1)
+        return whole(logits) * (float("nan") if len(steps) == 4 else 1.0)
+
+    monkeypatch.setattr(losses, "discriminator_real", broken)
+    run, snapshot = tmp_path / "run", tmp_path / "run" / "network-snapshot-000000.safetensors"
+    train(tiny_config(dataset.path, kimg=0.012), run, dataset, "cpu")  # three good steps
+    good = {path: path.read_bytes() for path in run.iterdir()}
+    config = tiny_config(dataset.path, kimg=1000, tick=1000.0 if stopped else 0.008)
+    limit = 0.0 if stopped else None  # stopped between ticks, or found at one
+    with pytest.raises(ValueError, match=r"Loss/D/loss is not finite after 16 images") as error:
+        train(config, run, dataset, "cpu", checkpoint.load_state(run / STATE_FILE), None, limit)
+    assert str(snapshot) in str(error.value) and "\n" not in str(error.value)
+    assert all(path.read_bytes() == content for path, content in good.items() if path.suffix != ".json")
+
+
+def test_a_loss_that_is_not_finite_before_any_snapshot_says_so(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(losses, "generator_adversarial", lambda logits: logits.flatten() * float("inf"))
+    with pytest.raises(ValueError, match=r"Loss/G/loss is not finite after 4 images .*snapshot: none"):
+        train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
+
+
+def test_a_damaged_image_is_found_before_anything_is_written(dataset, tmp_path):
+    image = dataset.path / "img7.png"
+    image.write_bytes(image.read_bytes()[:60])
+    with pytest.raises(ValueError, match=r"img7\.png is damaged"):
+        train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
+    assert not (tmp_path / "run").exists()

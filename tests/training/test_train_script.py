@@ -3,7 +3,9 @@ import json
 import pytest
 from tiny_run import write_images
 
-from eg3d.train import main
+from eg3d.flags import resolve
+from eg3d.train import load_gaze_network, main
+from l2cs.estimator import EMBEDDED
 
 PUBLISHED = (
     "--outdir=training-runs --cfg=ffhq --data=faces --resume=ffhq.pkl --l2cs-path=L2CSNet_gaze360.pkl --gpus=4 "
@@ -51,6 +53,19 @@ BAD = {
     "nothing to continue": ((*RUN, "--resume=latest"), "training-state.pt"),
     "later augmentation": ((*RUN, "--aug=ada"), "--aug=ada"),
     "later metrics": ((*RUN, "--metrics=fid50k_full"), "--metrics=fid50k_full"),
+    "no tick": ((*RUN, "--tick=nan"), "--tick=nan"),
+    "no learning rate": ((*RUN, "--glr=nan"), "--glr=nan"),
+    "endless learning rate": ((*RUN, "--dlr=inf"), "--dlr=inf"),
+    "learning rate of zero": ((*RUN, "--glr=0"), "--glr=0"),
+    "no decoder": ((*RUN, "--decoder_lr_mul=nan"), "--decoder_lr_mul=nan"),
+    "statistics of parts": ((*RUN, "--batch=6"), "pass --mbstd-group=3 (a divisor of 6)"),
+    "few rays": ((*RUN, "--neural_rendering_resolution_initial=2"), "--neural_rendering_resolution_initial=2"),
+    "few rays at the end": ((*RUN, "--neural_rendering_resolution_final=2"), "--neural_rendering_resolution_final=2"),
+    "endless fade": (
+        (*RUN, "--neural_rendering_resolution_fade_kimg=nan"),
+        "--neural_rendering_resolution_fade_kimg=nan",
+    ),
+    "missing network that scores": ((*RUN, "--data=small", "--l2cs-path=no.pkl"), "no.pkl"),
     "dead flag": ((*RUN, "--c-noise=1"), "--c-noise"),
 }
 
@@ -83,3 +98,19 @@ def test_the_shortest_run_stops_and_goes_on_by_the_same_command(call, tmp_path):
     assert code == 0, err
     lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
     assert [line["Progress/kimg"]["mean"] for line in lines] == [0.002, 0.004]
+    assert all("GFAS/slope" in line for line in lines)  # by the embedded network, which trains nothing here
+
+
+def test_the_gaze_network_is_read_where_there_is_one_and_needed_only_by_the_gaze_term(tmp_path, monkeypatch):
+    def loaded(cfg="embedded", **flags):
+        return load_gaze_network(resolve(cfg, **flags).gaze, "cpu")
+
+    assert loaded(gaze_weight=0.0).sha256 == loaded(gaze_weight=1.0).sha256
+    assert loaded("ffhq", gaze_weight=0.0) is None  # no path
+    assert loaded("ffhq", gaze_weight=0.0, l2cs_path="embedded-judge").sha256 != loaded().sha256
+    with pytest.raises((ValueError, OSError), match=r"no\.pkl"):
+        loaded("ffhq", gaze_weight=0.0, l2cs_path="no.pkl")
+    monkeypatch.setitem(EMBEDDED, "embedded", tmp_path / "not-made-yet.safetensors")
+    assert loaded(gaze_weight=0.0) is None
+    with pytest.raises(ValueError, match="make embedded"):
+        loaded(gaze_weight=1.0)
