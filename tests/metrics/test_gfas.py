@@ -59,6 +59,18 @@ def test_half_way_eyes_have_slope_one_half_and_a_quarter_of_the_mean_squares():
     assert report.gfas_mse_sum == pytest.approx(0.21401 / 4, abs=2e-6)
 
 
+class Skewed:
+    """Follows the face by 0.3 in yaw and by 0.9 in pitch."""
+
+    def __call__(self, images):
+        target = gaze_target(images)
+        return GazeAngles(0.3 * target.yaw, 0.9 * target.pitch)
+
+
+def test_slope_is_that_of_yaw_whatever_pitch_does():
+    assert gaze_face_alignment([batch([0, 1])], Skewed()).slope == pytest.approx(0.3, abs=1e-6)
+
+
 def test_angular_error_is_the_angle_between_the_directions():
     """The frontal camera, 0.1378 rad above the face: eyes on the camera are off by just that."""
     report = gaze_face_alignment([batch([0])], Follows(0))

@@ -1,0 +1,126 @@
+"""Which tensors, cameras, draws and schedule values a training step hands to the networks and the terms."""
+
+import dataclasses
+import inspect
+
+import pytest
+import torch
+from tiny_networks import tiny_estimator
+from tiny_run import tiny_config, write_images
+
+from eg3d.draws import KeyedDraws
+from eg3d.gaze import GazeLossConfig
+from eg3d.training import losses, trainer
+from eg3d.training.dataset import ImageDataset
+from eg3d.training.trainer import Trainer
+
+SCHEDULE = dict(
+    blur_init_sigma=1.0, blur_fade_kimg=0.02, gpc_reg_prob=1.0, raw_resolution_initial=8, raw_resolution_final=16,
+    raw_resolution_fade_kimg=0.02, ema_kimg=0.01, ema_rampup=None,
+)  # fmt: skip
+GAZE = GazeLossConfig(weight=3.0, l2cs_path="unused", warmup_kimg=0.02)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A trainer after two steps (8 images): blur, resolution and gaze warm-up are 40 % through."""
+    dataset = ImageDataset(write_images(tmp_path / "faces"))
+    config = tiny_config(dataset.path, gaze=GAZE)
+    config = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, **SCHEDULE))
+    run = Trainer(config, dataset, "cpu", gaze_estimator=tiny_estimator())
+    run.step()
+    run.step()
+    run.stats.line()
+    return run
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    """spy(owner, name) -> list that collects the calls of owner.name: their arguments by name, and `result`."""
+
+    def watch(owner, name):
+        real, calls = getattr(owner, name), []
+        signature = inspect.signature(real)
+
+        def noted(*args, **kwargs):
+            result = real(*args, **kwargs)
+            calls.append(dict(signature.bind(*args, **kwargs).arguments, result=result))
+            return result
+
+        monkeypatch.setattr(owner, name, noted)
+        return calls
+
+    return watch
+
+
+def test_pictures_judge_and_gaze_target_have_the_rendered_camera_and_only_the_mapping_the_other(run, spy):
+    run.phase, run.blur_sigma, run.raw_resolution = "Gmain", 0.0, 8
+    fakes = run._draw_fakes()
+    fakes = dataclasses.replace(
+        fakes, cameras=run.dataset.labels[:4].clone(), conditioning=run.dataset.labels[4:].clone()
+    )
+    mapping, synthesis = spy(run.G, "mapping"), spy(run.G, "synthesis")
+    judge, gaze = spy(run.D, "forward"), spy(trainer, "gaze_error")
+    run.G.requires_grad_(True)
+    (term,) = run.generator_main(fakes)
+    for _ in run.discriminator_main(fakes, run._real_batch()):
+        break  # the term of the generated images
+    assert len(mapping) == len(synthesis) == len(judge) == 2 and len(gaze) == 1
+    for call in mapping:
+        assert torch.equal(call["c"], fakes.conditioning)
+    for call in synthesis + judge:
+        assert torch.equal(call["c"], fakes.cameras)
+    assert torch.equal(gaze[0]["labels"], fakes.cameras)
+    assert gaze[0]["images"] is synthesis[0]["result"]["image"]  # of the pictures D judges, not a copy
+    by_gaze = torch.autograd.grad(gaze[0]["result"].sum(), gaze[0]["images"], retain_graph=True)[0]
+    by_all = torch.autograd.grad(term.sum(), gaze[0]["images"], retain_graph=True)[0]
+    by_judge = torch.autograd.grad(losses.generator_adversarial(judge[0]["result"]).sum(), gaze[0]["images"])[0]
+    assert (
+        torch.allclose(by_all, by_judge + 3.0 * 8 / 20 * by_gaze, rtol=1e-3, atol=1e-7) and by_gaze.abs().max() > 1e-6
+    )
+
+
+def test_the_gaze_term_has_the_weight_of_its_warm_up(run):
+    run.step()
+    line = {name: value["mean"] for name, value in run.stats.line().items()}
+    expected = line["Loss/G/loss"] + 3.0 * 8 / 20 * line["Loss/G/gaze_loss"]
+    assert line["Loss/G/total_loss"] == pytest.approx(expected, rel=1e-5)
+    assert 0.1 * line["Loss/G/gaze_loss"] > 1e-4  # a wrong weight would show
+
+
+def test_the_gaze_term_is_disturbed_by_draws_of_its_place(run, spy):
+    gaze = spy(trainer, "gaze_error")
+    run.step()
+    draws, expected = gaze[0]["draws"], KeyedDraws.at(run.config.seed, "Gmain/gaze", range(4), 8)
+    assert isinstance(draws, KeyedDraws) and gaze[0]["jitter"] == run.config.gaze.jitter
+    for shape in (
+        (4, 4),
+        (4, *gaze[0]["images"].shape[1:]),
+    ):  # what the loss has drawn: how much of each, and the noise
+        (expected.uniform if len(shape) == 2 else expected.normal)(shape)
+    assert torch.equal(draws.uniform((4, 9)), expected.uniform((4, 9)))
+    plain = trainer.gaze_error(gaze[0]["images"], gaze[0]["labels"], run.gaze_estimator)
+    assert not torch.allclose(gaze[0]["result"], plain, rtol=1e-6)
+
+
+def test_the_average_moves_by_the_share_of_its_half_life(run):
+    before = {name: p.clone() for name, p in run.G_ema.named_parameters()}
+    run.step()
+    beta = 0.5 ** (4 / 10)  # 4 images of a half-life of 10
+    for name, average in run.G_ema.named_parameters():
+        hand = beta * before[name] + (1 - beta) * run.G.get_parameter(name)
+        assert torch.allclose(average, hand, rtol=1e-5, atol=1e-7), name
+
+
+def test_the_judge_sees_pictures_of_the_scheduled_blur_and_resolution(run, spy):
+    synthesis, judge = spy(run.G, "synthesis"), spy(run.D, "forward")
+    real = run.dataset.batch(run.order.indices(8, 4))[0].float() / 127.5 - 1
+    run.step()
+    pictures = [call["result"]["image"] for call in synthesis] + [real, real]
+    pairs = [call["img"] for call in judge]  # Gmain, Dmain: generated, Dmain: real, Dreg: real
+    assert len(pairs) == len(pictures) == 4
+    for pair, sharp in zip(pairs, pictures, strict=True):
+        assert torch.allclose(pair["image"], losses.blur(sharp, 0.6), atol=1e-6)
+        assert (pair["image"] - sharp).abs().max() > 0.01
+        assert pair["image_raw"].shape[-1] == 11  # 40 % of the way from 8 to 16
+    assert run.G_ema.neural_rendering_resolution == 11
