@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from dataset_preprocessing import selection
-from eg3d.cli import Command, device_option, json_option, pick_device, write_json
+from eg3d.cli import Command, check_writable, device_option, json_option, pick_device, write_json
 from eg3d.files import atomic_write
 from eg3d.world.datasets import embedded_faces
 from l2cs.estimator import GazeEstimator
@@ -26,7 +26,9 @@ from l2cs.estimator import GazeEstimator
 @click.option("--max-abs-yaw", type=float, help="Keep |yaw| up to this, radians.  [default: no limit]")
 @click.option("--l2cs-path", help="With --by=gaze: gaze network, a weights file, embedded or embedded-judge.")
 @click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Images per estimate.")
-@click.option("--seed", type=int, default=0, show_default=True, help="With --data=embedded: which rendered set.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --data=embedded: which rendered set."
+)
 @device_option
 @json_option
 def main(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device, json_path):
@@ -38,6 +40,8 @@ def main(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, devic
     if by == "gaze" and not l2cs_path:
         raise ValueError("--by=gaze needs --l2cs-path: a gaze network's weights file, or embedded")
     device = pick_device(device)
+    check_writable(dest, "--dest", folder=dest.suffix != ".zip")
+    check_writable(json_path, "--json")
     source = embedded_faces(seed=seed) if data == "embedded" else Path(data)
     selection.check_destination(dest, source)
     faces = selection.FaceSet(source)

@@ -24,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from eg3d.cameras import check_labels
-from eg3d.files import atomic_write, sha256
+from eg3d.files import atomic_file, atomic_write, sha256
 from eg3d.gaze import gaze_target
 from l2cs.estimator import GazeEstimator
 
@@ -105,19 +105,22 @@ def label_yaws(faces: FaceSet) -> list[float]:
 def estimated_yaws(faces: FaceSet, estimator: GazeEstimator, batch: int, device) -> list[float]:
     """Yaw of the estimated gaze of every row, radians."""
     yaws: list[float] = []
-    bar = tqdm(total=len(faces.names), desc="reading gaze", unit="img")
-    for start in range(0, len(faces.names), batch):
-        names = faces.names[start : start + batch]
-        images = [faces.image(name) for name in names]
-        for name, image in zip(names, images, strict=True):
-            if image.shape != images[0].shape:
-                sizes = ["x".join(map(str, shape[:0:-1])) for shape in (image.shape, images[0].shape)]
-                raise ValueError(f"{faces.path}: {name} is {sizes[0]} pixels, {names[0]} is {sizes[1]}; one size only")
-        with torch.no_grad():
-            yaws += estimator(torch.stack(images).to(device)).yaw.tolist()
-        bar.update(len(names))
-    bar.close()
+    with torch.no_grad(), tqdm(total=len(faces.names), desc="reading gaze", unit="img") as bar:
+        for start in range(0, len(faces.names), batch):
+            names = faces.names[start : start + batch]
+            yaws += estimator(_stacked(faces, names).to(device)).yaw.tolist()
+            bar.update(len(names))
     return yaws
+
+
+def _stacked(faces: FaceSet, names: list[str]) -> torch.Tensor:
+    """Images [N, 3, H, W] of these names; ValueError unless they have one size."""
+    images = [faces.image(name) for name in names]
+    for name, image in zip(names, images, strict=True):
+        if image.shape != images[0].shape:
+            sizes = ["x".join(map(str, shape[:0:-1])) for shape in (image.shape, images[0].shape)]
+            raise ValueError(f"{faces.path}: {name} is {sizes[0]} pixels, {names[0]} is {sizes[1]}; one size only")
+    return torch.stack(images)
 
 
 def pair_key(name: str) -> str:
@@ -160,18 +163,8 @@ def check_destination(dest: Path, source: Path) -> None:
 @contextmanager
 def _new_zip(dest: Path) -> Iterator:
     """Yields write(name, data); the zip (stored, not compressed) appears under its name when all is written."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{dest.name}.", dir=dest.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                yield lambda name, data: archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, dest)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_file(dest) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        yield lambda name, data: archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), data)
 
 
 @contextmanager

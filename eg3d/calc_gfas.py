@@ -16,11 +16,20 @@ SCORES, JUDGE = "l2cs_path", "judge"
 @click.option("--network", required=True, help="Generator: a .safetensors file, `embedded` or `embedded-base`.")
 @click.option("--l2cs-path", required=True, help="Gaze network that scores: a weights file, `embedded` or a judge.")
 @click.option("--judge", help="A second gaze network, for example `embedded-judge`, that scores the same pictures.")
-@click.option("--seeds", "--seed", type=cli.SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6.")
-@click.option("--trunc", type=float, default=0.7, show_default=True, help="Truncation psi; 1 turns it off.")
+@click.option(
+    "--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6."
+)
+@click.option(
+    "--trunc", type=float, callback=cli.finite, default=0.7, show_default=True, help="Truncation psi; 1 turns it off."
+)
 @click.option("--trunc-cutoff", type=click.IntRange(min=0), default=14, show_default=True, help="Rows of ws truncated.")
 @click.option(
-    "--fov-deg", type=click.FloatRange(1, 120), default=FFHQ_FOV_DEG, show_default=True, help="Field of view."
+    "--fov-deg",
+    type=click.FloatRange(1, 120),
+    callback=cli.finite,
+    default=FFHQ_FOV_DEG,
+    show_default=True,
+    help="Field of view.",
 )
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the networks see.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
@@ -32,6 +41,7 @@ def main(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, b
     Three views of every seed, as published: yaw +0.4, 0 and -0.4, a little from above.
     """
     device = cli.pick_device(device)
+    cli.check_writable(json_path, "--json")
     paths = {SCORES: l2cs_path} | ({JUDGE: judge} if judge else {})
     estimators = {name: GazeEstimator.load(path, device) for name, path in paths.items()}
     G = load_generator(network, device)

@@ -98,16 +98,43 @@ def yaw_pitch_of(label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def check_labels(labels: torch.Tensor, where: str) -> None:
-    """Raises ValueError, naming `where` and the row, unless every label [N, 25] is a finite, proper camera."""
+    """Raises ValueError, naming `where` and the row, unless every label [N, 25] is a finite, proper camera.
+
+    Proper: a rotation (to 1e-2, as files hold rounded numbers), positive focal lengths, and the last rows (0, 0, 0, 1)
+    and (0, 0, 1) of pose and intrinsics.
+    """
     if labels.ndim != 2 or labels.shape[1] != LABEL_DIM:
         got = "x".join(map(str, labels.shape))
         raise ValueError(f"{where}: camera labels must have 25 numbers each (16 pose + 9 intrinsics), got shape {got}")
-    rotation = split_label(labels.double())[0][:, :3, :3]
+    labels = labels.double()
+    finite = labels.isfinite()
+    if not finite.all():
+        row, column = (~finite).nonzero()[0].tolist()
+        raise ValueError(
+            f"{where}: the camera of row {row} holds {labels[row, column]:g}; all 25 numbers must be finite"
+        )
+    pose, intrinsics = split_label(labels)
+    rotation = pose[:, :3, :3]
     error = (rotation @ rotation.mT - torch.eye(3, dtype=torch.float64)).abs().amax(dim=(1, 2))
-    bad = ~(labels.isfinite().all(dim=1) & (error < 1e-2) & (torch.linalg.det(rotation.nan_to_num()) > 0))
-    if bad.any():
-        row = int(bad.nonzero()[0, 0])
+    row = _first_row((error >= 1e-2) | (torch.linalg.det(rotation) <= 0))
+    if row is not None:
         raise ValueError(
             f"{where}: the camera of row {row} is not a rotation (R R^T differs from 1 by {error[row]:.3g}); "
             "the first 16 numbers must be a row-major cam2world matrix in OpenCV axes"
         )
+    for name, matrix in (("pose (numbers 13 to 16)", pose), ("intrinsics (numbers 23 to 25)", intrinsics)):
+        last = torch.eye(matrix.shape[-1], dtype=torch.float64)[-1]
+        row = _first_row(((matrix[:, -1] - last).abs() > 1e-4).any(dim=1))
+        if row is not None:
+            got, want = (", ".join(f"{x:g}" for x in v.tolist()) for v in (matrix[row, -1], last))
+            raise ValueError(f"{where}: in row {row} the last row of the {name} is ({got}); it must be ({want})")
+    focal = intrinsics[:, [0, 1], [0, 1]]
+    row = _first_row((focal <= 0).any(dim=1))
+    if row is not None:
+        fx, fy = focal[row].tolist()
+        raise ValueError(f"{where}: the focal lengths of row {row} are {fx:g}, {fy:g}; they must be positive")
+
+
+def _first_row(bad: torch.Tensor) -> int | None:
+    """Index of the first True of [N]."""
+    return int(bad.nonzero()[0, 0]) if bad.any() else None

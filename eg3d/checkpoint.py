@@ -6,9 +6,7 @@ format version, class names and constructor arguments, how it was made. Nothing 
 
 import io
 import json
-import pickle
 import struct
-import zipfile
 from pathlib import Path
 
 import torch
@@ -19,6 +17,8 @@ from torch import nn
 from eg3d.files import EMBEDDED_WEIGHTS, atomic_write
 from eg3d.models.discriminator import DualDiscriminator, SingleDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
+from eg3d.rendering.options import RenderOptions
+from l2cs.weights import read_torch
 
 FORMAT = 1
 HEADER_KEY = "eg3d"
@@ -98,9 +98,38 @@ def read_header(path_or_name: str | Path) -> dict:
         raise ValueError(f"{path}: is not a snapshot, or was cut short ({error}); copy it again") from None
     if text is None:
         raise ValueError(f"{path}: holds weights of another program (it has no EG3D header); give one of our snapshots")
-    header = json.loads(text)
+    return _checked_header(text, path)
+
+
+def _checked_header(text: str, path: Path) -> dict:
+    """The header in `text`, with every value that this code reads of the right kind; else ValueError."""
+
+    def check(well: bool, what: str) -> None:
+        if not well:
+            raise ValueError(f"{path}: its header is damaged ({what}); copy the file again, or make it anew")
+
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        check(False, f"not JSON: {error}")
+    check(isinstance(header, dict), "no JSON object")
+    for key in ("format", "classes", "init_kwargs"):
+        check(key in header, f"lacks '{key}'")
     if header["format"] != FORMAT:
         raise ValueError(f"{path}: has snapshot format {header['format']}, this code reads {FORMAT}; update the code")
+    for key in ("classes", "init_kwargs"):
+        check(isinstance(header[key], dict), f"'{key}' is no object")
+    for name, cls in header["classes"].items():
+        check(
+            isinstance(cls, str) and cls in CLASSES,
+            f"{name} is of an unknown class, {cls}; known: {', '.join(CLASSES)}",
+        )
+        check(isinstance(header["init_kwargs"].get(name), dict), f"'init_kwargs' of {name} is no object")
+        if CLASSES[cls] is TriPlaneGenerator:
+            rays = header.get("neural_rendering_resolution")
+            check(type(rays) is int and rays > 0, f"'neural_rendering_resolution' is {rays}, no positive integer")
+            check(isinstance(header.get("rendering_kwargs"), dict), "'rendering_kwargs' is no object")
+    check(isinstance(header.get("gaze", {}), dict), "'gaze' is no object")
     return header
 
 
@@ -110,7 +139,14 @@ def load_network(path_or_name: str | Path, name: str) -> nn.Module:
     Strict: a missing, extra or misshapen tensor raises ValueError with its name.
     """
     header, tensors = read_header(path_or_name), read_tensors(path_or_name, name)
-    network = CLASSES[header["classes"][name]](**header["init_kwargs"][name])
+    cls, arguments = CLASSES[header["classes"][name]], header["init_kwargs"][name]
+    try:
+        network = cls(**arguments)
+        if hasattr(network, "rendering_kwargs"):
+            RenderOptions.from_kwargs(header["rendering_kwargs"])
+    except Exception as error:  # wrong arguments fail in many ways; all mean the same to the user
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(f"{path_or_name}: its header builds no {cls.__name__} ({reason}); make it anew") from None
     load_strictly(network, tensors, str(path_or_name))
     if hasattr(network, "rendering_kwargs"):
         network.rendering_kwargs = header["rendering_kwargs"]
@@ -185,12 +221,11 @@ def save_state(path: Path, state: dict) -> None:
 def load_state(path: Path) -> dict:
     """A training state, on the CPU; raises ValueError for a file that is none."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_torch(path)
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no run to continue here; start one without --resume=latest") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: is not a training state, or was cut short ({reason}); start again") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: is not a training state, or was cut short ({error}); start again") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path}: is not a training state of this version; start again from a snapshot")
     return state

@@ -1,23 +1,36 @@
 """Option types and options shared by the click scripts of `eg3d`."""
 
 import json
+import math
 import re
+from collections import Counter
 from pathlib import Path
 
 import click
 
 from eg3d.files import atomic_write
-from l2cs.cli import Command, device_option, fail, pick_device, seed_option
+from l2cs.cli import Command, check_writable, device_option, fail, pick_device, seed_option
 
 __all__ = [
-    "SEEDS", "Command", "device_option", "fail", "json_option", "pick_device", "seed_option", "write_json",
+    "DISTINCT_SEEDS", "SEEDS", "Command", "check_writable", "device_option", "fail", "finite", "json_option",
+    "pick_device", "seed_option", "write_json",
 ]  # fmt: skip
 
 
+LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent
+MOST_SEEDS = 1_000_000
+
+
 class SeedList(click.ParamType):
-    """`0,1,4-6` -> [0, 1, 4, 5, 6]; ranges include both ends."""
+    """`0,1,4-6` -> [0, 1, 4, 5, 6]; ranges include both ends.
+
+    A seed given twice counts once; where seeds are samples of a score, `distinct`, it is an error.
+    """
 
     name = "seeds"
+
+    def __init__(self, distinct: bool = False):
+        self.distinct = distinct
 
     def convert(self, value, param, ctx):
         if isinstance(value, list):
@@ -30,11 +43,27 @@ class SeedList(click.ParamType):
             first, last = int(match[1]), int(match[2] or match[1])
             if last < first:
                 self.fail(f"the range {part.strip()} runs backwards; write {last}-{first}", param, ctx)
+            if last > LAST_SEED:
+                self.fail(f"the seed {last} is too large; the largest is {LAST_SEED}", param, ctx)
+            if len(seeds) + last - first >= MOST_SEEDS:
+                self.fail(f"'{value}' are more than {MOST_SEEDS} seeds; give fewer", param, ctx)
             seeds.extend(range(first, last + 1))
-        return seeds
+        unique = list(dict.fromkeys(seeds))
+        if self.distinct and len(unique) < len(seeds):
+            again = next(seed for seed, times in Counter(seeds).items() if times > 1)
+            self.fail(f"the seed {again} is given twice and would count twice; give it once", param, ctx)
+        return unique
 
 
-SEEDS = SeedList()
+SEEDS, DISTINCT_SEEDS = SeedList(), SeedList(distinct=True)
+
+
+def finite(ctx, param, value: float | None) -> float | None:
+    """Callback of a number's option: refuses nan and inf, which click takes for numbers (nan even inside a range)."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number", ctx, param)
+    return value
+
 
 json_option = click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the numbers to this file."

@@ -16,6 +16,7 @@ from eg3d.views import render_views
 from eg3d.world.datasets import embedded_faces
 from l2cs.estimator import GazeEstimator
 
+POSITIVE = click.FloatRange(min=0, min_open=True)
 SHEET_YAWS, TURN_YAWS = (0.5, 0.25, 0.0, -0.25, -0.5), [0.5 - i / 16 for i in range(17)]
 
 
@@ -26,13 +27,15 @@ SHEET_YAWS, TURN_YAWS = (0.5, 0.25, 0.0, -0.25, -0.5), [0.5 - i / 16 for i in ra
 @click.option("--data", default="embedded", show_default=True, help="Data set zip or folder; embedded: rendered once.")
 @click.option("--l2cs-path", default="embedded", show_default=True, help="Gaze network inside the loss.")
 @click.option("--judge", default="embedded-judge", show_default=True, help="Gaze network that only scores.")
-@click.option("--kimg", type=click.FloatRange(min=0, min_open=True), default=5, show_default=True,
+@click.option("--kimg", type=POSITIVE, callback=cli.finite, default=5, show_default=True,
               help="Thousand images to fine-tune on.")  # fmt: skip
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=6, show_default=True,
+@click.option("--minutes", type=POSITIVE, callback=cli.finite, default=6, show_default=True,
               help="Stop the fine-tuning after this time even if --kimg is not reached.")  # fmt: skip
-@click.option("--gaze-weight", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True,
+@click.option("--gaze-weight", type=POSITIVE, callback=cli.finite, default=5.0, show_default=True,
               help="Of the gaze term in the generator's loss.")  # fmt: skip
-@click.option("--seeds", type=cli.SEEDS, default="0-127", show_default=True, help="Scored; the first are drawn.")
+@click.option(
+    "--seeds", type=cli.DISTINCT_SEEDS, default="0-127", show_default=True, help="Scored; the first are drawn."
+)
 @cli.seed_option
 @cli.device_option
 @cli.json_option
@@ -42,9 +45,13 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     Writes compare.png, turn.gif, report.json and the corrected weights.
     """
     device = cli.pick_device(device)
-    outdir.mkdir(parents=True, exist_ok=True)
+    cli.check_writable(outdir, "--outdir", folder=True)
+    cli.check_writable(json_path, "--json")
     G = load_generator(network, device)
     estimators = {"judge": GazeEstimator.load(judge, device), "loss_network": GazeEstimator.load(l2cs_path, device)}
+    if estimators["judge"].sha256 == estimators["loss_network"].sha256:
+        raise ValueError(f"--judge={judge}: holds the same weights as --l2cs-path={l2cs_path}, so it would "
+                         "take part in the training that it judges; give another network")  # fmt: skip
     dataset = ImageDataset(embedded_faces() if data == "embedded" else Path(data))
     config = resolve("embedded", dataset.resolution, resume=network, data=data, l2cs_path=l2cs_path, seed=seed,
                      gaze_weight=gaze_weight, kimg=kimg, tick=1, snap=1000)  # fmt: skip

@@ -15,16 +15,30 @@ from eg3d.views import FFHQ_FOV_DEG, render_views, styles_of_seeds
 @click.option("--network", required=True, help="Generator: a .safetensors file, `embedded` or `embedded-base`.")
 @click.option("--seeds", "--seed", type=cli.SEEDS, required=True, help="For example 0,1,4-6.")
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the files.")
-@click.option("--trunc", type=float, default=0.7, show_default=True, help="Truncation psi; 1 turns it off.")
+@click.option(
+    "--trunc", type=float, callback=cli.finite, default=0.7, show_default=True, help="Truncation psi; 1 turns it off."
+)
 @click.option("--trunc-cutoff", type=click.IntRange(min=0), default=14, show_default=True, help="Rows of ws truncated.")
 @click.option(
-    "--fov-deg", type=click.FloatRange(1, 120), default=FFHQ_FOV_DEG, show_default=True, help="Field of view."
+    "--fov-deg",
+    type=click.FloatRange(1, 120),
+    callback=cli.finite,
+    default=FFHQ_FOV_DEG,
+    show_default=True,
+    help="Field of view.",
 )
 @click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False, help="Also write the density.")
 @click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True, help="Voxels per side.")
 @click.option("--shape-format", type=click.Choice([".mrc", ".ply"]), default=".mrc", show_default=True,
               help="Volume of densities, or mesh; both in world units.")  # fmt: skip
-@click.option("--shape-level", type=float, default=DENSITY_LEVEL, show_default=True, help="Raw density of the .ply.")
+@click.option(
+    "--shape-level",
+    type=float,
+    callback=cli.finite,
+    default=DENSITY_LEVEL,
+    show_default=True,
+    help="Raw density of the .ply.",
+)
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Seeds rendered at a time.")
 @cli.device_option
 def main(
@@ -34,7 +48,7 @@ def main(
 
     The same command writes the same files: nothing is drawn at random but the seeds' latents.
     """
-    outdir.mkdir(parents=True, exist_ok=True)
+    cli.check_writable(outdir, "--outdir", folder=True)
     G = load_generator(network, cli.pick_device(device))
     look = {"truncation_psi": trunc, "truncation_cutoff": trunc_cutoff, "fov_deg": fov_deg}
     for views in render_views(G, seeds, batch_size=batch, progress="pictures", **look):

@@ -38,7 +38,10 @@ def read_labels(label_file: Path, image_dir: Path, limit_deg: float) -> GazeList
 
     Errors: OSError, or ValueError that names the file and the line.
     """
-    lines = label_file.read_text().splitlines()
+    try:
+        lines = label_file.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{label_file}: is not a text file; give a label file in the GazeHub layout") from None
     header = lines[0].split() if lines else []
     if "Face" not in header or "2DGaze" not in header:
         raise ValueError(f"{label_file}: the first line must name the columns, with Face and 2DGaze among them")

@@ -8,12 +8,12 @@ import click
 import torch
 from tqdm import tqdm
 
-from l2cs.cli import Command, device_option, pick_device
+from l2cs.cli import Command, check_writable, device_option, pick_device
 from l2cs.datasets import FaceImages, image_files, read_image, to_float
 from l2cs.drawing import draw_gaze
 from l2cs.estimator import GazeEstimator, mirror_self_test
+from l2cs.files import atomic_write
 from l2cs.measuring import estimate
-from l2cs.weights import atomic_write
 
 
 @click.command(cls=Command)
@@ -27,12 +27,16 @@ from l2cs.weights import atomic_write
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the numbers here."
 )
 @device_option
-@click.option("--seed", type=int, default=0, help="Accepted for uniformity; nothing is drawn at random.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Accepted for uniformity; nothing is drawn at random."
+)
 def main(snapshot, source, output, check, json_path, device, seed):
     """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
 
     Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
     """
+    check_writable(output, "--output", folder=True)
+    check_writable(json_path, "--json")
     files = image_files(source)
     estimator = GazeEstimator.load(snapshot, pick_device(device), check=not check)
     faces = FaceImages(files, estimator.input_size)

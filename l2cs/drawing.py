@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from l2cs.cli import check_writable
+
 ARROW_COLOUR = (255, 40, 40)
 TIP = 0.18  # of the arrow's length, as in the published demo
 
@@ -29,6 +31,16 @@ def draw_gaze(image: np.ndarray, yaw: float, pitch: float, min_side: int = 256) 
         x, y = (TIP * (dx * math.cos(turn) - dy * math.sin(turn)), TIP * (dx * math.sin(turn) + dy * math.cos(turn)))
         draw.line([end, (end[0] + x, end[1] + y)], fill=ARROW_COLOUR, width=thickness)
     return picture
+
+
+def check_plot(path: Path | None, flag: str) -> None:
+    """Raises ValueError unless a plot can be written there, in a format that its ending names; None passes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    check_writable(path, flag)
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    if path is not None and path.suffix.lower().lstrip(".") not in formats:
+        raise ValueError(f"{flag}={path}: no picture format ends like this; use .png or .pdf")
 
 
 def plot_evaluation(path: Path, truth: torch.Tensor, estimated: torch.Tensor, error: torch.Tensor) -> None:

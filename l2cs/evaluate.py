@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 import torch
 
-from l2cs.cli import Command, device_option, pick_device
+from l2cs.cli import Command, check_writable, device_option, pick_device
 from l2cs.datasets import GAZE360_TEST_DEG, FaceImages, read_labels, read_mpii
-from l2cs.drawing import plot_evaluation
+from l2cs.drawing import check_plot, plot_evaluation
 from l2cs.estimator import GazeEstimator
+from l2cs.files import atomic_write
 from l2cs.measuring import measure
-from l2cs.weights import atomic_write
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -38,9 +38,11 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--plot", type=FILE, help="Write a picture (.png) of estimates against truth.")
 @click.option("--json", "json_path", type=FILE, help="Also write the numbers to this file.")
 @device_option
-@click.option("--seed", type=int, default=0, help="Accepted for uniformity; nothing is drawn.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Accepted for uniformity; nothing is drawn.")
 def main(snapshot, dataset, gaze360image_dir, gaze360label_dir, mpii_images, mpii_labels, fold, batch_size, plot, **o):
     """Mean angular error (the usual "MAE"), and the mean error of yaw and pitch, in degrees."""
+    check_plot(plot, "--plot")
+    check_writable(o["json_path"], "--json")
     if dataset == "gaze360":
         faces = read_labels(gaze360label_dir, gaze360image_dir, GAZE360_TEST_DEG)
     else:

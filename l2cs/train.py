@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from l2cs.cli import Command, device_option, pick_device, seed_option
+from l2cs.cli import Command, check_writable, device_option, pick_device, seed_option
 from l2cs.datasets import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, mpii_people, read_labels, read_mpii
+from l2cs.files import atomic_write
 from l2cs.model import PUBLISHED, Architecture
 from l2cs.training import WEIGHTS_FILE, TrainingConfig, train_and_measure
-from l2cs.weights import atomic_write
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -63,6 +63,10 @@ def main(dataset, output, fold, arch, width, input_size, bins, recipe, augment, 
     With --dataset=gaze360 any label file and image folder in the GazeHub layout will do, with mpiigaze one person is
     left out and measured afterwards. OUTPUT receives weights.safetensors.
     """
+    check_writable(output, "--output", folder=True)
+    check_writable(o["export"], "--export")
+    check_writable(json_path, "--json")
+    device = pick_device(device)
     bins = int(bins or (90 if dataset == "gaze360" else 28))
     small = arch == "small"
     architecture = Architecture.small(width, input_size, bins) if small else Architecture.published(arch, bins)
@@ -91,7 +95,7 @@ def main(dataset, output, fold, arch, width, input_size, bins, recipe, augment, 
             training,
             held_out,
             folder,
-            pick_device(device),
+            device,
             o["snapshot"],
             o["pretrained"],
             facts={"command": shlex.join(["l2cs/train.py", *sys.argv[1:]])},

@@ -15,10 +15,11 @@ from l2cs.augment import Augmentation, augment
 from l2cs.datasets import FaceImages, GazeList, to_float
 from l2cs.decode import Binning, binning_of, decode_degrees, digitize
 from l2cs.estimator import GazeEstimator
+from l2cs.files import atomic_write
 from l2cs.measuring import measure
 from l2cs.model import L2CS, Architecture
 from l2cs.preprocess import preprocess
-from l2cs.weights import atomic_write, load_weights, read_tensors, save_weights
+from l2cs.weights import load_weights, read_tensors, save_weights
 
 STATE_FILE, WEIGHTS_FILE = "state.pt", "weights.safetensors"
 
@@ -41,7 +42,7 @@ class TrainingConfig:
     def __post_init__(self):
         if self.recipe not in ("published", "scratch"):
             raise ValueError(f"recipe '{self.recipe}': must be published or scratch")
-        if self.num_epochs < 1 or self.batch_size < 2 or not self.lr > 0 or self.alpha < 0:
+        if self.num_epochs < 1 or self.batch_size < 2 or not self.lr > 0 or not self.alpha >= 0:
             raise ValueError(
                 f"--num_epochs={self.num_epochs} --batch_size={self.batch_size} --lr={self.lr} --alpha={self.alpha}: "
                 "epochs must be at least 1, a batch at least 2 (batch norm), lr above 0 and alpha not negative"

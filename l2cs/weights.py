@@ -7,9 +7,8 @@ the weights were trained and what was measured.
 import hashlib
 import io
 import json
-import os
 import pickle
-import tempfile
+import warnings
 from pathlib import Path
 
 import torch
@@ -17,25 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
+from l2cs.files import atomic_write
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
 
 HEADER_KEY = "l2cs"
-
-
-def atomic_write(path: Path, data: bytes) -> None:
-    """Writes a file so that a reader sees the old content or the whole new one: temporary name, flush, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def save_weights(path: Path, model: L2CS, facts: dict | None = None, half: bool = True) -> None:
@@ -56,10 +40,13 @@ def save_weights(path: Path, model: L2CS, facts: dict | None = None, half: bool 
 def load_weights(path: str | Path) -> tuple[L2CS, dict, str]:
     """Reads a gaze network: (network in float32 on the CPU, facts, SHA-256 of the file).
 
-    Errors: OSError when the file cannot be read; ValueError, one line that names the file, when it is something else.
+    Errors: ValueError, one line that names the file, when it is missing or something else; OSError when unreadable.
     """
     path = Path(path)
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise ValueError(f"{path}: there is no such file; give a weights file, embedded or embedded-judge") from None
     if not data:
         raise ValueError(f"{path}: the file is empty; fetch the gaze weights again")
     if data[8:9] == b"{":
@@ -86,13 +73,31 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[Architecture, dict, dict
         raise ValueError(f"{path}: unreadable '{HEADER_KEY}' header ({error}); make the file again") from None
 
 
+def read_torch(source):
+    """What `torch.save` wrote to a path or binary file: tensors and plain values; code in it is never run.
+
+    OSError when a path cannot be opened; else ValueError, whose text is the reason without the file's name.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols; the error below says enough
+            return torch.load(source, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torn and foreign files fail in many ways, mostly deep inside the unpickler
+        text = str(error)
+        if "allowed global" in text or "Unsupported global" in text:
+            raise ValueError("it holds code, which is never run") from None
+        foreign = isinstance(error, pickle.UnpicklingError) or "subdirectory" in text or "hasRecord" in text
+        raise ValueError("no file of torch.save" if foreign else "damaged or cut short") from None
+
+
 def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
     """State dict in a file of `torch.save`; tensors only, code in it is never run. ValueError for anything else."""
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
-        reason = " ".join(str(error).split())[:80]
-        raise ValueError(f"{path}: not a state dict of tensors ({reason}); fetch the weights again") from None
+        state = read_torch(io.BytesIO(data))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a state dict of tensors ({error}); fetch the weights again") from None
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError(f"{path}: holds no state dict of tensors, so it cannot be the weights of a gaze network")
     return state

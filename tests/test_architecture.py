@@ -13,7 +13,7 @@ PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing")
 LEAVES = {"eg3d.files", "eg3d.draws"}
 MAY_IMPORT = {
     "l2cs": set(),
-    "eg3d.files": set(),
+    "eg3d.files": {"l2cs"},
     "eg3d.draws": set(),
     "eg3d.cameras": set(),
     "eg3d.ops": set(),
@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "eg3d.presets": {"eg3d.cameras", "eg3d.config"},
     "eg3d.flags": {"eg3d.config", "eg3d.presets"},
     "eg3d.model_card": {"eg3d.cameras", "eg3d.gaze", "eg3d.metrics", "eg3d.views", "eg3d.world", "l2cs"},
-    "eg3d.checkpoint": {"eg3d.models", "eg3d.config", "eg3d.upstream_pickle"} | LEAVES,
+    "eg3d.checkpoint": {"eg3d.models", "eg3d.config", "eg3d.rendering", "eg3d.upstream_pickle", "l2cs"} | LEAVES,
     "eg3d.upstream_pickle": LEAVES,
     "eg3d.training": {
         "eg3d.models", "eg3d.ops", "eg3d.cameras", "eg3d.gaze", "eg3d.views", "eg3d.metrics", "eg3d.checkpoint",

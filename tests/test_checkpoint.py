@@ -122,6 +122,55 @@ def test_another_format_version_is_refused(saved):
         checkpoint.load_generator(saved)
 
 
+def drop(key):
+    return lambda header: header.pop(key)
+
+
+def put(*path, value):
+    def change(header):
+        for key in path[:-1]:
+            header = header[key]
+        header[path[-1]] = value
+
+    return change
+
+
+DAMAGED_HEADERS = {
+    "no format": (drop("format"), "lacks 'format'"),
+    "no classes": (drop("classes"), "lacks 'classes'"),
+    "no init_kwargs": (drop("init_kwargs"), "lacks 'init_kwargs'"),
+    "no ray count": (drop("neural_rendering_resolution"), "'neural_rendering_resolution' is None"),
+    "unknown class": (put("classes", "G_ema", value="Unet"), "unknown class, Unet"),
+    "class of wrong type": (put("classes", "G_ema", value=[1]), "unknown class"),
+    "classes of wrong type": (put("classes", value=["G_ema"]), "'classes' is no object"),
+    "no arguments": (put("init_kwargs", value={}), "'init_kwargs' of G_ema"),
+    "unknown argument": (put("init_kwargs", "G_ema", "colour", value=1), "colour"),
+    "argument of wrong type": (put("init_kwargs", "G_ema", "z_dim", value="x"), "builds no TriPlaneGenerator"),
+    "unknown setting": (put("rendering_kwargs", "colour", value=1), "unknown keys: colour"),
+    "settings of wrong type": (put("rendering_kwargs", value=3), "'rendering_kwargs' is no object"),
+    "gaze of wrong type": (put("gaze", value="none"), "'gaze' is no object"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED_HEADERS)
+def test_a_damaged_header_is_one_line_that_names_the_file(saved, kind):
+    change, message = DAMAGED_HEADERS[kind]
+    tensors, header = load_file(saved), checkpoint.read_header(saved)
+    change(header)
+    save_file(tensors, saved, {checkpoint.HEADER_KEY: json.dumps(header)})
+    with pytest.raises(ValueError, match=message) as error:
+        checkpoint.load_generator(saved)
+    assert str(saved) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["{not json", "[]", "3"])
+def test_a_header_that_is_no_json_object_is_one_line_that_names_the_file(saved, text):
+    save_file(load_file(saved), saved, {checkpoint.HEADER_KEY: text})
+    with pytest.raises(ValueError, match="its header is damaged") as error:
+        checkpoint.read_header(saved)
+    assert str(saved) in str(error.value) and "\n" not in str(error.value)
+
+
 def test_a_state_holds_tensors_and_plain_values_only(tmp_path):
     path = tmp_path / "state.pt"
     checkpoint.save_state(path, {"format": checkpoint.FORMAT, "x": torch.ones(2), "n": 3})
@@ -135,7 +184,7 @@ def test_a_state_holds_tensors_and_plain_values_only(tmp_path):
 def test_unusable_states_are_one_line_that_names_them(tmp_path):
     with pytest.raises(ValueError, match=r"state\.pt: there is no run to continue"):
         checkpoint.load_state(tmp_path / "state.pt")
-    for content in (b"", b"no state", b"PK\x03\x04"):
+    for content in (b"", b"no state", b"efgh", b"PK\x03\x04"):
         (tmp_path / "state.pt").write_bytes(content)
         with pytest.raises(ValueError, match=r"state\.pt: is not a training state") as error:
             checkpoint.load_state(tmp_path / "state.pt")

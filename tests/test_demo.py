@@ -76,6 +76,13 @@ def test_demo_stops_training_when_its_time_is_up(inputs):
     assert json.loads((inputs / "out" / "report.json").read_text())["training"]["images"] < 1000
 
 
+def test_demo_refuses_a_judge_that_takes_part_in_the_training(inputs):
+    (inputs / "copy.safetensors").write_bytes((inputs / "loss.safetensors").read_bytes())
+    result = run(inputs, inputs / "out", f"--judge={inputs / 'copy.safetensors'}")
+    assert result.exit_code == 2 and not (inputs / "out").exists()
+    assert "copy.safetensors: holds the same weights as --l2cs-path" in result.stderr.splitlines()[-1]
+
+
 def test_demo_without_its_weights_is_one_line_and_exit_code_2(inputs):
     result = run(inputs, inputs / "out", "--network=gone.safetensors")
     assert result.exit_code == 2

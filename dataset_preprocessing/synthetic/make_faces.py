@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from eg3d.cli import Command, seed_option
+from eg3d.cli import Command, check_writable, seed_option
 from eg3d.world.datasets import write_faces
 from eg3d.world.heads import SPLITS
 from eg3d.world.sheet import write_sheet
@@ -30,6 +30,8 @@ def main(dest, count, split, size, sheet, seed):
     """
     if dest is None and sheet is None:
         raise ValueError("nothing to do: pass --dest=FILE.zip, --sheet=FILE.png, or both")
+    check_writable(dest, "--dest")
+    check_writable(sheet, "--sheet")
     if dest is not None:
         write_faces(dest, count, seed, split, size, progress=True)
         click.echo(f"{count} faces -> {dest}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from eg3d.cli import Command, seed_option
+from eg3d.cli import Command, check_writable, seed_option
 from eg3d.world.datasets import write_gaze
 from eg3d.world.heads import SPLITS
 from eg3d.world.sheet import write_sheet
@@ -28,6 +28,8 @@ def main(outdir, count, split, size, sheet, seed):
     """
     if outdir is None and sheet is None:
         raise ValueError("nothing to do: pass --outdir=FOLDER, --sheet=FILE.png, or both")
+    check_writable(outdir, "--outdir", folder=True)
+    check_writable(sheet, "--sheet")
     if outdir is not None:
         write_gaze(outdir, count, seed, split, size, progress=True)
         click.echo(f"{count} heads -> {outdir}")

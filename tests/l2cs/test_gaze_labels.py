@@ -86,3 +86,9 @@ def test_blur_keeps_the_mean_and_is_different_for_every_image():
     changed, _ = augment(images, torch.zeros(6, 2), soft, torch.Generator().manual_seed(0))
     assert torch.allclose(changed.sum(dim=(2, 3)), torch.ones(6, 3), atol=1e-4)
     assert len({round(v, 5) for v in changed[:, 0, 8, 8].tolist()}) == 6
+
+
+def test_a_binary_label_file_is_named(tmp_path):
+    (tmp_path / "bad.label").write_bytes(b"\x89PNG\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"bad\.label: is not a text file"):
+        read_labels(tmp_path / "bad.label", tmp_path, 90)

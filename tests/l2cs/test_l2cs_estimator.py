@@ -55,5 +55,5 @@ def test_angular_error_is_the_angle_and_has_a_gradient_everywhere():
 
 
 def test_missing_files_are_one_line_that_names_the_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.pkl"):
+    with pytest.raises(ValueError, match="nowhere.pkl: there is no such file"):
         GazeEstimator.load(tmp_path / "nowhere.pkl")

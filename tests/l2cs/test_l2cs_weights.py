@@ -77,7 +77,7 @@ def test_code_in_a_pickle_is_never_run(tmp_path):
             return (open, (str(tmp_path / "exploded"), "w"))
 
     torch.save({"fc_yaw_gaze.weight": Bomb()}, tmp_path / "bomb.pkl")
-    with pytest.raises(ValueError, match="bomb.pkl: not a state dict of tensors"):
+    with pytest.raises(ValueError, match=r"bomb.pkl: not a state dict of tensors \(it holds code"):
         load_weights(tmp_path / "bomb.pkl")
     assert not (tmp_path / "exploded").exists()
 
@@ -92,12 +92,24 @@ def test_empty_and_truncated_files_are_one_line(tmp_path, tiny_network):
         "header.safetensors": (tmp_path / "whole.safetensors").read_bytes()[:40],
         "short.pkl": buffer.getvalue()[:3000],
         "text.pkl": b"<html>not found</html>",
+        "letters.pkl": b"efgh",
+        "pickle.pkl": b"\x80\x02}q.",
+        "archive.pkl": b"PK\x03\x04",
     }
     for name, data in cases.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ValueError, match=name) as error:
             load_weights(tmp_path / name)
-        one_line(error)
+        text = one_line(error)
+        if name.endswith(".pkl") and data:
+            assert any(reason in text for reason in ("(damaged or cut short)", "(no file of torch.save)"))
+
+
+def test_a_missing_file_says_what_to_give(tmp_path):
+    for path in (tmp_path / "none.pkl", tmp_path):
+        with pytest.raises(ValueError, match="no such file; give a weights file, embedded or embedded-judge") as error:
+            load_weights(path)
+        assert str(path) in one_line(error)
 
 
 def test_half_precision_files_are_half_the_size_and_give_nearly_the_same_angles(tmp_path, tiny_network):

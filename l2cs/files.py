@@ -1,0 +1,38 @@
+"""How a file is written so that it is never half there."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A new binary file that takes the name `path` when the block has ended well; a failure leaves what was there.
+
+    Temporary name beside `path`, flush to disk, rename. An OSError names `path`, not the temporary file.
+    """
+    path, temporary = Path(path), ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and (not temporary or error.filename in (None, temporary)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Writes a file so that a reader sees the old content or the whole new one."""
+    with atomic_file(path) as file:
+        file.write(data)
