@@ -99,11 +99,11 @@ class TriPlaneGenerator(nn.Module):
         if m % n:
             raise ValueError(f"{m} cameras for {n} latents: the number of cameras must be a multiple")
         resolution = neural_rendering_resolution or self.neural_rendering_resolution
-        planes = self._cached[1] if use_cached_backbone and self._is_cached(ws) else None
+        planes = self._cached_planes(ws, noise_mode) if use_cached_backbone else None
         if planes is None:
             planes = self.planes(ws, noise_mode, draws, force_fp32)
         if cache_backbone:
-            self._cached = (ws.detach().clone(), planes)
+            self._cached = (ws.detach().clone(), noise_mode, planes.detach())
 
         options = RenderOptions.from_kwargs(self.rendering_kwargs)
         origins, directions = camera_rays(*split_label(c.to(ws.dtype)), resolution)
@@ -137,6 +137,12 @@ class TriPlaneGenerator(nn.Module):
         ws = self.mapping(z, c, truncation_psi, truncation_cutoff, update_emas)
         return self.synthesis(ws, c, **synthesis_kwargs)
 
-    def _is_cached(self, ws) -> bool:
-        """Cached planes belong to their ws; the published cache did not look (D-48)."""
-        return self._cached is not None and torch.equal(self._cached[0], ws)
+    def _cached_planes(self, ws, noise_mode) -> torch.Tensor | None:
+        """The planes kept for this ws and noise mode; the published cache did not look (D-48).
+
+        None while gradients are recorded: kept planes lead back to no weight and no ws.
+        """
+        if self._cached is None or torch.is_grad_enabled():
+            return None
+        kept_ws, kept_mode, planes = self._cached
+        return planes if kept_mode == noise_mode and torch.equal(kept_ws, ws) else None

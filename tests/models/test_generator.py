@@ -127,6 +127,23 @@ def test_cached_planes_serve_their_own_latent_only():
     assert torch.equal(first, again) and not torch.allclose(first, other)
 
 
+def test_cached_planes_serve_their_own_noise_and_never_a_gradient():
+    G = small_generator()
+    for name, value in G.named_parameters():
+        if name.endswith("noise_strength"):
+            torch.nn.init.ones_(value)
+    with torch.no_grad():
+        ws = G.mapping(torch.randn(1, 16), cameras(0))
+        G.synthesis(ws, cameras(0), cache_backbone=True, noise_mode="const", draws=Midpoints())
+        quiet = G.synthesis(ws, cameras(0), use_cached_backbone=True, noise_mode="none", draws=Midpoints())["image"]
+        expected = G.synthesis(ws, cameras(0), noise_mode="none", draws=Midpoints())["image"]
+    assert torch.equal(quiet, expected)
+    ws.requires_grad_(True)
+    raw = G.synthesis(ws, cameras(0), use_cached_backbone=True, noise_mode="const", draws=Midpoints())["image_raw"]
+    raw.sum().backward()  # image_raw depends on ws through the planes alone
+    assert ws.grad.abs().max() > 0
+
+
 def test_init_kwargs_rebuild_the_same_generator():
     G = small_generator()
     copied = TriPlaneGenerator(**copy.deepcopy(G.init_kwargs))
