@@ -122,10 +122,10 @@ EMBEDDED = TrainConfig(
             sr_antialias=True,
             superresolution_noise_mode="none",
             c_gen_conditioning_zero=False,
-            gpc_reg_prob=0.5,
+            gpc_reg_prob=1.0,
             c_scale=1.0,
             decoder_lr_mul=1.0,
-            density_reg=0.25,
+            density_reg=0.0,
             density_reg_p_dist=0.004,
             reg_type="l1",
             depth_resolution=8,
@@ -150,11 +150,12 @@ EMBEDDED = TrainConfig(
         mapping_kwargs=dict(num_layers=2),
         epilogue_kwargs=dict(mbstd_group_size=4),
     ),
-    loss=LossConfig(r1_gamma=1.0),
+    # gamma 0.2 let the discriminator win; with the density term so short a run leaves a fog where a face should be.
+    loss=LossConfig(r1_gamma=1.0, density_reg=0.0),
     schedule=ScheduleConfig(
         blur_init_sigma=2.0,
         blur_fade_kimg=10.0,
-        gpc_reg_prob=0.5,
+        gpc_reg_prob=1.0,  # always another camera: a view may only change by geometry, which 64 px leave weakly known
         gpc_reg_fade_kimg=10.0,
         raw_resolution_initial=32,
         ema_kimg=0.5,

@@ -79,7 +79,7 @@ def test_the_super_resolution_follows_the_images():
 def test_the_embedded_preset_is_small_and_forgets_quickly():
     config = resolve("embedded", **NO_GAZE)
     assert config.schedule.ema_kimg <= 0.5 and config.batch == 16 and config.data.path == "embedded"
-    assert config.schedule.gpc_reg_prob == 0.5 and config.rendering["c_gen_conditioning_zero"] is False
+    assert config.schedule.gpc_reg_prob == 1.0 and config.rendering["c_gen_conditioning_zero"] is False
     assert resolve("embedded").gaze.l2cs_path == "embedded"
 
 
