@@ -314,7 +314,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_good_state(
     run, snapshot = tmp_path / "run", tmp_path / "run" / "network-snapshot-000000.safetensors"
     train(tiny_config(dataset.path, kimg=0.012), run, dataset, "cpu")  # three good steps
     good = {path: path.read_bytes() for path in run.iterdir()}
-    config = tiny_config(dataset.path, kimg=1000, tick=1000.0 if stopped else 0.008)
+    config = tiny_config(dataset.path, kimg=0.02, tick=1000.0 if stopped else 0.004)
     limit = 0.0 if stopped else None  # stopped between ticks, or found at one
     with pytest.raises(ValueError, match=r"Loss/D/loss is not finite after 16 images") as error:
         train(config, run, dataset, "cpu", checkpoint.load_state(run / STATE_FILE), None, limit)
