@@ -55,7 +55,7 @@ class Jitter:
 class GazeLossConfig:
     """How the gaze term enters the generator's loss."""
 
-    weight: float = 1.0  # 0 turns the term off; the gaze network is then never built
+    weight: float = 1.0  # 0 turns the term off; a gaze network then only scores snapshots
     l2cs_path: str | None = None  # a weights file, `embedded` or `embedded-judge`
     kind: str = "mse"  # mse: published code; euclid: paper, Eq. (1); angular: 1 - cos of the 3-D angle
     targets: str = "correct"  # legacy: the published targets, with their pitch sign, for comparison only

@@ -45,6 +45,7 @@ class Trainer:
         self.source = None  # header facts of the snapshot this run started from
         self.order = EpochOrder(len(dataset), config.seed)
         self.dataset_digest = dataset.digest
+        self.git_commit = git_commit()  # of the code that runs, which may be edited before the next snapshot
         self._build_networks()
         self._build_optimisers()
         if state is not None:
@@ -283,7 +284,7 @@ class Trainer:
             "seed": config.seed,
             "dataset": {"name": Path(config.data.path).name, "digest": self.dataset_digest},
             "gaze": gaze,
-            "git_commit": git_commit(),
+            "git_commit": self.git_commit,
         }
 
     def state(self) -> dict:
