@@ -107,7 +107,10 @@ def measure(device) -> dict:
     """Every number of the model card."""
     gaze = {name: GazeEstimator.load(name, device) for name in GAZE_NETWORKS}
     numbers = {
-        "gaze_networks": {n: model_card.gaze_network_error(e) | model_card.reads_eyes(e) for n, e in gaze.items()},
+        "gaze_networks": {
+            n: {"sha256": e.sha256} | model_card.gaze_network_error(e) | model_card.reads_eyes(e)
+            for n, e in gaze.items()
+        },
         "rendered_heads": vars(model_card.rendered_solidity()),
     }
     for name in GENERATORS:

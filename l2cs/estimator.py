@@ -1,5 +1,6 @@
 """The frozen gaze estimator: images in, yaw and pitch in radians out, gradients to the images only."""
 
+import json
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ EMBEDDED = {
     "embedded": REPOSITORY / "assets" / "embedded" / "gaze_loss.safetensors",
     "embedded-judge": REPOSITORY / "assets" / "embedded" / "gaze_judge.safetensors",
 }
+MEASURED = "measured.json"  # beside weights: what was measured on them later, by their hash
 MIRROR_FACES = Path(__file__).resolve().parent / "data" / "mirror_faces.npz"
 
 
@@ -74,7 +76,7 @@ class GazeEstimator(nn.Module):
         if str(path_or_name) in EMBEDDED and not path.is_file():
             raise ValueError(f"{path}: the embedded gaze network is missing; `make embedded` trains it")
         model, facts, sha256 = load_weights(path)
-        estimator = cls(model, sha256, facts).to(device)
+        estimator = cls(model, sha256, {**facts, **measured_facts(path.parent / MEASURED, sha256)}).to(device)
         if check:
             report = mirror_self_test(estimator, mirror_faces().to(device))
             if not report.passed:
@@ -139,3 +141,11 @@ def mirror_self_test(estimator, images: torch.Tensor) -> MirrorReport:
 def _correlation(a: torch.Tensor, b: torch.Tensor) -> float:
     a, b = a.double() - a.double().mean(), b.double() - b.double().mean()
     return float((a @ b) / (a.norm() * b.norm()).clamp(min=1e-12))
+
+
+def measured_facts(path: Path, sha256: str) -> dict:
+    """What `path` says was measured on the weights of this hash; nothing where there is no such file or entry."""
+    if not path.is_file():
+        return {}
+    networks = json.loads(path.read_text()).get("gaze_networks", {})
+    return next((numbers for numbers in networks.values() if numbers.get("sha256") == sha256), {})

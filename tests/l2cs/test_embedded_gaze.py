@@ -12,7 +12,14 @@ from eg3d.world.heads import Identity
 from eg3d.world.render import render_head
 from l2cs.augment import gaussian_blur
 from l2cs.datasets import to_float
-from l2cs.estimator import GazeAngles, GazeEstimator, angular_error, mirror_faces, mirror_self_test
+from l2cs.estimator import (
+    GazeAngles,
+    GazeEstimator,
+    angular_error,
+    measured_facts,
+    mirror_faces,
+    mirror_self_test,
+)
 
 GENERATOR_BLUR_PX = 0.8  # the generator's pictures are about as soft as renders with this blur
 
@@ -88,3 +95,14 @@ def test_a_gradient_of_the_shipped_networks_moves_the_eyes_where_it_should(shipp
     (gradient,) = torch.autograd.grad(before.sum(), images)
     after = shipped(images + 0.02 * gradient / gradient.abs().amax(dim=(1, 2, 3), keepdim=True)).yaw
     assert (after > before).all()
+
+
+@pytest.mark.parametrize("name", ["embedded", "embedded-judge"])
+def test_what_a_network_reads_without_eyes_is_known_beside_its_weights(name):
+    assert 0 <= GazeEstimator.load(name, check=False).facts["painted_eyes_slope"] < 0.5
+
+
+def test_measurements_belong_to_one_file_only(tmp_path):
+    (tmp_path / "measured.json").write_text('{"gaze_networks": {"a": {"sha256": "1", "painted_eyes_slope": 0.2}}}')
+    assert measured_facts(tmp_path / "measured.json", "1")["painted_eyes_slope"] == 0.2
+    assert measured_facts(tmp_path / "measured.json", "2") == measured_facts(tmp_path / "none.json", "1") == {}
