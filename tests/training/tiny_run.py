@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from tiny_networks import tiny_generator_kwargs
 
 from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 from eg3d.config import DataConfig, LossConfig, ScheduleConfig, TrainConfig
@@ -36,35 +37,12 @@ def write_images(folder: Path, count: int = 8, side: int = SIDE) -> Path:
 
 def tiny_config(path: Path, gaze_weight: float = 0.0, **changes) -> TrainConfig:
     """Every phase within two steps; `changes` replace top-level fields."""
-    generator = dict(
-        z_dim=16,
-        c_dim=25,
-        w_dim=16,
-        img_resolution=SIDE,
-        img_channels=3,
-        mapping_kwargs=dict(num_layers=2),
-        plane_resolution=8,
-        plane_channels=16,
-        decoder_width=16,
-        channel_base=256,
-        channel_max=16,
+    generator = tiny_generator_kwargs() | dict(
+        w_dim=16, img_resolution=SIDE, img_channels=3, plane_resolution=8, channel_base=256, channel_max=16,
         num_fp16_res=0,
-        sr_kwargs=dict(widths=[16, 16]),
-        rendering_kwargs=dict(
-            superresolution_module="training.superresolution.SuperresolutionHybrid2X",
-            sr_antialias=True,
-            superresolution_noise_mode="none",
-            c_gen_conditioning_zero=False,
-            c_scale=1.0,
-            depth_resolution=4,
-            depth_resolution_importance=4,
-            ray_start=2.25,
-            ray_end=3.15,
-            box_warp=1,
-            avg_camera_radius=2.7,
-            avg_camera_pivot=[0, 0, 0.2],
-        ),
-    )
+    )  # fmt: skip
+    del generator["neural_rendering_resolution"]  # of the schedule here
+    generator["rendering_kwargs"] |= dict(depth_resolution=4, depth_resolution_importance=4)
     discriminator = dict(
         c_dim=25,
         img_resolution=SIDE,
