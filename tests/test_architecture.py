@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "eg3d.model_card": {"eg3d.cameras", "eg3d.gaze", "eg3d.metrics", "eg3d.views", "eg3d.world", "l2cs"},
     "eg3d.checkpoint": {"eg3d.models", "eg3d.config", "eg3d.rendering", "eg3d.upstream_pickle", "l2cs"} | LEAVES,
     "eg3d.upstream_pickle": LEAVES,
+    "eg3d.download": {"eg3d.files"},
     "eg3d.training": {
         "eg3d.models", "eg3d.ops", "eg3d.cameras", "eg3d.gaze", "eg3d.views", "eg3d.metrics", "eg3d.checkpoint",
         "eg3d.config", "eg3d.distributed", "eg3d.pictures", "l2cs", "eg3d.rendering",
