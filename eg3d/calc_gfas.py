@@ -3,7 +3,7 @@
 import click
 
 from eg3d import cli
-from eg3d.checkpoint import load_generator, read_header
+from eg3d.checkpoint import load_generator, open_checkpoint
 from eg3d.gaze import CROPS
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.views import FFHQ_FOV_DEG, render_views
@@ -13,7 +13,7 @@ SCORES, JUDGE = "l2cs_path", "judge"
 
 
 @click.command(cls=cli.Command)
-@click.option("--network", required=True, help="Generator: a .safetensors file, `embedded` or `embedded-base`.")
+@cli.network_option
 @click.option("--l2cs-path", required=True, help="Gaze network that scores: a weights file, `embedded` or a judge.")
 @click.option("--judge", help="A second gaze network, for example `embedded-judge`, that scores the same pictures.")
 @click.option(
@@ -45,7 +45,7 @@ def main(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, b
     paths = {SCORES: l2cs_path} | ({JUDGE: judge} if judge else {})
     estimators = {name: GazeEstimator.load(path, device) for name, path in paths.items()}
     G = load_generator(network, device)
-    trained_with = read_header(network).get("gaze", {}).get("network_sha256")
+    trained_with = open_checkpoint(network).facts.get("gaze", {}).get("network_sha256")
     for name, estimator in estimators.items():
         if estimator.sha256 == trained_with:
             flag = name.replace("_", "-")

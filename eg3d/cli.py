@@ -13,7 +13,7 @@ from l2cs.cli import Command, check_writable, device_option, fail, pick_device, 
 
 __all__ = [
     "DISTINCT_SEEDS", "SEEDS", "Command", "check_writable", "device_option", "fail", "finite", "json_option",
-    "pick_device", "seed_option", "write_json",
+    "network_option", "pick_device", "seed_option", "write_json",
 ]  # fmt: skip
 
 
@@ -65,6 +65,11 @@ def finite(ctx, param, value: float | None) -> float | None:
     return value
 
 
+network_option = click.option(
+    "--network",
+    required=True,
+    help="Generator: a .safetensors, published .pkl or .pt file, embedded, embedded-base, or an https:// address.",
+)
 json_option = click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the numbers to this file."
 )

@@ -135,6 +135,7 @@ class TrainConfig:
     seed: int = 0
     benchmark: bool = True  # cuDNN picks its algorithms by trial
     resume: str | None = None  # weights to start from; the optimisers start fresh
+    resume_partial: bool = False  # start what `resume` lacks, or has in another shape, from random weights
 
     def __post_init__(self):
         _at_least("--gpus", self.gpus, 1)

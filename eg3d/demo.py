@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from eg3d import cli
-from eg3d.checkpoint import load_generator, save_snapshot, snapshot_path
+from eg3d.checkpoint import load_generator, locate, save_snapshot
 from eg3d.files import sha256
 from eg3d.flags import resolve
 from eg3d.metrics.gfas import gaze_face_alignments
@@ -56,7 +56,7 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     config = resolve("embedded", dataset.resolution, resume=network, data=data, l2cs_path=l2cs_path, seed=seed,
                      gaze_weight=gaze_weight, kimg=kimg, tick=1, snap=1000)  # fmt: skip
 
-    report = {"before": score(G, snapshot_path(network), seeds, estimators, "score before")}
+    report = {"before": score(G, locate(network), seeds, estimators, "score before")}
     (outdir / "run" / "stats.jsonl").unlink(missing_ok=True)  # of an earlier demo
     trainer = train(config, outdir / "run", dataset, device, gaze_estimator=estimators["loss_network"],
                     stop_after_s=60 * minutes)  # fmt: skip

@@ -14,9 +14,8 @@ CACHE = REPOSITORY / ".cache"  # ignored by git; holds the rendered data sets
 
 def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else hashlib.sha256(file.read()).hexdigest()
-        )
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

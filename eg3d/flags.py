@@ -30,7 +30,8 @@ PLAIN_FLAGS = {
     "gaze_targets": ("gaze", "targets"),
     "gaze_warmup_kimg": ("gaze", "warmup_kimg"),
     "gaze_crop": ("gaze", "crop"),
-    **{name: (None, name) for name in ("gpus", "batch", "batch_gpu", "kimg", "tick", "snap", "seed", "resume")},
+    **{name: (None, name) for name in ("gpus", "batch", "batch_gpu", "kimg", "tick", "snap", "seed")},
+    **{name: (None, name) for name in ("resume", "resume_partial")},
 }
 
 

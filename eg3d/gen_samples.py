@@ -12,7 +12,7 @@ from eg3d.views import FFHQ_FOV_DEG, render_views, styles_of_seeds
 
 
 @click.command(cls=cli.Command)
-@click.option("--network", required=True, help="Generator: a .safetensors file, `embedded` or `embedded-base`.")
+@cli.network_option
 @click.option("--seeds", "--seed", type=cli.SEEDS, required=True, help="For example 0,1,4-6.")
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the files.")
 @click.option(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from eg3d.checkpoint import load_state, snapshot_path
+from eg3d.checkpoint import load_state, open_checkpoint
 from eg3d.cli import Command, device_option, pick_device
 from eg3d.config import ConfigError, TrainConfig, from_dict, to_dict
 from eg3d.flags import resolve
@@ -13,6 +13,7 @@ from eg3d.gaze import CROPS, KINDS, TARGETS, GazeLossConfig
 from eg3d.presets import PRESETS
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
+from eg3d.training.resume import ResumeError
 from eg3d.training.trainer import STATE_FILE
 from eg3d.world.datasets import embedded_faces
 from l2cs.estimator import EMBEDDED, GazeEstimator
@@ -31,7 +32,10 @@ UNIT = click.FloatRange(0, 1)
 SETTINGS = [
     setting("--data", str, "Data set: a zip or folder with dataset.json, or embedded."),
     setting(
-        "--resume", str, "Start from the weights of this snapshot; latest: go on with the stopped run in --outdir."
+        "--resume",
+        str,
+        "Start from the weights of this checkpoint: ours, a published .pkl, a .pt, embedded-base or an https:// "
+        "address; latest: go on with the stopped run in --outdir.",
     ),
     setting("--gpus", POSITIVE, "Number of processes; more than 1 comes with a later issue."),
     setting("--batch", POSITIVE, "Images per step, over all processes."),
@@ -99,6 +103,7 @@ def with_settings(command):
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run.")
 @click.option("--cfg", type=click.Choice(list(PRESETS)), required=True, help="Preset that holds all other values.")
 @with_settings
+@click.option("--resume-partial", is_flag=True, help="With --resume: start what does not fit from random weights.")
 @click.option("--desc", help="Name of a folder inside --outdir for this run.")
 @device_option
 @click.option("--stop-after-minutes", type=REAL, help="Save and stop after this time; nothing else depends on it.")
@@ -123,7 +128,11 @@ def main(outdir, cfg, desc, device, stop_after_minutes, dry_run, **flags):
     dataset = open_data(config)
     config = resolve(cfg, resolution=dataset.resolution, **flags)
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
-    trainer = train(config, outdir, dataset, device, state, estimator, limit)
+    try:
+        trainer = train(config, outdir, dataset, device, state, estimator, limit)
+    except ResumeError as error:
+        click.echo("\n".join(error.report), err=True)
+        raise
     if trainer.images_seen < config.kimg * 1000:
         click.echo(f"stopped after {trainer.images_seen} images; the same command with --resume=latest goes on")
 
@@ -135,7 +144,7 @@ def check_ready(config: TrainConfig, outdir: Path, latest: bool) -> None:
     if not config.data.path:
         raise ConfigError("--data is missing: give a zip or folder with dataset.json, or embedded")
     if config.resume is not None and not latest:
-        snapshot_path(config.resume)
+        open_checkpoint(config.resume)
     if (outdir / STATE_FILE).exists() and not latest:
         raise ConfigError(
             f"--outdir={outdir} holds a run; add --resume=latest to go on with it, or give another folder"

@@ -7,8 +7,6 @@ the weights were trained and what was measured.
 import hashlib
 import io
 import json
-import pickle
-import warnings
 from pathlib import Path
 
 import torch
@@ -18,6 +16,7 @@ from safetensors.torch import save as save_safetensors
 
 from l2cs.files import atomic_write
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
+from l2cs.torch_file import read_torch
 
 HEADER_KEY = "l2cs"
 
@@ -71,25 +70,6 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[Architecture, dict, dict
         return Architecture.from_dict(header["architecture"]), header["facts"], state
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: unreadable '{HEADER_KEY}' header ({error}); make the file again") from None
-
-
-def read_torch(source):
-    """What `torch.save` wrote to a path or binary file: tensors and plain values; code in it is never run.
-
-    OSError when a path cannot be opened; else ValueError, whose text is the reason without the file's name.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols; the error below says enough
-            return torch.load(source, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # torn and foreign files fail in many ways, mostly deep inside the unpickler
-        text = str(error)
-        if "allowed global" in text or "Unsupported global" in text:
-            raise ValueError("it holds code, which is never run") from None
-        foreign = isinstance(error, pickle.UnpicklingError) or "subdirectory" in text or "hasRecord" in text
-        raise ValueError("no file of torch.save" if foreign else "damaged or cut short") from None
 
 
 def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:

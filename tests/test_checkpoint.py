@@ -2,10 +2,12 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_networks import tiny_generator, tiny_generator_kwargs
 
-from eg3d import checkpoint
+from eg3d import checkpoint, snapshot
+from eg3d.checkpoint import CheckpointError
 from eg3d.models.generator import TriPlaneGenerator
 
 
@@ -16,11 +18,17 @@ def saved(tmp_path, tiny_generator):
     return path
 
 
-def rewrite(path, change):
-    """Saves a snapshot again with its tensors changed."""
-    tensors, header = load_file(path), checkpoint.read_header(path)
-    change(tensors)
-    save_file(tensors, path, {checkpoint.HEADER_KEY: json.dumps(header)})
+def header_of(path) -> dict:
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()[snapshot.HEADER_KEY])
+
+
+def rewrite(path, change_tensors=lambda tensors: None, change_header=lambda header: None):
+    """Saves a snapshot again with its tensors or its header changed."""
+    tensors, header = load_file(path), header_of(path)
+    change_tensors(tensors)
+    change_header(header)
+    save_file(tensors, path, {snapshot.HEADER_KEY: json.dumps(header)})
 
 
 def test_a_snapshot_gives_back_the_same_generator(saved, tiny_generator, frontal_cameras):
@@ -61,10 +69,33 @@ def test_half_precision_refuses_values_it_cannot_hold(tmp_path, tiny_generator):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_header_is_readable_without_weights(saved):
-    header = checkpoint.read_header(saved)
-    assert header["images_seen"] == 5 and header["classes"] == {"G_ema": "TriPlaneGenerator"}
-    assert header["init_kwargs"]["G_ema"]["z_dim"] == tiny_generator_kwargs()["z_dim"]
+def test_what_a_file_holds_is_known_without_reading_its_weights(saved, monkeypatch):
+    monkeypatch.setattr(snapshot, "_read", lambda *_: pytest.fail("read the weights"))
+    opened = checkpoint.open_checkpoint(saved)
+    assert opened.kind == "snapshot" and opened.facts["images_seen"] == 5 and list(opened.networks) == ["G_ema"]
+    stored = opened.network("G_ema")
+    assert stored.cls == "TriPlaneGenerator" and stored.init_kwargs["z_dim"] == tiny_generator_kwargs()["z_dim"]
+    assert stored.shapes["backbone.mapping.w_avg"] == (tiny_generator_kwargs()["w_dim"],)
+
+
+def test_a_changed_weight_is_noticed(saved):
+    rewrite(saved, lambda tensors: tensors["G_ema.decoder.net.0.weight"][0].add_(1e-6))
+    with pytest.raises(CheckpointError, match="the weights of G_ema are damaged"):
+        checkpoint.load_generator(saved)
+
+
+def test_the_digest_of_weights_depends_on_names_shapes_types_and_values():
+    from eg3d.stored import digest
+
+    zero = {"a": torch.zeros(2, 3), "b": torch.zeros(2)}
+    others = (
+        {"a": torch.zeros(2, 3), "c": torch.zeros(2)},
+        {"a": torch.zeros(3, 2), "b": torch.zeros(2)},
+        {"a": torch.zeros(2, 3), "b": torch.zeros(2, dtype=torch.int32)},
+        {"a": torch.zeros(2, 3), "b": torch.tensor([0, 1e-30])},
+    )
+    assert len({digest(tensors) for tensors in (zero, *others)}) == 5
+    assert digest(zero) == digest({"b": torch.zeros(2), "a": torch.zeros(3, 2).T})  # neither order nor layout
 
 
 def test_a_discriminator_travels_with_its_arguments(tmp_path, tiny_generator, tiny_discriminator):
@@ -72,8 +103,9 @@ def test_a_discriminator_travels_with_its_arguments(tmp_path, tiny_generator, ti
     checkpoint.save_snapshot(path, {"G_ema": tiny_generator, "D": tiny_discriminator}, {})
     D = checkpoint.load_discriminator(path)
     assert all(torch.equal(a, b) for a, b in zip(tiny_discriminator.parameters(), D.parameters(), strict=True))
-    parts = checkpoint.training_tensors(path)  # without G, the average stands in
-    assert torch.equal(parts["G"]["decoder.net.0.weight"], tiny_generator.decoder.net[0].weight)
+    start = checkpoint.training_networks(path)
+    assert torch.equal(start.network("G").read()["decoder.net.0.weight"], tiny_generator.decoder.net[0].weight)
+    assert start.notes == ("there is no G: it starts from G_ema",)
 
 
 NAME = "G_ema.decoder.net.0.bias"
@@ -88,7 +120,7 @@ SPOILED = {
 def test_loading_is_strict_and_names_the_first_tensor(saved, kind):
     change, expected = SPOILED[kind]
     rewrite(saved, change)
-    with pytest.raises(ValueError, match=expected):
+    with pytest.raises(CheckpointError, match=expected):
         checkpoint.load_generator(saved)
 
 
@@ -96,10 +128,11 @@ def test_unusable_files_are_one_line_that_names_them(saved, tmp_path):
     data = saved.read_bytes()
     cases = {
         "cut.safetensors": (data[: len(data) // 2], "cut short"),
-        "short.safetensors": (data[:5], "cut short"),
-        "empty.safetensors": (b"", "cut short"),
-        "text.safetensors": (b"hello, this is no snapshot at all", "cut short"),
-        "published.pkl": (b"", "not read yet"),
+        "short.safetensors": (data[:5], "is no checkpoint"),
+        "empty.safetensors": (b"", "is no checkpoint"),
+        "text.safetensors": (b"hello, this is no snapshot at all", "is no checkpoint"),
+        "brace.safetensors": (b"12345678{", "cut short"),
+        "empty.pkl": (b"", "is no checkpoint"),
     }
     for name, (content, expected) in cases.items():
         (tmp_path / name).write_bytes(content)
@@ -116,14 +149,21 @@ def test_unusable_files_are_one_line_that_names_them(saved, tmp_path):
 
 
 def test_another_format_version_is_refused(saved):
-    tensors, header = load_file(saved), checkpoint.read_header(saved)
-    save_file(tensors, saved, {checkpoint.HEADER_KEY: json.dumps(header | {"format": 99})})
+    rewrite(saved, change_header=put("format", value=99))
     with pytest.raises(ValueError, match="format 99"):
         checkpoint.load_generator(saved)
 
 
-def drop(key):
-    return lambda header: header.pop(key)
+ENTRY = ("networks", "G_ema")
+
+
+def drop(*path):
+    def change(header):
+        for key in path[:-1]:
+            header = header[key]
+        header.pop(path[-1])
+
+    return change
 
 
 def put(*path, value):
@@ -137,27 +177,32 @@ def put(*path, value):
 
 DAMAGED_HEADERS = {
     "no format": (drop("format"), "lacks 'format'"),
-    "no classes": (drop("classes"), "lacks 'classes'"),
-    "no init_kwargs": (drop("init_kwargs"), "lacks 'init_kwargs'"),
-    "no ray count": (drop("neural_rendering_resolution"), "'neural_rendering_resolution' is None"),
-    "unknown class": (put("classes", "G_ema", value="Unet"), "unknown class, Unet"),
-    "class of wrong type": (put("classes", "G_ema", value=[1]), "unknown class"),
-    "classes of wrong type": (put("classes", value=["G_ema"]), "'classes' is no object"),
-    "no arguments": (put("init_kwargs", value={}), "'init_kwargs' of G_ema"),
-    "unknown argument": (put("init_kwargs", "G_ema", "colour", value=1), "colour"),
-    "argument of wrong type": (put("init_kwargs", "G_ema", "z_dim", value="x"), "builds no TriPlaneGenerator"),
-    "unknown setting": (put("rendering_kwargs", "colour", value=1), "unknown keys: colour"),
-    "settings of wrong type": (put("rendering_kwargs", value=3), "'rendering_kwargs' is no object"),
-    "gaze of wrong type": (put("gaze", value="none"), "'gaze' is no object"),
+    "no networks": (drop("networks"), "'networks' is no object"),
+    "empty networks": (put("networks", value={}), "no networks"),
+    "no facts": (drop("facts"), "'facts' is no object"),
+    "no class": (drop(*ENTRY, "class"), "unknown class, None"),
+    "unknown class": (put(*ENTRY, "class", value="Unet"), "unknown class, Unet"),
+    "class of wrong type": (put(*ENTRY, "class", value=[1]), "unknown class"),
+    "class of another network": (put(*ENTRY, "class", value="DualDiscriminator"), "G_ema is a DualDiscriminator"),
+    "networks of wrong type": (put("networks", value=["G_ema"]), "'networks' is no object"),
+    "network of wrong type": (put(*ENTRY, value=3), "G_ema is no object"),
+    "network of unknown name": (put("networks", "H", value={}), "a network is called 'H'"),
+    "no ray count": (drop(*ENTRY, "neural_rendering_resolution"), "'neural_rendering_resolution' of G_ema is None"),
+    "no digest": (drop(*ENTRY, "sha256"), "'sha256' of G_ema"),
+    "no arguments": (drop(*ENTRY, "init_kwargs"), "'init_kwargs' of G_ema"),
+    "unknown argument": (put(*ENTRY, "init_kwargs", "colour", value=1), "colour"),
+    "argument of wrong type": (put(*ENTRY, "init_kwargs", "z_dim", value="x"), "build no TriPlaneGenerator"),
+    "argument without end": (put(*ENTRY, "init_kwargs", "mapping_kwargs", "num_layers", value=10**9), "more than 64"),
+    "unknown setting": (put(*ENTRY, "rendering_kwargs", "colour", value=1), "unknown keys: colour"),
+    "settings of wrong type": (put(*ENTRY, "rendering_kwargs", value=3), "'rendering_kwargs' of G_ema is no object"),
+    "gaze of wrong type": (put("facts", "gaze", value="none"), "'gaze' is no object"),
 }
 
 
 @pytest.mark.parametrize("kind", DAMAGED_HEADERS)
 def test_a_damaged_header_is_one_line_that_names_the_file(saved, kind):
     change, message = DAMAGED_HEADERS[kind]
-    tensors, header = load_file(saved), checkpoint.read_header(saved)
-    change(header)
-    save_file(tensors, saved, {checkpoint.HEADER_KEY: json.dumps(header)})
+    rewrite(saved, change_header=change)
     with pytest.raises(ValueError, match=message) as error:
         checkpoint.load_generator(saved)
     assert str(saved) in str(error.value) and "\n" not in str(error.value)
@@ -165,18 +210,18 @@ def test_a_damaged_header_is_one_line_that_names_the_file(saved, kind):
 
 @pytest.mark.parametrize("text", ["{not json", "[]", "3"])
 def test_a_header_that_is_no_json_object_is_one_line_that_names_the_file(saved, text):
-    save_file(load_file(saved), saved, {checkpoint.HEADER_KEY: text})
+    save_file(load_file(saved), saved, {snapshot.HEADER_KEY: text})
     with pytest.raises(ValueError, match="its header is damaged") as error:
-        checkpoint.read_header(saved)
+        checkpoint.open_checkpoint(saved)
     assert str(saved) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_state_holds_tensors_and_plain_values_only(tmp_path):
     path = tmp_path / "state.pt"
-    checkpoint.save_state(path, {"format": checkpoint.FORMAT, "x": torch.ones(2), "n": 3})
+    checkpoint.save_state(path, {"format": checkpoint.STATE_FORMAT, "x": torch.ones(2), "n": 3})
     state = checkpoint.load_state(path)
     assert state["n"] == 3 and state["x"].tolist() == [1, 1]
-    torch.save({"format": checkpoint.FORMAT, "x": TriPlaneGenerator}, path)  # a class: never loaded
+    torch.save({"format": checkpoint.STATE_FORMAT, "x": TriPlaneGenerator}, path)  # a class: never loaded
     with pytest.raises(ValueError, match="not a training state"):
         checkpoint.load_state(path)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from eg3d import model_card
-from eg3d.checkpoint import load_generator, read_header
+from eg3d.checkpoint import load_generator, open_checkpoint
 from eg3d.files import EMBEDDED_WEIGHTS
 from l2cs.estimator import GazeEstimator
 
@@ -24,7 +24,7 @@ def test_all_embedded_weights_together_stay_below_12_megabytes():
 
 
 def test_embedded_headers_say_how_the_generators_were_made():
-    base, corrected = read_header("embedded-base"), read_header("embedded")
+    base, corrected = (open_checkpoint(name).facts for name in ("embedded-base", "embedded"))
     assert base["images_seen"] + base["images_seen_before"] >= 100_000
     assert base["gaze"]["weight"] == 0 and corrected["gaze"]["weight"] > 0
     assert corrected["gaze"]["network_sha256"] == GazeEstimator.load("embedded", check=False).sha256

@@ -177,6 +177,22 @@ class DualDiscriminator(_CameraDiscriminator):
         return self.score(torch.cat([img["image"], raw], dim=1), c, draws, force_fp32)
 
 
+class DummyDualDiscriminator(DualDiscriminator):
+    """As the dual one, with the raw rendering multiplied by `raw_fade`, so that it can be taken away slowly.
+
+    The published one lowered `raw_fade` by 1/15625 at every call (D-15); here it stays as it is set.
+    """
+
+    def __init__(self, c_dim, img_resolution, img_channels, raw_fade=1.0, **kwargs):
+        super().__init__(c_dim, img_resolution, img_channels, **kwargs)
+        self.raw_fade = raw_fade
+        self.init_kwargs["raw_fade"] = raw_fade
+
+    def forward(self, img, c, update_emas=False, draws=None, force_fp32=False):
+        faded = {"image": img["image"], "image_raw": img["image_raw"] * self.raw_fade}
+        return super().forward(faded, c, update_emas, draws, force_fp32)
+
+
 class SingleDiscriminator(_CameraDiscriminator):
     """Sees the picture only."""
 

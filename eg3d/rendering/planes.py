@@ -9,6 +9,13 @@ import torch.nn.functional as F
 PLANE_AXES = ((0, 1), (0, 2), (2, 0))
 PLANE_AXES_YZ = ((0, 1), (0, 2), (2, 1))
 
+# The same two as the axis matrices A that published files carry: a point p lies at the first two entries of p A^-1.
+_XY, _XZ = [[1, 0, 0], [0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
+PLANE_MATRICES = {
+    "published": [_XY, _XZ, [[0, 0, 1], [1, 0, 0], [0, 1, 0]]],
+    "yz": [_XY, _XZ, [[0, 0, 1], [0, 1, 0], [1, 0, 0]]],
+}
+
 
 def plane_coordinates(points, box_warp: float, axes=PLANE_AXES):
     """points [N, P, 3] in world units -> grid coordinates [N, 3, P, 2], in [-1, 1] inside the box."""

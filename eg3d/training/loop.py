@@ -4,6 +4,7 @@ import contextlib
 import json
 import resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ def train(
     """
     set_numerics(config.benchmark)
     trainer = Trainer(config, dataset, device, state, gaze_estimator)
+    for note in trainer.notes:
+        tqdm.write(f"--resume: {note}", file=sys.stderr)
     dataset.keep_if_small()
     open_outdir(outdir, config)
     drop_lines_after(outdir / "stats.jsonl", trainer.images_seen)

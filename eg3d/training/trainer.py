@@ -23,6 +23,7 @@ from eg3d.models.generator import TriPlaneGenerator
 from eg3d.training import losses, schedules
 from eg3d.training.dataset import EpochOrder, ImageDataset
 from eg3d.training.ema import update_ema
+from eg3d.training.resume import start_from
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
 
@@ -42,11 +43,12 @@ class Trainer:
         self.gaze_estimator = gaze_estimator
         assert config.gaze.weight == 0 or gaze_estimator is not None
         self.images_seen, self.batch_index, self.stats = 0, 0, Stats()
-        self.source = None  # header facts of the snapshot this run started from
+        self.source = None  # facts about the checkpoint this run started from
+        self.notes: list[str] = []  # what its reader had to decide, and what it lacks
         self.order = EpochOrder(len(dataset), config.seed)
         self.dataset_digest = dataset.digest
         self.git_commit = git_commit()  # of the code that runs, which may be edited before the next snapshot
-        self._build_networks()
+        self._build_networks(resume=state is None)
         self._build_optimisers()
         if state is not None:
             self._restore(state)
@@ -244,7 +246,7 @@ class Trainer:
 
     # -------------------------------------------------------------- building and saving
 
-    def _build_networks(self) -> None:
+    def _build_networks(self, resume: bool) -> None:
         config = self.config
         torch.manual_seed(draw_key(config.seed, "initial weights", 0, 0))
         rays = config.schedule.raw_resolution_initial
@@ -253,12 +255,8 @@ class Trainer:
         self.G = G.to(self.device).train().requires_grad_(False)
         self.D = D.to(self.device).train().requires_grad_(False)
         self.G_ema = G_ema.to(self.device).eval().requires_grad_(False)
-        if config.resume is not None:
-            for name, tensors in checkpoint.training_tensors(config.resume).items():
-                checkpoint.load_strictly(self.networks()[name], tensors, f"--resume={config.resume}, {name}")
-            header = checkpoint.read_header(config.resume)
-            before = header.get("images_seen", 0) + header.get("images_seen_before", 0)
-            self.source = {"resumed_from": config.resume, "images_seen_before": before}
+        if config.resume is not None and resume:
+            self.source, self.notes = start_from(self.networks(), config.resume, config.resume_partial)
         self.D.label_std.copy_(self.dataset.labels.std(dim=0, unbiased=False))
 
     def _build_optimisers(self) -> None:
@@ -277,7 +275,6 @@ class Trainer:
         gaze = to_dict(config)["gaze"]
         gaze["network_sha256"] = getattr(self.gaze_estimator, "sha256", None) if config.gaze.weight > 0 else None
         return {
-            "neural_rendering_resolution": self.G_ema.neural_rendering_resolution,
             "images_seen": self.images_seen,
             **(self.source or {"images_seen_before": 0}),
             "preset": config.preset,
@@ -290,7 +287,7 @@ class Trainer:
     def state(self) -> dict:
         """Everything a run needs to go on, as tensors and plain values."""
         return {
-            "format": checkpoint.FORMAT,
+            "format": checkpoint.STATE_FORMAT,
             "config": json.dumps(to_dict(self.config)),
             "dataset_digest": self.dataset_digest,
             "images_seen": self.images_seen,
@@ -310,7 +307,7 @@ class Trainer:
                 "give that one, or start another --outdir"
             )
         for name, network in self.networks().items():
-            checkpoint.load_strictly(network, state["networks"][name], STATE_FILE)
+            network.load_state_dict(state["networks"][name])
         for optimiser, saved in zip((self.G_optimiser, self.D_optimiser), state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.images_seen, self.batch_index = state["images_seen"], state["batch_index"]

@@ -185,8 +185,8 @@ def test_a_run_leaves_a_snapshot_that_draws_the_average(dataset, tmp_path):
     G = checkpoint.load_generator(path)
     assert_same(G.state_dict(), trainer.G_ema.state_dict())
     assert G.neural_rendering_resolution == 8 and not G.training
-    header = checkpoint.read_header(path)
-    assert header["images_seen"] == 20 and header["dataset"]["digest"] == dataset.digest
+    facts = checkpoint.open_checkpoint(path).facts
+    assert facts["images_seen"] == 20 and facts["dataset"]["digest"] == dataset.digest
 
 
 def test_fine_tuning_starts_from_the_snapshot_with_fresh_optimisers_and_counts_on(dataset, tmp_path):
@@ -204,7 +204,7 @@ def test_weights_of_another_size_are_refused_by_the_first_tensor(dataset, tmp_pa
     path = str(tmp_path / "run" / "network-snapshot-000000.safetensors")
     config = tiny_config(dataset.path, resume=path)
     wider = dataclasses.replace(config, generator=config.generator | {"decoder_width": 32})
-    with pytest.raises(ValueError, match=r"decoder\.net\.0\.bias has shape \[16\], this network has \[32\]"):
+    with pytest.raises(ValueError, match=r"decoder\.net\.0\.weight has shape \[16, 16\], this network has \[32, 16\]"):
         trainer_of(dataset, wider)
 
 
@@ -236,9 +236,9 @@ def test_a_run_with_the_gaze_term_logs_its_slope_and_names_its_network(dataset, 
     train(config, tmp_path / "run", dataset, "cpu", gaze_estimator=tiny_estimator(3))
     last = json.loads((tmp_path / "run" / "stats.jsonl").read_text().splitlines()[-1])
     assert math.isfinite(last["GFAS/slope"]["mean"]) and last["GFAS/mse_sum"]["mean"] > 0
-    header = checkpoint.read_header(tmp_path / "run" / "network-snapshot-000000.safetensors")
-    assert header["gaze"]["network_sha256"] == f"{3:064x}"
-    assert set(header["classes"]) == {"G_ema", "G", "D"}  # the gaze network stays out of checkpoints
+    snapshot = checkpoint.open_checkpoint(tmp_path / "run" / "network-snapshot-000000.safetensors")
+    assert snapshot.facts["gaze"]["network_sha256"] == f"{3:064x}"
+    assert set(snapshot.networks) == {"G_ema", "G", "D"}  # the gaze network stays out of checkpoints
 
 
 def test_swapped_conditioning_is_the_previous_camera_of_the_global_batch(dataset):
@@ -287,8 +287,8 @@ def test_a_run_without_the_gaze_term_logs_the_slope_when_a_network_is_there_and_
     train(config, tmp_path / "run", dataset, "cpu", gaze_estimator=tiny_estimator(3))
     (line,) = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
     assert math.isfinite(line["GFAS/slope"]["mean"]) and "Loss/G/gaze_loss" not in line
-    header = checkpoint.read_header(tmp_path / "run" / "network-snapshot-000000.safetensors")
-    assert header["gaze"]["network_sha256"] is None
+    facts = checkpoint.open_checkpoint(tmp_path / "run" / "network-snapshot-000000.safetensors").facts
+    assert facts["gaze"]["network_sha256"] is None
 
 
 def test_a_run_that_goes_on_from_a_snapshot_counts_no_loss_twice(dataset, tmp_path):

@@ -1,0 +1,50 @@
+"""Converts checkpoints: any readable file to ours (.safetensors), or to a state dict (.pt) for the published code."""
+
+from pathlib import Path
+
+import click
+
+from eg3d import cli
+from eg3d.checkpoint import open_checkpoint, save_snapshot
+from eg3d.files import sha256
+from eg3d.published import save_state_dict
+from eg3d.stored import NAMES
+
+SUFFIXES = (".safetensors", ".pt")
+
+
+@click.command(cls=cli.Command)
+@click.option("--source", required=True, help="Any checkpoint: .safetensors, published .pkl, .pt, embedded or an "
+              "https:// address.")  # fmt: skip
+@click.option("--dest", type=click.Path(dir_okay=False, path_type=Path), required=True,
+              help="File to write: .safetensors is ours, .pt a state dict with the published names.")  # fmt: skip
+@click.option("--networks", "names", default=",".join(NAMES), show_default=True,
+              help="Which networks to keep, of those the source has.")  # fmt: skip
+@click.option("--half", is_flag=True, help="Store float16: half the size; reading gives float32 back.")
+def main(source, dest, names, half):
+    """Converts a checkpoint, its weights bit for bit unless --half."""
+    if dest.suffix not in SUFFIXES:
+        raise ValueError(f"--dest={dest}: give a name that ends in {' or '.join(SUFFIXES)}, which says the format")
+    wanted = names.split(",")
+    if unknown := set(wanted) - set(NAMES):
+        raise ValueError(f"--networks={names}: there is no {min(unknown)!r}; choose from {', '.join(NAMES)}")
+    cli.check_writable(dest, "--dest")
+    checkpoint = open_checkpoint(source)
+    kept = [name for name in wanted if name in checkpoint.networks]
+    if not kept:
+        raise ValueError(f"{checkpoint.path}: holds none of {names}, only {', '.join(checkpoint.networks)}")
+    for note in checkpoint.notes:
+        click.echo(f"note: {note}", err=True)
+    networks = {name: checkpoint.network(name).build(str(checkpoint.path)) for name in kept}
+    origin = {"file": checkpoint.path.name, "kind": checkpoint.kind, "sha256": sha256(checkpoint.path)}
+    facts = checkpoint.facts | {"converted_from": origin}
+    if dest.suffix == ".pt":
+        for obstacle in save_state_dict(dest, networks, facts, half):
+            click.echo(f"note: the published code cannot build this network ({obstacle}); ours can", err=True)
+    else:
+        save_snapshot(dest, networks, facts, half)
+    click.echo(f"{dest}: {', '.join(kept)} of {checkpoint.path.name}, {dest.stat().st_size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Starting a run from the weights of a checkpoint."""
+
+import torch
+from torch import nn
+
+from eg3d.checkpoint import CheckpointError, compare, training_networks
+
+
+class ResumeError(CheckpointError):
+    """The checkpoint does not fit; `report` has one line for everything that does not."""
+
+    def __init__(self, message: str, report: list[str]):
+        super().__init__(message)
+        self.report = report
+
+
+@torch.no_grad()
+def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False) -> tuple[dict, list[str]]:
+    """Copies a checkpoint's weights into G_ema, G and D, which keep their device.
+
+    Args:
+        networks: by name; a checkpoint with only one of G and G_ema starts both.
+        name: whatever `open_checkpoint` takes.
+        partial: leave what is missing or of another shape as it is, and pass over what is extra.
+    Returns: (facts for the headers of the run's snapshots, lines for the user).
+    Errors: ResumeError for a checkpoint that does not fit, unless `partial`; CheckpointError for an unreadable one.
+    """
+    checkpoint = training_networks(name)
+    differences, report = {}, []
+    for key, network in networks.items():
+        if key in checkpoint.networks:
+            differences[key] = compare(network, checkpoint.networks[key].shapes)
+            report += [f"{key}: {line}" for line in differences[key].lines()]
+        else:
+            report.append(f"{key}: is not in the file")
+    if report and not partial:
+        raise ResumeError(
+            f"--resume={name}: does not fit this run in {len(report)} places, the first: {report[0]}; give the flags "
+            "it was trained with, or --resume-partial to start those from random weights",
+            report,
+        )
+    for key, difference in differences.items():
+        own, unfit = networks[key].state_dict(), {*difference.extra, *difference.misshapen}
+        for tensor, value in checkpoint.networks[key].read().items():
+            if tensor not in unfit:
+                own[tensor].copy_(value)
+    facts = checkpoint.facts
+    before = sum(seen for key in ("images_seen", "images_seen_before") if type(seen := facts.get(key, 0)) is int)
+    return {"resumed_from": name, "images_seen_before": before}, [*checkpoint.notes, *report]

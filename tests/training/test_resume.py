@@ -1,0 +1,167 @@
+"""Starting from a checkpoint: what fits is copied, what does not is named, nothing is half-started."""
+
+import copy
+import json
+import shutil
+
+import pytest
+import torch
+from published_layout import write_published
+from tiny_run import tiny_config, write_images
+
+from eg3d import checkpoint
+from eg3d.models.discriminator import DualDiscriminator
+from eg3d.models.generator import TriPlaneGenerator
+from eg3d.training.resume import ResumeError, start_from
+from l2cs.estimator import EMBEDDED
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """fresh(seed) -> the networks of a tiny run, with random weights."""
+    config = tiny_config(tmp_path)
+
+    def networks(seed):
+        torch.manual_seed(seed)
+        G = TriPlaneGenerator(**config.generator)
+        return {"G_ema": copy.deepcopy(G), "G": G, "D": DualDiscriminator(**config.discriminator)}
+
+    return networks
+
+
+def weights(networks):
+    return {f"{n}.{k}": v.clone() for n, network in networks.items() for k, v in network.state_dict().items()}
+
+
+def save(path, networks, **facts):
+    checkpoint.save_snapshot(path, networks, facts)
+    return str(path)
+
+
+def test_all_three_networks_are_started(fresh, tmp_path):
+    source, networks = fresh(1), fresh(2)
+    with torch.no_grad():
+        source["G_ema"].decoder.net[0].weight.mul_(2)
+    facts, notes = start_from(networks, save(tmp_path / "a.safetensors", source, images_seen=5, images_seen_before=7))
+    assert facts["images_seen_before"] == 12 and notes == []
+    expected = weights(source)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(networks).items())
+
+
+@pytest.mark.parametrize("only", ["G_ema", "G"])
+def test_one_generator_starts_both_and_it_is_said(fresh, tmp_path, only):
+    source, networks = fresh(1), fresh(2)
+    path = save(tmp_path / "a.safetensors", {only: source[only], "D": source["D"]})
+    _, notes = start_from(networks, path)
+    other = {"G_ema": "G", "G": "G_ema"}[only]
+    assert notes == [f"there is no {other}: it starts from {only}"]
+    got, expected = weights(networks), weights({other: source[only]})
+    assert all(torch.equal(got[name], value) for name, value in expected.items())
+
+
+def misfit(fresh, tmp_path):
+    """A checkpoint whose D is absent, with one tensor of G missing, one extra and one of another shape."""
+    source = fresh(1)
+    state = {name: source[name].state_dict() for name in ("G", "G_ema")}
+    G = dict(state["G"])
+    del G["backbone.mapping.w_avg"]
+    G["decoder.net.0.bias"] = torch.zeros(3)
+    G["decoder.net.9.bias"] = torch.zeros(3)
+    entries = {name: {"init_kwargs": source["G"].init_kwargs, "state_dict": state[name]} for name in state}
+    entries["G"]["state_dict"] = G
+    torch.save(entries, tmp_path / "misfit.pt")
+    return str(tmp_path / "misfit.pt"), source
+
+
+REPORT = [
+    "G: the tensor backbone.mapping.w_avg is missing",
+    "G: the tensor decoder.net.9.bias is not part of this network",
+    "G: the tensor decoder.net.0.bias has shape [3], this network has [16]",
+    "D: is not in the file",
+]
+
+
+def test_a_misfit_names_every_tensor_and_copies_nothing(fresh, tmp_path):
+    path, _ = misfit(fresh, tmp_path)
+    networks = fresh(2)
+    before = weights(networks)
+    del networks["G_ema"]  # which would fit, and comes first: nothing may be copied before all are compared
+    networks = {"G": networks["G"], "D": networks["D"]}
+    with pytest.raises(ResumeError, match="does not fit this run in 4 places.*--resume-partial") as error:
+        start_from(networks, path)
+    assert error.value.report == REPORT
+    assert all(torch.equal(value, before[name]) for name, value in weights(networks).items())
+
+
+def test_nothing_is_copied_when_a_later_network_does_not_fit(fresh, tmp_path):
+    path, _ = misfit(fresh, tmp_path)
+    networks = fresh(2)
+    before = weights(networks)
+    with pytest.raises(ResumeError):
+        start_from(networks, path)
+    assert all(torch.equal(value, before[name]) for name, value in weights(networks).items())
+
+
+def test_a_partial_start_copies_what_fits_and_reports_the_rest(fresh, tmp_path):
+    path, source = misfit(fresh, tmp_path)
+    networks = fresh(2)
+    before, wanted = weights(networks), weights(source)
+    _, notes = start_from(networks, path, partial=True)
+    assert notes == REPORT
+    for name, value in weights(networks).items():
+        kept = name.startswith("D.") or name in ("G.backbone.mapping.w_avg", "G.decoder.net.0.bias")
+        assert torch.equal(value, (before if kept else wanted)[name]), name
+
+
+# ------------------------------------------------------------------ the script
+
+
+@pytest.fixture
+def tiny_faces(tmp_path):
+    return write_images(tmp_path / "faces", side=128)
+
+
+def command(*extra):
+    """The published fine-tuning command (spec, gaze.md section 11) for one process and networks of minimal width."""
+    return (
+        "--outdir=training-runs", "--cfg=ffhq", "--data=faces", "--resume=ffhq.pkl", "--l2cs-path=gaze.safetensors",
+        "--gpus=1", "--batch=4", "--gamma=1", "--batch-gpu=4", "--gen_pose_cond=True",
+        "--neural_rendering_resolution_final=128", "--cbase=512", "--cmax=16", "--kimg=0.004", "--device=cpu", *extra,
+    )  # fmt: skip
+
+
+def published_networks(run_script):
+    code, out, err = run_script("eg3d/train.py", *command("--dry-run"))
+    assert code == 0, err
+    config = json.loads(out)
+    config["generator"]["rendering_kwargs"] |= dict(
+        superresolution_module="training.superresolution.SuperresolutionHybrid2X", image_resolution=128
+    )
+    for network in ("generator", "discriminator"):
+        config[network]["img_resolution"] = 128
+    return TriPlaneGenerator(**config["generator"]).eval(), DualDiscriminator(**config["discriminator"]).eval()
+
+
+@pytest.mark.slow
+def test_the_published_fine_tuning_command_runs_from_a_published_file(run_script, tiny_faces, tmp_path):
+    G, D = published_networks(run_script)
+    write_published(tmp_path / "ffhq.pkl", G, D, G)
+    shutil.copy(EMBEDDED["embedded"], tmp_path / "gaze.safetensors")
+    code, _, err = run_script("eg3d/train.py", *command())
+    assert code == 0, err
+    made = checkpoint.open_checkpoint(tmp_path / "training-runs" / "network-snapshot-000000.safetensors")
+    assert made.facts["resumed_from"] == "ffhq.pkl" and set(made.networks) == {"G_ema", "G", "D"}
+    before, after = G.state_dict(), made.network("G").read()
+    moved = [(after[name] - before[name]).abs().max() for name, _ in G.named_parameters() if "noise" not in name]
+    assert 0 < max(moved) < 0.3  # one step away from the file, not from random weights
+    assert not (tmp_path / "ffhq.pkl.executed").exists()
+
+
+def test_a_misfit_is_reported_line_by_line_and_leaves_no_run(run_script, tmp_path):
+    write_images(tmp_path / "faces", side=64)
+    arguments = ("--outdir=run", "--cfg=embedded", "--data=faces", "--gaze-weight=0", "--kimg=0.016", "--device=cpu")
+    code, _, err = run_script("eg3d/train.py", *arguments, "--resume=embedded-base", "--cmax=32")
+    lines = err.strip().splitlines()
+    assert code == 2 and lines[-1].startswith("error: --resume=embedded-base: does not fit this run in ")
+    assert len(lines) > 20 and any("has shape" in line for line in lines[:-1]) and "Traceback" not in err
+    assert not (tmp_path / "run").exists()
