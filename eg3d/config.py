@@ -5,6 +5,7 @@ Contradictions raise `ConfigError` when the dataclass is made, before data, netw
 """
 
 import dataclasses
+import math
 from dataclasses import asdict, dataclass, field
 
 from eg3d.gaze import GazeLossConfig
@@ -153,6 +154,9 @@ class TrainConfig:
                 "choose a multiple"
             )
         _positive("--decoder_lr_mul", self.rendering.get("decoder_lr_mul", 1.0))
+        _non_negative("--disc_c_noise", self.discriminator.get("disc_c_noise", 0.0))
+        if not math.isfinite(self.rendering.get("c_scale", 1.0)):
+            raise ConfigError(f"--c-scale={self.rendering['c_scale']} must be a number")
         group = self.discriminator["epilogue_kwargs"]["mbstd_group_size"]
         if self.micro_batch < group or self.micro_batch % group:
             flag = "--batch" if self.batch_gpu is None else "--batch-gpu"

@@ -12,7 +12,7 @@ from l2cs.cli import Command, check_writable, device_option, pick_device
 from l2cs.datasets import FaceImages, image_files, read_image, to_float
 from l2cs.drawing import draw_gaze
 from l2cs.estimator import GazeEstimator, mirror_self_test
-from l2cs.files import atomic_write
+from l2cs.files import atomic_file, atomic_write
 from l2cs.measuring import estimate
 
 
@@ -51,9 +51,8 @@ def main(snapshot, source, output, check, json_path, device, seed):
         rows = ["file,yaw_deg,pitch_deg"]
         for file, name, (yaw, pitch) in zip(tqdm(files, "drawing"), names, angles.tolist(), strict=True):
             rows.append(f'"{name}",{math.degrees(yaw):.3f},{math.degrees(pitch):.3f}')
-            target = output / name.with_suffix(".png")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            draw_gaze(read_image(file), yaw, pitch).save(target)
+            with atomic_file(output / name.with_suffix(".png")) as picture:
+                draw_gaze(read_image(file), yaw, pitch).save(picture, "PNG")
         atomic_write(output / "gaze.csv", ("\n".join(rows) + "\n").encode())
         numbers = {
             str(name): {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from l2cs.cli import check_writable
+from l2cs.files import atomic_file
 
 ARROW_COLOUR = (255, 40, 40)
 TIP = 0.18  # of the arrow's length, as in the published demo
@@ -59,5 +60,5 @@ def plot_evaluation(path: Path, truth: torch.Tensor, estimated: torch.Tensor, er
         axes[i].set(xlabel=f"true {name} (deg)", ylabel=f"estimated {name} (deg)")
     axes[2].hist(error.rad2deg().numpy(), bins=40)
     axes[2].set(xlabel="angular error (deg)", ylabel="images", title=f"mean {float(error.mean().rad2deg()):.2f} deg")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=100, format=path.suffix.lower().lstrip("."))

@@ -9,9 +9,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
-    REPOSITORY / name
-    for name in ("README.md", "docs/architecture.md", "docs/gaze_term.md", "docs/contributing.md")
-] + [REPOSITORY / "dataset_preprocessing" / "README.md"]  # fmt: skip
+    REPOSITORY / "README.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+    REPOSITORY / "dataset_preprocessing" / "README.md",
+]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

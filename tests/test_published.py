@@ -1,4 +1,4 @@
-"""Published files: what is read from them is what was written, they draw the same pictures, and nothing in them runs."""
+"""Published files: what is read is what was written, they draw the same pictures, and nothing in them runs."""
 
 import pytest
 import torch
@@ -184,9 +184,7 @@ def test_discriminators_of_all_published_kinds_are_built(published, networks):
 
 
 def test_a_stylegan_file_is_refused_clearly(published):
-    with pytest.raises(
-        CheckpointError, match="Generator, no tri-plane generator: a StyleGAN file cannot be drawn in 3D"
-    ):
+    with pytest.raises(CheckpointError, match="a Generator, no tri-plane generator: a StyleGAN file cannot"):
         checkpoint.load_generator(published(class_names={"G_ema": "Generator", "G": "Generator", "D": "Discriminator"}))
 
 
@@ -199,9 +197,8 @@ def test_the_faded_discriminator_fades_its_raw_input(networks):
     images = {"image": torch.randn(2, 3, 128, 128, generator=generator), "image_raw": torch.randn(2, 3, 64, 64)}
     faded = images | {"image_raw": images["image_raw"] * 0.25}
     c = torch.ones(2, 25)
-    assert torch.equal(D(images, c), networks["D"](faded, c)) and not torch.equal(
-        D(images, c), networks["D"](images, c)
-    )
+    assert torch.equal(D(images, c), networks["D"](faded, c))
+    assert not torch.equal(D(images, c), networks["D"](images, c))
 
 
 def test_every_loader_of_a_generator_takes_the_same_names(published, networks, tmp_path, run_script):

@@ -54,6 +54,8 @@ BAD = {
     "later augmentation": ((*RUN, "--aug=ada"), "--aug=ada"),
     "later metrics": ((*RUN, "--metrics=fid50k_full"), "--metrics=fid50k_full"),
     "no tick": ((*RUN, "--tick=nan"), "--tick=nan"),
+    "no scale": ((*RUN, "--c-scale=nan"), "--c-scale=nan"),
+    "no label noise": ((*RUN, "--disc_c_noise=nan"), "--disc_c_noise=nan"),
     "no learning rate": ((*RUN, "--glr=nan"), "--glr=nan"),
     "endless learning rate": ((*RUN, "--dlr=inf"), "--dlr=inf"),
     "learning rate of zero": ((*RUN, "--glr=0"), "--glr=0"),
