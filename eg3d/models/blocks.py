@@ -51,7 +51,7 @@ class SynthesisBlock(nn.Module):
         rows = iter(ws.unbind(dim=1))
         half = self.use_fp16 and ws.is_cuda and not force_fp32
         dtype = torch.float16 if half else ws.dtype
-        layout = torch.channels_last if half and self.channels_last else torch.contiguous_format
+        layout = torch.channels_last if ws.is_cpu or (half and self.channels_last) else torch.contiguous_format
         noise = dict(noise_mode=noise_mode, draws=draws)
         if self.in_channels == 0:
             x = self.const.to(dtype)[None].expand(len(ws), -1, -1, -1)

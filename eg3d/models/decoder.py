@@ -7,6 +7,9 @@ from torch import nn
 from eg3d.models.layers import FullyConnectedLayer
 
 
+MARGIN = 0.001  # colours reach a little beyond 0 and 1, so that sigmoids need not saturate (mip-NeRF)
+
+
 class OSGDecoder(nn.Module):
     """features [N, C, P] -> colours [N, out, P] in about (0, 1), raw density sigma [N, P]. Ignores view direction."""
 
@@ -19,11 +22,36 @@ class OSGDecoder(nn.Module):
             FullyConnectedLayer(hidden, 1 + out_channels, lr_multiplier=lr_multiplier),
         )
 
+    # The same in three parts, for rows [P, C] and without gradients: densities are wanted before colours, and the
+    # margins may wait until the colours are summed. `scale` multiplies the features.
+
+    def hidden(self, rows, scale=1.0):
+        """rows [P, C] -> [P, hidden]."""
+        first = self.net[0]
+        weight, bias = first.weight * (first.weight_gain * scale), first.bias * first.bias_gain
+        return F.softplus(torch.addmm(bias, rows, weight.t()))
+
+    def density(self, hidden):
+        """[P, hidden] -> raw sigma [P]."""
+        last = self.net[2]
+        return torch.addmv(last.bias[0] * last.bias_gain, hidden, last.weight[0] * last.weight_gain)
+
+    def saturation(self, hidden):
+        """[P, hidden] -> colours [P, out] before `with_margins`."""
+        last = self.net[2]
+        weight, bias = last.weight[1:] * last.weight_gain, last.bias[1:] * last.bias_gain
+        return torch.addmm(bias, hidden, weight.t()).sigmoid_()
+
+    @staticmethod
+    def with_margins(colors, weight=1.0):
+        """Weighted sums of `saturation` -> of colours; weight: the sum of the weights, broadcastable."""
+        return colors * (1 + 2 * MARGIN) - MARGIN * weight
+
     def forward(self, features):
         first, _, last = self.net
         hidden = F.softplus(_apply(first, features))
         out = _apply(last, hidden)
-        colors = torch.sigmoid(out[:, 1:]) * (1 + 2 * 0.001) - 0.001  # margins: mip-NeRF's saturation fix
+        colors = self.with_margins(torch.sigmoid(out[:, 1:]))
         return colors, out[:, 0]
 
 

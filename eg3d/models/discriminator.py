@@ -69,7 +69,7 @@ class DiscriminatorBlock(nn.Module):
     def forward(self, x, img, force_fp32=False):
         half = self.use_fp16 and img.is_cuda and not force_fp32
         dtype = torch.float16 if half else self.conv0.weight.dtype
-        layout = torch.channels_last if half and self.channels_last else torch.contiguous_format
+        layout = torch.channels_last if img.is_cpu or (half and self.channels_last) else torch.contiguous_format
         x = None if x is None else x.to(dtype=dtype, memory_format=layout)
         if hasattr(self, "fromrgb"):
             img = img.to(dtype=dtype, memory_format=layout)

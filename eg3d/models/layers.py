@@ -8,8 +8,8 @@ import math
 import torch
 from torch import nn
 
-from eg3d.ops.bias_act import ACTIVATIONS, bias_act
-from eg3d.ops.conv2d import conv2d_resample, modulated_conv2d
+from eg3d.ops.bias_act import ACTIVATIONS, bias_act, modulated_act
+from eg3d.ops.conv2d import conv2d_resample, undemodulated_conv2d
 from eg3d.ops.upfirdn2d import setup_filter
 
 
@@ -62,7 +62,7 @@ class Conv2dLayer(nn.Module):
         weight = (self.weight * self.weight_gain).to(x.dtype)
         x = conv2d_resample(x, weight, self.resample_filter, down=self.down)
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, self.bias, act=self.activation, gain=self.act_gain * gain, clamp=clamp)
+        return modulated_act(x, b=self.bias, act=self.activation, gain=self.act_gain * gain, clamp=clamp)
 
 
 class SynthesisLayer(nn.Module):
@@ -91,11 +91,12 @@ class SynthesisLayer(nn.Module):
         elif self.use_noise and noise_mode == "const":
             noise = self.noise_const * self.noise_strength
         # Up-sampling layers convolve, the others correlate (spec 2.4).
-        x = modulated_conv2d(
-            x, self.weight, self.affine(w), noise, self.resample_filter, up=self.up, flip_weight=self.up == 1
+        x, d = undemodulated_conv2d(
+            x, self.weight, self.affine(w), self.resample_filter, up=self.up, flip_weight=self.up == 1
         )
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, self.bias, act=self.activation, gain=ACTIVATIONS[self.activation].gain * gain, clamp=clamp)
+        gain = ACTIVATIONS[self.activation].gain * gain
+        return modulated_act(x, d, noise, self.bias, self.activation, gain, clamp)
 
 
 class ToRGBLayer(nn.Module):
@@ -110,5 +111,5 @@ class ToRGBLayer(nn.Module):
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
 
     def forward(self, x, w):
-        x = modulated_conv2d(x, self.weight, self.affine(w) * self.weight_gain, demodulate=False)
-        return bias_act(x, self.bias, clamp=self.conv_clamp)
+        x, _ = undemodulated_conv2d(x, self.weight, self.affine(w) * self.weight_gain, demodulate=False)
+        return modulated_act(x, b=self.bias, act="linear", clamp=self.conv_clamp)

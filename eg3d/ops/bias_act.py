@@ -42,3 +42,54 @@ def bias_act(x, b=None, act="linear", alpha=None, gain=None, clamp=None, dim=1):
     if gain != 1:
         x = x * gain
     return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+# g * act(x) = act(g * x) for these and every g > 0, so that the gain costs no pass of its own.
+_HOMOGENEOUS = {"linear": 1.0, "relu": 0.0, "lrelu": 0.2}
+BLOCK = 1 << 17  # numbers of an activation that the passes go over at a time; they stay in a core's cache
+
+
+def modulated_act(x, scale=None, noise=None, b=None, act="lrelu", gain=None, clamp=None):
+    """clamp(gain * act(x * scale + noise + b)), what follows the convolution of a layer, in few passes over memory.
+
+    Args:
+        x: [N, C, H, W], the caller's own: overwritten where no gradient is recorded.
+        scale: [N, C], the demodulation, or None; noise: [N or 1, 1, H, W] or None; b: [C] or None.
+    Differentiable twice. `bias_act` is the definition for scale and noise None.
+    """
+    gain = ACTIVATIONS[act].gain if gain is None else gain
+    if act not in _HOMOGENEOUS or x.dtype == torch.float16:  # in half precision the order of factors matters
+        x = x if scale is None else x * scale.to(x.dtype)[:, :, None, None]
+        return bias_act(x if noise is None else x + noise.to(x.dtype), b, act, gain=gain, clamp=clamp)
+    slope, dtype = _HOMOGENEOUS[act], x.dtype
+    scale = None if scale is None else (scale * gain).to(dtype)
+    noise = None if noise is None else (noise * gain).to(dtype)
+    b = x.new_zeros(x.shape[1]) if b is None else (b * gain).to(dtype)
+    if x.is_cpu and not torch.is_grad_enabled() and x.is_contiguous(memory_format=torch.channels_last):
+        return _in_place(x, scale, noise, b, gain, slope, clamp)
+    bias = b[:, None, None]
+    x = torch.add(bias, x, alpha=gain) if scale is None else torch.addcmul(bias, x, scale[:, :, None, None])
+    x = x if noise is None else x + noise
+    x = x if act == "linear" else F.leaky_relu(x, slope)
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def _in_place(x, scale, noise, b, gain, slope, clamp):
+    n, c, h, w = x.shape
+    rows = x.permute(0, 2, 3, 1).view(n, h * w, c)
+    spread = None if noise is None else noise.expand(n, 1, h, w).reshape(n, h * w, 1)
+    step = max(BLOCK // c, 1)
+    for i in range(n):
+        for first in range(0, h * w, step):
+            part = rows[i, first : first + step]
+            if scale is None:
+                torch.add(b, part, alpha=gain, out=part)
+            else:
+                torch.addcmul(b, part, scale[i], out=part)
+            if spread is not None:
+                part.add_(spread[i, first : first + step])
+            if slope != 1:
+                F.leaky_relu_(part, slope)
+            if clamp is not None:
+                part.clamp_(-clamp, clamp)
+    return x

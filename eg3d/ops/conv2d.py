@@ -40,6 +40,16 @@ def modulated_conv2d(x, weight, styles, noise=None, f=None, up=1, demodulate=Tru
     Args:
         x: [N, I, H, W]; weight: [O, I, k, k]; styles: [N, I]; noise: broadcastable to the result, or None.
     Returns: [N, O, H*up, W*up]
+    """
+    x, d = undemodulated_conv2d(x, weight, styles, f, up, demodulate, flip_weight)
+    x = x if d is None else x * d.to(x.dtype)[:, :, None, None]
+    return x if noise is None else x + noise.to(x.dtype)
+
+
+def undemodulated_conv2d(x, weight, styles, f=None, up=1, demodulate=True, flip_weight=True):
+    """As `modulated_conv2d`, but leaves the last factor to the caller, who has other factors to multiply by.
+
+    Returns: y [N, O, H*up, W*up] and the demodulation d [N, O]; None where none is left.
 
     One sample: the weights are modulated. Several: the activations are scaled before and after one shared convolution,
     which moves fewer bytes than a grouped convolution. Both are the same function.
@@ -54,13 +64,9 @@ def modulated_conv2d(x, weight, styles, noise=None, f=None, up=1, demodulate=Tru
         energy = weight.square().sum(dim=(2, 3))  # [O, I]
         d = (styles.square() @ energy.t() + 1e-8).rsqrt()  # [N, O]
     if n == 1:
-        w = weight * styles.reshape(1, in_channels, 1, 1)
+        weight = weight * styles.reshape(1, in_channels, 1, 1)
         if d is not None:
-            w = w * d.reshape(-1, 1, 1, 1)
-        x = conv2d_resample(x, w.to(x.dtype), f, up=up, flip_weight=flip_weight)
+            weight, d = weight * d.reshape(-1, 1, 1, 1), None
     else:
         x = x * styles.to(x.dtype).reshape(n, in_channels, 1, 1)
-        x = conv2d_resample(x, weight.to(x.dtype), f, up=up, flip_weight=flip_weight)
-        if d is not None:
-            x = x * d.to(x.dtype).reshape(n, -1, 1, 1)
-    return x if noise is None else x + noise.to(x.dtype)
+    return conv2d_resample(x, weight.to(x.dtype), f, up=up, flip_weight=flip_weight), d

@@ -48,3 +48,36 @@ def mean_features(planes, points, box_warp: float, axes=PLANE_AXES):
         (planes / count).reshape(n * count, c, h, w), grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     return features.reshape(n, count, c, -1).sum(dim=1)
+
+
+class PlaneTable:
+    """Planes laid out for look-ups without gradients: one row of C numbers per texel, square planes, a border of zeros.
+
+    Twelve rows (three planes, four neighbours) are gathered, weighted and summed by one embedding bag, which moves each
+    number once; `grid_sample` reads channel by channel and stores the three planes apart.
+    """
+
+    def __init__(self, planes):
+        n, count, c, h, w = planes.shape
+        assert h == w
+        self.shape, self.side = (n, count), h + 2
+        self.rows = F.pad(planes.reshape(n * count, c, h, h), (1, 1, 1, 1)).permute(0, 2, 3, 1).reshape(-1, c)
+
+    def sum_features(self, points, box_warp: float, axes=PLANE_AXES):
+        """Sum over the planes: points [N, P, 3] -> [N P, C], three times the rows of `mean_features`."""
+        (n, count), side, size = self.shape, self.side, self.side - 2
+        # Texel centres lie at (i + 1/2) / size of the box; one more for the border, in which everything outside ends.
+        at = (points.movedim(-1, 0) * (size / box_warp) + (size + 1) / 2).clamp_(0, side - 1)  # [3, N, P]
+        low = at.floor().clamp_(max=side - 2)
+        high_weight = at.sub_(low)
+        low_weight, low = 1 - high_weight, low.int()
+        texels, weights = [], []
+        for plane, (x, y) in enumerate(axes):
+            first = torch.arange(plane, n * count, count, dtype=torch.int32, device=low.device) * side**2
+            texels.append(torch.add(low[x], low[y], alpha=side) + first[:, None])
+            weights += [a[x] * b[y] for b in (low_weight, high_weight) for a in (low_weight, high_weight)]
+        near = torch.tensor([0, 1, side, side + 1], dtype=torch.int32, device=low.device)
+        return F.embedding_bag(
+            (torch.stack(texels, dim=-1)[..., None] + near).view(-1, 4 * count), self.rows, mode="sum",
+            per_sample_weights=torch.stack(weights, dim=-1).view(-1, 4 * count).to(self.rows.dtype),
+        )  # fmt: skip

@@ -1,10 +1,11 @@
 """Two-pass volume rendering of a tri-plane field (EG3D, section 4.1; NeRF, section 5). Start here for the maths."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from eg3d.rendering import marching, sampling
-from eg3d.rendering.planes import mean_features
+from eg3d.rendering.planes import PlaneTable, mean_features
 from eg3d.rendering.rays import box_bounds
 
 POINTS_PER_BLOCK = 32768  # points of one block of rays when no gradient is kept: its features stay in the cache
@@ -28,11 +29,14 @@ class VolumeRenderer(nn.Module):
         block = m
         if not torch.is_grad_enabled():
             block = max(POINTS_PER_BLOCK // max(options.depth_resolution, fine), 1)
+        rows = not torch.is_grad_enabled() and not planes.is_cuda
+        render = self._render_rows if rows else self._render_block
+        planes = PlaneTable(planes) if rows else planes
         outputs = []
         for i in range(0, m, block):
             rays = slice(i, i + block)
             outputs.append(
-                self._render_block(
+                render(
                     planes, decoder, origins[:, rays], directions[:, rays], depths[:, rays],
                     None if hit is None else hit[:, rays], jitter and jitter.part(rays), options, draws,
                 )
@@ -94,6 +98,49 @@ class VolumeRenderer(nn.Module):
         if options.white_back:
             features = features + (1 - weights.sum(dim=-1))[:, None]
         return features * 2 - 1, marching.expected_depth(weights, depths)
+
+    def _render_rows(self, table, decoder, origins, directions, depths, hit, jitter, options, draws):
+        """As `_render_block`, for a PlaneTable: densities of all samples first, then colours, once and unsorted."""
+        n, m, _ = origins.shape
+
+        def field(at):  # depths [N, M, S] -> hidden [N M S, hidden], sigma [N, M, S]
+            points = torch.addcmul(origins[..., None], directions[..., None], at[:, :, None])  # [N, M, 3, S]
+            points = points.movedim(2, 3).reshape(n, -1, 3)
+            features = table.sum_features(points, options.box_warp, options.plane_axes)
+            hidden = decoder.hidden(features, scale=1 / len(options.plane_axes))
+            sigma = decoder.density(hidden).reshape(at.shape)
+            if options.density_noise > 0:
+                sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
+            return hidden, sigma
+
+        hidden, sigma = field(depths)
+        passes = [(hidden, sigma, depths)]
+        if jitter is not None:
+            weights = marching.interval_weights(sigma, depths)
+            fine = sampling.importance_depths(depths, weights, options.depth_resolution_importance, jitter)
+            passes.append((*field(fine), fine))
+        sigma = torch.cat([p[1] for p in passes], dim=-1)
+        depths = torch.cat([p[2] for p in passes], dim=-1)
+        depths, order = depths.sort(dim=-1)
+        weights = marching.interval_weights(sigma.gather(-1, order), depths)
+        if hit is not None:
+            weights = weights * hit[..., None]
+        per_sample = torch.empty_like(depths).scatter_(-1, order, marching.sample_weights(weights))
+        features, first = 0, 0
+        for hidden, _, at in passes:
+            count = at.shape[-1]
+            samples = torch.arange(n * m * count, dtype=torch.int32, device=at.device).view(-1, count)
+            share = per_sample[..., first : first + count].reshape(-1, count)
+            # a weighted sum over each ray's rows, without a product to store
+            features = features + F.embedding_bag(
+                samples, decoder.saturation(hidden), mode="sum", per_sample_weights=share
+            )
+            first += count
+        total = weights.sum(dim=-1)[..., None]
+        features = decoder.with_margins(features.reshape(n, m, -1), total)
+        if options.white_back:
+            features = features + (1 - total)
+        return (features * 2 - 1).mT, marching.expected_depth(weights, depths)
 
 
 class _Replay:

@@ -1,0 +1,98 @@
+"""The renderer's fast paths against the plain one of tests/oracles, in value and gradient."""
+
+import dataclasses
+
+import pytest
+import torch
+from oracles import plain_renderer
+
+from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose
+from eg3d.draws import Midpoints
+from eg3d.models.decoder import OSGDecoder
+from eg3d.rendering import renderer
+from eg3d.rendering.options import RenderOptions
+from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ, PlaneTable, mean_features
+from eg3d.rendering.rays import camera_rays
+
+OPTIONS = RenderOptions(
+    depth_resolution=6, depth_resolution_importance=5, ray_start=2.25, ray_end=3.3, box_warp=0.8
+)  # a box smaller than what the rays cross, so that some samples lie outside
+
+
+@pytest.fixture
+def scene():
+    generator = torch.Generator().manual_seed(0)
+    planes = torch.randn(2, 3, 16, 24, 24, generator=generator)
+    decoder = OSGDecoder(16, 16, 32)
+    with torch.no_grad():
+        for value in decoder.parameters():
+            value.copy_(torch.randn(value.shape, generator=generator))
+    poses = lookat_pose(torch.tensor([0.3, -0.2]), torch.tensor([0.1, -0.1]))
+    focal = intrinsics_matrix(FFHQ_FOCAL).expand(2, 3, 3)
+    return planes, decoder.requires_grad_(False), *camera_rays(poses, focal, 9)
+
+
+CHANGES = {
+    "as published": {},
+    "white background": {"white_back": True},
+    "yz planes": {"planes": "yz"},
+    "one pass": {"depth_resolution_importance": 0},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_both_paths_draw_what_the_plain_renderer_draws(scene, change):
+    options = dataclasses.replace(OPTIONS, **CHANGES[change])
+    render = renderer.VolumeRenderer()
+    expected = plain_renderer.render(*scene, options, Midpoints())
+    with torch.no_grad():
+        rows = render(*scene, options, Midpoints())
+    recorded = render(*scene, options, Midpoints())
+    for result in (rows, recorded):
+        torch.testing.assert_close(result[0], expected[0], rtol=1e-4, atol=2e-5)
+        torch.testing.assert_close(result[1], expected[1], rtol=1e-4, atol=2e-5)
+
+
+def test_gradients_to_planes_are_those_of_the_plain_renderer(scene):
+    planes = scene[0].requires_grad_()
+    gradients = []
+    for render in (plain_renderer.render, renderer.VolumeRenderer()):
+        features, depth = render(planes, *scene[1:], OPTIONS, Midpoints())
+        weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
+        gradients += torch.autograd.grad((features * weights).sum() + depth.sum(), planes)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4)
+
+
+def test_the_fast_path_is_taken_only_without_gradients(scene, monkeypatch):
+    calls = []
+    for name in ("_render_rows", "_render_block"):
+        inner = getattr(renderer.VolumeRenderer, name)
+        monkeypatch.setattr(
+            renderer.VolumeRenderer, name, lambda *a, name=name, inner=inner: (calls.append(name), inner(*a))[1]
+        )
+    render = renderer.VolumeRenderer()
+    render(*scene, OPTIONS, Midpoints())
+    with torch.no_grad():
+        render(*scene, OPTIONS, Midpoints())
+    assert calls == ["_render_block", "_render_rows"]
+
+
+def test_the_number_of_rays_in_a_block_changes_nothing(scene, monkeypatch):
+    pictures = []
+    for points in (10, 10_000):
+        monkeypatch.setattr(renderer, "POINTS_PER_BLOCK", points)
+        with torch.no_grad():
+            pictures.append(renderer.VolumeRenderer()(*scene, OPTIONS, Midpoints())[0])
+    torch.testing.assert_close(*pictures, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [PLANE_AXES, PLANE_AXES_YZ])
+def test_rows_of_the_table_are_bilinear_with_zeros_outside(axes):
+    generator = torch.Generator().manual_seed(0)
+    planes = torch.randn(2, 3, 4, 8, 8, generator=generator)
+    points = torch.rand(2, 500, 3, generator=generator) * 1.6 - 0.8  # the box is [-0.5, 0.5]
+    edges = torch.tensor([-0.5, -0.5 - 0.5 / 8, -0.5 + 0.5 / 8, 0.0, 0.5, 0.5 + 0.5 / 8, 0.5 + 1e-7, 9.0])
+    points = torch.cat([points, torch.cartesian_prod(edges, edges, edges).expand(2, -1, -1)], dim=1)
+    rows = PlaneTable(planes).sum_features(points, 1.0, axes).reshape(2, -1, 4)
+    expected = mean_features(planes, points, 1.0, axes).mT * 3
+    torch.testing.assert_close(rows, expected, rtol=1e-4, atol=1e-4)
