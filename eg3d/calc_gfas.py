@@ -6,6 +6,7 @@ from eg3d import cli
 from eg3d.checkpoint import load_generator, open_checkpoint
 from eg3d.gaze import CROPS
 from eg3d.metrics.gfas import gaze_face_alignments
+from eg3d.models.precision import set_precision
 from eg3d.views import FFHQ_FOV_DEG, render_views
 from l2cs.estimator import GazeEstimator
 
@@ -33,9 +34,10 @@ SCORES, JUDGE = "l2cs_path", "judge"
 )
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the networks see.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
+@cli.precision_option
 @cli.device_option
 @cli.json_option
-def main(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, batch, device, json_path):
+def main(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, batch, precision, device, json_path):
     """Gaze-face alignment score (GFAS): do the eyes look where the face looks? Lower is better; slope 1 is best.
 
     Three views of every seed, as published: yaw +0.4, 0 and -0.4, a little from above.
@@ -44,7 +46,7 @@ def main(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, b
     cli.check_writable(json_path, "--json")
     paths = {SCORES: l2cs_path} | ({JUDGE: judge} if judge else {})
     estimators = {name: GazeEstimator.load(path, device) for name, path in paths.items()}
-    G = load_generator(network, device)
+    G = set_precision(load_generator(network, device), precision)
     trained_with = open_checkpoint(network).facts.get("gaze", {}).get("network_sha256")
     for name, estimator in estimators.items():
         if estimator.sha256 == trained_with:

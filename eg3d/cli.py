@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from eg3d.files import atomic_write
+from eg3d.models.precision import PRECISIONS
 from l2cs.cli import Command, check_writable, device_option, fail, pick_device, seed_option
 
 __all__ = [
     "DISTINCT_SEEDS", "SEEDS", "Command", "check_writable", "device_option", "fail", "finite", "json_option",
-    "network_option", "pick_device", "seed_option", "write_json",
+    "network_option", "pick_device", "precision_option", "seed_option", "write_json",
 ]  # fmt: skip
 
 
@@ -69,6 +70,12 @@ network_option = click.option(
     "--network",
     required=True,
     help="Generator: a .safetensors, published .pkl or .pt file, embedded, embedded-base, or an https:// address.",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(list(PRECISIONS)),
+    help="Number format of the convolutions: " + "; ".join(f"{key}: {text}" for key, text in PRECISIONS.items()) + "."
+    "  [default: as the network was built, fp16]",
 )
 json_option = click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the numbers to this file."

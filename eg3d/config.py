@@ -134,6 +134,7 @@ class TrainConfig:
     tick: float = 4  # kimg between two lines of stats.jsonl
     snap: int = 50  # ticks between two snapshots
     seed: int = 0
+    precision: str | None = None  # of the convolutions, see models/precision.py; None: as the networks are built
     benchmark: bool = True  # cuDNN picks its algorithms by trial
     resume: str | None = None  # weights to start from; the optimisers start fresh
     resume_partial: bool = False  # start what `resume` lacks, or has in another shape, from random weights

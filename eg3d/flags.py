@@ -31,7 +31,7 @@ PLAIN_FLAGS = {
     "gaze_warmup_kimg": ("gaze", "warmup_kimg"),
     "gaze_crop": ("gaze", "crop"),
     **{name: (None, name) for name in ("gpus", "batch", "batch_gpu", "kimg", "tick", "snap", "seed")},
-    **{name: (None, name) for name in ("resume", "resume_partial")},
+    **{name: (None, name) for name in ("resume", "resume_partial", "precision")},
 }
 
 

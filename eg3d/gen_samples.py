@@ -6,6 +6,7 @@ import click
 
 from eg3d import cli
 from eg3d.checkpoint import load_generator
+from eg3d.models.precision import set_precision
 from eg3d.pictures import side_by_side, to_uint8, write_png
 from eg3d.shapes import DENSITY_LEVEL, density_grid, generator_field, surface, write_mrc, write_ply
 from eg3d.views import FFHQ_FOV_DEG, render_views, styles_of_seeds
@@ -40,16 +41,18 @@ from eg3d.views import FFHQ_FOV_DEG, render_views, styles_of_seeds
     help="Raw density of the .ply.",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Seeds rendered at a time.")
+@cli.precision_option
 @cli.device_option
 def main(
-    network, seeds, outdir, trunc, trunc_cutoff, fov_deg, shapes, shape_res, shape_format, shape_level, batch, device
-):
+    network, seeds, outdir, trunc, trunc_cutoff, fov_deg, shapes, shape_res, shape_format, shape_level, batch,
+    precision, device,
+):  # fmt: skip
     """Three views of every seed side by side, seed0000.png; with --shapes also seed0000.mrc or seed0000.ply.
 
     The same command writes the same files: nothing is drawn at random but the seeds' latents.
     """
     cli.check_writable(outdir, "--outdir", folder=True)
-    G = load_generator(network, cli.pick_device(device))
+    G = set_precision(load_generator(network, cli.pick_device(device)), precision)
     look = {"truncation_psi": trunc, "truncation_cutoff": trunc_cutoff, "fov_deg": fov_deg}
     for views in render_views(G, seeds, batch_size=batch, progress="pictures", **look):
         for seed, images in views.by_seed():

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from eg3d.checkpoint import load_state, open_checkpoint
-from eg3d.cli import Command, device_option, pick_device
+from eg3d.cli import Command, device_option, pick_device, precision_option
 from eg3d.config import ConfigError, TrainConfig, from_dict, to_dict
 from eg3d.flags import resolve
 from eg3d.gaze import CROPS, KINDS, TARGETS, GazeLossConfig
@@ -104,6 +104,7 @@ def with_settings(command):
 @click.option("--cfg", type=click.Choice(list(PRESETS)), required=True, help="Preset that holds all other values.")
 @with_settings
 @click.option("--resume-partial", is_flag=True, help="With --resume: start what does not fit from random weights.")
+@precision_option
 @click.option("--desc", help="Name of a folder inside --outdir for this run.")
 @device_option
 @click.option("--stop-after-minutes", type=REAL, help="Save and stop after this time; nothing else depends on it.")

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from eg3d.models.layers import Conv2dLayer, SynthesisLayer, ToRGBLayer
+from eg3d.models.precision import compute_dtype
 from eg3d.ops.conv2d import conv2d_resample
 from eg3d.ops.upfirdn2d import setup_filter, upsample2d
 
@@ -31,6 +32,7 @@ class SynthesisBlock(nn.Module):
         del fused_modconv_default  # published switch between two forms of one function; we choose by batch size
         self.in_channels, self.resolution, self.up = in_channels, resolution, up
         self.architecture, self.use_fp16 = architecture, use_fp16
+        self.block_dtype = None  # see models/precision.py
         self.channels_last = use_fp16 and fp16_channels_last
         self.register_buffer("resample_filter", setup_filter(resample_filter))
         conv = dict(w_dim=w_dim, resolution=resolution, resample_filter=resample_filter, conv_clamp=conv_clamp)
@@ -49,8 +51,8 @@ class SynthesisBlock(nn.Module):
     def forward(self, x, img, ws, noise_mode="random", draws=None, force_fp32=False):
         """ws [N, num_conv + num_torgb, w_dim]: one row per layer in order."""
         rows = iter(ws.unbind(dim=1))
-        half = self.use_fp16 and ws.is_cuda and not force_fp32
-        dtype = torch.float16 if half else ws.dtype
+        dtype = compute_dtype(self, ws, force_fp32)
+        half = dtype != ws.dtype
         layout = torch.channels_last if ws.is_cpu or (half and self.channels_last) else torch.contiguous_format
         noise = dict(noise_mode=noise_mode, draws=draws)
         if self.in_channels == 0:

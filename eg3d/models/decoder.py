@@ -6,7 +6,6 @@ from torch import nn
 
 from eg3d.models.layers import FullyConnectedLayer
 
-
 MARGIN = 0.001  # colours reach a little beyond 0 and 1, so that sigmoids need not saturate (mip-NeRF)
 
 

@@ -10,6 +10,7 @@ from eg3d.draws import GlobalDraws
 from eg3d.models.backbone import channels_at, check_power_of_two
 from eg3d.models.layers import Conv2dLayer, FullyConnectedLayer
 from eg3d.models.mapping import MappingNetwork
+from eg3d.models.precision import compute_dtype
 from eg3d.ops.resize import filtered_resizing
 from eg3d.ops.upfirdn2d import downsample2d, setup_filter
 
@@ -44,6 +45,7 @@ class DiscriminatorBlock(nn.Module):
         if architecture not in ("skip", "orig", "resnet"):
             raise ValueError(f"unknown architecture {architecture!r}: use skip, orig or resnet")
         self.architecture, self.use_fp16 = architecture, use_fp16
+        self.block_dtype = None  # see models/precision.py
         self.channels_last = use_fp16 and fp16_channels_last
         self.register_buffer("resample_filter", setup_filter(resample_filter))
         self.num_layers = 0
@@ -67,8 +69,8 @@ class DiscriminatorBlock(nn.Module):
             self.skip = conv(mid_channels, out_channels, 1, bias=False, down=2)
 
     def forward(self, x, img, force_fp32=False):
-        half = self.use_fp16 and img.is_cuda and not force_fp32
-        dtype = torch.float16 if half else self.conv0.weight.dtype
+        dtype = compute_dtype(self, self.conv0.weight, force_fp32)
+        half = dtype != self.conv0.weight.dtype
         layout = torch.channels_last if img.is_cpu or (half and self.channels_last) else torch.contiguous_format
         x = None if x is None else x.to(dtype=dtype, memory_format=layout)
         if hasattr(self, "fromrgb"):

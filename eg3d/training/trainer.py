@@ -20,6 +20,7 @@ from eg3d.draws import KeyedDraws, draw_key
 from eg3d.gaze import gaze_error
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
+from eg3d.models.precision import set_precision
 from eg3d.training import losses, schedules
 from eg3d.training.dataset import EpochOrder, ImageDataset
 from eg3d.training.ema import update_ema
@@ -49,6 +50,8 @@ class Trainer:
         self.dataset_digest = dataset.digest
         self.git_commit = git_commit()  # of the code that runs, which may be edited before the next snapshot
         self._build_networks(resume=state is None)
+        for network in self.networks().values():
+            set_precision(network, config.precision)
         self._build_optimisers()
         if state is not None:
             self._restore(state)
