@@ -2,8 +2,10 @@
 
 import datetime
 import json
+import os
 import platform
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from eg3d.files import REPOSITORY, atomic_write
 
@@ -27,6 +30,121 @@ def seconds(call: Callable[[], object], device: torch.device, repeats: int, warm
         if i >= warm_up:
             times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def alternate(first: Callable[[], float], second: Callable[[], float], repeats: int, warm_up: int = 1) -> dict:
+    """Two variants in turn, so that whatever slows the machine slows both.
+
+    Args: each call returns its own duration in seconds.
+    Returns: medians, and the median of the ratios first / second pair by pair.
+    """
+    pairs = [(first(), second()) for _ in range(warm_up + repeats)][warm_up:]
+    return {
+        "seconds": [statistics.median(pair[i] for pair in pairs) for i in (0, 1)],
+        "ratio": statistics.median(a / b for a, b in pairs),
+        "ratios": [round(a / b, 3) for a, b in pairs],
+    }
+
+
+def timed(call: Callable[[], object], device: torch.device) -> Callable[[], float]:
+    """A function that makes one call and returns its duration in seconds."""
+
+    def run() -> float:
+        synchronise(device)
+        start = time.perf_counter()
+        call()
+        synchronise(device)
+        return time.perf_counter() - start
+
+    return run
+
+
+class Elsewhere:
+    """A case of cases.py run by another checkout's code, in a process of its own that waits between calls."""
+
+    def __init__(self, worktree: Path, case: str, device: torch.device):
+        self.worktree = worktree
+        environment = {**os.environ, "PYTHONPATH": str(worktree), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+        command = [sys.executable, str(Path(__file__).with_name("cases.py")), case, device.type]
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=worktree
+        )
+
+    def __call__(self) -> float:
+        """One call there: seconds."""
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise ValueError(f"{self.worktree}: its code cannot run this case, see above")
+        return float(line)
+
+    def commit(self) -> str:
+        return commit(self.worktree)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Products(TorchFunctionMode):
+    """Records the convolutions and matrix products of a call, to time them bare: the floor of that call.
+
+    Depthwise filters are not counted, neither are gathers: they are memory traffic, not products.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        wanted = name in ("conv2d", "conv_transpose2d", "baddbmm", "bmm", "addmm", "addmv", "matmul", "mm")
+        if wanted and kwargs.get("groups", 1) == 1:
+            shapes = [(tuple(a.shape), a.dtype) if isinstance(a, torch.Tensor) else a for a in args]
+            self.calls.append((func, shapes, kwargs))
+        return func(*args, **kwargs)
+
+    def seconds(self, device: torch.device, repeats: int = 3) -> float:
+        """The sum of their times, each alone, on new numbers in the layout that the library likes best."""
+        total, known = 0.0, {}
+        for func, shapes, kwargs in self.calls:
+            key = (func, str(shapes), str(kwargs))
+            if key not in known:
+                known[key] = min(self._alone(func, shapes, kwargs, device, repeats, best) for best in (True, False))
+            total += known[key]
+        return total
+
+    @staticmethod
+    def _alone(func, shapes, kwargs, device, repeats, channels_last):
+        args = []
+        for entry in shapes:
+            if not (isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], torch.dtype)):
+                args.append(entry)
+                continue
+            value = torch.randn(entry[0], device=device).to(entry[1])
+            last = channels_last and value.ndim == 4
+            args.append(value.contiguous(memory_format=torch.channels_last) if last else value)
+        with torch.no_grad():
+            return seconds(lambda: func(*args, **kwargs), device, repeats, warm_up=1)
+
+
+def floor(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the bare convolutions and matrix products of a call."""
+    with Products() as products:
+        call()
+    return products.seconds(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Highest memory so far: of the process on a CPU, allocated by PyTorch on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def synchronise(device: torch.device) -> None:
@@ -56,9 +174,9 @@ def hardware(device: torch.device) -> str:
     return f"{model[1] if model else platform.machine()}, {torch.get_num_threads()} threads"
 
 
-def commit() -> str | None:
+def commit(folder: Path = REPOSITORY) -> str | None:
     """The checked-out commit, `-dirty` when files differ from it; None outside a git repository."""
-    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

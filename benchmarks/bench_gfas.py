@@ -1,0 +1,33 @@
+"""How fast faces are scored, against drawing and judging every view alone with planes of its own."""
+
+import click
+from cases import gfas, gfas_one_by_one
+from options import shared
+from timing import alternate, timed, write_results
+
+from eg3d.cli import Command, pick_device, write_json
+from l2cs.estimator import GazeEstimator
+
+
+@click.command(cls=Command)
+@click.option("--cfg", "preset", default="embedded", show_default=True, help="Preset, random weights.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=32, show_default=True, help="Faces; 2 are enough for ffhq."
+)
+@shared
+def main(preset, seeds, repeats, device, json_path, results):
+    """Faces a second of the gaze-face alignment score (three views each)."""
+    device = pick_device(device)
+    estimator = GazeEstimator.load("embedded-judge", device)
+    calls = [timed(case(preset, device, seeds, estimator), device) for case in (gfas_one_by_one, gfas)]
+    pair = alternate(*calls, repeats)
+    numbers = {preset: pair | {"seeds": seeds, "faces_per_second": seeds / pair["seconds"][1]}}
+    click.echo(
+        f"{preset}: {seeds / pair['seconds'][1]:.2f} faces a second, {pair['ratio']:.2f} x as fast as one by one"
+    )
+    write_json(json_path, numbers)
+    click.echo(f"written to {write_results(results, f'gfas-{preset}', device, numbers)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""How long volume rendering alone takes, against the plain renderer of tests/oracles and against older code."""
+
+import sys
+
+import click
+import torch
+from cases import RAYS, cameras, generator, volume
+from options import against_option, shared
+from timing import Elsewhere, alternate, floor, seconds, timed, write_results
+
+from eg3d.cameras import split_label
+from eg3d.cli import Command, pick_device, write_json
+from eg3d.draws import Midpoints
+from eg3d.files import REPOSITORY
+from eg3d.rendering.options import RenderOptions
+from eg3d.rendering.rays import camera_rays
+
+
+def plain_volume(preset, device):
+    """The same call by the plain renderer, in the published order of operations."""
+    sys.path.append(str(REPOSITORY / "tests"))
+    from oracles import plain_renderer
+
+    G, c = generator(preset, device), cameras(1, device)
+    ws = G.mapping(torch.randn(1, G.z_dim, device=device), c)
+    planes, options = G.planes(ws, "const"), RenderOptions.from_kwargs(G.rendering_kwargs)
+    origins, directions = camera_rays(*split_label(c), RAYS[preset])
+    return lambda: plain_renderer.render(planes, G.decoder, origins, directions, options, Midpoints())
+
+
+@click.command(cls=Command)
+@click.option("--cfg", "preset", default="ffhq", show_default=True, help="Preset whose planes and rays are taken.")
+@against_option
+@shared
+def main(preset, against, repeats, device, json_path, results):
+    """Seconds of volume rendering with all rays of the preset, planes given."""
+    device = pick_device(device)
+    with torch.inference_mode():
+        call = volume(preset, device)
+        bare, time = floor(call, device), seconds(call, device, repeats)
+        pair = alternate(timed(plain_volume(preset, device), device), timed(call, device), repeats)
+        numbers = {"seconds": time, "floor_seconds": bare, "over_floor": time / bare, "plain": pair}
+        click.echo(f"{preset}: {time:.4f} s, {time / bare:.2f} x its products; plain renderer {pair['seconds'][0]:.4f} s, "
+                   f"{pair['ratio']:.2f} x as long")  # fmt: skip
+        if against:
+            with Elsewhere(against, f"volume-{preset}", device) as old:
+                pair = alternate(old, timed(call, device), repeats)
+                numbers["against"] = pair | {"commit": old.commit()}
+            click.echo(f"  {numbers['against']['commit']}: {pair['seconds'][0]:.4f} s, {pair['ratio']:.2f} x as long")
+    write_json(json_path, numbers)
+    click.echo(f"written to {write_results(results, 'views', device, numbers)}")
+
+
+if __name__ == "__main__":
+    main()

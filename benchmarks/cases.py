@@ -1,0 +1,146 @@
+"""What the benchmarks time, each a function of the device that returns a call without arguments.
+
+Uses only what the code had before its speed was worked on, so that an older checkout can run the same case
+(`timing.Elsewhere`): `python cases.py CASE DEVICE` makes one call for every line on stdin and prints its seconds.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, split_label
+from eg3d.draws import Midpoints
+from eg3d.flags import resolve
+from eg3d.gaze import angle_error, estimate_gaze, target_of
+from eg3d.metrics.gfas import gaze_face_alignment
+from eg3d.models.generator import TriPlaneGenerator
+from eg3d.presets import PRESETS
+from eg3d.rendering.options import RenderOptions
+from eg3d.rendering.rays import camera_rays
+from eg3d.training.dataset import ImageDataset
+from eg3d.training.trainer import Trainer
+from eg3d.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_styles, render_views, styles_of_seeds
+
+RAYS = {"ffhq": 128, "embedded": 32}  # per side, of the finished models
+
+
+def generator(preset: str, device) -> TriPlaneGenerator:
+    """The preset's networks with random weights."""
+    torch.manual_seed(0)
+    return TriPlaneGenerator(**PRESETS[preset].generator).eval().requires_grad_(False).to(device)
+
+
+def cameras(count: int, device) -> torch.Tensor:
+    return make_label(lookat_pose(torch.linspace(0.4, -0.4, count), -0.2), intrinsics_matrix(FFHQ_FOCAL)).to(device)
+
+
+def image(preset: str, device, batch: int = 1, precision: str | None = None) -> Callable:
+    """Whole pictures of `batch` latents, from ws."""
+    G, c = generator(preset, device), cameras(1, device)
+    if precision is not None:
+        from eg3d.models.precision import set_precision  # which older code has not
+
+        set_precision(G, precision)
+    ws = G.mapping(torch.randn(batch, G.z_dim, device=device), c.expand(batch, -1))
+    labels = c.expand(batch, -1)
+    return lambda: G.synthesis(ws, labels, RAYS[preset], draws=Midpoints(), noise_mode="const")
+
+
+def view(preset: str, device) -> Callable:
+    """A further view of a face whose planes are kept."""
+    G, c = generator(preset, device), cameras(1, device)
+    ws = G.mapping(torch.randn(1, G.z_dim, device=device), c)
+    G.synthesis(ws, c, RAYS[preset], cache_backbone=True, draws=Midpoints(), noise_mode="const")
+    return lambda: G.synthesis(ws, c, RAYS[preset], use_cached_backbone=True, draws=Midpoints(), noise_mode="const")
+
+
+def volume(preset: str, device, side: int | None = None) -> Callable:
+    """Volume rendering alone, planes given."""
+    G, c = generator(preset, device), cameras(1, device)
+    ws = G.mapping(torch.randn(1, G.z_dim, device=device), c)
+    planes, options = G.planes(ws, "const"), RenderOptions.from_kwargs(G.rendering_kwargs)
+    origins, directions = camera_rays(*split_label(c), side or RAYS[preset])
+    return lambda: G.renderer(planes, G.decoder, origins, directions, options, Midpoints())
+
+
+def training(preset: str, device, **flags) -> Callable:
+    """One full cycle of the lazy regularisers (16 steps), random images, no gaze term; flags as in train.py."""
+    with tempfile.TemporaryDirectory() as folder:
+        size = PRESETS[preset].data.resolution
+        write_noise(Path(folder), size)
+        config = resolve(preset, resolution=size, data=folder, gaze_weight=0.0, **flags)
+        dataset = ImageDataset(Path(folder))
+        dataset.keep_if_small()
+        trainer = Trainer(config, dataset, device)
+        trainer.step()
+
+    def cycle():
+        trainer.batch_index = 0
+        for _ in range(config.loss.r1_every):
+            trainer.step()
+
+    cycle.images = config.loss.r1_every * config.batch
+    return cycle
+
+
+def write_noise(folder: Path, size: int, count: int = 64) -> None:
+    """A data set of random images from random cameras."""
+    rng = np.random.default_rng(0)
+    labels = cameras(count, "cpu")
+    (folder / "dataset.json").write_text(
+        '{"labels": [' + ", ".join(f'["{i}.png", {label.tolist()}]' for i, label in enumerate(labels)) + "]}"
+    )
+    for i in range(count):
+        Image.fromarray(rng.integers(0, 255, (size, size, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+
+
+def gfas(preset: str, device, seeds: int, estimator) -> Callable:
+    """The score of `seeds` faces as calc_gfas computes it."""
+    G = generator(preset, device)
+    return lambda: gaze_face_alignment(render_views(G, range(seeds)), estimator)
+
+
+def gfas_one_by_one(preset: str, device, seeds: int, estimator) -> Callable:
+    """The same faces, every view drawn and judged alone at batch 1, with planes of its own."""
+    G = generator(preset, device)
+    yaws, pitches = zip(*GFAS_CAMERAS, strict=True)
+    labels = camera_labels(yaws, pitches, *pivot_and_radius(G)).to(device)
+
+    @torch.no_grad()
+    def score():
+        for seed in range(seeds):
+            for label in labels:
+                picture = render_styles(G, styles_of_seeds(G, [seed]), label[None])["image"]
+                angle_error(estimate_gaze(picture, label[None], estimator), target_of(label[None]))
+
+    return score
+
+
+CASES = {
+    "image-ffhq": lambda device: image("ffhq", device),
+    "image-embedded": lambda device: image("embedded", device),
+    "volume-ffhq": lambda device: volume("ffhq", device),
+    "training-embedded": lambda device: training("embedded", device),
+}
+
+
+def main():
+    name, device = sys.argv[1:]
+    with torch.inference_mode() if not name.startswith("training") else torch.enable_grad():
+        call = CASES[name](torch.device(device))
+        for _ in sys.stdin:
+            start = time.perf_counter()
+            call()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            print(time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+    main()
