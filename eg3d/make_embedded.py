@@ -31,9 +31,9 @@ GAZE_RECIPES = {
 @click.option("--stages", default=",".join(STAGES), show_default=True, help="Which parts, in this order.")
 @click.option("--workdir", type=click.Path(file_okay=False, path_type=Path), default="training-runs/embedded",
               show_default=True, help="Where runs are kept; the same folder continues them.")  # fmt: skip
-@click.option("--base-kimg", type=click.FloatRange(min=0, min_open=True), default=200, show_default=True,
+@click.option("--base-kimg", type=click.FloatRange(min=0, min_open=True), default=220, show_default=True,
               help="Thousand images for the biased base.")  # fmt: skip
-@click.option("--corrected-kimg", type=click.FloatRange(min=0, min_open=True), default=20, show_default=True,
+@click.option("--corrected-kimg", type=click.FloatRange(min=0, min_open=True), default=24, show_default=True,
               help="Thousand images of fine-tuning with the gaze term.")  # fmt: skip
 @click.option("--gaze-weight", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Of the fine-tuning.")
 @cli.seed_option
