@@ -33,7 +33,8 @@ RAYS = {"ffhq": 128, "embedded": 32}  # per side, of the finished models
 def generator(preset: str, device) -> TriPlaneGenerator:
     """The preset's networks with random weights."""
     torch.manual_seed(0)
-    return TriPlaneGenerator(**PRESETS[preset].generator).eval().requires_grad_(False).to(device)
+    G = TriPlaneGenerator(**PRESETS[preset].generator, neural_rendering_resolution=RAYS[preset])
+    return G.eval().requires_grad_(False).to(device)
 
 
 def cameras(count: int, device) -> torch.Tensor:

@@ -28,7 +28,7 @@ class VolumeRenderer(nn.Module):
         jitter = _Replay(draws.stratified((*depths.shape[:2], fine), depths.device)) if fine else None
         block = m
         if not torch.is_grad_enabled():
-            block = max(POINTS_PER_BLOCK // max(options.depth_resolution, fine), 1)
+            block = max(POINTS_PER_BLOCK // (len(planes) * max(options.depth_resolution, fine)), 1)
         rows = not torch.is_grad_enabled() and not planes.is_cuda
         render = self._render_rows if rows else self._render_block
         planes = PlaneTable(planes) if rows else planes
