@@ -20,7 +20,7 @@ from eg3d.files import atomic_file
 from eg3d.rendering.options import OTHER_KEYS, RenderOptions
 from eg3d.rendering.planes import PLANE_MATRICES
 from eg3d.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork
-from eg3d.upstream_pickle import UpstreamNetwork, read_upstream
+from eg3d.upstream_pickle import UpstreamNetwork, plain_dict, read_upstream
 from l2cs.torch_file import read_torch
 
 STATE_DICT_FORMAT = 1
@@ -80,6 +80,8 @@ def _from_upstream(path: Path, name: str, net: UpstreamNetwork, notes: list[str]
 
 def _rendering(published: dict, notes: list[str]) -> dict:
     """`rendering_kwargs` without the keys that nothing reads, and with what a missing `c_scale` meant."""
+    if not isinstance(published, dict):
+        raise ValueError("rendering_kwargs is no dict")
     known = set(RenderOptions.__dataclass_fields__) | OTHER_KEYS
     for key in sorted(set(published) - known):
         notes.append(f"rendering_kwargs has {key[:60]!r}, which the renderer does not know; left out")
@@ -138,28 +140,24 @@ def open_state_dict(path: Path) -> Checkpoint:
 
 def _from_entry(name: str, entry: dict) -> StoredNetwork:
     cls = entry.get("class_name", "DualDiscriminator" if name == "D" else "TriPlaneGenerator")
-    if cls not in CLASSES or (cls == "TriPlaneGenerator") != (name != "D"):
-        raise ValueError(f"{name} is a {str(cls)[:60]}")
+    if not isinstance(cls, str) or cls not in CLASSES or (cls == "TriPlaneGenerator") != (name != "D"):
+        raise ValueError(f"{name} is of a class that is none of its own")
     tensors = {key: value for key, value in entry["state_dict"].items() if key != "dataset_label_std"}
     if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in tensors.items()):
         raise ValueError(f"the state dict of {name} holds more than tensors")
     if any(value.is_sparse or value.is_quantized or value.device.type != "cpu" for value in tensors.values()):
         raise ValueError(f"the state dict of {name} holds no plain tensors")
-    arguments = _plain(entry["init_kwargs"])
+    arguments = plain_dict(entry["init_kwargs"], f"init_kwargs of {name}")
     common = dict(cls=cls, init_kwargs=arguments, shapes={k: tuple(v.shape) for k, v in tensors.items()})
     if name == "D":
         return StoredNetwork(read=lambda: tensors, **common)
     rays = entry.get("neural_rendering_resolution", arguments.get("neural_rendering_resolution", 64))
     if type(rays) is not int or not 0 < rays < 2**20:
         raise ValueError(f"neural_rendering_resolution of {name} is no positive integer")
-    rendering = _rendering(_plain(entry.get("rendering_kwargs") or arguments["rendering_kwargs"]), [])
+    rendering = entry.get("rendering_kwargs") or arguments["rendering_kwargs"]
+    rendering = _rendering(plain_dict(rendering, f"rendering_kwargs of {name}"), [])
     arguments["rendering_kwargs"] = _rendering(arguments.get("rendering_kwargs", rendering), [])
     return StoredNetwork(read=lambda: tensors, rendering_kwargs=rendering, neural_rendering_resolution=rays, **common)
-
-
-def _plain(value: dict) -> dict:
-    """A copy made of JSON values only; ValueError or TypeError for others."""
-    return json.loads(json.dumps(value, allow_nan=False))
 
 
 def save_state_dict(path: Path, networks: dict[str, nn.Module], facts: dict, half: bool = False) -> list[str]:

@@ -21,11 +21,13 @@ from torch import nn
 
 from eg3d.files import atomic_write
 from eg3d.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork, digest
-from l2cs.torch_file import read_torch
+from l2cs.torch_file import LARGEST_FILE, read_torch
 
 FORMAT = 2
 STATE_FORMAT = 1
 HEADER_KEY = "eg3d"
+LONGEST_HEADER = 16 << 20  # bytes; JSON takes many times its length in memory. Ours have some 50,000
+DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
 
 
 def snapshot_bytes(networks: dict[str, nn.Module], facts: dict, half: bool = False) -> bytes:
@@ -65,12 +67,21 @@ def save_snapshot(path: Path, networks: dict[str, nn.Module], facts: dict, half:
 
 def open_snapshot(path: Path) -> Checkpoint:
     """A snapshot, its weights not read yet; CheckpointError for anything else."""
+    with open(path, "rb") as file:
+        if int.from_bytes(file.read(8), "little") > LONGEST_HEADER or file.seek(0, 2) > LARGEST_FILE:
+            raise CheckpointError(f"{path}: is no snapshot, or was cut short (it would be too large); copy it again")
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(HEADER_KEY)
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            slices = {name: file.get_slice(name) for name in file.keys()}
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            odd = next((name for name, part in slices.items() if part.get_dtype() not in DTYPES), None)
     except (SafetensorError, struct.error) as error:
-        raise CheckpointError(f"{path}: is no snapshot, or was cut short ({error}); copy it again") from None
+        reason = str(error)[:200]
+        raise CheckpointError(f"{path}: is no snapshot, or was cut short ({reason}); copy it again") from None
+    odd = next((name for name in shapes if not name.isprintable() or len(name) > 1000), odd)
+    if odd is not None:
+        raise CheckpointError(f"{path}: holds {odd[:60]!r}, which is no tensor of a network; copy it again")
     if text is None:
         raise CheckpointError(
             f"{path}: holds weights of another program (it has no EG3D header); give one of our snapshots"

@@ -13,16 +13,22 @@ from torch.overrides import TorchFunctionMode
 from eg3d.models.discriminator import DualDiscriminator, DummyDualDiscriminator, SingleDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.rendering.options import RenderOptions
+from l2cs.strict_pickle import one_line
 
 CLASSES = {
     cls.__name__: cls for cls in (TriPlaneGenerator, DualDiscriminator, DummyDualDiscriminator, SingleDiscriminator)
 }
 NAMES = ("G_ema", "G", "D")
 LARGEST_ARGUMENT, MOST_LAYERS = 1 << 20, 64  # far beyond every network; a damaged file must not build for hours
+LONGEST_TEXT = 1000  # characters of a text among the arguments
+MOST_NUMBERS = 1 << 28  # of one network; published ones have 31 million
 
 
 class CheckpointError(ValueError):
     """What is wrong with a checkpoint: one line that names the file."""
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message, 5000))  # a path may have 4096 characters
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,11 @@ class StoredNetwork:
     def build_empty(self, where: str) -> nn.Module:
         """The network with whatever numbers memory holds; it has no more of them than the file."""
         try:
-            check_arguments(self.init_kwargs)
-            with _WithoutDraws(sum(math.prod(shape) for shape in self.shapes.values())):
+            check_arguments([self.init_kwargs, self.rendering_kwargs])
+            numbers = sum(math.prod(shape) for shape in self.shapes.values())
+            if numbers > MOST_NUMBERS:
+                raise ValueError(f"the file says {numbers} weights, no network here has so many")
+            with _WithoutDraws(numbers):
                 network = CLASSES[self.cls](**self.init_kwargs)
             if self.is_generator:
                 RenderOptions.from_kwargs(self.rendering_kwargs)
@@ -164,6 +173,9 @@ def check_arguments(value, name: str = "arguments", depth: int = 0) -> None:
             raise ValueError(f"{name} has {len(value)} items")
         for item in value:
             check_arguments(item, name, depth + 1)
+    elif isinstance(value, str):
+        if len(value) > LONGEST_TEXT:
+            raise ValueError(f"{name} is a text of {len(value)} characters")
     elif isinstance(value, (int, float)):
         limit = MOST_LAYERS if name == "num_layers" else LARGEST_ARGUMENT
         if not (math.isfinite(value) and abs(value) <= limit):

@@ -7,7 +7,9 @@ numbers are read when they are asked for, straight into the tensor.
 """
 
 import io
+import itertools
 import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +18,15 @@ from typing import BinaryIO
 import torch
 
 from l2cs.strict_pickle import Blob, Buildable, Callee, PickleError, only_pickle_errors, parse
-from l2cs.torch_file import read_legacy_storage
+from l2cs.torch_file import LONGEST_HEAD, MOST_USES, fits, read_legacy_storage
 
 NETWORKS = ("G", "D", "G_ema")
 DEEPEST = 32  # nesting of modules, and of plain values; published files have 6
 MOST_VALUES = 20_000  # plain values of one network's arguments
+MOST_TEXT = 1 << 20  # characters of their texts
+MOST_PARTS = 10_000  # modules, tensors and empty places of one network; published ones have some 1,000
+MOST_ATTRIBUTES = 1000  # of one module
+MOST_RAYS = 1 << 20  # per side of the rendered picture
 
 
 @dataclass
@@ -31,7 +37,7 @@ class Record(Buildable):
     state: dict = field(default_factory=dict)
 
     def build(self, state) -> None:
-        if type(state) is not dict or not all(type(key) is str for key in state):
+        if type(state) is not dict or len(state) > MOST_ATTRIBUTES or not all(type(key) is str for key in state):
             raise PickleError(f"the state of {self.cls} is no plain dict")
         self.state = state
 
@@ -41,6 +47,10 @@ class Storage:
     """The numbers behind a tensor, as the bytes of a legacy `torch.save`: kept if few, else left in the file."""
 
     data: bytes | Blob
+
+    @property
+    def length(self) -> int:
+        return len(self.data) if isinstance(self.data, bytes) else self.data.length
 
     def read(self, file: BinaryIO) -> torch.Tensor:
         """All numbers, flat, on the CPU whatever device they were saved from."""
@@ -59,9 +69,11 @@ class StoredTensor:
     stride: tuple[int, ...]
 
     def read(self, file: BinaryIO) -> torch.Tensor:
-        numbers, count = self.storage.read(file), math.prod(self.shape)
-        last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
-        if count > numbers.numel() or (count and last >= numbers.numel()):
+        count = math.prod(self.shape)
+        if self.storage.length > LONGEST_HEAD + 8 * count:  # else many small tensors could make us read a large one
+            raise PickleError(f"a tensor of shape {list(self.shape)} has a storage of {self.storage.length} bytes")
+        numbers = self.storage.read(file)
+        if not fits(self.offset, self.shape, self.stride, numbers.numel()):
             raise PickleError(f"a tensor of shape {list(self.shape)} has a storage of only {numbers.numel()} numbers")
         view = numbers.as_strided(self.shape, self.stride, self.offset)
         return view if count == numbers.numel() and view.is_contiguous() else view.clone()
@@ -107,7 +119,11 @@ def read_upstream(path: Path) -> UpstreamFile:
         if file.seek(0, 2) != end:
             raise PickleError(f"{file.tell() - end} bytes follow its end")
     with only_pickle_errors():
-        return _file(content)
+        result = _file(content)
+    tensors = itertools.chain.from_iterable(network.tensors.values() for network in result.networks.values())
+    if sum(tensor.storage.length for tensor in tensors) > MOST_USES * end:
+        raise PickleError("its tensors share their numbers")
+    return result
 
 
 def _file(content) -> UpstreamFile:
@@ -122,7 +138,7 @@ def _file(content) -> UpstreamFile:
     training_set = content.get("training_set_kwargs")
     return UpstreamFile(
         networks={name: _network(name, record) for name, record in records.items()},
-        training_set_kwargs=None if training_set is None else _plain_dict(training_set, "training_set_kwargs"),
+        training_set_kwargs=None if training_set is None else plain_dict(training_set, "training_set_kwargs"),
         augment_pipe=pipe.cls if isinstance(pipe, Record) else None,
     )
 
@@ -132,40 +148,54 @@ def _network(name: str, record) -> UpstreamNetwork:
         raise PickleError(f"{name} is no module")
     if name != "D" and record.cls != "TriPlaneGenerator":
         raise PickleError(f"{name} is a {record.cls}, no tri-plane generator: a StyleGAN file cannot be drawn in 3D")
+    if name == "D" and record.cls == "TriPlaneGenerator":
+        raise PickleError("D is a TriPlaneGenerator")
     state = record.state
     arguments = state.get("_init_args", ())
     rays = state.get("neural_rendering_resolution")
     rendering, fade = state.get("rendering_kwargs"), state.get("raw_fade")
     renderer = _children(record).get("renderer")
-    if rays is not None and type(rays) is not int:
-        raise PickleError(f"neural_rendering_resolution of {name} is no integer")
+    if rays is not None and not (type(rays) is int and 0 < rays < MOST_RAYS):
+        raise PickleError(f"neural_rendering_resolution of {name} is no positive integer")
     if fade is not None and type(fade) not in (int, float):
         raise PickleError(f"raw_fade of {name} is no number")
     tensors = dict(_tensors(record))
     tensors.pop("dataset_label_std", None)  # the training loop's, which computes it from its data set
     axes = renderer.state.get("plane_axes") if renderer else None
+    if isinstance(axes, StoredTensor) and axes.shape != (3, 3, 3):
+        raise PickleError(f"plane_axes of {name} has shape {list(axes.shape)} instead of [3, 3, 3]")
     return UpstreamNetwork(
         cls=record.cls,
         init_args=_plain(list(arguments), f"{name}._init_args"),
-        init_kwargs=_plain_dict(state.get("_init_kwargs", {}), f"{name}._init_kwargs"),
+        init_kwargs=plain_dict(state.get("_init_kwargs", {}), f"{name}._init_kwargs"),
         tensors=tensors,
-        rendering_kwargs=None if rendering is None else _plain_dict(rendering, f"{name}.rendering_kwargs"),
+        rendering_kwargs=None if rendering is None else plain_dict(rendering, f"{name}.rendering_kwargs"),
         neural_rendering_resolution=rays,
         plane_axes=axes if isinstance(axes, StoredTensor) else None,
         raw_fade=fade,
     )
 
 
-def _tensors(record: Record, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, StoredTensor]]:
-    """State-dict names and tensors below a module: parameters, buffers, children, in the order of the file."""
-    if depth > DEEPEST:
-        raise PickleError("its modules are nested too deep")
+def _tensors(
+    record: Record, prefix: str = "", depth: int = 0, parts: Iterator[int] | None = None
+) -> Iterator[tuple[str, StoredTensor]]:
+    """State-dict names and tensors below a module: parameters, buffers, children, in the order of the file.
+
+    parts: counts what has been visited; a module that is a child of many would be visited without end.
+    """
+    parts = parts or itertools.count()
+    if depth > DEEPEST or next(parts) > MOST_PARTS:
+        raise PickleError("its modules are nested too deep, or too many")
     passing = record.state.get("_non_persistent_buffers_set", set())
+    if type(passing) is not set:
+        raise PickleError(f"_non_persistent_buffers_set of {record.cls} is no set")
     for kind in ("_parameters", "_buffers"):
         members = record.state.get(kind, {})
         if type(members) is not dict:
             raise PickleError(f"{kind} of {record.cls} is no dict")
         for name, value in members.items():
+            if next(parts) > MOST_PARTS:
+                raise PickleError("it has too many tensors")
             if value is None or (kind == "_buffers" and name in passing):
                 continue
             if not isinstance(value, StoredTensor) or type(name) is not str:
@@ -174,33 +204,34 @@ def _tensors(record: Record, prefix: str = "", depth: int = 0) -> Iterator[tuple
                 )
             yield prefix + name, value
     for name, child in _children(record).items():
-        yield from _tensors(child, f"{prefix}{name}.", depth + 1)
+        yield from _tensors(child, f"{prefix}{name}.", depth + 1, parts)
 
 
 def _children(record: Record) -> dict[str, Record]:
     children = record.state.get("_modules", {})
-    if type(children) is not dict:
-        raise PickleError(f"_modules of {record.cls} is no dict")
+    if type(children) is not dict or len(children) > MOST_ATTRIBUTES:
+        raise PickleError(f"_modules of {record.cls} is no dict of modules")
     for name, child in children.items():
         if type(name) is not str or not (child is None or isinstance(child, Record)):
             raise PickleError(f"a child of {record.cls} is no module")
     return {name: child for name, child in children.items() if child is not None}
 
 
-def _plain_dict(value, where: str) -> dict:
-    if type(value) is not dict:
+def plain_dict(value, where: str) -> dict:
+    if not isinstance(value, dict):
         raise PickleError(f"{where} is no dict")
     return _plain(value, where)
 
 
 def _plain(value, where: str):
     """A copy of numbers, texts, lists and dicts as JSON can hold them; limited, as references can multiply."""
-    left = MOST_VALUES
+    left, text = MOST_VALUES, MOST_TEXT
 
     def copy(value, depth: int):
-        nonlocal left
+        nonlocal left, text
         left -= 1
-        if left < 0 or depth > DEEPEST:
+        text -= len(value) if type(value) is str else 0
+        if left < 0 or text < 0 or depth > DEEPEST:
             raise PickleError(f"{where} is too large for arguments of a network")
         if type(value) is float and not math.isfinite(value):
             raise PickleError(f"{where} holds a number that is not finite")
@@ -208,7 +239,7 @@ def _plain(value, where: str):
             return value
         if type(value) in (list, tuple):
             return [copy(item, depth + 1) for item in value]
-        if type(value) is dict and all(type(key) is str for key in value):
+        if isinstance(value, dict) and all(type(key) is str for key in value):
             return {key: copy(item, depth + 1) for key, item in value.items()}
         raise PickleError(f"{where} holds a {type(value).__name__}, which is no plain value")
 
@@ -224,6 +255,8 @@ def _persistent(meta) -> Record:
         raise PickleError("a persistent object is no class")
     if meta.get("version") != 6:
         raise PickleError("a persistent object is not of version 6, the only one EG3D wrote")
+    if not meta["class_name"][:100].isidentifier():
+        raise PickleError("a persistent object has a class name that is none")
     record = Record(meta["class_name"][:100])
     record.build(meta.get("state"))
     return record
@@ -242,9 +275,8 @@ def _tensor(storage, offset, shape, stride, requires_grad, hooks, metadata=None)
         raise PickleError("a tensor is put together from wrong parts")
     if len(shape) != len(stride) or len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**40 for n in sizes):
         raise PickleError("a tensor has an impossible shape")
-    held = len(storage.data) if isinstance(storage.data, bytes) else storage.data.length
-    if math.prod(shape) > held:  # strides of zero would unfold a small file into terabytes
-        raise PickleError(f"a tensor of shape {list(shape)} has only {held} bytes")
+    if 2 * math.prod(shape) > storage.length:  # strides of zero would unfold a small file into terabytes
+        raise PickleError(f"a tensor of shape {list(shape)} has only {storage.length} bytes")
     return StoredTensor(storage, offset, shape, stride)
 
 
@@ -263,6 +295,8 @@ class NumberType(Buildable):
     order: str = "little"
 
     def build(self, state) -> None:
+        if type(state) is not tuple or type(state[1]) is not str:  # hashing a deep tuple would crash Python
+            raise PickleError("a NumPy value is of a type that is no number")
         self.order = {"<": "little", "|": "little", ">": "big"}[state[1]]
 
 
@@ -278,22 +312,20 @@ def _number(kind, data):
         raise PickleError("a NumPy value is put together from wrong parts")
     swapped = data if kind.order == "little" else data[::-1]
     if kind.code[0] == "f":
-        dtype = {8: torch.float64, 4: torch.float32, 2: torch.float16}[len(data)]
-        return torch.frombuffer(bytearray(swapped), dtype=dtype).item()
+        return struct.unpack({8: "<d", 4: "<f", 2: "<e"}[len(data)], swapped)[0]
     number = int.from_bytes(swapped, "little", signed=kind.code[0] == "i")
     return bool(number) if kind.code[0] == "b" else number
 
 
-def _dict(*pairs) -> dict:
-    """`OrderedDict()`; Python 2 wrote its items as a list of pairs."""
-    if len(pairs) > 1 or any(type(key) is not str for key, _ in (pairs[0] if pairs else ())):
-        raise PickleError("an OrderedDict is put together from wrong parts")
-    return dict(*pairs)
+def _dict() -> dict:
+    """`OrderedDict()`; its items follow. It takes none here, as many copies of them would fill the memory."""
+    return {}
 
 
 def _set(items=()) -> set:
-    if type(items) not in (list, tuple) or not all(type(item) is str for item in items):
-        raise PickleError("a set holds something else than texts")
+    """Names of buffers; few, as many copies of many would fill the memory."""
+    if type(items) not in (list, tuple) or len(items) > 16 or not all(type(item) is str for item in items):
+        raise PickleError("a set holds something else than some names")
     return set(items)
 
 

@@ -24,6 +24,7 @@ PUBLISHED = {  # name: block, blocks per layer
 }
 PUBLISHED_WIDTHS = (64, 128, 256, 512)
 PUBLISHED_INPUT = 448
+MOST_BLOCKS, WIDEST, LARGEST_INPUT = 64, 4096, 4096  # far beyond every network; a damaged file must not build for hours
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,17 @@ class Architecture:
         binning_of(self.bins)
         if self.block not in BLOCKS or self.stem not in ("imagenet", "small"):
             raise ValueError(f"gaze network with block '{self.block}' and stem '{self.stem}': unknown kind")
+        numbers = (*self.blocks, *self.widths, self.bins, self.input_size)
+        if not all(type(number) is int for number in numbers):
+            raise ValueError(f"gaze network with sizes {numbers}: all must be integers")
         if len(self.blocks) != 4 or len(self.widths) != 4 or min(self.blocks + self.widths) < 1:
             raise ValueError(
                 f"gaze network with blocks {self.blocks} and widths {self.widths}: four of each are needed"
             )
-        if self.input_size < 16:
-            raise ValueError(f"gaze network with input size {self.input_size}: at least 16 pixels are needed")
+        if max(self.blocks) > MOST_BLOCKS or max(self.widths) > WIDEST:
+            raise ValueError(f"gaze network with blocks {self.blocks} and widths {self.widths}: far too large")
+        if not 16 <= self.input_size <= LARGEST_INPUT:
+            raise ValueError(f"gaze network with input size {self.input_size}: 16 to {LARGEST_INPUT} pixels are needed")
 
     @classmethod
     def published(cls, name: str, bins: int = 90) -> "Architecture":

@@ -14,15 +14,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-MOST_OPCODES = 2_000_000  # a 512 px file of three networks has about 150,000
+MOST_OPCODES = 500_000  # a 512 px file of three networks has about 150,000
 LONGEST_TEXT = 4 << 20  # bytes; the longest in published files is a source text of some 50,000
 MOST_TEXT = 64 << 20  # bytes of all texts and short byte strings together
 LONG_BYTES = 4096  # byte strings from here on stay in the file
 KEYS = (str, int, bool, float, bytes, type(None))  # hashing these cannot recurse; hashing a deep tuple can
+LONGEST_NAME = 1000  # characters of a key
+LARGEST_KEY = 1 << 60  # equal hashes of larger integers are easily found, and make a dict take hours
 
 
 class PickleError(ValueError):
-    """What is wrong with a pickle, without the name of its file."""
+    """What is wrong with a pickle, in one line, without the name of its file."""
+
+    def __init__(self, reason: str):
+        super().__init__(one_line(reason))
+
+
+def one_line(text: str, most: int = 400) -> str:
+    """A text that may quote a hostile file, fit for a terminal: no line breaks, no control characters, not long."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[:most])
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,9 @@ def only_pickle_errors() -> Iterator[None]:
         yield
     except PickleError:
         raise
-    except (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError, struct.error) as error:
+    except (  # RuntimeError: PyTorch's; MemoryError: of one request that was too large
+        TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError, struct.error,
+    ) as error:  # fmt: skip
         raise PickleError(f"damaged ({type(error).__name__}: {' '.join(str(error)[:200].split())})") from None
 
 
@@ -292,6 +304,10 @@ class _Machine:
     def key(value):
         if type(value) not in KEYS:
             raise PickleError("a key is neither text nor number")
+        if type(value) is str and not (len(value) <= LONGEST_NAME and value.isprintable()):
+            raise PickleError("a name is too long, or has characters that cannot be printed")
+        if type(value) is int and abs(value) >= LARGEST_KEY:
+            raise PickleError("a number is too large for a key")
         return value
 
     # ---------------------------------------------------------- memo
@@ -306,7 +322,10 @@ class _Machine:
         self.memo[self.number("B")] = self.remembered()
 
     def put4(self):
-        self.memo[self.number("<I")] = self.remembered()
+        index = self.number("<I")
+        if index > MOST_OPCODES:
+            raise PickleError(f"it remembers a value as its number {index}, no file of tensors has so many")
+        self.memo[index] = self.remembered()
 
     def memoize(self):
         self.memo[len(self.memo)] = self.remembered()

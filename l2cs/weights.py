@@ -16,7 +16,8 @@ from safetensors.torch import save as save_safetensors
 
 from l2cs.files import atomic_write
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
-from l2cs.torch_file import read_torch
+from l2cs.strict_pickle import one_line
+from l2cs.torch_file import LARGEST_FILE, read_torch
 
 HEADER_KEY = "l2cs"
 
@@ -43,6 +44,9 @@ def load_weights(path: str | Path) -> tuple[L2CS, dict, str]:
     """
     path = Path(path)
     try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise ValueError(f"{path}: has {size} bytes, more than any gaze network; give a weights file")
         data = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise ValueError(f"{path}: there is no such file; give a weights file, embedded or embedded-judge") from None
@@ -61,15 +65,17 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[Architecture, dict, dict
         state = load_safetensors(data)
         size = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path}: not a whole safetensors file ({error}); fetch or make it again") from None
+    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        reason = one_line(str(error))
+        raise ValueError(f"{path}: not a whole safetensors file ({reason}); fetch or make it again") from None
     if HEADER_KEY not in metadata:
         raise ValueError(f"{path}: these are not the weights of a gaze network (no '{HEADER_KEY}' in the header)")
     try:
         header = json.loads(metadata[HEADER_KEY])
         return Architecture.from_dict(header["architecture"]), header["facts"], state
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: unreadable '{HEADER_KEY}' header ({error}); make the file again") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = one_line(str(error))
+        raise ValueError(f"{path}: unreadable '{HEADER_KEY}' header ({reason}); make the file again") from None
 
 
 def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
@@ -121,6 +127,6 @@ def _build(architecture: Architecture, state: dict[str, torch.Tensor], path: Pat
             raise ValueError(f"{path}: '{name}' holds values that are not finite; fetch or make the file again")
     extra = next((name for name in state if name not in expected), None)
     if extra is not None:
-        raise ValueError(f"{path}: '{extra}' is no part of {architecture.name}; is this a gaze network?")
+        raise ValueError(f"{path}: '{one_line(extra, 100)}' is no part of {architecture.name}; is this a gaze network?")
     model.load_state_dict({n: v.to(expected[n].dtype) for n, v in state.items()}, assign=True)
     return model

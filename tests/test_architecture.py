@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "eg3d.flags": {"eg3d.config", "eg3d.presets"},
     "eg3d.model_card": {"eg3d.cameras", "eg3d.gaze", "eg3d.metrics", "eg3d.views", "eg3d.world", "l2cs"},
     "eg3d.upstream_pickle": {"l2cs"} | LEAVES,
-    "eg3d.stored": {"eg3d.models", "eg3d.rendering"},
+    "eg3d.stored": {"eg3d.models", "eg3d.rendering", "l2cs"},
     "eg3d.snapshot": {"eg3d.stored", "l2cs"} | LEAVES,
     "eg3d.published": {"eg3d.stored", "eg3d.upstream_pickle", "eg3d.rendering", "l2cs"} | LEAVES,
     "eg3d.checkpoint": {"eg3d.models", "eg3d.stored", "eg3d.snapshot", "eg3d.published", "eg3d.download"} | LEAVES,
