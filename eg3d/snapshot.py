@@ -9,6 +9,7 @@ A snapshot holds tensors named `G_ema.*` and, where training shall go on from it
 The digest is that of `stored.digest`, so that a flipped bit is noticed. Nothing in either file is executed on loading.
 """
 
+import hashlib
 import io
 import json
 import struct
@@ -25,7 +26,7 @@ from l2cs.torch_file import LARGEST_FILE, read_torch
 
 FORMAT = 2
 STATE_FORMAT = 1
-HEADER_KEY = "eg3d"
+HEADER_KEY, DIGEST_KEY = "eg3d", "eg3d_sha256"
 LONGEST_HEADER = 16 << 20  # bytes; JSON takes many times its length in memory. Ours have some 50,000
 DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
 
@@ -48,7 +49,8 @@ def snapshot_bytes(networks: dict[str, nn.Module], facts: dict, half: bool = Fal
         entries[name] = entry
         tensors |= {f"{name}.{key}": value for key, value in own.items()}
     header = {"format": FORMAT, "networks": entries, "facts": facts}
-    return save(tensors, {HEADER_KEY: json.dumps(header, allow_nan=False)})
+    text = json.dumps(header, allow_nan=False)
+    return save(tensors, {HEADER_KEY: text, DIGEST_KEY: hashlib.sha256(text.encode()).hexdigest()})
 
 
 def _stored(value: torch.Tensor, half: bool, name: str) -> torch.Tensor:
@@ -72,7 +74,8 @@ def open_snapshot(path: Path) -> Checkpoint:
             raise CheckpointError(f"{path}: is no snapshot, or was cut short (it would be too large); copy it again")
     try:
         with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(HEADER_KEY)
+            metadata = file.metadata() or {}
+            text = metadata.get(HEADER_KEY)
             slices = {name: file.get_slice(name) for name in file.keys()}
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             odd = next((name for name, part in slices.items() if part.get_dtype() not in DTYPES), None)
@@ -87,6 +90,9 @@ def open_snapshot(path: Path) -> Checkpoint:
             f"{path}: holds weights of another program (it has no EG3D header); give one of our snapshots"
         )
     header = _checked_header(text, path)
+    # The embedded files of 2026-11-21 have none; all that are written now have.
+    if metadata.get(DIGEST_KEY, written := hashlib.sha256(text.encode()).hexdigest()) != written:
+        raise CheckpointError(f"{path}: its header is damaged (its digest is another); copy the file again")
     stray = next((name for name in shapes if name.split(".")[0] not in header["networks"]), None)
     if stray is not None:
         raise CheckpointError(f"{path}: the tensor {stray} belongs to none of its networks; copy it again")

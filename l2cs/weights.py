@@ -20,6 +20,7 @@ from l2cs.strict_pickle import one_line
 from l2cs.torch_file import LARGEST_FILE, read_torch
 
 HEADER_KEY = "l2cs"
+LONGEST_HEADER = 1 << 20  # bytes; ours have some 20,000
 
 
 def save_weights(path: Path, model: L2CS, facts: dict | None = None, half: bool = True) -> None:
@@ -61,9 +62,11 @@ def load_weights(path: str | Path) -> tuple[L2CS, dict, str]:
 
 
 def _read_safetensors(path: Path, data: bytes) -> tuple[Architecture, dict, dict[str, torch.Tensor]]:
+    size = int.from_bytes(data[:8], "little")
+    if size > LONGEST_HEADER:
+        raise ValueError(f"{path}: declares a header of {size} bytes, more than any gaze network has; fetch it again")
     try:
         state = load_safetensors(data)
-        size = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
     except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         reason = one_line(str(error))

@@ -241,6 +241,7 @@ def with_header(data: bytes, key: str, change) -> bytes:
     whole = json.loads(data[8:end])
     header = json.loads(whole["__metadata__"][key])
     whole["__metadata__"][key] = change(header) or json.dumps(header)
+    whole["__metadata__"].pop("eg3d_sha256", None)  # whoever attacks would not leave a wrong one
     start = json.dumps(whole).encode()
     start += b" " * (-len(start) % 8)
     return struct.pack("<Q", len(start)) + start + data[end:]
@@ -897,7 +898,6 @@ def test_every_attack_is_refused_in_one_line_with_little_memory(answers, group):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="l2cs/weights.py reads a header of any length, which JSON makes 25 times larger")
 def test_a_gaze_network_with_a_header_of_90_megabytes_is_refused_with_little_memory(tmp_path):
     path = tmp_path / "gaze.safetensors"
     of, _ = changed_gaze_network(path)

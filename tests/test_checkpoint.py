@@ -84,6 +84,14 @@ def test_a_changed_weight_is_noticed(saved):
         checkpoint.load_generator(saved)
 
 
+def test_a_changed_setting_in_the_header_is_noticed(saved):
+    data = saved.read_bytes()
+    assert data.count(b'\\"c_scale\\": 1.0') == 2  # constructor's argument and attribute
+    saved.write_bytes(data.replace(b'\\"c_scale\\": 1.0', b'\\"c_scale\\": 2.0'))
+    with pytest.raises(CheckpointError, match="its header is damaged"):
+        checkpoint.load_generator(saved)
+
+
 def test_the_digest_of_weights_depends_on_names_shapes_types_and_values():
     from eg3d.stored import digest
 
