@@ -33,6 +33,10 @@ def locate(name: str | Path) -> Path:
     if is_address(str(name)):
         return fetch(str(name))
     path = GENERATORS.get(str(name), Path(name))
+    if not str(name):
+        raise CheckpointError("the name of a checkpoint is empty; give a file, an https:// address or embedded")
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path}: is a folder or device; name a checkpoint's file")
     if not path.is_file():
         embedded = str(name) in GENERATORS
         hint = "`make embedded` trains it" if embedded else "give a checkpoint, an https:// address or embedded"
@@ -46,6 +50,16 @@ def open_checkpoint(name: str | Path) -> Checkpoint:
     Errors: CheckpointError (a ValueError), one line that names the file; OSError when it cannot be read.
     """
     path = locate(name)
+    if not str(name).startswith(("http://", "https://")):
+        return _open(path)
+    try:
+        return _open(path)
+    except CheckpointError as error:
+        path.unlink(missing_ok=True)  # so that the next call asks the server again
+        raise CheckpointError(f"{name}: what came from there cannot be used: {error}") from None
+
+
+def _open(path: Path) -> Checkpoint:
     with open(path, "rb") as file:
         start = file.read(32)
     if start[8:9] == b"{":

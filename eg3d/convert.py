@@ -30,7 +30,9 @@ def main(source, dest, names, half):
         raise ValueError(f"--networks={names}: there is no {min(unknown)!r}; choose from {', '.join(NAMES)}")
     cli.check_writable(dest, "--dest")
     checkpoint = open_checkpoint(source)
-    kept = [name for name in wanted if name in checkpoint.networks]
+    if dest.exists() and dest.samefile(checkpoint.path):
+        raise ValueError(f"--dest={dest}: is the source itself, which would be lost; give another name")
+    kept = [name for name in dict.fromkeys(wanted) if name in checkpoint.networks]
     if not kept:
         raise ValueError(f"{checkpoint.path}: holds none of {names}, only {', '.join(checkpoint.networks)}")
     for note in checkpoint.notes:

@@ -214,7 +214,7 @@ class Download:
     def run(self, title: str) -> None:
         """Goes on from what is here, tries again after a break, checks, and gives the file its name."""
         longest, failed = self.here(), 0
-        with tqdm(desc=title, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+        with tqdm(desc=title, unit="B", unit_scale=True, unit_divisor=1024, delay=0.3) as bar:
             while True:
                 try:
                     self.transfer(bar)

@@ -8,6 +8,7 @@ from eg3d import cli
 from eg3d.checkpoint import Checkpoint, open_checkpoint
 from eg3d.files import sha256
 from eg3d.stored import StoredNetwork, compare, digest
+from l2cs.strict_pickle import one_line
 
 CAMERA = ("avg_camera_radius", "avg_camera_pivot", "ray_start", "ray_end", "box_warp")
 
@@ -18,7 +19,10 @@ CAMERA = ("avg_camera_radius", "avg_camera_pivot", "ray_start", "ray_end", "box_
 def main(checkpoint, json_path):
     """Describes CHECKPOINT: a .safetensors, published .pkl or .pt file, an embedded name or an https:// address."""
     cli.check_writable(json_path, "--json")
-    report = describe(open_checkpoint(checkpoint))
+    opened = open_checkpoint(checkpoint)
+    if json_path is not None and json_path.exists() and json_path.samefile(opened.path):
+        raise ValueError(f"--json={json_path}: is the checkpoint itself, which would be lost; give another name")
+    report = describe(opened)
     click.echo("\n".join(lines(report)))
     cli.write_json(json_path, report)
 
@@ -75,7 +79,7 @@ def lines(report: dict) -> list[str]:
     if "weight" in gaze:
         seen.append(f"gaze weight {gaze['weight']}")
     text.append("training: " + (", ".join(seen) if seen else "the file says nothing about it"))
-    return text + [f"note: {note}" for note in report["notes"]]
+    return [one_line(line, 1000) for line in text + [f"note: {note}" for note in report["notes"]]]
 
 
 if __name__ == "__main__":

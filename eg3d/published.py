@@ -118,17 +118,17 @@ def open_state_dict(path: Path) -> Checkpoint:
     if not isinstance(content, dict) or not content:
         raise CheckpointError(f"{path}: holds no dict; give a checkpoint")
     if "state_dict" in content:
-        content = {"G_ema": content}
+        content = {"G_ema": content, "facts": content.get("facts", "{}")}
     entries = {name: content[name] for name in NAMES if content.get(name) is not None}
+    if any(_bare(entry) for entry in entries.values()) or (not entries and _bare(content)):
+        raise CheckpointError(
+            f"{path}: holds tensors without their network's arguments; save "
+            "{'init_kwargs': ..., 'state_dict': ...} instead"
+        )
     if not entries:
-        if all(isinstance(value, torch.Tensor) for value in content.values()):
-            raise CheckpointError(
-                f"{path}: holds tensors without their network's arguments; save "
-                "{'init_kwargs': ..., 'state_dict': ...} instead, or use eg3d/convert.py on the pickle"
-            )
         raise CheckpointError(f"{path}: holds no networks by the names {', '.join(NAMES)}; give a checkpoint")
     try:
-        facts = json.loads(content.get("facts", "{}"))
+        facts = json.loads(content.get("facts", "{}"), parse_constant=_no_number)
         if not isinstance(facts, dict):
             raise ValueError("the facts are no object")
         networks = {name: _from_entry(name, entry) for name, entry in entries.items()}
@@ -136,6 +136,14 @@ def open_state_dict(path: Path) -> Checkpoint:
         reason = " ".join(str(error)[:200].split())
         raise CheckpointError(f"{path}: its description of a network is damaged ({reason}); make it again") from None
     return Checkpoint(path, "state dict", networks, facts)
+
+
+def _bare(content) -> bool:
+    return isinstance(content, dict) and bool(content) and all(isinstance(v, torch.Tensor) for v in content.values())
+
+
+def _no_number(text: str):
+    raise ValueError(f"the facts hold {text}, which is no number")
 
 
 def _from_entry(name: str, entry: dict) -> StoredNetwork:

@@ -19,6 +19,7 @@ CLASSES = {
     cls.__name__: cls for cls in (TriPlaneGenerator, DualDiscriminator, DummyDualDiscriminator, SingleDiscriminator)
 }
 NAMES = ("G_ema", "G", "D")
+MOST_RAYS = 1024  # per side
 LARGEST_ARGUMENT, MOST_LAYERS = 1 << 20, 64  # far beyond every network; a damaged file must not build for hours
 LONGEST_TEXT = 1000  # characters of a text among the arguments
 MOST_NUMBERS = 1 << 28  # of one network; published ones have 31 million
@@ -76,6 +77,8 @@ class StoredNetwork:
                 network = CLASSES[self.cls](**self.init_kwargs)
             if self.is_generator:
                 RenderOptions.from_kwargs(self.rendering_kwargs)
+                if not 1 <= self.neural_rendering_resolution <= MOST_RAYS:
+                    raise ValueError(f"{self.neural_rendering_resolution} rays per side, more than {MOST_RAYS}")
                 network.rendering_kwargs = self.rendering_kwargs
                 network.neural_rendering_resolution = self.neural_rendering_resolution
         except Exception as error:  # wrong arguments fail in many ways; all mean the same to the user
@@ -96,6 +99,10 @@ class Checkpoint:
     networks: dict[str, StoredNetwork]
     facts: dict
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if not isinstance(self.facts.get("gaze", {}), dict):
+            raise CheckpointError(f"{self.path}: its facts are damaged ('gaze' is no object); make it anew")
 
     def network(self, name: str) -> StoredNetwork:
         """One network; CheckpointError when the file has none of this name."""

@@ -215,3 +215,52 @@ def test_the_presets_build_what_published_files_hold():
         with torch.device("meta"):
             G = TriPlaneGenerator(**preset.generator)
         assert len(G.state_dict()) == tensors  # spec section 1.2
+
+
+# ------------------------------------------------------------------ found by a reviewer
+
+
+def hand_made(path, G, facts="{}", **settings):
+    """A state-dict file of one network, its settings changed."""
+    arguments = G.init_kwargs | {"rendering_kwargs": G.rendering_kwargs | settings}
+    torch.save({"init_kwargs": arguments, "state_dict": G.state_dict(), "facts": facts}, path)
+    return path
+
+
+WRONG_SETTINGS = {
+    "box_warp": 0, "avg_camera_pivot": "x", "avg_camera_radius": -1, "c_scale": "x", "depth_resolution": 10**6,
+    "depth_resolution_importance": 1.5, "ray_start": None, "density_noise": "much",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_SETTINGS)
+def test_settings_that_cannot_be_drawn_with_are_refused_by_name(networks, tmp_path, name):
+    path = hand_made(tmp_path / "x.pt", networks["G"], **{name: WRONG_SETTINGS[name]})
+    with pytest.raises(CheckpointError, match=rf"x\.pt: its arguments build no .*{name}"):
+        checkpoint.load_generator(path)
+
+
+@pytest.mark.parametrize("facts", ['{"gaze": 3}', '{"a": NaN}', "[1]", "{"])
+def test_damaged_facts_are_one_line_that_names_the_file(networks, tmp_path, facts):
+    with pytest.raises(CheckpointError, match=r"x\.pt: its .* damaged"):
+        checkpoint.open_checkpoint(hand_made(tmp_path / "x.pt", networks["G"], facts))
+
+
+def test_no_checkpoint_is_lost_under_its_own_conversion_or_description(published, run_script):
+    path = published()
+    before = path.read_bytes()
+    copy = path.with_suffix(".safetensors")
+    copy.write_bytes(before)
+    for script, *arguments in (
+        ("eg3d/inspect_checkpoint.py", path, f"--json={path}"),
+        ("eg3d/convert.py", f"--source={copy}", f"--dest={copy}", "--half"),
+    ):
+        code, _, err = run_script(script, *arguments)
+        assert code == 2 and "which would be lost" in err and err.count("\n") == 1
+    assert path.read_bytes() == before == copy.read_bytes()
+
+
+def test_folders_and_empty_names_are_told_apart_from_missing_files(tmp_path):
+    for name, message in ((tmp_path, "is a folder"), ("", "is empty"), (tmp_path / "x.pkl", "no such file")):
+        with pytest.raises(CheckpointError, match=message):
+            checkpoint.load_generator(name)

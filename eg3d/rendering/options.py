@@ -1,5 +1,6 @@
 """The renderer's settings: EG3D's `rendering_kwargs` dictionary, read once and checked."""
 
+import math
 from dataclasses import dataclass
 
 from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ
@@ -9,6 +10,17 @@ OTHER_KEYS = frozenset(
     "superresolution_module sr_antialias superresolution_noise_mode c_gen_conditioning_zero c_scale decoder_lr_mul "
     "avg_camera_radius avg_camera_pivot density_reg density_reg_p_dist reg_type image_resolution gpc_reg_prob".split()
 )
+
+OTHER_NUMBERS = {"c_scale": None, "avg_camera_radius": 0, "decoder_lr_mul": 0}  # and what they must be above
+MOST_SAMPLES = 1024  # along a ray, per pass
+
+
+def check_number(name: str, value, above: float | None = None) -> None:
+    """ValueError unless a setting is a finite number, and above the bound."""
+    well = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not well or (above is not None and value <= above):
+        bound = "" if above is None else f" above {above}"
+        raise ValueError(f"{name} must be a number{bound}, not {value!r:.40}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +39,21 @@ class RenderOptions:
     planes: str = "published"  # 'published' or 'yz' (corrected third plane, for new models)
 
     def __post_init__(self):
+        for name, least in (("depth_resolution", 4), ("depth_resolution_importance", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= MOST_SAMPLES:
+                raise ValueError(f"{name} must be an integer from {least} to {MOST_SAMPLES}, not {value!r:.40}")
+        for name in ("ray_start", "ray_end"):
+            if getattr(self, name) != "auto":
+                check_number(name, getattr(self, name))
+        check_number("box_warp", self.box_warp, above=0)
+        check_number("density_noise", self.density_noise)
         if (self.ray_start == "auto") != (self.ray_end == "auto"):
             raise ValueError("ray_start and ray_end must both be 'auto' or both be numbers")
         if self.clamp_mode != "softplus":
             raise ValueError(f"clamp_mode {self.clamp_mode!r} is unknown: the only one is 'softplus'")
         if self.planes not in ("published", "yz"):
             raise ValueError(f"planes {self.planes!r} is unknown: use 'published' or 'yz'")
-        if self.depth_resolution < 4:
-            raise ValueError(f"depth_resolution must be at least 4, not {self.depth_resolution}")
 
     @classmethod
     def from_kwargs(cls, kwargs: dict) -> "RenderOptions":
@@ -46,6 +65,14 @@ class RenderOptions:
         missing = [k for k, f in cls.__dataclass_fields__.items() if k not in kwargs and f.default is f.default_factory]
         if missing:
             raise ValueError(f"rendering_kwargs lacks {', '.join(missing)}")
+        for name, above in OTHER_NUMBERS.items():
+            if kwargs.get(name) is not None:
+                check_number(name, kwargs[name], above)
+        pivot = kwargs.get("avg_camera_pivot", [0, 0, 0])
+        if not isinstance(pivot, (list, tuple)) or len(pivot) != 3:
+            raise ValueError("avg_camera_pivot must be three numbers")
+        for value in pivot:
+            check_number("avg_camera_pivot", value)
         return cls(**{key: value for key, value in kwargs.items() if key in known})
 
     @property
