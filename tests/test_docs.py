@@ -41,7 +41,7 @@ def test_the_readmes_example_imports_what_exists():
 
 def test_options_in_the_documents_exist():
     # flags of our scripts in the README's commands, as written in the sources that define them
-    folders = ("eg3d", "l2cs", "dataset_preprocessing")
+    folders = ("eg3d", "l2cs", "dataset_preprocessing", "benchmarks")
     sources = "".join(file.read_text() for folder in folders for file in (REPOSITORY / folder).rglob("*.py"))
     for document in DOCUMENTS:
         for line in re.findall(r"python \S+\.py.*", document.read_text()):
