@@ -145,6 +145,8 @@ class TrainConfig:
         _non_negative("--kimg", self.kimg)
         _at_least("--snap", self.snap, 1)
         _positive("--tick", self.tick)
+        if self.resume_partial and self.resume is None:
+            raise ConfigError("--resume-partial says how to read a checkpoint, but there is none: add --resume=FILE")
         if self.batch % self.gpus:
             raise ConfigError(f"--batch={self.batch} is not divisible by --gpus={self.gpus}; choose a multiple")
         if self.batch_gpu is not None:

@@ -54,6 +54,7 @@ BAD = {
     "later augmentation": ((*RUN, "--aug=ada"), "--aug=ada"),
     "later metrics": ((*RUN, "--metrics=fid50k_full"), "--metrics=fid50k_full"),
     "no tick": ((*RUN, "--tick=nan"), "--tick=nan"),
+    "partial start from nothing": ((*RUN, "--resume-partial"), "--resume=FILE"),
     "no scale": ((*RUN, "--c-scale=nan"), "--c-scale=nan"),
     "no label noise": ((*RUN, "--disc_c_noise=nan"), "--disc_c_noise=nan"),
     "no learning rate": ((*RUN, "--glr=nan"), "--glr=nan"),
