@@ -1,5 +1,8 @@
 """Published files: what is read is what was written, they draw the same pictures, and nothing in them runs."""
 
+import http.server
+import threading
+
 import pytest
 import torch
 from published_layout import canary_source, smallest_networks, write_published
@@ -264,3 +267,28 @@ def test_folders_and_empty_names_are_told_apart_from_missing_files(tmp_path):
     for name, message in ((tmp_path, "is a folder"), ("", "is empty"), (tmp_path / "x.pkl", "no such file")):
         with pytest.raises(CheckpointError, match=message):
             checkpoint.load_generator(name)
+
+
+def test_a_wrong_download_names_its_address_and_is_asked_for_again(published, networks, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    contents = [b"no checkpoint at all, but it came with status 200", published().read_bytes()]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            data = contents.pop(0)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/net.pkl"
+        with pytest.raises(CheckpointError, match=rf"^{address}: what came from there cannot be used"):
+            checkpoint.load_generator(address)
+        assert_same(checkpoint.load_generator(address), networks["G_ema"])
+        server.shutdown()
+    assert not contents
