@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from eg3d.files import atomic_file
+from eg3d.files import atomic_write
 from eg3d.rendering.options import OTHER_KEYS, RenderOptions
 from eg3d.rendering.planes import PLANE_MATRICES
-from eg3d.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork
+from eg3d.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored
 from eg3d.upstream_pickle import UpstreamNetwork, plain_dict, read_upstream
 from l2cs.torch_file import read_torch
 
@@ -174,12 +174,7 @@ def save_state_dict(path: Path, networks: dict[str, nn.Module], facts: dict, hal
     obstacles = []
     for name, network in networks.items():
         arguments = copy.deepcopy(network.init_kwargs)
-        tensors = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
-        if half:
-            tensors = {key: value.half() for key, value in tensors.items()}
-            wild = next((key for key, value in tensors.items() if not value.isfinite().all()), None)
-            if wild is not None:
-                raise ValueError(f"{name}.{wild} has values beyond float16; save it without half precision")
+        tensors = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
         entry = {"class_name": type(network).__name__, "init_kwargs": arguments, "state_dict": tensors}
         if hasattr(network, "rendering_kwargs"):
             obstacles += _to_published(arguments)
@@ -190,8 +185,7 @@ def save_state_dict(path: Path, networks: dict[str, nn.Module], facts: dict, hal
         content[name] = entry
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with atomic_file(Path(path)) as file:
-        file.write(buffer.getbuffer())
+    atomic_write(Path(path), buffer.getbuffer())
     return list(dict.fromkeys(obstacles))
 
 

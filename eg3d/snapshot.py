@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import nn
 
 from eg3d.files import atomic_write
-from eg3d.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork, digest
+from eg3d.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored, digest
 from l2cs.torch_file import LARGEST_FILE, read_torch
 
 FORMAT = 2
@@ -41,7 +41,7 @@ def snapshot_bytes(networks: dict[str, nn.Module], facts: dict, half: bool = Fal
     """
     tensors, entries = {}, {}
     for name, network in networks.items():
-        own = {key: _stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
+        own = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
         entry = {"class": type(network).__name__, "init_kwargs": network.init_kwargs, "sha256": digest(own)}
         if hasattr(network, "rendering_kwargs"):
             entry["rendering_kwargs"] = network.rendering_kwargs
@@ -51,15 +51,6 @@ def snapshot_bytes(networks: dict[str, nn.Module], facts: dict, half: bool = Fal
     header = {"format": FORMAT, "networks": entries, "facts": facts}
     text = json.dumps(header, allow_nan=False)
     return save(tensors, {HEADER_KEY: text, DIGEST_KEY: hashlib.sha256(text.encode()).hexdigest()})
-
-
-def _stored(value: torch.Tensor, half: bool, name: str) -> torch.Tensor:
-    stored = value.detach().cpu()
-    if half and stored.is_floating_point():
-        stored = stored.half()
-        if not stored.isfinite().all():
-            raise ValueError(f"{name} has values beyond float16; save it without half precision")
-    return stored.clone(memory_format=torch.contiguous_format)
 
 
 def save_snapshot(path: Path, networks: dict[str, nn.Module], facts: dict, half: bool = False) -> None:

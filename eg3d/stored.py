@@ -189,6 +189,16 @@ def check_arguments(value, name: str = "arguments", depth: int = 0) -> None:
             raise ValueError(f"{name}={value:.3g} is more than {limit}")
 
 
+def as_stored(value: torch.Tensor, half: bool, name: str) -> torch.Tensor:
+    """A copy for a file, float16 with `half`; ValueError, with its name, for a tensor that float16 cannot hold."""
+    stored = value.detach().cpu()
+    if half and stored.is_floating_point():
+        stored = stored.half()
+        if not stored.isfinite().all():
+            raise ValueError(f"{name} has values beyond float16; save it without half precision")
+    return stored.clone(memory_format=torch.contiguous_format)
+
+
 def digest(tensors: dict[str, torch.Tensor]) -> str:
     """SHA-256 of tensors: names in order, types, shapes and bytes. The same weights have it in every format."""
     result = hashlib.sha256()

@@ -75,29 +75,11 @@ class VolumeRenderer(nn.Module):
             colors, sigma = self.query(planes, decoder, points, options, draws)
             return colors.reshape(n, -1, at.shape[2], m), sigma.reshape(n, -1, m).mT
 
-        colors, sigma = field(depths)
-        passes = [(colors, sigma, depths)]
-        if jitter is not None:
-            with torch.no_grad():
-                weights = marching.interval_weights(sigma, depths)
-                fine = sampling.importance_depths(depths, weights, options.depth_resolution_importance, jitter)
-            passes.append((*field(fine), fine))
-        sigma = torch.cat([p[1] for p in passes], dim=-1)
-        depths = torch.cat([p[2] for p in passes], dim=-1)
-        depths, order = depths.sort(dim=-1)
-        weights = marching.interval_weights(sigma.gather(-1, order), depths)
-        if hit is not None:
-            weights = weights * hit[..., None]
-        # Back to the unsorted samples: 8 bytes a sample are moved, not its colours.
-        per_sample = torch.empty_like(depths).scatter(-1, order, marching.sample_weights(weights)).mT
-        features, first = 0, 0
-        for colors, _, at in passes:
-            w = per_sample[:, None, first : first + at.shape[-1]].contiguous()
-            features = features + (colors * w).sum(dim=2)
-            first += at.shape[-1]
+        samples, weights, depth = self._two_passes(field, depths, hit, jitter, options)
+        features = sum((colors * share.mT[:, None].contiguous()).sum(dim=2) for colors, share in samples)
         if options.white_back:
             features = features + (1 - weights.sum(dim=-1))[:, None]
-        return features * 2 - 1, marching.expected_depth(weights, depths)
+        return features * 2 - 1, depth
 
     def _render_rows(self, table, decoder, origins, directions, depths, hit, jitter, options, draws):
         """As `_render_block`, for a PlaneTable: densities of all samples first, then colours, once and unsorted."""
@@ -113,34 +95,44 @@ class VolumeRenderer(nn.Module):
                 sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
             return hidden, sigma
 
-        hidden, sigma = field(depths)
-        passes = [(hidden, sigma, depths)]
-        if jitter is not None:
-            weights = marching.interval_weights(sigma, depths)
-            fine = sampling.importance_depths(depths, weights, options.depth_resolution_importance, jitter)
-            passes.append((*field(fine), fine))
-        sigma = torch.cat([p[1] for p in passes], dim=-1)
-        depths = torch.cat([p[2] for p in passes], dim=-1)
-        depths, order = depths.sort(dim=-1)
-        weights = marching.interval_weights(sigma.gather(-1, order), depths)
-        if hit is not None:
-            weights = weights * hit[..., None]
-        per_sample = torch.empty_like(depths).scatter_(-1, order, marching.sample_weights(weights))
-        features, first = 0, 0
-        for hidden, _, at in passes:
-            count = at.shape[-1]
-            samples = torch.arange(n * m * count, dtype=torch.int32, device=at.device).view(-1, count)
-            share = per_sample[..., first : first + count].reshape(-1, count)
+        samples, weights, depth = self._two_passes(field, depths, hit, jitter, options)
+        features = 0
+        for hidden, share in samples:
+            share = share.reshape(n * m, -1)
+            rows = torch.arange(share.numel(), dtype=torch.int32, device=share.device).view_as(share)
             # a weighted sum over each ray's rows, without a product to store
             features = features + F.embedding_bag(
-                samples, decoder.saturation(hidden), mode="sum", per_sample_weights=share
+                rows, decoder.saturation(hidden), mode="sum", per_sample_weights=share
             )
-            first += count
         total = weights.sum(dim=-1)[..., None]
         features = decoder.with_margins(features.reshape(n, m, -1), total)
         if options.white_back:
             features = features + (1 - total)
-        return (features * 2 - 1).mT, marching.expected_depth(weights, depths)
+        return (features * 2 - 1).mT, depth
+
+    @staticmethod
+    def _two_passes(field, depths, hit, jitter, options):
+        """Looks at coarse depths, then where they found matter, and marches once over both.
+
+        Args: field, from depths [N, M, S] to (anything, sigma [N, M, S]); depths, the coarse ones.
+        Returns: per pass what `field` gave and its samples' weights [N, M, S]; weights of the sorted intervals; depth.
+        """
+        given, sigma = field(depths)
+        passes = [(given, sigma, depths)]
+        if jitter is not None:
+            with torch.no_grad():
+                weights = marching.interval_weights(sigma, depths)
+                fine = sampling.importance_depths(depths, weights, options.depth_resolution_importance, jitter)
+            passes.append((*field(fine), fine))
+        given, sigmas, unsorted = zip(*passes, strict=True)
+        depths, order = torch.cat(unsorted, dim=-1).sort(dim=-1)
+        weights = marching.interval_weights(torch.cat(sigmas, dim=-1).gather(-1, order), depths)
+        if hit is not None:
+            weights = weights * hit[..., None]
+        # Back to the unsorted samples: 8 bytes a sample are moved, not its colours.
+        per_sample = torch.empty_like(depths).scatter(-1, order, marching.sample_weights(weights))
+        shares = per_sample.split([at.shape[-1] for at in unsorted], dim=-1)
+        return list(zip(given, shares, strict=True)), weights, marching.expected_depth(weights, depths)
 
 
 class _Replay:
