@@ -1,7 +1,9 @@
 """A training run small enough for tests: the real classes and the real loop on eight made-up images of 16 px."""
 
+import contextlib
 import json
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -75,3 +77,18 @@ def tiny_config(path: Path, gaze_weight: float = 0.0, **changes) -> TrainConfig:
         snap=1,
     )
     return TrainConfig(**(values | changes))
+
+
+@contextlib.contextmanager
+def everything_in_float64():
+    """Networks made inside compute in float64, the gaze network too, whose code says float32."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with (
+            mock.patch.object(torch.Tensor, "float", torch.Tensor.double),
+            mock.patch.object(torch.nn.Module, "float", torch.nn.Module.double),
+        ):
+            yield
+    finally:
+        torch.set_default_dtype(before)
