@@ -13,6 +13,8 @@ from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)  # tiny networks gain nothing from a second thread, and wait for it on a busy machine
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels for GPUs run on the CPU; Triton reads this when it is imported
 
 
 class Ran(NamedTuple):

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from eg3d.ops.backend import kernels_for
+
+MOST_TAPS = 8  # per side, of a filter that kernels take; they unroll the taps
+
 
 def setup_filter(taps=(1, 3, 3, 1), gain: float = 1.0) -> torch.Tensor:
     """Filter with sum `gain`: fewer than 8 one-dimensional taps become their outer product, more stay separable.
@@ -29,9 +33,12 @@ def upfirdn2d(x, f, up=1, down=1, padding=(0, 0, 0, 0), flip_filter=False, gain=
         gain: factor on the result (a separable filter gets its square root per axis).
     """
     (up_x, up_y), (down_x, down_y) = _pair(up), _pair(down)
-    left, right, top, bottom = (padding,) * 4 if isinstance(padding, int) else padding
+    left, right, top, bottom = padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
     if f is None:
         f = torch.ones(1, 1, device=x.device)
+    kernels = _kernels_for(x, f)
+    if kernels is not None and min(output_size(x.shape, f.shape, (up_x, up_y), (down_x, down_y), padding)) > 0:
+        return ByKernel.apply(x, f, (up_x, up_y), (down_x, down_y), padding, flip_filter, gain, kernels)
     f = (f * gain ** (f.ndim / 2)).to(x.dtype)
     if flip_filter:
         f = f.flip(tuple(range(f.ndim)))
@@ -77,6 +84,43 @@ def _resample(x, f, up, down, padding):
     x = F.conv_transpose2d(x, f.expand(c, 1, fh, fw), groups=c, stride=up[::-1], padding=(top, left) if even else 0)
     x = x if even else F.pad(x, (-left, -right, -top, -bottom))
     return x if down == (1, 1) else x[:, :, :: down[1], :: down[0]]
+
+
+class ByKernel(torch.autograd.Function):
+    """`upfirdn2d` by `kernels`. Its gradient is the same op mirrored, and can so be differentiated again and again."""
+
+    @staticmethod
+    def forward(ctx, x, f, up, down, padding, flip_filter, gain, kernels):
+        ctx.save_for_backward(f)
+        ctx.arguments = x.shape, up, down, padding, flip_filter, gain, kernels
+        return kernels.upfirdn2d(x, f, up, down, padding, flip_filter, gain)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (f,) = ctx.saved_tensors
+        (_, _, h, w), up, down, (left, _, top, _), flip_filter, gain, kernels = ctx.arguments
+        (fh, fw), (out_h, out_w) = f.shape, dy.shape[2:]
+        # Output o and sample i meet in the tap i * up - o * down + left; the far side is what makes the size right.
+        right = w * up[0] - out_w * down[0] + left - up[0] + 1
+        bottom = h * up[1] - out_h * down[1] + top - up[1] + 1
+        padding = fw - 1 - left, right, fh - 1 - top, bottom
+        dx = ByKernel.apply(dy, f, down, up, padding, not flip_filter, gain, kernels)
+        return dx, None, None, None, None, None, None, None
+
+
+def output_size(size, taps, up, down, padding) -> tuple[int, int]:
+    """Height and width of the result: size [.., H, W] of the image, taps [fh, fw] of the filter."""
+    left, right, top, bottom = padding
+    height = (size[-2] * up[1] + top + bottom - taps[0]) // down[1] + 1
+    return height, (size[-1] * up[0] + left + right - taps[1]) // down[0] + 1
+
+
+def _kernels_for(x, f):
+    """Kernels that know this op and this filter, or None."""
+    if f.ndim != 2 or max(f.shape) > MOST_TAPS or f.requires_grad:
+        return None
+    kernels = kernels_for(x)
+    return kernels if hasattr(kernels, "upfirdn2d") else None
 
 
 def _pair(factor: int | Sequence[int]) -> tuple[int, int]:
