@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "eg3d.gaze": {"l2cs", "eg3d.cameras", "eg3d.draws"},
     "eg3d.views": {"eg3d.models", "eg3d.cameras", "eg3d.draws"},
     "eg3d.metrics": {"eg3d.gaze", "eg3d.cameras", "l2cs"},
-    "eg3d.config": {"eg3d.cameras", "eg3d.gaze"},
+    "eg3d.augmentation": set(),
+    "eg3d.config": {"eg3d.augmentation", "eg3d.cameras", "eg3d.gaze"},
     "eg3d.presets": {"eg3d.cameras", "eg3d.config"},
     "eg3d.flags": {"eg3d.config", "eg3d.presets"},
     "eg3d.model_card": {"eg3d.cameras", "eg3d.gaze", "eg3d.metrics", "eg3d.views", "eg3d.world", "l2cs"},
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "eg3d.training": {
         "eg3d.models", "eg3d.ops", "eg3d.cameras", "eg3d.gaze", "eg3d.views", "eg3d.metrics", "eg3d.checkpoint",
         "eg3d.config", "eg3d.distributed", "eg3d.pictures", "l2cs", "eg3d.rendering",
+        "eg3d.augmentation",
     } | LEAVES,
     "dataset_preprocessing": {"eg3d", "l2cs"},
 }  # fmt: skip
