@@ -35,6 +35,7 @@ SCORES, JUDGE = "l2cs_path", "judge"
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the networks see.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
 @cli.precision_option
+@cli.ops_option
 @cli.device_option
 @cli.json_option
 def main(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, batch, precision, device, json_path):

@@ -10,11 +10,12 @@ import click
 
 from eg3d.files import atomic_write
 from eg3d.models.precision import PRECISIONS
+from eg3d.ops.backend import CHOICES, using
 from l2cs.cli import Command, check_writable, device_option, fail, pick_device, seed_option
 
 __all__ = [
     "DISTINCT_SEEDS", "SEEDS", "Command", "check_writable", "device_option", "fail", "finite", "json_option",
-    "network_option", "pick_device", "precision_option", "seed_option", "write_json",
+    "network_option", "ops_option", "pick_device", "precision_option", "seed_option", "write_json",
 ]  # fmt: skip
 
 
@@ -66,6 +67,11 @@ def finite(ctx, param, value: float | None) -> float | None:
     return value
 
 
+def _use_ops(ctx, param, value: str) -> None:
+    """For as long as the command runs."""
+    ctx.with_resource(using(value))
+
+
 network_option = click.option(
     "--network",
     required=True,
@@ -77,6 +83,10 @@ precision_option = click.option(
     help="Number format of the convolutions: " + "; ".join(f"{key}: {text}" for key, text in PRECISIONS.items()) + "."
     "  [default: as the network was built, fp16]",
 )
+ops_option = click.option(
+    "--ops", type=click.Choice(CHOICES), default="auto", show_default=True, expose_value=False, callback=_use_ops,
+    help="What computes: plain PyTorch, compiled kernels, or (auto) kernels where they can be had; see eg3d/doctor.py.",
+)  # fmt: skip
 json_option = click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the numbers to this file."
 )

@@ -42,6 +42,7 @@ from eg3d.views import FFHQ_FOV_DEG, render_views, styles_of_seeds
 )
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Seeds rendered at a time.")
 @cli.precision_option
+@cli.ops_option
 @cli.device_option
 def main(
     network, seeds, outdir, trunc, trunc_cutoff, fov_deg, shapes, shape_res, shape_format, shape_level, batch,

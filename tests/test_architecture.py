@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "eg3d.draws": set(),
     "eg3d.cameras": set(),
     "eg3d.ops": set(),
-    "eg3d.cli": {"eg3d.files", "eg3d.models", "l2cs"},
+    "eg3d.cli": {"eg3d.files", "eg3d.models", "eg3d.ops", "l2cs"},
     "eg3d.pictures": {"eg3d.files"},
     "eg3d.shapes": LEAVES,
     "eg3d.world": {"eg3d.cameras"} | LEAVES,
