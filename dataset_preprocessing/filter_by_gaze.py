@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from dataset_preprocessing import selection
+from dataset_preprocessing.packing import check_destination
 from eg3d.cli import Command, check_writable, device_option, json_option, pick_device, write_json
 from eg3d.files import atomic_write
 from eg3d.world.datasets import embedded_faces
@@ -43,7 +44,7 @@ def main(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, devic
     check_writable(dest, "--dest", folder=dest.suffix != ".zip")
     check_writable(json_path, "--json")
     source = embedded_faces(seed=seed) if data == "embedded" else Path(data)
-    selection.check_destination(dest, source)
+    check_destination(dest, source, "--data")
     faces = selection.FaceSet(source)
     settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}
     if by == "gaze":

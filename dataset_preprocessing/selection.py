@@ -8,93 +8,58 @@ they cannot teach a generator the difference.
 import io
 import json
 import math
-import os
 import re
-import shutil
-import tempfile
-import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from eg3d.cameras import check_labels
-from eg3d.files import atomic_file, atomic_write, sha256
+from dataset_preprocessing.packing import new_data_set
+from eg3d.files import atomic_write, sha256
 from eg3d.gaze import gaze_target
+from eg3d.training.archive import open_archive, shown
+from eg3d.training.images import is_image, load_pixels, open_image, silence_pillow
+from eg3d.training.labels import LABEL_FILE, label_array, read_entries
 from l2cs.estimator import GazeEstimator
 
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold: the same selection gives the same bytes
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
 
 
 class FaceSet:
-    """The images and labels of a data set; `names` and `labels` are in the order of its `dataset.json`."""
+    """The images and labels of a data set; `names` and `labels` are in the order of its `dataset.json`.
+
+    `entries` are the labels as they are written there.
+    """
 
     def __init__(self, path: Path):
         self.path = path
-        if path.is_dir():
-            self._zip = None
-            present = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
-        else:
-            try:
-                self._zip = zipfile.ZipFile(path)
-            except zipfile.BadZipFile:
-                raise ValueError(f"{path}: neither a folder nor a zip file; pass an EG3D data set") from None
-            present = set(self._zip.namelist())
-        self.names, self.labels = self._read_labels(present)
-
-    def _read_labels(self, present: set[str]) -> tuple[list[str], torch.Tensor]:
-        where = f"{self.path}: dataset.json"
-        if "dataset.json" not in present:
-            raise ValueError(f"{where} is missing; it holds the camera labels (dataset_preprocessing/README.md)")
-        try:
-            rows = json.loads(self.read("dataset.json"))["labels"] or []
-            names, labels = [str(name) for name, _ in rows], [label for _, label in rows]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f'{where} must look like {{"labels": [["name.png", [25 numbers]], ...]}}') from None
-        if not names:
+        silence_pillow()
+        self._archive = open_archive(path)
+        self.entries = read_entries(self._archive)
+        self.names, where = list(self.entries), f"{path}: {LABEL_FILE}"
+        if not self.names:
             raise ValueError(f"{where} has no labels; selecting needs one camera per image")
-        for name, label in zip(names, labels, strict=True):
-            if name not in present or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise ValueError(f"{where} lists {name}, which is not in the data set; repair it")
-            numbers = isinstance(label, list) and all(isinstance(x, int | float) for x in label)
-            if not numbers or len(label) != 25:
-                size = len(label) if isinstance(label, list) else 0
-                raise ValueError(f"{where}: the label of {name} has {size} numbers, not 25")
-        unlabelled = sorted(name for name in present.difference(names) if is_image(name))
+        for name in self.names:
+            if name not in self._archive.bytes:
+                raise ValueError(f"{where} lists {shown(name)}, which is not in the data set; repair it")
+        unlabelled = sorted(name for name in self._archive.bytes if is_image(name) and name not in self.entries)
         if unlabelled:
-            raise ValueError(f"{where} has no label for {unlabelled[0]} ({len(unlabelled)} such images)")
-        labels = torch.tensor(labels, dtype=torch.float64)
-        check_labels(labels, where)
-        return names, labels
+            raise ValueError(f"{where} has no label for {shown(unlabelled[0])} ({len(unlabelled)} such images)")
+        self.labels = label_array(self.entries, self.names, where)
 
     def read(self, name: str) -> bytes:
         """The bytes of one file."""
-        if self._zip is None:
-            return (self.path / name).read_bytes()
-        try:
-            return self._zip.read(name)
-        except zipfile.BadZipFile:
-            raise ValueError(f"{self.path}: {name} is damaged in this zip file; fetch or pack it again") from None
+        return self._archive.read(name)
 
     def image(self, name: str) -> torch.Tensor:
         """[3, H, W] in [-1, 1]."""
-        try:
-            pixels = np.array(Image.open(io.BytesIO(self.read(name))).convert("RGB"))
-        except (UnidentifiedImageError, OSError):
-            raise ValueError(f"{self.path}: {name} is not a readable image") from None
+        where = f"{self.path}: {shown(name)}"
+        with open_image(self.read(name), where) as image:
+            load_pixels(image, where)
+            pixels = np.array(image.convert("RGB"))
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
-
-
-def is_image(name: str) -> bool:
-    """By its ending, as EG3D's loader decides."""
-    Image.init()
-    return PurePosixPath(name).suffix.lower() in Image.registered_extensions()
 
 
 def label_yaws(faces: FaceSet) -> list[float]:
@@ -150,50 +115,13 @@ def choose(names: list[str], yaws: list[float], min_abs_yaw: float, max_abs_yaw:
     return kept
 
 
-def check_destination(dest: Path, source: Path) -> None:
-    """Raises ValueError unless `dest` is free: absent or empty, and outside the data set it is made from."""
-    if dest.is_dir() and (dest.suffix == ".zip" or any(dest.iterdir())):
-        raise ValueError(f"--dest={dest}: the folder is not empty; name a new one")
-    if dest.is_file() and (dest.suffix != ".zip" or dest.stat().st_size):
-        raise ValueError(f"--dest={dest}: the file exists; name a new one")
-    if source.is_dir() and source.resolve() in (dest.resolve(), *dest.resolve().parents):
-        raise ValueError(f"--dest={dest} lies inside --data={source}; name a folder elsewhere")
-
-
-@contextmanager
-def _new_zip(dest: Path) -> Iterator:
-    """Yields write(name, data); the zip (stored, not compressed) appears under its name when all is written."""
-    with atomic_file(dest) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        yield lambda name, data: archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), data)
-
-
-@contextmanager
-def _new_folder(dest: Path) -> Iterator:
-    """Yields write(name, data); the folder appears under its name when all is written."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", dir=dest.parent))
-
-    def write(name: str, data: bytes) -> None:
-        (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-        (temporary / name).write_bytes(data)
-
-    try:
-        yield write
-        temporary.chmod(0o755)
-        os.replace(temporary, dest)  # also replaces an empty folder
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
 def copy_rows(faces: FaceSet, rows: list[int], dest: Path) -> None:
     """Writes a data set of these rows: the images' own bytes, and a `dataset.json` with their labels, in order."""
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    labels = dict(json.loads(faces.read("dataset.json"))["labels"])  # as written, without a round trip through float32
-    with (_new_zip if dest.suffix == ".zip" else _new_folder)(dest) as write:
+    with new_data_set(dest) as write:
         for row in tqdm(rows, desc="copying", unit="img"):
             write(faces.names[row], faces.read(faces.names[row]))
-        kept = [[faces.names[row], labels[faces.names[row]]] for row in rows]
-        write("dataset.json", json.dumps({"labels": kept}).encode())
+        kept = [[faces.names[row], faces.entries[faces.names[row]]] for row in rows]  # no round trip through float32
+        write(LABEL_FILE, json.dumps({"labels": kept}).encode())
 
 
 def beside(dest: Path, ending: str) -> Path:

@@ -16,6 +16,7 @@ whose vertical parameter is not linear in elevation (see `lookat_pose`).
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -88,6 +89,20 @@ def mirror_label(label: torch.Tensor) -> torch.Tensor:
     return make_label(s @ cam2world @ s, intrinsics)
 
 
+def crop_intrinsics(intrinsics: torch.Tensor, size, box) -> torch.Tensor:
+    """Intrinsics [N, 3, 3] of the part `box` of an image, again normalised, by the size of the part.
+
+    A pixel u of the image is pixel u - left of the part; so f' = f W/w, c' = (c W - left)/w, and likewise downwards.
+    Resizing changes nothing: the numbers are in units of the picture.
+    Args:
+        size: (W, H) of the image in pixels.
+        box: (left, top, w, h) in pixels of the image, fractions too; padding reaches beyond the image.
+    """
+    (width, height), (left, top, w, h) = size, box
+    to_part = torch.tensor([[width / w, 0, -left / w], [0, height / h, -top / h], [0, 0, 1]], dtype=torch.float64)
+    return (to_part @ intrinsics.double()).to(intrinsics.dtype)
+
+
 def yaw_pitch_of(label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Azimuth and elevation [N] of the camera's position as seen from the world origin, true angles in radians.
 
@@ -97,8 +112,8 @@ def yaw_pitch_of(label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.atan2(origin[:, 0], origin[:, 2]), torch.asin(origin[:, 1] / origin.norm(dim=1))
 
 
-def check_labels(labels: torch.Tensor, where: str) -> None:
-    """Raises ValueError, naming `where` and the row, unless every label [N, 25] is a finite, proper camera.
+def check_labels(labels: torch.Tensor, where: str, names: Sequence[str] | None = None) -> None:
+    """Raises ValueError, naming `where` and the row or its name, unless all labels [N, 25] are finite, proper cameras.
 
     Proper: a rotation (to 1e-2, as files hold rounded numbers), positive focal lengths, and the last rows (0, 0, 0, 1)
     and (0, 0, 1) of pose and intrinsics.
@@ -106,12 +121,16 @@ def check_labels(labels: torch.Tensor, where: str) -> None:
     if labels.ndim != 2 or labels.shape[1] != LABEL_DIM:
         got = "x".join(map(str, labels.shape))
         raise ValueError(f"{where}: camera labels must have 25 numbers each (16 pose + 9 intrinsics), got shape {got}")
+
+    def of(row: int) -> str:
+        return f"row {row}" if names is None else names[row]
+
     labels = labels.double()
     finite = labels.isfinite()
     if not finite.all():
         row, column = (~finite).nonzero()[0].tolist()
         raise ValueError(
-            f"{where}: the camera of row {row} holds {labels[row, column]:g}; all 25 numbers must be finite"
+            f"{where}: the camera of {of(row)} holds {labels[row, column]:g}; all 25 numbers must be finite"
         )
     pose, intrinsics = split_label(labels)
     rotation = pose[:, :3, :3]
@@ -119,7 +138,7 @@ def check_labels(labels: torch.Tensor, where: str) -> None:
     row = _first_row((error >= 1e-2) | (torch.linalg.det(rotation) <= 0))
     if row is not None:
         raise ValueError(
-            f"{where}: the camera of row {row} is not a rotation (R R^T differs from 1 by {error[row]:.3g}); "
+            f"{where}: the camera of {of(row)} is not a rotation (R R^T differs from 1 by {error[row]:.3g}); "
             "the first 16 numbers must be a row-major cam2world matrix in OpenCV axes"
         )
     for name, matrix in (("pose (numbers 13 to 16)", pose), ("intrinsics (numbers 23 to 25)", intrinsics)):
@@ -127,12 +146,12 @@ def check_labels(labels: torch.Tensor, where: str) -> None:
         row = _first_row(((matrix[:, -1] - last).abs() > 1e-4).any(dim=1))
         if row is not None:
             got, want = (", ".join(f"{x:g}" for x in v.tolist()) for v in (matrix[row, -1], last))
-            raise ValueError(f"{where}: in row {row} the last row of the {name} is ({got}); it must be ({want})")
+            raise ValueError(f"{where}: in {of(row)} the last row of the {name} is ({got}); it must be ({want})")
     focal = intrinsics[:, [0, 1], [0, 1]]
     row = _first_row((focal <= 0).any(dim=1))
     if row is not None:
         fx, fy = focal[row].tolist()
-        raise ValueError(f"{where}: the focal lengths of row {row} are {fx:g}, {fy:g}; they must be positive")
+        raise ValueError(f"{where}: the focal lengths of {of(row)} are {fx:g}, {fy:g}; they must be positive")
 
 
 def _first_row(bad: torch.Tensor) -> int | None:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from dataset_preprocessing import selection
+from dataset_preprocessing.packing import check_destination
 from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, mirror_label
 from l2cs.estimator import GazeAngles
 
@@ -137,8 +138,8 @@ def no_labels(labels):
     "change, message",
     [
         (drop_row, "no label for b/x.png"),
-        (shorten_label, "b/x.png has 24 numbers"),
-        (scale_rotation, "row 0 is not a rotation"),
+        (shorten_label, "b/x.png is 24 numbers"),
+        (scale_rotation, "b/x.png is not a rotation"),
         (add_row, "lists missing.png"),
         (no_labels, "has no labels"),
     ],
@@ -152,20 +153,20 @@ def test_a_damaged_or_empty_zip_is_refused(folder, tmp_path):
     (tmp_path / "empty.zip").touch()
     with pytest.raises(ValueError, match="empty.zip"):
         selection.FaceSet(tmp_path / "empty.zip")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match="missing.zip: there is no such file"):
         selection.FaceSet(tmp_path / "missing.zip")
 
 
 def test_a_destination_in_use_is_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="not empty"):
-        selection.check_destination(folder, tmp_path / "other")
+        check_destination(folder, tmp_path / "other", "--data")
     with pytest.raises(ValueError, match="inside"):
-        selection.check_destination(folder / "new", folder)
+        check_destination(folder / "new", folder, "--data")
     (tmp_path / "used.zip").write_bytes(b"x")
     with pytest.raises(ValueError, match="exists"):
-        selection.check_destination(tmp_path / "used.zip", folder)
+        check_destination(tmp_path / "used.zip", folder, "--data")
     (tmp_path / "free").mkdir()
-    selection.check_destination(tmp_path / "free", folder)
+    check_destination(tmp_path / "free", folder, "--data")
 
 
 @pytest.mark.parametrize("name", ["new", "new.zip"])

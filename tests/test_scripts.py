@@ -16,13 +16,20 @@ SCRIPTS = sorted(
     if "click.command(" in file.read_text()
 )
 NUMPY_ONLY = {"dataset_preprocessing/synthetic/make_faces.py", "dataset_preprocessing/synthetic/make_gaze.py"}
-FILES_ONLY = {"eg3d/convert.py", "eg3d/inspect_checkpoint.py", "eg3d/doctor.py"}  # draw nothing, compute nothing
+FILES_ONLY = {  # draw nothing, compute nothing
+    "eg3d/convert.py",
+    "eg3d/inspect_checkpoint.py",
+    "eg3d/doctor.py",
+    "dataset_preprocessing/dataset_tool.py",
+    "dataset_preprocessing/check_dataset.py",
+}
 COMPUTES_NUMBERS = {
     "eg3d/inspect_checkpoint.py",
     "eg3d/doctor.py",
     "eg3d/calc_gfas.py",
     "l2cs/evaluate.py",
     "dataset_preprocessing/filter_by_gaze.py",
+    "dataset_preprocessing/check_dataset.py",
 }
 
 # Importing torch takes seconds, so one process plays `python SCRIPT ARGS` for all of them, folder on the path included.

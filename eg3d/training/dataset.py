@@ -1,59 +1,25 @@
-"""Images with camera labels: a folder or a zip with `dataset.json` at its root (EG3D's layout).
+"""Images with camera labels: a folder or a zip with `dataset.json` at its root (EG3D's layout), and their order.
 
-`dataset.json` is {"labels": [["00000/img00000000.png", [25 numbers]], ...]}. Errors name the file
-and the remedy.
+Files are read by `archive.py`, pixels by `images.py`, cameras by `labels.py`; errors name the member and the remedy.
 """
 
 import hashlib
-import io
 import json
-import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import torch
-from PIL import Image
 
-from eg3d.cameras import LABEL_DIM, check_labels, mirror_label
+from eg3d.cameras import mirror_label
 from eg3d.draws import draw_key
+from eg3d.training.archive import open_archive, shown
+from eg3d.training.images import SUFFIXES, is_image, open_image, read_rgb, silence_pillow
+from eg3d.training.labels import LABEL_FILE, label_array, read_entries
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 RAM_BYTES = 2**30  # smaller sets are decoded once and kept
-
-
-class Folder:
-    """Members of a directory by their relative names, with forward slashes."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        self.sizes = {p.relative_to(path).as_posix(): str(p.stat().st_size) for p in path.rglob("*") if p.is_file()}
-
-    def read(self, name: str) -> bytes:
-        return (self._path / name).read_bytes()
-
-
-class Zip:
-    """Members of a zip file."""
-
-    def __init__(self, path: Path):
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile:
-            raise ValueError(
-                f"--data={path}: is not a zip file, or was cut short; copy it again, or give a folder"
-            ) from None
-        self._lock = Lock()
-        members = [info for info in self._zip.infolist() if not info.is_dir()]
-        self.sizes = {info.filename: f"{info.file_size}/{info.CRC}" for info in members}
-
-    def read(self, name: str) -> bytes:
-        try:
-            with self._lock:
-                return self._zip.read(name)
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{name}: is damaged inside the zip ({error}); copy the data set again") from None
 
 
 class ImageDataset:
@@ -70,42 +36,42 @@ class ImageDataset:
 
     def __init__(self, path: Path, mirror: bool = False, workers: int = 3):
         path = Path(path)
-        if not path.exists():
-            raise ValueError(f"--data={path}: there is no such file or folder; give a data set's zip or folder")
-        if path.is_file() and path.stat().st_size == 0:
-            raise ValueError(f"--data={path}: the file is empty; copy the data set again")
+        silence_pillow()
         self.path, self.mirror = path, mirror
-        self._source = Folder(path) if path.is_dir() else Zip(path)
-        self.names = sorted(name for name in self._source.sizes if Path(name).suffix.lower() in SUFFIXES)
+        self._archive = open_archive(path)
+        self.names = sorted(name for name in self._archive.bytes if is_image(name))
         if not self.names:
             raise ValueError(f"--data={path}: holds no images ({', '.join(sorted(SUFFIXES))}); give another one")
-        self.labels = torch.from_numpy(self._read_labels())
-        check_labels(self.labels, f"{path}: dataset.json")
-        self._pool = ThreadPoolExecutor(max(workers, 1))
+        self.labels = label_array(read_entries(self._archive), self.names, f"{path}: {LABEL_FILE}").float()
+        self._pool = ThreadPoolExecutor(max(workers, 1), "decode")
         self.resolution = self._size_of_first()
         self._images = None  # [n, 3, H, W] once read, when the set is small
+        self._keeping = Lock()
 
     def __len__(self) -> int:
         return len(self.names) * (2 if self.mirror else 1)
 
     @property
     def digest(self) -> str:
-        text = json.dumps([[name, self._source.sizes[name]] for name in self.names])
+        text = json.dumps([[name, self._archive.prints[name]] for name in self.names])
         return hashlib.sha256(text.encode() + self.labels.numpy().tobytes()).hexdigest()
+
+    @property
+    def kept(self) -> bool:
+        """Whether all images lie decoded in memory."""
+        return self._images is not None
 
     def keep_if_small(self) -> None:
         """Decodes a set that fits into memory and keeps it; a damaged image then shows before a run writes anything."""
-        if self._images is None and len(self.names) * 3 * self.resolution**2 <= RAM_BYTES:
-            self._images = torch.stack(list(self._pool.map(self._decode, range(len(self.names)))))
+        with self._keeping:
+            if self._images is None and len(self.names) * 3 * self.resolution**2 <= RAM_BYTES:
+                self._images = self._decode_all(range(len(self.names)))
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """uint8 images [N, 3, H, W] and labels [N, 25] of the indices [N]."""
+        """uint8 images [N, 3, H, W] and labels [N, 25] of the indices [N]. May be called from any thread."""
         self.keep_if_small()
         plain = indices % len(self.names)
-        if self._images is not None:
-            images = self._images[plain]
-        else:
-            images = torch.stack(list(self._pool.map(self._decode, plain.tolist())))
+        images = self._decode_all(plain.tolist()) if self._images is None else self._images[plain]
         flipped = indices >= len(self.names)
         if flipped.any():
             images = torch.where(flipped[:, None, None, None], images.flip(3), images)
@@ -117,56 +83,28 @@ class ImageDataset:
         flipped = indices >= len(self.names)
         return torch.where(flipped[:, None], mirror_label(labels), labels) if flipped.any() else labels
 
-    def _read_labels(self) -> np.ndarray:
-        where = f"{self.path}: dataset.json"
-        if "dataset.json" not in self._source.sizes:
-            raise ValueError(f"{where} is missing; it holds every image's camera, see dataset_preprocessing/README.md")
-        try:
-            entries = json.loads(self._source.read("dataset.json"))["labels"]
-            by_name = {name.replace("\\", "/"): label for name, label in entries or []}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f'{where} is not {{"labels": [[name, [25 numbers]], ...]}}; write it again') from None
-        for name in self.names:
-            if name not in by_name:
-                raise ValueError(f"{where} has no label for {name}; every image needs its camera")
-            label = by_name[name]
-            if not isinstance(label, list) or len(label) != LABEL_DIM:
-                got = f"{len(label)} numbers" if isinstance(label, list) else type(label).__name__
-                raise ValueError(f"{where}: the label of {name} is {got}; a camera has 25 (16 pose + 9 intrinsics)")
-        try:
-            return np.array([by_name[name] for name in self.names], dtype=np.float32)
-        except (ValueError, TypeError):
-            raise ValueError(f"{where}: a label holds something that is not a number; write it again") from None
-
     def _size_of_first(self) -> int:
-        with self._open(self.names[0]) as image:
+        where = f"{self.path}: {shown(self.names[0])}"
+        with open_image(self._archive.read(self.names[0]), where) as image:
             width, height = image.size
         if width != height:
-            raise ValueError(f"{self.path}: {self.names[0]} is {width}x{height}; crop the images to squares")
+            raise ValueError(
+                f"{where} is {width}x{height}; crop the images to squares (dataset_preprocessing/dataset_tool.py)"
+            )
         return width
 
-    def _open(self, name: str) -> Image.Image:
-        try:
-            return Image.open(io.BytesIO(self._source.read(name)))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{self.path}: {name} cannot be read as an image ({error}); replace the file") from None
+    def _decode_all(self, plain: Sequence[int]) -> torch.Tensor:
+        """uint8 [N, 3, H, W] of stored images, by several threads."""
+        images = np.empty((len(plain), 3, self.resolution, self.resolution), np.uint8)
 
-    def _decode(self, index: int) -> torch.Tensor:
-        """uint8 [3, H, W] of one stored image."""
-        name, side = self.names[index], self.resolution
-        with self._open(name) as image:
-            if image.size != (side, side):
-                raise ValueError(
-                    f"{self.path}: {name} is {image.size[0]}x{image.size[1]}, the first image is {side}x{side}; "
-                    "bring all images to one size"
-                )
-            if image.mode not in ("RGB", "L"):
-                raise ValueError(f"{self.path}: {name} has mode {image.mode}; store it as plain RGB, without alpha")
-            try:
-                pixels = np.array(image.convert("RGB"))
-            except OSError as error:
-                raise ValueError(f"{self.path}: {name} is damaged ({error}); replace the file") from None
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        def fill(row: int) -> None:
+            name = self.names[plain[row]]
+            pixels = read_rgb(self._archive.read(name), f"{self.path}: {shown(name)}", self.resolution)
+            images[row] = pixels.transpose(2, 0, 1)
+
+        for _ in self._pool.map(fill, range(len(plain))):  # raises the first error
+            pass
+        return torch.from_numpy(images)
 
 
 class EpochOrder:

@@ -1,0 +1,61 @@
+"""Checks a data set before a night is spent on it: every image, every camera, and pictures of both."""
+
+from pathlib import Path
+
+import click
+import torch
+
+from dataset_preprocessing.checking import examine
+from dataset_preprocessing.drawing import contact_sheet, draw_poses
+from eg3d.cli import Command, check_writable, json_option, write_json
+from eg3d.pictures import write_png
+from eg3d.training.archive import open_archive
+from eg3d.world.datasets import embedded_faces
+
+PNG = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(cls=Command)
+@click.option("--data", required=True, help="Data set to check: zip, folder, or embedded.")
+@click.option("--plot", type=PNG, help="Draw yaw and pitch of all cameras, a PNG file.")
+@click.option("--sheet", type=PNG, help="Draw some images by yaw, with the axes of the world, a PNG file.")
+@click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads that decode.")
+@json_option
+def main(data, plot, sheet, workers, json_path):
+    """Counts, sizes, cameras, duplicates and damaged images of DATA; exit code 0 only if it can be trained on.
+
+    "wrong" is what training would refuse. A "warning" is unusual for faces and worth a look: a radius, focal length or
+    look-at point far from the others', a camera that looks away or stands on its head, images with equal pixels.
+    """
+    path = embedded_faces() if data == "embedded" else Path(data)
+    for output, flag in ((plot, "--plot"), (sheet, "--sheet"), (json_path, "--json")):
+        check_free(output, flag, path)
+    report, cameras = examine(path, workers)
+    click.echo("\n".join(report.lines()))
+    write_json(json_path, report.to_json())
+    if plot is not None and cameras:
+        draw_poses(plot, torch.stack(list(cameras.values())), path.name)
+        click.echo(f"cameras -> {plot}")
+    if sheet is not None and report.sound:
+        title = f"{path.name}: {len(report.sound)} images"
+        chosen = {name: cameras[name] for name in report.sound}
+        write_png(sheet, contact_sheet(open_archive(path), chosen, report.cameras["look_at"], title))
+        click.echo(f"contact sheet -> {sheet}")
+    if report.errors:
+        more = f" (and {len(report.errors) - 1} more, above)" if len(report.errors) > 1 else ""
+        raise ValueError(f"--data={data}: cannot be trained on: {report.errors[0]}{more}")
+
+
+def check_free(output: Path | None, flag: str, data: Path) -> None:
+    """ValueError unless the file can be written, is new, and would not lie among the images."""
+    check_writable(output, flag)
+    if output is None:
+        return
+    if output.exists():
+        raise ValueError(f"{flag}={output}: the file exists; name a new one")
+    if data.is_dir() and data.resolve() in output.resolve().parents:
+        raise ValueError(f"{flag}={output}: lies inside the data set; name a place elsewhere")
+
+
+if __name__ == "__main__":
+    main()

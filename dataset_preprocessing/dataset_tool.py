@@ -1,0 +1,62 @@
+"""Brings images with cameras to the form that training reads: square PNG files of one size, in a zip or a folder."""
+
+import re
+from pathlib import Path
+
+import click
+
+from dataset_preprocessing.conversion import TRANSFORMS, Conversion, convert
+from dataset_preprocessing.packing import check_destination
+from eg3d.cli import Command, check_writable
+
+
+class Resolution(click.ParamType):
+    """`512x512`, as EG3D's tool has it, or `512` -> (512, 512)."""
+
+    name = "WxH"
+
+    def convert(self, value, param, ctx):
+        match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", str(value).strip())
+        if not match:
+            self.fail(f"'{value}' is no size in pixels; write for example 512x512", param, ctx)
+        return int(match[1]), int(match[2] or match[1])
+
+
+@click.command(cls=Command)
+@click.option("--source", type=click.Path(path_type=Path), required=True, help="Images to convert: a zip or a folder.")
+@click.option("--dest", type=click.Path(path_type=Path), required=True, help="New data set: FILE.zip or a folder.")
+@click.option("--resolution", type=Resolution(), help="Size to resize to, 512x512.  [default: as the images are]")
+@click.option(
+    "--transform",
+    type=click.Choice(TRANSFORMS),
+    help="Cut off first: to the largest square in the middle, or to the shape of a wide --resolution, with black bars "
+    "above and below; images smaller than that are left out.  [default: nothing, stretch]",
+)
+@click.option("--crop-size", type=click.IntRange(min=1), help="Cut this square out of the middle first, pixels.")
+@click.option(
+    "--background",
+    type=click.Choice(["white", "black"]),
+    default="white",
+    show_default=True,
+    help="Where transparent.",
+)
+@click.option("--max-images", type=click.IntRange(min=1), help="Convert only the first so many.  [default: all]")
+@click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads that convert.")
+def main(source, dest, resolution, transform, crop_size, background, max_images, workers):
+    """Writes the images of SOURCE as DEST/00000/img00000000.png, ..., with the cameras of SOURCE's dataset.json.
+
+    Cutting changes a camera's focal length and principal point, which are in units of the picture; resizing does not.
+    DEST must not exist yet, and appears only when complete.
+    """
+    check_writable(dest, "--dest", folder=dest.suffix != ".zip")
+    check_destination(dest, source, "--source")
+    done = convert(source, dest, Conversion(resolution, transform, crop_size, background), max_images, workers)
+    click.echo(f"{len(done.written)} images -> {dest}")
+    if done.dropped:
+        click.echo(f"left out {len(done.dropped)} that are too small, the first is {done.dropped[0]!a}")
+    if not done.labelled:
+        click.echo("there was no dataset.json, so they have no cameras yet; training needs one for every image")
+
+
+if __name__ == "__main__":
+    main()
