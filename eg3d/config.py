@@ -116,6 +116,22 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WatchConfig:
+    """What a run keeps, and when it stops by itself; none of it touches the arithmetic."""
+
+    keep: int | None = None  # how many of the last snapshots stay, besides the best one; None: all
+    state_minutes: float = 10.0  # between two states, where snapshots are further apart
+    bad_steps: int = 1  # steps in a row with a loss that is not finite, until the run stops
+    tensorboard: bool = False
+
+    def __post_init__(self):
+        if self.keep is not None:
+            _at_least("--keep", self.keep, 1)
+        _non_negative("--state-minutes", self.state_minutes)
+        _at_least("--bad-steps", self.bad_steps, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run. `generator` and `discriminator` are the constructors' arguments."""
 
@@ -127,6 +143,7 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: DataConfig = field(default_factory=DataConfig)
     gaze: GazeLossConfig = field(default_factory=lambda: GazeLossConfig(weight=0.0))
+    watch: WatchConfig = field(default_factory=WatchConfig)
     gpus: int = 1
     batch: int = 32  # global
     batch_gpu: int | None = None  # micro-batch of one process; None: batch // gpus
@@ -192,6 +209,7 @@ PARTS = {
     "schedule": ScheduleConfig,
     "data": DataConfig,
     "gaze": GazeLossConfig,
+    "watch": WatchConfig,
 }
 
 
@@ -219,18 +237,20 @@ def _build(cls, plain: dict, prefix: str):
     return cls(**values)
 
 
-# Changing these between a stop and `--resume=latest` leaves the arithmetic of the run as it is.
-FREE_TO_CHANGE = {"kimg", "tick", "snap", "benchmark", "data.workers"}
+# Changing these between a stop and going on leaves the arithmetic of the run as it is; another number of processes
+# adds the same numbers in another order. The micro-batches must stay: minibatch statistics depend on them.
+FREE_TO_CHANGE = {"kimg", "tick", "snap", "benchmark", "data.workers", "gpus"}
 
 
 def check_same_run(saved: TrainConfig, asked: TrainConfig) -> None:
     """Raises ConfigError, naming the first setting, unless `asked` may continue the run of `saved`."""
-    old, new = _flat(to_dict(saved)), _flat(to_dict(asked))
+    old, new = (_flat(to_dict(config)) | {"batch_gpu": config.micro_batch} for config in (saved, asked))
     for name in sorted(set(old) | set(new)):
-        if name not in FREE_TO_CHANGE and old.get(name) != new.get(name):
+        free = name in FREE_TO_CHANGE or name.startswith("watch.")
+        if not free and old.get(name) != new.get(name):
             raise ConfigError(
-                f"--resume=latest: the stopped run has {name}={old.get(name)}, this command asks for {new.get(name)}; "
-                "give the same flags, or start another --outdir with --resume=SNAPSHOT"
+                f"the run in --outdir has {name}={old.get(name)}, this command asks for {new.get(name)}; "
+                "give the same flags to go on with it, or another --outdir, with --resume=SNAPSHOT to use its weights"
             )
 
 

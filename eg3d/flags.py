@@ -30,6 +30,7 @@ PLAIN_FLAGS = {
     "gaze_targets": ("gaze", "targets"),
     "gaze_warmup_kimg": ("gaze", "warmup_kimg"),
     "gaze_crop": ("gaze", "crop"),
+    **{name: ("watch", name) for name in ("keep", "state_minutes", "bad_steps", "tensorboard")},
     **{name: (None, name) for name in ("gpus", "batch", "batch_gpu", "kimg", "tick", "snap", "seed")},
     **{name: (None, name) for name in ("resume", "resume_partial", "precision")},
 }

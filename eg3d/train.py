@@ -1,18 +1,21 @@
 """Trains a 3D GAN, with or without the gaze term: see `--help`, and eg3d/training/loop.py for what happens."""
 
 import json
+import sys
 from pathlib import Path
 
 import click
 
+from eg3d import distributed
 from eg3d.checkpoint import load_state, open_checkpoint
 from eg3d.cli import Command, device_option, pick_device, precision_option
-from eg3d.config import ConfigError, TrainConfig, from_dict, to_dict
+from eg3d.config import ConfigError, TrainConfig, check_same_run, from_dict, to_dict
 from eg3d.flags import resolve
 from eg3d.gaze import CROPS, KINDS, TARGETS, GazeLossConfig
 from eg3d.presets import PRESETS
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
+from eg3d.training.records import check_tensorboard
 from eg3d.training.resume import ResumeError
 from eg3d.training.trainer import STATE_FILE
 from eg3d.world.datasets import embedded_faces
@@ -35,15 +38,19 @@ SETTINGS = [
         "--resume",
         str,
         "Start from the weights of this checkpoint: ours, a published .pkl, a .pt, embedded-base or an https:// "
-        "address; latest: go on with the stopped run in --outdir.",
+        "address; latest: go on with the run in --outdir, which there must be.",
     ),
-    setting("--gpus", POSITIVE, "Number of processes; more than 1 comes with a later issue."),
+    setting("--gpus", POSITIVE, "Processes, one per GPU; under torchrun its number, left out."),
     setting("--batch", POSITIVE, "Images per step, over all processes."),
     setting("--batch-gpu", POSITIVE, "Images a process handles at once; the rest is accumulated."),
     setting("--gamma", REAL, "Weight of R1."),
     setting("--kimg", REAL, "Length of the run, in thousand images."),
     setting("--tick", REAL, "Thousand images between two lines of stats.jsonl."),
     setting("--snap", POSITIVE, "Ticks between two snapshots."),
+    setting("--keep", POSITIVE, "How many of the last snapshots stay, besides the one with the best gaze score."),
+    setting("--state-minutes", REAL, "Time between two states to go on from, where snapshots are further apart."),
+    setting("--bad-steps", POSITIVE, "Steps in a row with a loss that is not finite, until the run stops."),
+    setting("--tensorboard", bool, "Also write every line of stats.jsonl for TensorBoard."),
     setting("--seed", int, "Seed of every random draw."),
     setting("--workers", POSITIVE, "Threads that decode images."),
     setting("--nobench", bool, "Do not let cuDNN time its algorithms."),
@@ -108,48 +115,71 @@ def with_settings(command):
 @click.option("--desc", help="Name of a folder inside --outdir for this run.")
 @device_option
 @click.option("--stop-after-minutes", type=REAL, help="Save and stop after this time; nothing else depends on it.")
+@click.option(
+    "--wait-minutes", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
+    help="How long a process waits for another before the run ends.",
+)  # fmt: skip
 @click.option("-n", "--dry-run", is_flag=True, help="Print the configuration as JSON and stop.")
-def main(outdir, cfg, desc, device, stop_after_minutes, dry_run, **flags):
+def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, **flags):
     """Trains EG3D on images with cameras; the gaze term (--gaze-weight) makes the eyes follow the face.
 
-    Ctrl-C ends the running step and saves; the same command with --resume=latest goes on as if nothing had happened.
+    A run that was stopped, killed or cut off goes on by the same command, as if nothing had happened. Ctrl-C and
+    SIGTERM end the running step and save. Exit codes: 0 when --kimg are reached; 75, 130 or 143 when stopped by
+    --stop-after-minutes, Ctrl-C or SIGTERM; 2 for an error that you can mend.
     """
     outdir = outdir / desc if desc else outdir
-    state, latest = None, flags["resume"] == "latest"
-    if latest:
-        state = load_state(outdir / STATE_FILE)
-        flags["resume"] = from_dict(json.loads(state["config"])).resume
-    config = resolve(cfg, **flags)
+    flags["gpus"] = distributed.check_count(flags["gpus"])
     if dry_run:
-        click.echo(json.dumps(to_dict(config), indent=2))
+        if distributed.first_started():
+            click.echo(json.dumps(to_dict(prepare(outdir, cfg, flags)[0]), indent=2))
         return
-    check_ready(config, outdir, latest)
+    config, _ = prepare(outdir, cfg, flags)
+    check_ready(config, outdir)
     device = pick_device(device)
-    estimator = load_gaze_network(config.gaze, device)
-    dataset = open_data(config)
-    config = resolve(cfg, resolution=dataset.resolution, **flags)
+    arguments = (outdir, cfg, flags, device, stop_after_minutes)
+    sys.exit(distributed.launch(run, arguments, config.gpus, device, wait_minutes))
+
+
+def prepare(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | None]:
+    """The configuration, checked, and the state of the run that `outdir` holds, None where there is none."""
+    latest, path = flags["resume"] == "latest", outdir / STATE_FILE
+    if not latest and not path.exists():
+        return resolve(cfg, **flags), None
+    state = load_state(path)
+    saved = from_dict(json.loads(state["config"]))
+    config = resolve(cfg, saved.data.resolution, **flags | ({"resume": saved.resume} if latest else {}))
+    check_same_run(saved, config)
+    return config, state
+
+
+def check_ready(config: TrainConfig, outdir: Path) -> None:
+    """What would otherwise only show after the data has been read."""
+    if not config.data.path:
+        raise ConfigError("--data is missing: give a zip or folder with dataset.json, or embedded")
+    if config.watch.tensorboard:
+        check_tensorboard()
+    if config.resume is not None and not (outdir / STATE_FILE).exists():
+        open_checkpoint(config.resume)
+
+
+def run(outdir: Path, cfg: str, flags: dict, device, stop_after_minutes: float | None) -> int:
+    """What each process of a run does; returns the exit code."""
+    config, state = distributed.from_first(lambda: prepare(outdir, cfg, flags))
+    device = distributed.device_of(device)
+    estimator = distributed.together(lambda: load_gaze_network(config.gaze, device))
+    dataset = distributed.first_of_each_machine(lambda: open_data(config))
+    config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
+    if state is not None and distributed.rank() == 0:
+        click.echo(f"going on with the run in {outdir} after {state['images_seen']} images")
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
     try:
         trainer = train(config, outdir, dataset, device, state, estimator, limit)
     except ResumeError as error:
         click.echo("\n".join(error.report), err=True)
         raise
-    if trainer.images_seen < config.kimg * 1000:
-        click.echo(f"stopped after {trainer.images_seen} images; the same command with --resume=latest goes on")
-
-
-def check_ready(config: TrainConfig, outdir: Path, latest: bool) -> None:
-    """What would otherwise only show after the data has been read."""
-    if config.gpus > 1:
-        raise ConfigError(f"--gpus={config.gpus}: several processes are not implemented yet (a later issue); use 1")
-    if not config.data.path:
-        raise ConfigError("--data is missing: give a zip or folder with dataset.json, or embedded")
-    if config.resume is not None and not latest:
-        open_checkpoint(config.resume)
-    if (outdir / STATE_FILE).exists() and not latest:
-        raise ConfigError(
-            f"--outdir={outdir} holds a run; add --resume=latest to go on with it, or give another folder"
-        )
+    if trainer.stop_code and distributed.rank() == 0:
+        click.echo(f"stopped after {trainer.images_seen} images, all saved; the same command goes on")
+    return trainer.stop_code
 
 
 def load_gaze_network(gaze: GazeLossConfig, device) -> GazeEstimator | None:

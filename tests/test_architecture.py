@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "eg3d.cameras": set(),
     "eg3d.ops": set(),
     "eg3d.cli": {"eg3d.files", "eg3d.models", "eg3d.ops", "l2cs"},
+    "eg3d.distributed": {"l2cs"},
     "eg3d.pictures": {"eg3d.files"},
     "eg3d.shapes": LEAVES,
     "eg3d.world": {"eg3d.cameras"} | LEAVES,

@@ -1,4 +1,4 @@
-"""The averaged generator, which draws every picture."""
+"""Moving averages: of the generator, which draws every picture, and of its latents, toward which truncation pulls."""
 
 import torch
 from torch import nn
@@ -10,3 +10,9 @@ def update_ema(average: nn.Module, model: nn.Module, beta: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - beta)
     for kept, new in zip(average.buffers(), model.buffers(), strict=True):
         kept.copy_(new)
+
+
+@torch.no_grad()
+def update_mean_latent(mapping: nn.Module, mean: torch.Tensor) -> None:
+    """w_avg <- lerp toward the mean latent [w_dim] of one global batch: once a step, however it was cut up."""
+    mapping.w_avg.lerp_(mean, 1 - mapping.w_avg_beta)

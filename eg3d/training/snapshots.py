@@ -15,6 +15,7 @@ from eg3d.views import render_views
 GRID_SEEDS = range(8)  # one row each
 GRID_CAMERAS = [(yaw, 0.0) for yaw in (-0.5, -0.25, 0.0, 0.25, 0.5)]  # one column each
 SLOPE_SEEDS = range(1000, 1032)
+SCORE = "GFAS/mse_sum"  # lower is better
 
 
 def write_snapshot(outdir: Path, kimg: int, networks: dict[str, nn.Module], facts: dict) -> Path:
@@ -22,6 +23,24 @@ def write_snapshot(outdir: Path, kimg: int, networks: dict[str, nn.Module], fact
     path = outdir / f"network-snapshot-{kimg:06d}.safetensors"
     save_snapshot(path, networks, facts)
     return path
+
+
+def prune(outdir: Path, keep: int, lines: list[dict]) -> None:
+    """Deletes all snapshots but the last `keep` and the one with the best score in the lines of stats.jsonl."""
+    paths = sorted(outdir.glob("network-snapshot-*.safetensors"))
+    best = best_snapshot(lines)
+    for path in paths[:-keep]:
+        if path.name != best:
+            path.unlink()
+
+
+def best_snapshot(lines: list[dict]) -> str | None:
+    """File name of the snapshot with the lowest gaze score, the later of equals; None when none has been measured."""
+    scored = [line for line in lines if line.get(SCORE, {}).get("mean") is not None]
+    if not scored:
+        return None
+    best = min(reversed(scored), key=lambda line: line[SCORE]["mean"])
+    return f"network-snapshot-{int(1000 * best['Progress/kimg']['mean'] + 0.5) // 1000:06d}.safetensors"
 
 
 def write_grid(path: Path, G_ema: TriPlaneGenerator) -> None:
@@ -33,7 +52,7 @@ def write_grid(path: Path, G_ema: TriPlaneGenerator) -> None:
 def gaze_scores(G_ema: TriPlaneGenerator, estimator, crop: str) -> dict[str, float]:
     """Score and slope of the eyes by the network in the loss; another judge (calc_gfas.py) may differ."""
     report = gaze_face_alignment(render_views(G_ema, SLOPE_SEEDS), estimator, crop)
-    return {"GFAS/mse_sum": report.gfas_mse_sum, "GFAS/slope": report.slope}
+    return {SCORE: report.gfas_mse_sum, "GFAS/slope": report.slope}
 
 
 def git_commit() -> str | None:

@@ -2,10 +2,12 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import torch
 
+from eg3d import distributed
 from eg3d.files import atomic_write
 
 
@@ -24,16 +26,34 @@ class Stats:
         """What has been reported since the last line, for the training state."""
         return {name: torch.cat([v.cpu() for v in values]) for name, values in self._values.items()}
 
+    def collect(self) -> None:
+        """Moves what all processes have reported to rank 0."""
+        reports = distributed.gather(self.pending()) if distributed.size() > 1 else []
+        if reports:
+            self._values.clear()
+        if distributed.rank() == 0:
+            for report in reports:
+                for name, values in report.items():
+                    self._values.setdefault(name, []).append(values)
+
     def not_finite(self) -> str | None:
         """The first name whose mean is NaN or infinite, None when all is well."""
         return next((name for name, v in self.pending().items() if finite(v.double().mean()) is None), None)
 
     def line(self) -> dict[str, dict]:
-        """{name: {num, mean, std}} of everything reported since the last call; NaN and infinity become None."""
+        """{name: {num, mean, std}} of everything reported since the last call; NaN and infinity become None.
+
+        Sums are exact, so that they do not depend on the order in which processes report.
+        """
         summary = {}
         for name, values in self.pending().items():
-            v = values.double()
-            summary[name] = {"num": len(v), "mean": finite(v.mean()), "std": finite(v.std(unbiased=False))}
+            v = values.double().tolist()
+            if all(map(math.isfinite, v)):
+                mean = math.fsum(v) / len(v)
+                std = math.sqrt(math.fsum((x - mean) ** 2 for x in v) / len(v))
+            else:
+                mean = std = None
+            summary[name] = {"num": len(v), "mean": mean, "std": std}
         self._values.clear()
         return summary
 
@@ -47,13 +67,24 @@ def finite(value) -> float | None:
 def drop_lines_after(path: Path, images_seen: int) -> None:
     """Removes lines that a run wrote after the state it is now continued from (it was killed in between)."""
     if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if 1000 * json.loads(line)["Progress/kimg"]["mean"] <= images_seen + 0.5]
-        if len(kept) < len(lines):
-            atomic_write(path, "".join(kept).encode())
+        text = path.read_text(encoding="utf-8")
+        kept = [line for line in read_lines(path) if 1000 * line["Progress/kimg"]["mean"] <= images_seen + 0.5]
+        kept = "".join(json.dumps(line, allow_nan=False) + "\n" for line in kept)
+        if kept != text:
+            atomic_write(path, kept.encode())
+
+
+def read_lines(path: Path) -> list[dict]:
+    """The objects of a .jsonl file, none when it is not there; a last line that a full disk has cut is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
 
 
 def append_line(path: Path, line: dict) -> None:
-    """Adds one JSON object to a .jsonl file."""
+    """Adds one JSON object to a .jsonl file, and waits for the disk: a state never gets ahead of its lines."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(line, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,20 +1,20 @@
 """Networks, optimisers and one training step: `Trainer.step` -> the four phases.
 
 A step sees one global batch and runs, as due, Gmain, Greg, Dmain and Dreg; each accumulates the mean gradient of its
-micro-batches and ends with an optimiser step. Every random draw is keyed by (seed, phase, index of the sample in the
-global batch, images seen): neither the micro-batch size nor a stop in between changes what is drawn.
+micro-batches, adds those of all processes and ends with an optimiser step. Every random draw is keyed by (seed, phase,
+index of the sample in the global batch, images seen): neither the number of processes, nor the micro-batch size, nor a
+stop in between changes what is drawn.
 """
 
 import copy
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from eg3d import checkpoint
+from eg3d import checkpoint, distributed
 from eg3d.config import TrainConfig, check_same_run, from_dict, to_dict
 from eg3d.draws import KeyedDraws, draw_key
 from eg3d.gaze import gaze_error
@@ -22,8 +22,9 @@ from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.models.precision import set_precision
 from eg3d.training import losses, schedules
+from eg3d.training.batches import Fakes, Reals
 from eg3d.training.dataset import EpochOrder, ImageDataset
-from eg3d.training.ema import update_ema
+from eg3d.training.ema import update_ema, update_mean_latent
 from eg3d.training.resume import start_from
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
@@ -34,7 +35,8 @@ STATE_FILE = "training-state.pt"
 class Trainer:
     """Networks, optimisers and the position in the run.
 
-    Attributes: G, D, G_ema; images_seen and batch_index, both before the coming step.
+    Attributes: G, D, G_ema; images_seen and batch_index, both before the coming step; share, this process's part of
+    the global batch; finite, whether all losses of the last step were.
     """
 
     def __init__(
@@ -43,9 +45,13 @@ class Trainer:
         self.config, self.dataset, self.device = config, dataset, torch.device(device)
         self.gaze_estimator = gaze_estimator
         assert config.gaze.weight == 0 or gaze_estimator is not None
+        assert config.gpus == distributed.size(), f"{config.gpus} processes asked for, {distributed.size()} are here"
+        self.share = distributed.share(config.batch)
         self.images_seen, self.batch_index, self.stats = 0, 0, Stats()
+        self._total = torch.zeros((), device=self.device)  # of all losses of a step: infinite when one of them is
         self.source = None  # facts about the checkpoint this run started from
         self.notes: list[str] = []  # what its reader had to decide, and what it lacks
+        self.stop_code = 0  # exit code of a run that ends before its kimg are seen
         self.order = EpochOrder(len(dataset), config.seed)
         self.dataset_digest = dataset.digest
         self.git_commit = git_commit()  # of the code that runs, which may be edited before the next snapshot
@@ -66,7 +72,7 @@ class Trainer:
             n, config.schedule.raw_resolution_initial, config.schedule.raw_resolution_final,
             config.schedule.raw_resolution_fade_kimg,
         )  # fmt: skip
-        real = self._real_batch()
+        real, self._total = self._real_batch(), torch.zeros((), device=self.device)
 
         self._run_phase("Gmain", self.G, self.G_optimiser, self.generator_main)
         if loss.density_reg > 0 and self.batch_index % loss.density_reg_every == 0:
@@ -78,18 +84,20 @@ class Trainer:
         beta = schedules.ema_beta(n, config.batch, config.schedule.ema_kimg, config.schedule.ema_rampup)
         update_ema(self.G_ema, self.G, beta)
         self.G_ema.neural_rendering_resolution = self.raw_resolution
+        self.finite = bool(self._total.isfinite())
         self.images_seen += config.batch
         self.batch_index += 1
 
     # -------------------------------------------------------------- the four phases
     # Each yields loss terms [N] of a micro-batch; each term is differentiated before the next is computed.
 
-    def generator_main(self, fakes: "Fakes") -> Iterator[torch.Tensor]:
+    def generator_main(self, fakes: Fakes) -> Iterator[torch.Tensor]:
         """Adversarial term, and the gaze term on the same pictures."""
         images = self._generate(fakes)
         logits = self._judge(losses.fake_pair(images, self.blur_sigma, self.config.loss.blur_raw), fakes)
         term = losses.generator_adversarial(logits)
         self._log(**{"Loss/scores/fake": logits, "Loss/signs/fake": logits.sign(), "Loss/G/loss": term})
+        self._log(**{"Fakes/depth_spread": images["image_depth"].detach().flatten(1).std(dim=1)})
         gaze = self.config.gaze
         if gaze.weight > 0:
             error = gaze_error(
@@ -101,7 +109,7 @@ class Trainer:
         self._log(**{"Loss/G/total_loss": term})
         yield term
 
-    def generator_density(self, fakes: "Fakes") -> Iterator[torch.Tensor]:
+    def generator_density(self, fakes: Fakes) -> Iterator[torch.Tensor]:
         """Density regularisation: near points have near densities (and none falls behind a surface)."""
         loss, box = self.config.loss, self.G.rendering_kwargs["box_warp"]
         draws = self._draws("density", fakes.samples)
@@ -121,10 +129,11 @@ class Trainer:
         self._log(**{"Loss/G/density_reg": term})
         yield term
 
-    def discriminator_main(self, fakes: "Fakes", real: "Reals") -> Iterator[torch.Tensor]:
+    def discriminator_main(self, fakes: Fakes, real: Reals) -> Iterator[torch.Tensor]:
         """Adversarial terms of generated and of real images."""
         with torch.no_grad():
-            images = self._generate(fakes, update_emas=True)
+            ws = self._styles(fakes, average=True)
+            images = self._generate(fakes, ws)
         logits = self._judge(losses.fake_pair(images, self.blur_sigma, self.config.loss.blur_raw), fakes)
         fake_term = losses.discriminator_fake(logits)
         self._log(**{"Loss/scores/fake": logits, "Loss/signs/fake": logits.sign()})
@@ -135,7 +144,7 @@ class Trainer:
         self._log(**{"Loss/D/loss": fake_term + real_term})
         yield real_term
 
-    def discriminator_r1(self, fakes: None, real: "Reals") -> Iterator[torch.Tensor]:
+    def discriminator_r1(self, fakes: None, real: Reals) -> Iterator[torch.Tensor]:
         """R1 on real images, of both halves of the pair."""
         pair = {name: image.detach().requires_grad_(True) for name, image in self._real_pair(real).items()}
         term, penalty = losses.r1_penalty(self._judge(pair, real), list(pair.values()), self.config.loss.r1_gamma)
@@ -144,10 +153,11 @@ class Trainer:
 
     # -------------------------------------------------------------- what the phases share
 
-    def _run_phase(self, phase, network, optimiser, terms_of, real: "Reals | None" = None, gain: float = 1.0) -> None:
-        """Mean gradient over the micro-batches (published: their sum, D-23), cleaned; one optimiser step.
+    def _run_phase(self, phase, network, optimiser, terms_of, real: Reals | None = None, gain: float = 1.0) -> None:
+        """Mean gradient over the global batch (published: the sum over micro-batches, D-23); one optimiser step.
 
-        `gain`: the phase's interval, which makes up for its being run lazily.
+        `gain`: the phase's interval, which makes up for its being run lazily. Infinite numbers are cleaned out of the
+        sum over all processes, so that all clean alike.
         """
         self.phase = phase
         # Nothing should draw from the global generator; if something does, it is keyed by its place too.
@@ -155,78 +165,89 @@ class Trainer:
         optimiser.zero_grad(set_to_none=True)
         network.requires_grad_(True)
         fakes = self._draw_fakes() if phase != "Dreg" else None
+        self._mean_latent: list[torch.Tensor] = []
         size, batch = self.config.micro_batch, self.config.batch
-        for start in range(0, batch, size):
+        for start in range(0, len(self.share), size):
             part = slice(start, start + size)
             arguments = [fakes and fakes.part(part)] + ([real.part(part)] if real is not None else [])
             for term in terms_of(*arguments):
                 (term.mean() * (gain * size / batch)).backward()
+                self._total += term.detach().sum()
         network.requires_grad_(False)
-        for p in network.parameters():
-            if p.grad is not None:
-                torch.nan_to_num(p.grad, nan=0.0, posinf=1e5, neginf=-1e5, out=p.grad)
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        mean_latent = [sum(self._mean_latent)] if self._mean_latent else []
+        distributed.add_up(gradients + mean_latent)
+        for gradient in gradients:
+            torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
+        if mean_latent:
+            update_mean_latent(self.G.backbone.mapping, mean_latent[0])
         optimiser.step()
 
-    def _draw_fakes(self) -> "Fakes":
-        """Latents and cameras of this phase's global batch.
+    def _draw_fakes(self) -> Fakes:
+        """Latents and cameras of this process's share of the phase's global batch.
 
         The conditioning camera is the rendered one or, with the swap probability, that of the previous sample
-        (EG3D, section 4.4), so that identity cannot depend on the view; of the *global* batch, so that micro-batches
-        do not matter.
+        (EG3D, section 4.4), so that identity cannot depend on the view; of the *global* batch, so that neither
+        processes nor micro-batches matter: the sample before this share, which others generate, is drawn too.
         """
-        samples = range(self.config.batch)
-        draws = self._draws("latent", samples)
-        n = len(samples)
+        samples = [(self.share.start - 1) % self.config.batch, *self.share]
+        draws, n = self._draws("latent", samples), len(samples)
         z = draws.normal((n, self.G.z_dim), self.device)
         u = draws.uniform((n, 4))  # which camera, swap or not, mix or not, where to mix
         cameras = self._random_cameras(u[:, 0])
+        previous, cameras = cameras[:-1], cameras[1:]
         probability = schedules.swap_probability(
             self.images_seen, self.config.schedule.gpc_reg_prob, self.config.schedule.gpc_reg_fade_kimg
         )
         if probability is None:
             conditioning = torch.zeros_like(cameras)
         else:
-            conditioning = torch.where((u[:, 1] < probability)[:, None].to(self.device), cameras.roll(1, 0), cameras)
+            conditioning = torch.where((u[1:, 1] < probability)[:, None].to(self.device), previous, cameras)
         z_mix = None
         if self.config.loss.style_mixing_prob > 0:
-            z_mix = draws.normal((n, self.G.z_dim), self.device)
-        return Fakes(z, cameras, conditioning, u[:, 2:].to(self.device), z_mix, samples)
+            z_mix = draws.normal((n, self.G.z_dim), self.device)[1:]
+        return Fakes(z[1:], cameras, conditioning, u[1:, 2:].to(self.device), z_mix, self.share)
 
     def _random_cameras(self, u: torch.Tensor) -> torch.Tensor:
         """Labels [N, 25] drawn uniformly from the data set by u [N] in [0, 1)."""
         indices = (u.double() * len(self.dataset)).long().clamp(max=len(self.dataset) - 1)
         return self.dataset.label_rows(indices).to(self.device)
 
-    def _real_batch(self) -> "Reals":
-        images, cameras = self.dataset.batch(self.order.indices(self.images_seen, self.config.batch))
+    def _real_batch(self) -> Reals:
+        """This process's share of the images whose turn it is."""
+        indices = self.order.indices(self.images_seen + self.share.start, len(self.share))
+        images, cameras = self.dataset.batch(indices)
         images = images.to(self.device, non_blocking=True).float() / 127.5 - 1
-        return Reals(images, cameras.to(self.device), range(self.config.batch))
+        return Reals(images, cameras.to(self.device), self.share)
 
-    def _styles(self, fakes: "Fakes", update_emas: bool = False) -> torch.Tensor:
-        """ws [N, T, w_dim], with style mixing where it is on."""
-        ws = self.G.mapping(fakes.z, fakes.conditioning, update_emas=update_emas)
+    def _styles(self, fakes: Fakes, average: bool = False) -> torch.Tensor:
+        """ws [N, T, w_dim], with style mixing where it is on; `average`: they count for the mean latent."""
+        ws = self.G.mapping(fakes.z, fakes.conditioning)
+        if average:
+            self._mean_latent.append(ws[:, 0].contiguous().mean(dim=0) * (len(ws) / self.config.batch))
         if fakes.z_mix is not None:
             other = self.G.mapping(fakes.z_mix, fakes.conditioning)
             ws = losses.style_mix(ws, other, fakes.u_mix, self.config.loss.style_mixing_prob)
         return ws
 
-    def _generate(self, fakes: "Fakes", update_emas: bool = False) -> dict[str, torch.Tensor]:
+    def _generate(self, fakes: Fakes, ws: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """Pictures from the true cameras, whatever camera conditioned the latents."""
         draws = self._draws("render", fakes.samples)
-        return self.G.synthesis(self._styles(fakes, update_emas), fakes.cameras, self.raw_resolution, draws=draws)
+        ws = self._styles(fakes) if ws is None else ws
+        return self.G.synthesis(ws, fakes.cameras, self.raw_resolution, draws=draws)
 
-    def _judge(self, pair: dict[str, torch.Tensor], batch: "Fakes | Reals") -> torch.Tensor:
+    def _judge(self, pair: dict[str, torch.Tensor], batch: Fakes | Reals) -> torch.Tensor:
         """Logits [N, 1]; D always knows the true camera."""
         return self.D(pair, batch.cameras, draws=self._draws("label noise", batch.samples))
 
-    def _real_pair(self, real: "Reals") -> dict[str, torch.Tensor]:
+    def _real_pair(self, real: Reals) -> dict[str, torch.Tensor]:
         return losses.real_pair(real.images, self.raw_resolution, self.config.loss.filter_mode, self.blur_sigma)
 
     def _points(self, draws, n: int, reach: float, factor: int = 1) -> torch.Tensor:
         """Points [N, P, 3], uniform in the cube [-reach, reach]^3."""
         return (draws.uniform((n, factor * self.config.loss.density_points, 3), self.device) * 2 - 1) * reach
 
-    def _draws(self, what: str, samples: range) -> KeyedDraws:
+    def _draws(self, what: str, samples: Sequence[int]) -> KeyedDraws:
         phase = f"{self.phase}/{what}"
         return KeyedDraws.at(self.config.seed, phase, samples, self.images_seen, self.device)
 
@@ -259,7 +280,9 @@ class Trainer:
         self.D = D.to(self.device).train().requires_grad_(False)
         self.G_ema = G_ema.to(self.device).eval().requires_grad_(False)
         if config.resume is not None and resume:
-            self.source, self.notes = start_from(self.networks(), config.resume, config.resume_partial)
+            read = distributed.by_first(lambda: start_from(self.networks(), config.resume, config.resume_partial))
+            self.source, self.notes = read or (None, [])
+            distributed.copy_from_first(self.networks().values())
         self.D.label_std.copy_(self.dataset.labels.std(dim=0, unbiased=False))
 
     def _build_optimisers(self) -> None:
@@ -315,39 +338,7 @@ class Trainer:
             optimiser.load_state_dict(saved)
         self.images_seen, self.batch_index = state["images_seen"], state["batch_index"]
         self.G_ema.neural_rendering_resolution = state["raw_resolution"]
-        self.source, self.stats = state["source"], Stats(state["stats"])
-
-
-@dataclass(frozen=True)
-class Fakes:
-    """Latents of a batch to generate: z [N, z_dim]; rendered and conditioning cameras [N, 25]."""
-
-    z: torch.Tensor
-    cameras: torch.Tensor
-    conditioning: torch.Tensor
-    u_mix: torch.Tensor  # [N, 2]
-    z_mix: torch.Tensor | None
-    samples: range  # indices in the global batch
-
-    def part(self, rows: slice) -> "Fakes":
-        """A micro-batch of it."""
-        mix = None if self.z_mix is None else self.z_mix[rows]
-        return Fakes(
-            self.z[rows], self.cameras[rows], self.conditioning[rows], self.u_mix[rows], mix, self.samples[rows]
-        )
-
-
-@dataclass(frozen=True)
-class Reals:
-    """Images [N, 3, H, W] in [-1, 1] of the data set and their cameras [N, 25]."""
-
-    images: torch.Tensor
-    cameras: torch.Tensor
-    samples: range
-
-    def part(self, rows: slice) -> "Reals":
-        """A micro-batch of it."""
-        return Reals(self.images[rows], self.cameras[rows], self.samples[rows])
+        self.source, self.stats = state["source"], Stats(state["stats"] if distributed.rank() == 0 else None)
 
 
 def adam(network: nn.Module, lr: float, optim, interval: int | None) -> torch.optim.Adam:

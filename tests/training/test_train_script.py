@@ -40,8 +40,9 @@ def test_a_dry_run_of_the_published_command_prints_its_configuration_and_writes_
 
 RUN = ("--outdir=run", "--cfg=embedded", "--gaze-weight=0")
 BAD = {
-    "several processes": (PUBLISHED, "--gpus=4"),
-    "published weights": ([a for a in PUBLISHED if "gpus" not in a], "ffhq.pkl"),
+    "published weights": (PUBLISHED, "ffhq.pkl"),
+    "indivisible processes": ((*RUN, "--gpus=3"), "--gpus=3"),
+    "nothing kept": ((*RUN, "--keep=0"), "--keep"),
     "unknown preset": (("--outdir=run", "--cfg=celeba"), "celeba"),
     "indivisible batch": ((*RUN, "--batch=16", "--batch-gpu=5"), "--batch=16"),
     "batch of one": ((*RUN, "--batch=1"), "--mbstd-group=1"),
@@ -84,11 +85,11 @@ def test_bad_input_is_one_line_and_exit_code_2_and_leaves_nothing(call, tmp_path
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_folder_that_holds_a_run_is_not_overwritten(call, tmp_path):
+def test_a_state_that_cannot_be_read_is_not_overwritten(call, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "training-state.pt").write_text("precious")
     code, _, err = call(*RUN)
-    assert code == 2 and "--resume=latest" in err
+    assert code == 2 and "training-state.pt: is not a training state" in err and err.count("\n") == 1
     assert (tmp_path / "run" / "training-state.pt").read_text() == "precious"
 
 

@@ -1,0 +1,140 @@
+"""What the processes of the tests do; functions by name, for they are started in new processes.
+
+`python rank_work.py twenty_steps FOLDER OUT` under torchrun does the same there.
+"""
+
+import dataclasses
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from tiny_networks import tiny_estimator
+from tiny_run import everything_in_float64, tiny_config
+
+from eg3d import checkpoint, distributed
+from eg3d.training.dataset import ImageDataset
+from eg3d.training.loop import train
+from eg3d.training.trainer import Trainer
+
+
+def shared_config(folder: Path, gpus: int, **changes):
+    """16 images a step in micro-batches of 8, with every term, swap, mixing and label noise."""
+    plain = tiny_config(folder, gaze_weight=2.0)
+    return dataclasses.replace(
+        plain,
+        loss=dataclasses.replace(plain.loss, style_mixing_prob=0.5),
+        schedule=dataclasses.replace(plain.schedule, gpc_reg_prob=0.5, gpc_reg_fade_kimg=0.02),
+        discriminator=plain.discriminator | {"disc_c_noise": 0.5},
+        **dict(gpus=gpus, batch=16, batch_gpu=8, kimg=1.0) | changes,
+    )
+
+
+def trainer_for(folder: Path) -> Trainer:
+    config = shared_config(folder, distributed.size())
+    return Trainer(config, ImageDataset(folder), torch.device("cpu"), gaze_estimator=tiny_estimator())
+
+
+def steps_in_float64(folder: Path, out: Path, count: int) -> int:
+    """Weights, averages and statistics after `count` steps."""
+    with everything_in_float64():
+        trainer = trainer_for(folder)
+        for _ in range(count):
+            trainer.step()
+        distributed.check_equal(trainer.networks())
+        trainer.stats.collect()
+        if distributed.rank() == 0:
+            weights = {name: network.state_dict() for name, network in trainer.networks().items()}
+            torch.save({"weights": weights, "line": trainer.stats.line()}, out)
+    return 0
+
+
+def twenty_steps(folder: Path, out: Path) -> int:
+    return steps_in_float64(folder, out, 20)
+
+
+def gradients_of_the_first_step(folder: Path, out: Path) -> int:
+    """Gradients of the four phases, as the optimisers get them, in float32."""
+    trainer, found = trainer_for(folder), []
+    for network, optimiser in ((trainer.G, trainer.G_optimiser), (trainer.D, trainer.D_optimiser)):
+
+        def note(*_, network=network):
+            grads = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+            found.append(torch.cat(grads))
+
+        optimiser.register_step_pre_hook(note)
+    trainer.step()
+    if distributed.rank() == 0:
+        torch.save(found, out)
+    return 0
+
+
+def one_sick_sample(folder: Path, out: Path) -> int:
+    """Gradients of Gmain when one sample of the global batch has no number for a loss."""
+    trainer, healthy = trainer_for(folder), Trainer.generator_main
+
+    def sick(self, fakes):
+        for term in healthy(self, fakes):
+            yield term * torch.tensor([float("nan") if i == 13 else 1.0 for i in fakes.samples])
+
+    trainer.generator_main = sick.__get__(trainer)
+    gradients = []
+    trainer.G_optimiser.register_step_pre_hook(
+        lambda *_: gradients.append(torch.cat([p.grad.flatten() for p in trainer.G.parameters() if p.grad is not None]))
+    )
+    trainer.step()
+    torch.save({"gradient": gradients[0], "finite": trainer.finite}, f"{out}.{distributed.rank()}")
+    return 0
+
+
+def short_run(folder: Path, outdir: Path, state_path: Path | None = None, disturb=None, **changes) -> int:
+    """train() with two small images a process; `disturb(trainer)` is called before each step."""
+    said = os.open(f"{outdir}.stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 2)  # the server that forks the processes of tests has a stderr of its own
+    size = distributed.size()
+    config = tiny_config(
+        folder, **dict(gpus=size, batch=2 * size, batch_gpu=2, kimg=0.016, tick=0.008, snap=1) | changes
+    )
+    state = distributed.from_first(
+        lambda: checkpoint.load_state(state_path) if state_path is not None and state_path.exists() else None
+    )
+    step = Trainer.step
+
+    def disturbed(self):
+        if disturb is not None:
+            disturb(self)
+        step(self)
+
+    Trainer.step = disturbed
+    trainer = train(config, outdir, ImageDataset(folder), torch.device("cpu"), state)
+    return trainer.stop_code
+
+
+def kill_second(trainer) -> None:
+    if distributed.rank() == 1 and trainer.batch_index == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def freeze_second(trainer) -> None:
+    if distributed.rank() == 1 and trainer.batch_index == 3:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def stop_second(trainer) -> None:
+    if distributed.rank() == 1 and trainer.batch_index == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fail_second(trainer) -> None:
+    if distributed.rank() == 1 and trainer.batch_index == 1:
+        raise ValueError("img3.png is damaged")
+
+
+if __name__ == "__main__":
+    sys.exit(
+        distributed.launch(
+            globals()[sys.argv[1]], tuple(map(Path, sys.argv[2:])), distributed.check_count(None) or 1,
+            torch.device("cpu"), wait_minutes=2,
+        )
+    )  # fmt: skip
