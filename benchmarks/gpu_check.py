@@ -13,6 +13,7 @@ from eg3d.cli import Command, pick_device
 
 HERE = Path(__file__).resolve().parent
 RUNS = {
+    "ops": ["bench_ops.py", "--repeats=10"],
     "image": ["bench_image.py", "--cfg=embedded", "--cfg=ffhq", "--repeats=10"],
     "train-step": ["bench_train_step.py", "--repeats=3"],
     "train-step-512": ["bench_train_step.py", "--cfg=ffhq", "--batch=8", "--batch-gpu=4", "--repeats=1"],

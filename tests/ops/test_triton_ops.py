@@ -176,6 +176,7 @@ RESAMPLINGS = {
     "down": dict(down=2, padding=1),
     "mixed": dict(up=(3, 2), down=(2, 1), padding=(2, 1, 0, 3), flip_filter=True),
     "both": dict(up=2, down=3, padding=(5, 0, 1, 4)),
+    "tall": dict(up=(1, 2), down=(2, 3), padding=(1, 2, 3, 0)),
     "cropped": dict(padding=(-1, -2, 3, 0)),
     "cropped up": dict(up=2, padding=(-3, 1, -1, -2), flip_filter=True),
     "cropped down": dict(down=2, padding=(-1, 0, 2, -3)),
