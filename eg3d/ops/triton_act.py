@@ -13,7 +13,7 @@ import triton.language as tl
 
 LINE = 64  # numbers per side of a tile: 128 bytes of float16, whichever of the two sides is contiguous
 TILE = 4096  # numbers in a tile
-WARPS = 8
+OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}  # x * scale + noise is one instruction
 
 
 # ---------------------------------------------------------------- kernels
@@ -92,7 +92,7 @@ def act(x, scale, noise, b, gain: float, slope: float, clamp: float | None, out=
     Args: x [N, C, H, W] contiguous or channels last, or [N, C]; scale [N, C], noise [N or 1, 1, H, W], b [C], or None;
         gain > 0; slope below 0: 1 for linear, 0 for relu; out, like x: where y goes, may be x itself.
     """
-    assert suits(x)
+    assert suits(x) and (noise is None or noise.ndim == 4)
     y = torch.empty_like(x) if out is None else out
     n, c, pixels, *strides = _extent(x, scale)
     scale, noise, b = (None if t is None else t.contiguous() for t in (scale, noise, b))
@@ -100,7 +100,7 @@ def act(x, scale, noise, b, gain: float, slope: float, clamp: float | None, out=
     grid, blocks = _grid(n, c, pixels)
     numbers = float(gain), float(slope), None if clamp is None else float(clamp)
     with torch.cuda.device_of(x):
-        act_kernel[grid](x, scale, noise, b, y, c, pixels, *strides, noise_stride, *numbers, *blocks, num_warps=WARPS)
+        act_kernel[grid](x, scale, noise, b, y, c, pixels, *strides, noise_stride, *numbers, *blocks, **OPTIONS)
     return y
 
 
@@ -125,7 +125,7 @@ def act_backward(dy, y, x, scale, noise_shape, gain: float, slope: float, clamp:
     with torch.cuda.device_of(y):
         act_backward_kernel[grid](
             dy, bent, x, scale, dx, dscale, dnoise, db, c, pixels, *strides, float(gain), float(slope), limit, *blocks,
-            num_warps=WARPS,
+            **OPTIONS,
         )  # fmt: skip
     if need_noise:
         dnoise = (dnoise.sum(dim=(0, 1)) if noise_shape[0] == 1 else dnoise.sum(dim=0)).reshape(noise_shape)

@@ -10,7 +10,8 @@ import triton.language as tl
 
 from eg3d.ops.upfirdn2d import output_size
 
-TILE, WARPS = 2048, 4  # outputs of a program
+TILE = 2048  # outputs of a program
+OPTIONS = {"num_warps": 4, "enable_fp_fusion": True}
 LINE_LAST, LINE_FIRST = 64, 16  # channels of a tile, channels last and first
 
 
@@ -70,6 +71,6 @@ def upfirdn2d(x, f, up, down, padding, flip_filter: bool, gain: float):
     with torch.cuda.device_of(x):
         upfirdn2d_kernel[triton.cdiv(out_h * out_w, block_p), triton.cdiv(c, block_c), n](
             x, f, y, c, h, w, out_h, out_w, *divmod(-padding[0], up[0]), *divmod(-padding[2], up[1]), float(gain),
-            *strides, *up, *down, f.shape[1], f.shape[0], flip_filter, block_c, block_p, num_warps=WARPS,
+            *strides, *up, *down, f.shape[1], f.shape[0], flip_filter, block_c, block_p, **OPTIONS,
         )  # fmt: skip
     return y
