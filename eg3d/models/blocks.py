@@ -56,7 +56,7 @@ class SynthesisBlock(nn.Module):
         layout = torch.channels_last if ws.is_cpu or (half and self.channels_last) else torch.contiguous_format
         noise = dict(noise_mode=noise_mode, draws=draws)
         if self.in_channels == 0:
-            x = self.const.to(dtype)[None].expand(len(ws), -1, -1, -1)
+            x = self.const.to(dtype)[None].expand(len(ws), -1, -1, -1).contiguous(memory_format=layout)
             x = self.conv1(x, next(rows), **noise)
         else:
             x = x.to(dtype=dtype, memory_format=layout)
@@ -68,8 +68,8 @@ class SynthesisBlock(nn.Module):
             img = upsample2d(img, self.resample_filter)
         if self.num_torgb:
             rgb = self.torgb(x, next(rows)).to(ws.dtype)
-            # Not in place: `img` may be a view of the rendered feature image (published defect D-02).
-            img = rgb if img is None else img + rgb
+            # Not in place of `img`, which may be a view of the rendered feature image (published defect D-02).
+            img = rgb if img is None else rgb.add_(img)
         return x, img
 
     def _resampled_skip(self, x):

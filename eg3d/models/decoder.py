@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from eg3d.models.layers import FullyConnectedLayer
+from eg3d.ops.field import FieldWeights
 
 MARGIN = 0.001  # colours reach a little beyond 0 and 1, so that sigmoids need not saturate (mip-NeRF)
 
@@ -45,6 +46,14 @@ class OSGDecoder(nn.Module):
     def with_margins(colors, weight=1.0):
         """Weighted sums of `saturation` -> of colours; weight: the sum of the weights, broadcastable."""
         return colors * (1 + 2 * MARGIN) - MARGIN * weight
+
+    def field_weights(self, planes: int) -> FieldWeights:
+        """All numbers for kernels that sum the features of so many planes; differentiable."""
+        first, _, last = self.net
+        return FieldWeights(
+            first.weight * (first.weight_gain / planes), first.bias * first.bias_gain,
+            last.weight * last.weight_gain, last.bias * last.bias_gain,
+        )  # fmt: skip
 
     def forward(self, features):
         first, _, last = self.net

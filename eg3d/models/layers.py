@@ -89,7 +89,7 @@ class SynthesisLayer(nn.Module):
         if self.use_noise and noise_mode == "random":
             noise = draws.normal((len(x), 1, self.resolution, self.resolution), x.device) * self.noise_strength
         elif self.use_noise and noise_mode == "const":
-            noise = self.noise_const * self.noise_strength
+            noise = self.noise_const[None, None] * self.noise_strength
         # Up-sampling layers convolve, the others correlate (spec 2.4).
         x, d = undemodulated_conv2d(
             x, self.weight, self.affine(w), self.resample_filter, up=self.up, flip_weight=self.up == 1
@@ -111,5 +111,8 @@ class ToRGBLayer(nn.Module):
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
 
     def forward(self, x, w):
-        x, _ = undemodulated_conv2d(x, self.weight, self.affine(w) * self.weight_gain, demodulate=False)
+        styles = self.affine(w) * self.weight_gain
+        if self.conv_clamp is None:  # the convolution adds the bias on its way
+            return undemodulated_conv2d(x, self.weight, styles, demodulate=False, bias=self.bias)[0]
+        x, _ = undemodulated_conv2d(x, self.weight, styles, demodulate=False)
         return modulated_act(x, b=self.bias, act="linear", clamp=self.conv_clamp)

@@ -40,7 +40,8 @@ def kernels_for(x: torch.Tensor) -> ModuleType | None:
     Raises: ValueError when kernels were insisted on and cannot be had.
     """
     choice = _choice.get()
-    if choice == "torch" or not (x.dtype == torch.float32 or (x.is_cuda and x.dtype in (torch.float16, torch.bfloat16))):
+    formats = (torch.float32, torch.float16, torch.bfloat16) if x.is_cuda else (torch.float32,)
+    if choice == "torch" or x.dtype not in formats:
         return None
     kernels, obstacle = available(x.device.type)
     if kernels is None:

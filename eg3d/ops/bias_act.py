@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from eg3d.ops.backend import kernels_for
+from eg3d.ops.fused import FusedAct
+
 SQRT2 = math.sqrt(2)
 
 
@@ -58,6 +61,12 @@ def modulated_act(x, scale=None, noise=None, b=None, act="lrelu", gain=None, cla
     Differentiable twice. `bias_act` is the definition for scale and noise None.
     """
     gain = ACTIVATIONS[act].gain if gain is None else gain
+    kernels = kernels_for(x) if act in _HOMOGENEOUS else None
+    if kernels is not None and kernels.suits(x):
+        numbers = (gain, _HOMOGENEOUS[act], clamp)
+        if not torch.is_grad_enabled():
+            return kernels.act(x, scale, noise, b, *numbers, out=x)
+        return FusedAct.apply(x, scale, noise, b, *numbers, kernels)
     if act not in _HOMOGENEOUS or x.dtype == torch.float16:  # in half precision the order of factors matters
         x = x if scale is None else x * scale.to(x.dtype)[:, :, None, None]
         return bias_act(x if noise is None else x + noise.to(x.dtype), b, act, gain=gain, clamp=clamp)
@@ -72,6 +81,14 @@ def modulated_act(x, scale=None, noise=None, b=None, act="lrelu", gain=None, cla
     x = x if noise is None else x + noise
     x = x if act == "linear" else F.leaky_relu(x, slope)
     return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def scale_channels(x, scale):
+    """x [N, C, H, W] times scale [N, C]."""
+    kernels = kernels_for(x) if torch.is_grad_enabled() else None
+    if kernels is not None and kernels.suits(x):
+        return FusedAct.apply(x, scale, None, None, 1.0, 1.0, None, kernels)
+    return x * scale.to(x.dtype)[:, :, None, None]
 
 
 def _in_place(x, scale, noise, b, gain, slope, clamp):

@@ -3,22 +3,25 @@
 import torch
 import torch.nn.functional as F
 
+from eg3d.ops.bias_act import scale_channels
 from eg3d.ops.upfirdn2d import upfirdn2d
 
 
-def conv2d_resample(x, weight, f=None, up=1, down=1, groups=1, flip_weight=True):
+def conv2d_resample(x, weight, f=None, up=1, down=1, groups=1, flip_weight=True, bias=None):
     """Convolution that keeps the size times `up` / `down` (each 1 or 2), low-pass filtered by `f` [4, 4].
 
     Args:
         x: [N, I, H, W]; weight: [O, I, k, k] with k 1 or 3 (zero padding k // 2).
         flip_weight: True correlates as torch.nn.functional.conv2d does, False convolves. Up-sampling layers of the
             synthesis network convolve: their published weights are mirrored with respect to all others.
+        bias: [O], added where nothing is resampled.
     """
     k = weight.shape[-1]
     if not flip_weight and k > 1 and up == 1:
         weight = weight.flip(2, 3)
     if up == 1 and down == 1:
-        return F.conv2d(x, weight, padding=k // 2, groups=groups)
+        return F.conv2d(x, weight, bias, padding=k // 2, groups=groups)
+    assert bias is None
     if down == 2:
         assert up == 1
         if k == 1:
@@ -46,7 +49,7 @@ def modulated_conv2d(x, weight, styles, noise=None, f=None, up=1, demodulate=Tru
     return x if noise is None else x + noise.to(x.dtype)
 
 
-def undemodulated_conv2d(x, weight, styles, f=None, up=1, demodulate=True, flip_weight=True):
+def undemodulated_conv2d(x, weight, styles, f=None, up=1, demodulate=True, flip_weight=True, bias=None):
     """As `modulated_conv2d`, but leaves the last factor to the caller, who has other factors to multiply by.
 
     Returns: y [N, O, H*up, W*up] and the demodulation d [N, O]; None where none is left.
@@ -68,5 +71,6 @@ def undemodulated_conv2d(x, weight, styles, f=None, up=1, demodulate=True, flip_
         if d is not None:
             weight, d = weight * d.reshape(-1, 1, 1, 1), None
     else:
-        x = x * styles.to(x.dtype).reshape(n, in_channels, 1, 1)
-    return conv2d_resample(x, weight.to(x.dtype), f, up=up, flip_weight=flip_weight), d
+        x = scale_channels(x, styles)
+    bias = None if bias is None else bias.to(x.dtype)
+    return conv2d_resample(x, weight.to(x.dtype), f, up=up, flip_weight=flip_weight, bias=bias), d

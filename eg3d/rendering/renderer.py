@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from eg3d.rendering import marching, sampling
+from eg3d.rendering.compiled_field import CompiledField
 from eg3d.rendering.planes import PlaneTable, mean_features
 from eg3d.rendering.rays import box_bounds
 
@@ -29,9 +30,13 @@ class VolumeRenderer(nn.Module):
         block = m
         if not torch.is_grad_enabled():
             block = max(POINTS_PER_BLOCK // (len(planes) * max(options.depth_resolution, fine)), 1)
-        rows = not torch.is_grad_enabled() and not planes.is_cuda
-        render = self._render_rows if rows else self._render_block
-        planes = PlaneTable(planes) if rows else planes
+        compiled = CompiledField.of(planes, decoder, options)
+        if compiled is not None:
+            render, planes = self._render_compiled, compiled
+        elif not torch.is_grad_enabled() and not planes.is_cuda:
+            render, planes = self._render_rows, PlaneTable(planes)
+        else:
+            render = self._render_block
         outputs = []
         for i in range(0, m, block):
             rays = slice(i, i + block)
@@ -59,8 +64,13 @@ class VolumeRenderer(nn.Module):
 
     def query(self, planes, decoder, points, options, draws):
         """The field at points [N, P, 3]: colours [N, C', P], raw density sigma [N, P]."""
-        features = mean_features(planes, points, options.box_warp, options.plane_axes)
-        colors, sigma = decoder(features)
+        compiled = CompiledField.of(planes, decoder, options)
+        if compiled is not None:
+            look, sigma = compiled.density(points, samples=1)
+            colors = compiled.pixels(look, torch.ones_like(points[..., :1])).mT
+            colors = decoder.with_margins(colors)
+        else:
+            colors, sigma = decoder(mean_features(planes, points, options.box_warp, options.plane_axes))
         if options.density_noise > 0:
             sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
         return colors, sigma
@@ -106,6 +116,24 @@ class VolumeRenderer(nn.Module):
             )
         total = weights.sum(dim=-1)[..., None]
         features = decoder.with_margins(features.reshape(n, m, -1), total)
+        if options.white_back:
+            features = features + (1 - total)
+        return (features * 2 - 1).mT, depth
+
+    def _render_compiled(self, compiled, decoder, origins, directions, depths, hit, jitter, options, draws):
+        """As `_render_block`, for a CompiledField."""
+
+        def field(at):  # depths [N, M, S] -> the look, sigma [N, M, S]
+            points = torch.addcmul(origins[:, :, None], directions[:, :, None], at[..., None]).flatten(1, 2)
+            look, sigma = compiled.density(points, at.shape[-1])
+            sigma = sigma.reshape(at.shape)
+            if options.density_noise > 0:
+                sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
+            return look, sigma
+
+        samples, weights, depth = self._two_passes(field, depths, hit, jitter, options)
+        total = weights.sum(dim=-1)[..., None]
+        features = decoder.with_margins(sum(compiled.pixels(look, share) for look, share in samples), total)
         if options.white_back:
             features = features + (1 - total)
         return (features * 2 - 1).mT, depth

@@ -9,6 +9,7 @@ from oracles import plain_renderer
 from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose
 from eg3d.draws import Midpoints
 from eg3d.models.decoder import OSGDecoder
+from eg3d.ops.backend import using
 from eg3d.rendering import renderer
 from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ, PlaneTable, mean_features
@@ -40,48 +41,73 @@ CHANGES = {
 }
 
 
+@pytest.mark.parametrize("ops", ["torch", "kernels"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_both_paths_draw_what_the_plain_renderer_draws(scene, change):
+def test_every_path_draws_what_the_plain_renderer_draws(scene, change, ops):
     options = dataclasses.replace(OPTIONS, **CHANGES[change])
     render = renderer.VolumeRenderer()
     expected = plain_renderer.render(*scene, options, Midpoints())
-    with torch.no_grad():
-        rows = render(*scene, options, Midpoints())
-    recorded = render(*scene, options, Midpoints())
-    for result in (rows, recorded):
+    with using(ops):
+        with torch.no_grad():
+            alone = render(*scene, options, Midpoints())
+        recorded = render(*scene, options, Midpoints())
+    for result in (alone, recorded):
         torch.testing.assert_close(result[0], expected[0], rtol=1e-4, atol=2e-5)
         torch.testing.assert_close(result[1], expected[1], rtol=1e-4, atol=2e-5)
 
 
-def test_gradients_to_planes_are_those_of_the_plain_renderer(scene):
-    planes = scene[0].requires_grad_()
+@pytest.mark.parametrize("ops", ["torch", "kernels"])
+def test_gradients_to_planes_and_decoder_are_those_of_the_plain_renderer(scene, ops):
+    planes, decoder = scene[0].requires_grad_(), scene[1].requires_grad_(True)
     gradients = []
     for render in (plain_renderer.render, renderer.VolumeRenderer()):
-        features, depth = render(planes, *scene[1:], OPTIONS, Midpoints())
+        with using(ops):
+            features, depth = render(planes, *scene[1:], OPTIONS, Midpoints())
         weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
-        gradients += torch.autograd.grad((features * weights).sum() + depth.sum(), planes)
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4)
+        total = (features * weights).sum() + depth.sum()
+        gradients.append(torch.autograd.grad(total, [planes, *decoder.parameters()]))
+    for expected, result in zip(*gradients, strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
 
 
-def test_the_fast_path_is_taken_only_without_gradients(scene, monkeypatch):
+@pytest.mark.parametrize("ops", ["torch", "kernels"])
+def test_densities_alone_have_their_gradient(scene, ops):
+    """As the density term asks: colours of the same look are never used."""
+    planes = scene[0].requires_grad_()
+    points = torch.rand(2, 50, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    with using(ops):
+        _, sigma = renderer.VolumeRenderer().query(planes, scene[1], points, OPTIONS, Midpoints())
+        result = torch.autograd.grad(sigma.square().sum(), planes)[0]
+    double = scene[1].double()
+    features = mean_features(planes.double(), points.double(), OPTIONS.box_warp, OPTIONS.plane_axes)
+    expected = torch.autograd.grad(double(features)[1].square().sum(), planes)[0]
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+
+
+def test_each_path_is_taken_where_it_should_be(scene, monkeypatch):
     calls = []
-    for name in ("_render_rows", "_render_block"):
+    for name in ("_render_rows", "_render_block", "_render_compiled"):
         inner = getattr(renderer.VolumeRenderer, name)
         monkeypatch.setattr(
             renderer.VolumeRenderer, name, lambda *a, name=name, inner=inner: (calls.append(name), inner(*a))[1]
         )
     render = renderer.VolumeRenderer()
-    render(*scene, OPTIONS, Midpoints())
-    with torch.no_grad():
+    with using("torch"):
         render(*scene, OPTIONS, Midpoints())
-    assert calls == ["_render_block", "_render_rows"]
+        with torch.no_grad():
+            render(*scene, OPTIONS, Midpoints())
+    with using("kernels"):
+        render(*scene, OPTIONS, Midpoints())
+        render(scene[0].double(), scene[1].double(), *(t.double() for t in scene[2:]), OPTIONS, Midpoints())
+    assert calls == ["_render_block", "_render_rows", "_render_compiled", "_render_block"]
 
 
-def test_the_number_of_rays_in_a_block_changes_nothing(scene, monkeypatch):
+@pytest.mark.parametrize("ops", ["torch", "kernels"])
+def test_the_number_of_rays_in_a_block_changes_nothing(scene, monkeypatch, ops):
     pictures = []
     for points in (10, 10_000):
         monkeypatch.setattr(renderer, "POINTS_PER_BLOCK", points)
-        with torch.no_grad():
+        with torch.no_grad(), using(ops):
             pictures.append(renderer.VolumeRenderer()(*scene, OPTIONS, Midpoints())[0])
     torch.testing.assert_close(*pictures, rtol=1e-5, atol=1e-6)
 

@@ -1,0 +1,72 @@
+// Small vectors in the compiler's own notation, so that one source serves every CPU the compiler knows.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#define API extern "C" __attribute__((visibility("default")))
+#define INLINE static inline __attribute__((always_inline))
+
+constexpr int LANES = 16;
+typedef float Vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t VecInt __attribute__((vector_size(4 * LANES)));
+
+INLINE Vec load(const float* p) { Vec v; std::memcpy(&v, p, sizeof v); return v; }
+INLINE void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
+INLINE Vec splat(float x) { return x - Vec{}; }
+INLINE float sum(Vec v) {  // in halves, which is quicker than lane after lane
+    typedef float Half __attribute__((vector_size(2 * LANES)));
+    typedef float Quarter __attribute__((vector_size(LANES)));
+    Half h[2];
+    Quarter q[2];
+    std::memcpy(h, &v, sizeof v);
+    const Half halves = h[0] + h[1];
+    std::memcpy(q, &halves, sizeof halves);
+    const Quarter quarters = q[0] + q[1];
+    return (quarters[0] + quarters[1]) + (quarters[2] + quarters[3]);
+}
+
+// e^x to about 1 ulp for x <= 0; 0 below -87.
+INLINE Vec exp_of_negative(Vec x) {
+    const Vec low = splat(-87.0f);
+    const VecInt keep = x > low;
+    x = keep ? x : low;
+    const Vec shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer in the last bits
+    const Vec n = shifted - 12582912.0f;
+    const Vec r = x - n * 0.693359375f + n * 2.12194440e-4f;  // n ln 2 in two parts; |r| <= ln 2 / 2
+    Vec p = splat(1.0f / 5040);
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    VecInt bits;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits - 0x4B400000 + 127) << 23;  // 2^n
+    Vec power;
+    std::memcpy(&power, &bits, sizeof power);
+    const Vec result = p * power;
+    return keep ? result : Vec{};
+}
+
+INLINE Vec magnitude(Vec x) { return x < Vec{} ? -x : x; }
+
+INLINE Vec softplus(Vec x) {  // max(x, 0) + log(1 + e^-|x|)
+    const Vec t = exp_of_negative(-magnitude(x));
+    const Vec s = t / (t + 2.0f), q = s * s;  // log(1 + t) = 2 artanh(s), s <= 1/3
+    Vec p = splat(1.0f / 15);
+    p = p * q + 1.0f / 13;
+    p = p * q + 1.0f / 11;
+    p = p * q + 1.0f / 9;
+    p = p * q + 1.0f / 7;
+    p = p * q + 1.0f / 5;
+    p = p * q + 1.0f / 3;
+    p = p * q + 1.0f;
+    return (x > Vec{} ? x : Vec{}) + 2.0f * s * p;
+}
+
+INLINE Vec sigmoid(Vec x) {
+    const Vec t = exp_of_negative(-magnitude(x));
+    return (x < Vec{} ? t : splat(1.0f)) / (t + 1.0f);
+}

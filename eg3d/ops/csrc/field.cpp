@@ -1,0 +1,231 @@
+// The tri-plane field: bilinear features of three planes -> hidden = softplus(w1 f + b1) -> (density, colours).
+// Points go through in tiles that stay in the first-level cache. Widths are multiples of LANES, at most WIDEST.
+#include <algorithm>
+#include <vector>
+
+#include "common.h"
+
+constexpr int TILE = 32, WIDEST = 64, PLANES = 3, CORNERS = 4;
+
+struct Field {
+    const float* texels;                 // [n, height, width, 3 c]
+    const float* points;                 // [n, count, 3]
+    const float *w1, *b1, *w2, *b2;      // [h, c], [h], [1 + o, h], [1 + o]
+    const float *w1_t, *w2_t;            // [c, h]; the colours' rows transposed, [h, o]
+    int64_t n, count, height, width, c, h, o;
+    float scale;                         // 2 / side of the box
+    int32_t axes[2 * PLANES];            // per plane: which coordinates index width and height
+};
+
+// ---------------------------------------------------------------- products of tiles
+
+// out[rows, V * LANES] (+)= sum over k of a(row, k) * b[k, ...]; a is at a[row * ra + k * ka].
+template <int R, int V>
+INLINE void block_product(const float* a, int64_t ra, int64_t ka, const float* b, int64_t ldb, float* out, int64_t ldo,
+                          int64_t depth, const float* bias, bool add) {
+    Vec total[R][V];
+    for (int r = 0; r < R; r++)
+        for (int v = 0; v < V; v++)
+            total[r][v] = add ? load(out + r * ldo + v * LANES) : bias ? load(bias + v * LANES) : Vec{};
+    for (int64_t k = 0; k < depth; k++) {
+        Vec row[V];
+        for (int v = 0; v < V; v++) row[v] = load(b + k * ldb + v * LANES);
+        for (int r = 0; r < R; r++)
+            for (int v = 0; v < V; v++) total[r][v] += a[r * ra + k * ka] * row[v];
+    }
+    for (int r = 0; r < R; r++)
+        for (int v = 0; v < V; v++) store(out + r * ldo + v * LANES, total[r][v]);
+}
+
+template <int V>
+INLINE void columns_product(int64_t rows, const float* a, int64_t ra, int64_t ka, const float* b, int64_t ldb,
+                            float* out, int64_t ldo, int64_t depth, const float* bias, bool add) {
+    int64_t r = 0;
+    for (; r + 8 <= rows; r += 8) block_product<8, V>(a + r * ra, ra, ka, b, ldb, out + r * ldo, ldo, depth, bias, add);
+    for (; r < rows; r++) block_product<1, V>(a + r * ra, ra, ka, b, ldb, out + r * ldo, ldo, depth, bias, add);
+}
+
+static void product(int64_t rows, int64_t columns, int64_t depth, const float* a, int64_t ra, int64_t ka,
+                    const float* b, float* out, const float* bias = nullptr, bool add = false) {
+    int64_t first = 0;
+    for (; first + 2 * LANES <= columns; first += 2 * LANES)
+        columns_product<2>(rows, a, ra, ka, b + first, columns, out + first, columns, depth,
+                           bias ? bias + first : nullptr, add);
+    for (; first < columns; first += LANES)
+        columns_product<1>(rows, a, ra, ka, b + first, columns, out + first, columns, depth,
+                           bias ? bias + first : nullptr, add);
+}
+
+// ---------------------------------------------------------------- look-up
+
+// Where LANES points lie in the planes.
+struct Corners {
+    int32_t offset[PLANES * CORNERS][LANES];  // of a texel's features in one latent's texels
+    float weight[PLANES * CORNERS][LANES];    // 0 outside the planes
+};
+
+INLINE Vec between(Vec x, float low, float high) {  // not-a-number becomes `low`
+    x = x > splat(low) ? x : splat(low);
+    return x < splat(high) ? x : splat(high);
+}
+
+INLINE Vec as_float(VecInt x) { return __builtin_convertvector(x, Vec); }
+
+// `count` points from `point` on; the rest of the lanes repeat the first.
+INLINE void corners_of(const Field& f, const float* point, int64_t count, Corners& at) {
+    const float width = f.width, height = f.height;
+    Vec coordinate[3];
+    for (int axis = 0; axis < 3; axis++)
+        for (int t = 0; t < LANES; t++) coordinate[axis][t] = point[3 * (t < count ? t : 0) + axis];
+    for (int plane = 0; plane < PLANES; plane++) {
+        // Texel centres at odd multiples of 1 / size, as grid_sample with align_corners=False. A texel beyond the border
+        // everything is zero, so that far points need no wider integers.
+        const Vec x = between(((coordinate[f.axes[2 * plane]] * f.scale + 1) * width - 1) / 2, -2, width + 1);
+        const Vec y = between(((coordinate[f.axes[2 * plane + 1]] * f.scale + 1) * height - 1) / 2, -2, height + 1);
+        const VecInt left = __builtin_convertvector(x + 2, VecInt) - 2, top = __builtin_convertvector(y + 2, VecInt) - 2;
+        const Vec from_left = x - as_float(left), from_top = y - as_float(top);
+        for (int corner = 0; corner < CORNERS; corner++) {
+            const VecInt column = left + (corner & 1), row = top + (corner >> 1);
+            const VecInt inside = (column >= 0) & (column < (int32_t)f.width) & (row >= 0) & (row < (int32_t)f.height);
+            const Vec weight =
+                (corner & 1 ? from_left : 1 - from_left) * (corner >> 1 ? from_top : 1 - from_top);
+            const VecInt texel = ((row * (int32_t)f.width + column) * PLANES + plane) * (int32_t)f.c;
+            const Vec kept_weight = inside ? weight : Vec{};
+            const VecInt kept_texel = inside & texel;
+            std::memcpy(at.weight[plane * CORNERS + corner], &kept_weight, sizeof kept_weight);
+            std::memcpy(at.offset[plane * CORNERS + corner], &kept_texel, sizeof kept_texel);
+        }
+    }
+}
+
+// features [tile, c] of points first .. first + tile - 1 of latent i, summed over the planes
+static void look_up(const Field& f, int64_t i, int64_t first, int64_t tile, float* features) {
+    const float* texels = f.texels + i * f.height * f.width * PLANES * f.c;
+    Corners at;
+    for (int64_t t = 0; t < tile; t++) {
+        if (t % LANES == 0) corners_of(f, f.points + (i * f.count + first + t) * 3, tile - t, at);
+        for (int64_t k = 0; k < f.c; k += LANES) {
+            Vec total = Vec{};
+            for (int j = 0; j < PLANES * CORNERS; j++)
+                total += at.weight[j][t % LANES] * load(texels + at.offset[j][t % LANES] + k);
+            store(features + t * f.c + k, total);
+        }
+    }
+}
+
+// hidden [tile, h] from features [tile, c]
+static void hide(const Field& f, const float* features, int64_t tile, float* hidden) {
+    product(tile, f.h, f.c, features, f.c, 1, f.w1_t, hidden, f.b1);
+    for (int64_t k = 0; k < tile * f.h; k += LANES) store(hidden + k, softplus(load(hidden + k)));
+}
+
+// ---------------------------------------------------------------- forward
+
+// sigma [n, count] and colours [n, count, o]; features [n, count, c] for field_backward, may be null
+API void field_look(const Field* field, float* sigma, float* colours, float* features, int threads) {
+    const Field f = *field;
+    const int64_t tiles = (f.count + TILE - 1) / TILE;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t task = 0; task < f.n * tiles; task++) {
+        const int64_t i = task / tiles, first = task % tiles * TILE, tile = std::min<int64_t>(TILE, f.count - first);
+        const int64_t at = i * f.count + first;
+        alignas(64) float scratch[TILE * WIDEST], hidden[TILE * WIDEST];
+        float* seen = features ? features + at * f.c : scratch;
+        look_up(f, i, first, tile, seen);
+        hide(f, seen, tile, hidden);
+        for (int64_t t = 0; t < tile; t++) {
+            Vec total = Vec{};
+            for (int64_t k = 0; k < f.h; k += LANES) total += load(hidden + t * f.h + k) * load(f.w2 + k);
+            sigma[at + t] = sum(total) + f.b2[0];
+        }
+        float* out = colours + at * f.o;
+        product(tile, f.o, f.h, hidden, f.h, 1, f.w2_t, out, f.b2 + 1);
+        for (int64_t k = 0; k < tile * f.o; k += LANES) store(out + k, sigmoid(load(out + k)));
+    }
+}
+
+// pixels [rays, o] = sum over the samples of share [rays, samples] * colours [rays, samples, o]
+API void field_pixels(const float* colours, const float* share, float* pixels, int64_t rays, int64_t samples, int64_t o,
+                      int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t ray = 0; ray < rays; ray++)
+        product(1, o, samples, share + ray * samples, 0, 1, colours + ray * samples * o, pixels + ray * o);
+}
+
+// ---------------------------------------------------------------- backward
+
+// dshare [rays, samples] = <dpixels [rays, o], colours [rays, samples, o]>
+API void field_pixels_backward(const float* colours, const float* dpixels, float* dshare, int64_t rays, int64_t samples,
+                               int64_t o, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t at = 0; at < rays * samples; at++) {
+        Vec total = Vec{};
+        for (int64_t k = 0; k < o; k += LANES)
+            total += load(colours + at * o + k) * load(dpixels + at / samples * o + k);
+        dshare[at] = sum(total);
+    }
+}
+
+// Gradients of one latent go to texels that only its own thread writes, so that runs repeat to the bit.
+// dsigma [n, count] or null; share and dpixels both or neither; dtexels zeroed by the caller;
+// per latent dw1 [n, h, c], db1 [n, h], dw2 [n, 1 + o, h], db2 [n, 1 + o], zeroed by the caller.
+API void field_backward(const Field* field, const float* features, const float* colours, const float* dsigma,
+                        const float* share, const float* dpixels, float* dtexels, float* dw1, float* db1, float* dw2,
+                        float* db2, int64_t samples, int threads) {
+    const Field f = *field;
+    const int64_t size = f.height * f.width * PLANES * f.c;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < f.n; i++) {
+        alignas(64) float hidden[TILE * WIDEST], out[TILE * WIDEST], inner[TILE * WIDEST], outer[TILE * WIDEST];
+        float *to = dtexels + i * size, *to_w1 = dw1 + i * f.h * f.c, *to_b1 = db1 + i * f.h;
+        float *to_w2 = dw2 + i * (1 + f.o) * f.h, *to_b2 = db2 + i * (1 + f.o);
+        for (int64_t first = 0; first < f.count; first += TILE) {
+            const int64_t tile = std::min<int64_t>(TILE, f.count - first), at = i * f.count + first;
+            const float* seen = features + at * f.c;
+            hide(f, seen, tile, hidden);
+            if (dpixels) {
+                for (int64_t t = 0; t < tile; t++) {
+                    const float* grad = dpixels + (at + t) / samples * f.o;
+                    for (int64_t k = 0; k < f.o; k += LANES) {
+                        const Vec colour = load(colours + (at + t) * f.o + k);
+                        const Vec value = share[at + t] * load(grad + k) * colour * (1.0f - colour);
+                        store(out + t * f.o + k, value);
+                        store(to_b2 + 1 + k, load(to_b2 + 1 + k) + value);
+                    }
+                }
+                product(tile, f.h, f.o, out, f.o, 1, f.w2 + f.h, inner);
+                product(f.o, f.h, tile, out, 1, f.o, hidden, to_w2 + f.h, nullptr, true);
+            } else {
+                std::fill_n(inner, tile * f.h, 0.0f);
+            }
+            if (dsigma) {
+                product(1, f.h, tile, dsigma + at, 0, 1, hidden, to_w2, nullptr, true);
+                for (int64_t t = 0; t < tile; t++) {
+                    to_b2[0] += dsigma[at + t];
+                    for (int64_t k = 0; k < f.h; k += LANES)
+                        store(inner + t * f.h + k, load(inner + t * f.h + k) + dsigma[at + t] * load(f.w2 + k));
+                }
+            }
+            // softplus' = 1 - e^-softplus
+            for (int64_t t = 0; t < tile; t++)
+                for (int64_t k = 0; k < f.h; k += LANES) {
+                    const Vec grad = load(inner + t * f.h + k) * (1.0f - exp_of_negative(-load(hidden + t * f.h + k)));
+                    store(inner + t * f.h + k, grad);
+                    store(to_b1 + k, load(to_b1 + k) + grad);
+                }
+            product(f.h, f.c, tile, inner, 1, f.h, seen, to_w1, nullptr, true);
+            product(tile, f.c, f.h, inner, f.h, 1, f.w1, outer);
+            Corners corner;
+            for (int64_t t = 0; t < tile; t++) {
+                if (t % LANES == 0) corners_of(f, f.points + (at + t) * 3, tile - t, corner);
+                for (int64_t k = 0; k < f.c; k += LANES) {
+                    const Vec grad = load(outer + t * f.c + k);
+                    for (int j = 0; j < PLANES * CORNERS; j++) {
+                        float* texel = to + corner.offset[j][t % LANES] + k;
+                        store(texel, load(texel) + corner.weight[j][t % LANES] * grad);
+                    }
+                }
+            }
+        }
+    }
+}

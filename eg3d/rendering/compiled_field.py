@@ -1,0 +1,91 @@
+"""The tri-plane field by compiled kernels (`eg3d.ops.native`, `eg3d.ops.triton_field`), differentiable once.
+
+For the gradient a CPU keeps features and colours of the samples, a GPU neither: the kernels compute the rest again.
+"""
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from eg3d.ops.backend import kernels_for
+from eg3d.ops.field import FieldWeights
+
+
+class CompiledField:
+    """Planes and decoder laid out for the kernels; see `of`."""
+
+    def __init__(self, planes, weights: FieldWeights, options, kernels):
+        self.texels = planes.flatten(1, 2).permute(0, 2, 3, 1).contiguous()  # no copy of a channels-last image
+        self.weights, self.kernels = weights, kernels
+        self.place = (2 / options.box_warp, options.plane_axes)
+
+    @classmethod
+    def of(cls, planes, decoder, options) -> "CompiledField | None":
+        """The field of planes [N, 3, C, H, W] and a decoder, or None where no kernel serves them."""
+        kernels = kernels_for(planes)
+        if kernels is None or planes.dtype != torch.float32 or not hasattr(decoder, "field_weights"):
+            return None
+        weights = decoder.field_weights(len(options.plane_axes))
+        return cls(planes, weights, options, kernels) if kernels.field_fits(weights) else None
+
+    def density(self, points, samples: int):
+        """Points [N, P, 3] of rays with so many samples, a ray's side by side -> what `pixels` needs, sigma [N, P]."""
+        visit = _Visit(self.kernels, points.contiguous(), self.place, samples)
+        visit.promise, sigma = _Density.apply(visit, self.texels, *self.weights)
+        return visit, sigma
+
+    def pixels(self, visit, share):
+        """Sums over each ray's samples of share [N, M, S] times colour, without the decoder's margins: [N, M, O]."""
+        return _Pixels.apply(visit, visit.promise, share)
+
+
+class _Visit:
+    """One look at the field: where, and what the kernels keep of it."""
+
+    def __init__(self, kernels, points, place, samples):
+        self.kernels, self.points, self.place, self.samples = kernels, points, place, samples
+        self.field = self.kept = self.share = self.promise = None
+
+    @property
+    def arguments(self) -> tuple:
+        texels, *weights = self.field
+        return texels, self.points, FieldWeights(*weights), *self.place
+
+
+class _Density(torch.autograd.Function):
+    """Texels and weights -> sigma, and a promise of the pixels, through which `_Pixels` sends its gradient back."""
+
+    @staticmethod
+    def forward(ctx, visit, texels, *weights):
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(texels, *weights)
+        ctx.visit = visit
+        visit.field = (texels.detach(), *(w.detach() for w in weights))
+        n, count, _ = visit.points.shape
+        promise = texels.new_empty(()).expand(n, count // visit.samples, len(weights[-1]) - 1)
+        recorded = any(ctx.needs_input_grad)
+        sigma, visit.kept = visit.kernels.field_density(*visit.arguments, recorded=recorded)
+        return promise, sigma
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dpixels, dsigma):
+        visit = ctx.visit
+        visit.field = ctx.saved_tensors  # as in the forward pass, or PyTorch complains
+        share = None if dpixels is None else visit.share
+        dtexels, dweights = visit.kernels.field_backward(*visit.arguments, visit.kept, dsigma, share, dpixels)
+        return None, dtexels, *dweights
+
+
+class _Pixels(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, visit, promise, share):
+        ctx.visit = visit
+        visit.share = share.detach()
+        return visit.kernels.field_pixels(*visit.arguments, visit.kept, visit.share)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dpixels):
+        visit = ctx.visit
+        dshare = visit.kernels.field_pixels_backward(*visit.arguments, visit.kept, dpixels)
+        return None, dpixels, dshare

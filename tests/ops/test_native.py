@@ -1,0 +1,238 @@
+"""The kernels for CPUs against double precision: values, both gradients, and what happens without a compiler."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from eg3d.ops import backend, native
+from eg3d.ops.bias_act import bias_act, modulated_act, scale_channels
+from eg3d.ops.field import FieldWeights
+from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ
+
+try:
+    native.compiler()
+except OSError:
+    pytest.skip("there is no C++ compiler here", allow_module_level=True)
+
+
+def draw(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_near(result, expected, tolerance=1e-6):
+    assert result.shape == expected.shape
+    error, size = (result.double() - expected.double()).norm(), expected.double().norm()
+    assert error <= tolerance * size, f"relative error {error / size:.1e}"
+
+
+# ---------------------------------------------------------------- the end of a layer
+
+CASES = {
+    "all": dict(scale=True, noise=3, b=True, clamp=1.0),
+    "one map of noise": dict(scale=True, noise=1, b=True),
+    "no scale": dict(noise=3, b=True),
+    "bias alone": dict(b=True, clamp=0.8),
+    "scale alone": dict(scale=True),
+}
+
+
+def layer(case, shape=(3, 32, 37, 41)):  # pixels of several blocks and a rest
+    n, c, h, w = shape
+    wanted = CASES[case]
+    x = draw(*shape).to(memory_format=torch.channels_last)
+    tensors = {}
+    if "scale" in wanted:
+        tensors["scale"] = draw(n, c, seed=1)
+    if "noise" in wanted:
+        tensors["noise"] = draw(wanted["noise"], 1, h, w, seed=2)
+    if "b" in wanted:
+        tensors["b"] = draw(c, seed=3)
+    return x, tensors, wanted.get("clamp")
+
+
+def defined(x, scale=None, noise=None, b=None, **kwargs):
+    x = x if scale is None else x * scale[:, :, None, None]
+    return bias_act(x if noise is None else x + noise, b, **kwargs)
+
+
+def gradients(function, x, tensors, squared=False):
+    """Of a weighted sum to every input; `squared`: of the squared norm of the gradient to x, as R1 takes it."""
+    inputs = [t.clone(memory_format=torch.preserve_format).requires_grad_() for t in (x, *tensors.values())]
+    x = inputs[0] * inputs[0]  # not linear, so that second derivatives reach x
+    y = function(x, **dict(zip(tensors, inputs[1:], strict=True)))
+    total = (y * y * draw(*y.shape, seed=9).to(y.dtype)).sum()
+    if squared:
+        total = torch.autograd.grad(total, inputs[0], create_graph=True)[0].square().sum()
+    return torch.autograd.grad(total, inputs, allow_unused=True)
+
+
+@pytest.mark.parametrize("act", ["linear", "relu", "lrelu"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("squared", [False, True], ids=["first", "second"])
+def test_layer_ends_have_the_values_and_gradients_of_their_definition(case, act, squared):
+    x, tensors, clamp = layer(case)
+    kwargs = dict(act=act, gain=1.3, clamp=clamp)
+    double = {name: t.double() for name, t in tensors.items()}
+    with backend.using("kernels"):
+        assert_near(modulated_act(x.clone(), **tensors, **kwargs), defined(x.double(), **double, **kwargs))
+        results = gradients(lambda x, **t: modulated_act(x, **t, **kwargs), x, tensors, squared)
+    expected = gradients(lambda x, **t: defined(x, **t, **kwargs), x.double(), double, squared)
+    for result, reference in zip(results, expected, strict=True):
+        if reference is not None:
+            assert_near(result, reference, 3e-6)
+
+
+def test_a_gradient_in_another_layout_is_read_as_what_it_is():
+    x, tensors, _ = layer("scale alone")
+    dy = draw(*x.shape, seed=4)  # channels first
+    with backend.using("kernels"):
+        y = scale_channels(x.requires_grad_(), tensors["scale"])
+        assert type(y.grad_fn).__name__ == "FusedActBackward"  # or this test would not test the kernel
+        assert_near(torch.autograd.grad(y, x, dy)[0], dy * tensors["scale"][:, :, None, None])
+
+
+def test_not_a_number_stays_one():
+    x, tensors, clamp = layer("all")
+    x[0, 3, 5, 7] = torch.nan
+    with backend.using("kernels"), torch.no_grad():
+        y = modulated_act(x, **tensors, clamp=clamp)
+    assert y[0, 3, 5, 7].isnan() and y.isnan().sum() == 1
+
+
+# ---------------------------------------------------------------- the tri-plane field
+
+SIZES = {  # latents, texels per side, rays, samples, channels, hidden, colours
+    "embedded": (2, 8, 5, 7, 16, 32, 16),
+    "published": (3, 9, 33, 48, 32, 64, 32),
+    "one ray": (1, 4, 1, 1, 16, 16, 48),
+}
+SCALE = 2 / 0.8
+
+
+def field(size, seed=0):
+    n, side, rays, samples, c, h, o = SIZES[size]
+    weights = FieldWeights(
+        draw(h, c, seed=seed + 1) / 3, draw(h, seed=seed + 2), draw(1 + o, h, seed=seed + 3) / 3,
+        draw(1 + o, seed=seed + 4),
+    )  # fmt: skip
+    points = draw(n, rays * samples, 3, seed=seed + 5) * 0.3
+    points.view(-1)[:3] = torch.tensor([0.4, -0.4, 0.4 + 0.4 / side])  # on the border, and half a texel beyond
+    share = torch.rand((n, rays, samples), generator=torch.Generator().manual_seed(seed))
+    return draw(n, side, side, 3 * c, seed=seed), points, weights, share
+
+
+def plain_field(texels, points, weights, axes, share):
+    c, features = texels.shape[-1] // 3, 0
+    for plane, (a, b) in enumerate(axes):
+        grid = torch.stack([points[..., a], points[..., b]], dim=-1)[:, None] * SCALE
+        image = texels[..., plane * c : (plane + 1) * c].permute(0, 3, 1, 2)
+        features = features + F.grid_sample(image, grid, align_corners=False)[:, :, 0].mT
+    out = F.softplus(features @ weights.w1.mT + weights.b1) @ weights.w2.mT + weights.b2
+    colours = out[..., 1:].sigmoid().unflatten(1, share.shape[1:])
+    return out[..., 0], (colours * share[..., None]).sum(dim=2)
+
+
+@pytest.mark.parametrize("axes", [PLANE_AXES, PLANE_AXES_YZ], ids=["published axes", "yz"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_field_has_the_values_and_gradients_of_double_precision(size, axes):
+    texels, points, weights, share = field(size)
+    leaves = [t.double().requires_grad_() for t in (texels, share, *weights)]
+    sigma, pixels = plain_field(leaves[0], points.double(), FieldWeights(*leaves[2:]), axes, leaves[1])
+    dsigma, dpixels = draw(*sigma.shape, seed=7), draw(*pixels.shape, seed=8)
+    expected = torch.autograd.grad((sigma * dsigma).sum() + (pixels * dpixels).sum(), leaves)
+
+    place = texels, points, weights, SCALE, axes
+    result, kept = native.field_density(*place)
+    assert_near(result, sigma)
+    assert_near(native.field_pixels(*place, kept, share), pixels)
+    assert_near(native.field_pixels_backward(*place, kept, dpixels), expected[1])
+    dtexels, dweights = native.field_backward(*place, kept, dsigma, share, dpixels)
+    for gradient, reference in zip((dtexels, *dweights), (expected[0], *expected[2:]), strict=True):
+        assert_near(gradient, reference, 3e-6)
+
+
+def test_gradients_of_densities_alone_and_of_pixels_alone_add_up():
+    texels, points, weights, share = field("embedded")
+    place = texels, points, weights, SCALE, PLANE_AXES
+    sigma, kept = native.field_density(*place)
+    dsigma, dpixels = draw(*sigma.shape, seed=7), draw(2, 5, 16, seed=8)
+    both = native.field_backward(*place, kept, dsigma, share, dpixels)
+    alone = (
+        native.field_backward(*place, kept, dsigma, None, None),
+        native.field_backward(*place, kept, None, share, dpixels),
+    )
+    assert_near(both[0], alone[0][0] + alone[1][0])
+    for total, first, second in zip(both[1], alone[0][1], alone[1][1], strict=True):
+        assert_near(total, first + second)
+
+
+def test_points_far_away_and_not_a_number_see_nothing():
+    texels, _, weights, _ = field("embedded")
+    far = torch.tensor([[1e30, -1e30, 5.0], [torch.inf, -torch.inf, 0.41 + 0.1], [torch.nan] * 3]).expand(2, -1, -1)
+    sigma, _ = native.field_density(texels, far.contiguous(), weights, SCALE, PLANE_AXES)
+    nothing = F.softplus(weights.b1) @ weights.w2[0] + weights.b2[0]
+    torch.testing.assert_close(sigma, nothing.expand(2, 3))
+
+
+def test_the_number_of_threads_changes_no_bit():
+    """Training repeats to the bit on one machine, whatever the cores."""
+    texels, points, weights, share = field("published")
+    place = texels, points, weights, SCALE, PLANE_AXES
+    results, before = [], torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        sigma, kept = native.field_density(*place)
+        pixels = native.field_pixels(*place, kept, share)
+        results.append([sigma, pixels, *_flat(native.field_backward(*place, kept, sigma, share, pixels))])
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def _flat(gradients):
+    return [gradients[0], *gradients[1]]
+
+
+# ---------------------------------------------------------------- building
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+DRAW = """
+import torch
+from eg3d.ops.backend import using
+from eg3d.ops.bias_act import modulated_act
+x = torch.ones(1, 16, 2, 2).to(memory_format=torch.channels_last)
+with using("{}"):
+    print(modulated_act(modulated_act(x, b=torch.ones(16)), b=torch.ones(16)).mean().item())
+"""
+
+
+def test_without_a_compiler_one_line_says_so_and_plain_pytorch_computes(tmp_path):
+    done = run(DRAW.format("auto"), PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0 and done.stdout.startswith("5.4142")
+    assert done.stderr.count("\n") == 1 and "no C++ compiler" in done.stderr
+    insisted = run(DRAW.format("kernels"), PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    assert insisted.returncode and "ValueError: --ops=kernels: no C++ compiler" in insisted.stderr
+
+
+def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(tmp_path):
+    compiler = tmp_path / "c++"
+    compiler.write_text("#!/bin/sh\necho 'csrc/act.cpp:1: error: it is Sunday' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    done = run(DRAW.format("auto"), CXX=str(compiler), XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0 and done.stdout.startswith("5.4142") and "it is Sunday" in done.stderr
+    assert list((tmp_path / "gaze-corrected-eg3d").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_a_line_too(tmp_path):
+    (tmp_path / "gaze-corrected-eg3d").write_text("a file where the folder should be")
+    done = run(DRAW.format("auto"), XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0 and done.stdout.startswith("5.4142") and done.stderr.count("\n") == 1
