@@ -8,6 +8,7 @@ import dataclasses
 import math
 from dataclasses import asdict, dataclass, field
 
+from eg3d.augmentation import AugmentConfig
 from eg3d.gaze import GazeLossConfig
 
 
@@ -143,6 +144,7 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: DataConfig = field(default_factory=DataConfig)
     gaze: GazeLossConfig = field(default_factory=lambda: GazeLossConfig(weight=0.0))
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
     gpus: int = 1
     batch: int = 32  # global
@@ -209,6 +211,7 @@ PARTS = {
     "schedule": ScheduleConfig,
     "data": DataConfig,
     "gaze": GazeLossConfig,
+    "augment": AugmentConfig,
     "watch": WatchConfig,
 }
 

@@ -30,6 +30,10 @@ PLAIN_FLAGS = {
     "gaze_targets": ("gaze", "targets"),
     "gaze_warmup_kimg": ("gaze", "warmup_kimg"),
     "gaze_crop": ("gaze", "crop"),
+    "aug": ("augment", "mode"),
+    "augpipe": ("augment", "pipe"),
+    "p": ("augment", "p"),
+    "target": ("augment", "target"),
     **{name: ("watch", name) for name in ("keep", "state_minutes", "bad_steps", "tensorboard")},
     **{name: (None, name) for name in ("gpus", "batch", "batch_gpu", "kimg", "tick", "snap", "seed")},
     **{name: (None, name) for name in ("resume", "resume_partial", "precision")},
@@ -47,7 +51,7 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     given = {name: value for name, value in flags.items() if value is not None}
     if cfg not in PRESETS:
         raise ConfigError(f"--cfg={cfg} is unknown; use one of {', '.join(PRESETS)}")
-    _reject_what_comes_later(given)
+    _reject_what_does_nothing(given)
     base = plain = to_dict(PRESETS[cfg])
     base_batch, base_swap = base["batch"], base["schedule"]["gpc_reg_prob"]
     _set_gaze_defaults(plain, cfg)
@@ -74,15 +78,18 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     for name in ("density_reg", "density_reg_p_dist", "reg_type"):
         rendering[name] = plain["loss"][name]
     if plain["resume"] is not None:
-        schedule["ema_rampup"] = None
+        schedule["ema_rampup"], plain["augment"]["kimg"] = None, 100.0
         if not given.get("resume_blur", False):
             schedule["blur_init_sigma"], schedule["gpc_reg_fade_kimg"] = 0.0, 0.0
     return from_dict(plain)
 
 
-def _reject_what_comes_later(given: dict) -> None:
-    if given.get("aug", "noaug") != "noaug":
-        raise ConfigError(f"--aug={given['aug']}: augmentation is not implemented yet (a later issue); use --aug=noaug")
+def _reject_what_does_nothing(given: dict) -> None:
+    for flag, modes in (("p", ["fixed"]), ("target", ["ada"]), ("augpipe", ["ada", "fixed"])):
+        if flag in given and given.get("aug") not in modes:
+            raise ConfigError(
+                f"--{flag}={given[flag]} is of --aug={' and --aug='.join(modes)}; add it, or drop --{flag}"
+            )
     if given.get("metrics", "none") != "none":
         raise ConfigError(f"--metrics={given['metrics']}: metrics are not implemented yet (a later issue); use none")
     if given.get("cond", True) is False:

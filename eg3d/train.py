@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from eg3d import distributed
+from eg3d.augmentation import MODES, PIPES
 from eg3d.checkpoint import load_state, open_checkpoint
 from eg3d.cli import Command, device_option, pick_device, precision_option
 from eg3d.config import ConfigError, TrainConfig, check_same_run, from_dict, to_dict
@@ -56,7 +57,12 @@ SETTINGS = [
     setting("--nobench", bool, "Do not let cuDNN time its algorithms."),
     setting("--cond", bool, "Condition on cameras; only True can be trained."),
     setting("--mirror", bool, "Use each image mirrored too, its camera mirrored with it."),
-    setting("--aug", click.Choice(["noaug", "ada", "fixed"]), "Augmentation; only noaug so far."),
+    setting("--aug", click.Choice(MODES), "Augmentation of what the discriminator sees: none, adaptive or fixed."),
+    setting(
+        "--augpipe", click.Choice(list(PIPES)), "What may change; colour moves no pixel, so that cameras stay true."
+    ),
+    setting("--p", UNIT, "Strength of --aug=fixed."),
+    setting("--target", UNIT, "Mean sign of D(real) that --aug=ada holds."),
     setting("--metrics", str, "Metrics at snapshots; only none so far."),
     setting("--freezed", WHOLE, "Freeze the first layers of the discriminator."),
     setting("--cbase", POSITIVE, "Channels of the networks times resolution."),

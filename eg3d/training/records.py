@@ -152,6 +152,7 @@ class Records:
             "Progress/kimg": trainer.images_seen / 1000,
             "Progress/blur_sigma": trainer.blur_sigma,
             "Progress/raw_resolution": trainer.raw_resolution,
+            "Progress/augment": trainer.strength.p,
             "Timing/total_sec": now - self._start,
             "Timing/sec_per_tick": spent,
             "Timing/sec_per_kimg": spent / images * 1000 if images else None,

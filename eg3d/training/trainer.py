@@ -22,9 +22,12 @@ from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.models.precision import set_precision
 from eg3d.training import losses, schedules
+from eg3d.training.ada import Strength, count_signs
+from eg3d.training.augment import AugmentPipe
 from eg3d.training.batches import Fakes, Reals
 from eg3d.training.dataset import EpochOrder, ImageDataset
 from eg3d.training.ema import update_ema, update_mean_latent
+from eg3d.training.prefetch import Batches
 from eg3d.training.resume import start_from
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
@@ -52,7 +55,10 @@ class Trainer:
         self.source = None  # facts about the checkpoint this run started from
         self.notes: list[str] = []  # what its reader had to decide, and what it lacks
         self.stop_code = 0  # exit code of a run that ends before its kimg are seen
+        self.strength = Strength(config.augment, config.batch)
+        self.augment = AugmentPipe(config.augment.transforms, self.strength.p) if config.augment.on else None
         self.order = EpochOrder(len(dataset), config.seed)
+        self.batches = Batches(dataset, self.order, config.batch, self.share, pin=self.device.type == "cuda")
         self.dataset_digest = dataset.digest
         self.git_commit = git_commit()  # of the code that runs, which may be edited before the next snapshot
         self._build_networks(resume=state is None)
@@ -67,6 +73,8 @@ class Trainer:
     def step(self) -> None:
         """One global batch through all the phases that are due, then the average."""
         config, loss, n = self.config, self.config.loss, self.images_seen
+        if self.augment is not None:
+            self.augment.p = self.strength.p
         self.blur_sigma = schedules.blur_sigma(n, config.schedule.blur_init_sigma, config.schedule.blur_fade_kimg)
         self.raw_resolution = schedules.neural_rendering_resolution(
             n, config.schedule.raw_resolution_initial, config.schedule.raw_resolution_final,
@@ -87,6 +95,7 @@ class Trainer:
         self.finite = bool(self._total.isfinite())
         self.images_seen += config.batch
         self.batch_index += 1
+        self.strength.after_batch(self.batch_index)
 
     # -------------------------------------------------------------- the four phases
     # Each yields loss terms [N] of a micro-batch; each term is differentiated before the next is computed.
@@ -94,7 +103,7 @@ class Trainer:
     def generator_main(self, fakes: Fakes) -> Iterator[torch.Tensor]:
         """Adversarial term, and the gaze term on the same pictures."""
         images = self._generate(fakes)
-        logits = self._judge(losses.fake_pair(images, self.blur_sigma, self.config.loss.blur_raw), fakes)
+        logits = self._judge(self._fake_pair(images, fakes), fakes)
         term = losses.generator_adversarial(logits)
         self._log(**{"Loss/scores/fake": logits, "Loss/signs/fake": logits.sign(), "Loss/G/loss": term})
         self._log(**{"Fakes/depth_spread": images["image_depth"].detach().flatten(1).std(dim=1)})
@@ -134,12 +143,13 @@ class Trainer:
         with torch.no_grad():
             ws = self._styles(fakes, average=True)
             images = self._generate(fakes, ws)
-        logits = self._judge(losses.fake_pair(images, self.blur_sigma, self.config.loss.blur_raw), fakes)
+        logits = self._judge(self._fake_pair(images, fakes), fakes)
         fake_term = losses.discriminator_fake(logits)
         self._log(**{"Loss/scores/fake": logits, "Loss/signs/fake": logits.sign()})
         yield fake_term
         logits = self._judge(self._real_pair(real), real)
         real_term = losses.discriminator_real(logits)
+        self._sum("signs", count_signs(logits))
         self._log(**{"Loss/scores/real": logits, "Loss/signs/real": logits.sign()})
         self._log(**{"Loss/D/loss": fake_term + real_term})
         yield real_term
@@ -165,7 +175,7 @@ class Trainer:
         optimiser.zero_grad(set_to_none=True)
         network.requires_grad_(True)
         fakes = self._draw_fakes() if phase != "Dreg" else None
-        self._mean_latent: list[torch.Tensor] = []
+        self._sums: dict[str, torch.Tensor] = {}  # over the global batch, of what the phase notes by the way
         size, batch = self.config.micro_batch, self.config.batch
         for start in range(0, len(self.share), size):
             part = slice(start, start + size)
@@ -175,13 +185,14 @@ class Trainer:
                 self._total += term.detach().sum()
         network.requires_grad_(False)
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        mean_latent = [sum(self._mean_latent)] if self._mean_latent else []
-        distributed.add_up(gradients + mean_latent)
+        distributed.add_up([*gradients, *self._sums.values()])
         for gradient in gradients:
             torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
-        if mean_latent:
-            update_mean_latent(self.G.backbone.mapping, mean_latent[0])
         optimiser.step()
+        if "latent" in self._sums:
+            update_mean_latent(self.G.backbone.mapping, self._sums["latent"])
+        if "signs" in self._sums:
+            self.strength.observe(self._sums["signs"].double())
 
     def _draw_fakes(self) -> Fakes:
         """Latents and cameras of this process's share of the phase's global batch.
@@ -215,16 +226,15 @@ class Trainer:
 
     def _real_batch(self) -> Reals:
         """This process's share of the images whose turn it is."""
-        indices = self.order.indices(self.images_seen + self.share.start, len(self.share))
-        images, cameras = self.dataset.batch(indices)
+        images, cameras = self.batches.at(self.images_seen)
         images = images.to(self.device, non_blocking=True).float() / 127.5 - 1
-        return Reals(images, cameras.to(self.device), self.share)
+        return Reals(images, cameras.to(self.device, non_blocking=True), self.share)
 
     def _styles(self, fakes: Fakes, average: bool = False) -> torch.Tensor:
         """ws [N, T, w_dim], with style mixing where it is on; `average`: they count for the mean latent."""
         ws = self.G.mapping(fakes.z, fakes.conditioning)
         if average:
-            self._mean_latent.append(ws[:, 0].contiguous().mean(dim=0) * (len(ws) / self.config.batch))
+            self._sum("latent", ws[:, 0].contiguous().mean(dim=0) * (len(ws) / self.config.batch))
         if fakes.z_mix is not None:
             other = self.G.mapping(fakes.z_mix, fakes.conditioning)
             ws = losses.style_mix(ws, other, fakes.u_mix, self.config.loss.style_mixing_prob)
@@ -240,8 +250,25 @@ class Trainer:
         """Logits [N, 1]; D always knows the true camera."""
         return self.D(pair, batch.cameras, draws=self._draws("label noise", batch.samples))
 
+    def _fake_pair(self, images: dict[str, torch.Tensor], fakes: Fakes) -> dict[str, torch.Tensor]:
+        """Generated pictures as D sees them, blurred and augmented."""
+        pair = losses.fake_pair(images, self.blur_sigma, self.config.loss.blur_raw)
+        return self._augmented(pair, "fake", fakes)
+
     def _real_pair(self, real: Reals) -> dict[str, torch.Tensor]:
-        return losses.real_pair(real.images, self.raw_resolution, self.config.loss.filter_mode, self.blur_sigma)
+        """Images of the data set as D sees them, blurred and augmented."""
+        pair = losses.real_pair(real.images, self.raw_resolution, self.config.loss.filter_mode, self.blur_sigma)
+        return self._augmented(pair, "real", real)
+
+    def _augmented(self, pair: dict[str, torch.Tensor], kind: str, batch: Fakes | Reals) -> dict[str, torch.Tensor]:
+        if self.augment is None:
+            return pair
+        return self.augment.pair(pair, self._draws(f"augment {kind}", batch.samples))
+
+    def _sum(self, name: str, value: torch.Tensor) -> None:
+        """Adds to a sum over the global batch, which the end of the phase completes."""
+        value = value.to(next(self.G.parameters()).dtype)  # goes into one message with gradients
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     def _points(self, draws, n: int, reach: float, factor: int = 1) -> torch.Tensor:
         """Points [N, P, 3], uniform in the cube [-reach, reach]^3."""
@@ -319,6 +346,7 @@ class Trainer:
             "images_seen": self.images_seen,
             "batch_index": self.batch_index,
             "raw_resolution": self.G_ema.neural_rendering_resolution,
+            "augment": self.strength.state(),
             "source": self.source,
             "networks": {name: network.state_dict() for name, network in self.networks().items()},
             "optimisers": [self.G_optimiser.state_dict(), self.D_optimiser.state_dict()],
@@ -338,6 +366,8 @@ class Trainer:
             optimiser.load_state_dict(saved)
         self.images_seen, self.batch_index = state["images_seen"], state["batch_index"]
         self.G_ema.neural_rendering_resolution = state["raw_resolution"]
+        if "augment" in state:  # states of before 2026-11-21 have none, and no augmentation
+            self.strength.restore(state["augment"])
         self.source, self.stats = state["source"], Stats(state["stats"] if distributed.rank() == 0 else None)
 
 

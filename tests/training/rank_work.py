@@ -14,26 +14,30 @@ from tiny_networks import tiny_estimator
 from tiny_run import everything_in_float64, tiny_config
 
 from eg3d import checkpoint, distributed
+from eg3d.augmentation import AugmentConfig
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
 from eg3d.training.trainer import Trainer
 
 
 def shared_config(folder: Path, gpus: int, **changes):
-    """16 images a step in micro-batches of 8, with every term, swap, mixing and label noise."""
+    """16 images a step in micro-batches of 8, with every term, swap, mixing, label noise and augmentation."""
     plain = tiny_config(folder, gaze_weight=2.0)
     return dataclasses.replace(
         plain,
         loss=dataclasses.replace(plain.loss, style_mixing_prob=0.5),
         schedule=dataclasses.replace(plain.schedule, gpc_reg_prob=0.5, gpc_reg_fade_kimg=0.02),
         discriminator=plain.discriminator | {"disc_c_noise": 0.5},
+        augment=AugmentConfig(mode="ada", pipe="bgc", kimg=1.0, interval=1),
         **dict(gpus=gpus, batch=16, batch_gpu=8, kimg=1.0) | changes,
     )
 
 
 def trainer_for(folder: Path) -> Trainer:
     config = shared_config(folder, distributed.size())
-    return Trainer(config, ImageDataset(folder), torch.device("cpu"), gaze_estimator=tiny_estimator())
+    trainer = Trainer(config, ImageDataset(folder), torch.device("cpu"), gaze_estimator=tiny_estimator())
+    trainer.strength.p = 0.5  # as later in a run; from here it moves by what D says
+    return trainer
 
 
 def steps_in_float64(folder: Path, out: Path, count: int) -> int:
@@ -46,7 +50,7 @@ def steps_in_float64(folder: Path, out: Path, count: int) -> int:
         trainer.stats.collect()
         if distributed.rank() == 0:
             weights = {name: network.state_dict() for name, network in trainer.networks().items()}
-            torch.save({"weights": weights, "line": trainer.stats.line()}, out)
+            torch.save({"weights": weights, "line": trainer.stats.line(), "p": trainer.strength.p}, out)
     return 0
 
 
@@ -55,7 +59,9 @@ def twenty_steps(folder: Path, out: Path) -> int:
 
 
 def gradients_of_the_first_step(folder: Path, out: Path) -> int:
-    """Gradients of the four phases, as the optimisers get them, in float32."""
+    """Gradients of the four phases, as the optimisers get them, in float32, all at the initial weights: Adam's first
+    step is as long for a rounding error as for a gradient.
+    """
     trainer, found = trainer_for(folder), []
     for network, optimiser in ((trainer.G, trainer.G_optimiser), (trainer.D, trainer.D_optimiser)):
 
@@ -64,6 +70,7 @@ def gradients_of_the_first_step(folder: Path, out: Path) -> int:
             found.append(torch.cat(grads))
 
         optimiser.register_step_pre_hook(note)
+        optimiser.param_groups[0]["lr"] = 0.0
     trainer.step()
     if distributed.rank() == 0:
         torch.save(found, out)

@@ -53,6 +53,7 @@ def compare(one: Path, two: Path) -> None:
     one, two = torch.load(one), torch.load(two)
     assert one["weights"]["G"]["decoder.net.0.weight"].dtype == torch.float64
     assert_close(one["weights"], two["weights"], 1e-9)
+    assert one["p"] == two["p"] and 0 < abs(one["p"] - 0.5) < 0.4
     wanted = {"Loss/r1_penalty", "Loss/G/density_reg", "Loss/G/gaze_loss"}
     assert wanted <= one["line"].keys() == two["line"].keys()
     for name, value in one["line"].items():
