@@ -190,7 +190,7 @@ def convert(source: Path, dest: Path, conversion: Conversion, max_images: int | 
             write(target, data)
             written.append(names[index])
             if labels is not None:
-                rows.append([target, adjusted(labels[index], entries[names[index]], size, framing)])
+                rows.append([target, adjusted(labels[index], size, framing)])
         if not written:
             raise ValueError(f"--source={source}: all images are smaller than --resolution; give a lower one")
         if labels is not None:
@@ -198,10 +198,8 @@ def convert(source: Path, dest: Path, conversion: Conversion, max_images: int | 
     return Converted(written, dropped, labels is not None)
 
 
-def adjusted(label: torch.Tensor, as_written: list, size: tuple[int, int], framing: Framing) -> list:
-    """The label [25] of the framed picture; as it was written where nothing is cut off."""
-    if framing.crop == (0, 0, *size) and framing.size == (framing.side, framing.side):
-        return as_written
+def adjusted(label: torch.Tensor, size: tuple[int, int], framing: Framing) -> list[float]:
+    """The label [25] of the framed picture, float64; the same to the last bit where nothing is cut off."""
     cam2world, intrinsics = split_label(label[None])
     return make_label(cam2world, crop_intrinsics(intrinsics, size, framing.box))[0].tolist()
 

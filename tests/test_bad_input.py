@@ -9,6 +9,8 @@ import torch
 from click.testing import CliRunner
 from tqdm import tqdm
 
+from dataset_preprocessing.check_dataset import main as check_dataset
+from dataset_preprocessing.dataset_tool import main as dataset_tool
 from dataset_preprocessing.filter_by_gaze import main as filter_by_gaze
 from dataset_preprocessing.synthetic.make_faces import main as make_faces
 from dataset_preprocessing.synthetic.make_gaze import main as make_gaze
@@ -96,6 +98,10 @@ def test_an_output_that_cannot_be_written_is_named_with_its_flag(tmp_path):
         (make_gaze, "--outdir", []),
         (filter_by_gaze, "--dest", ["--data=gone"]),
         (filter_by_gaze, "--json", ["--data=gone", "--dest=out/new.zip"]),
+        (dataset_tool, "--dest", ["--source=gone"]),
+        (check_dataset, "--plot", ["--data=gone"]),
+        (check_dataset, "--sheet", ["--data=gone"]),
+        (check_dataset, "--json", ["--data=gone"]),
     ],
 )
 def test_every_output_is_checked_before_any_work(command, flag, needed, tmp_path, monkeypatch):

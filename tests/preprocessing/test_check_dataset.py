@@ -88,6 +88,7 @@ def test_what_training_would_refuse_is_an_error(tmp_path, files, found):
         (spoilt(lambda rows: [row.__setitem__(1, rows[0][1]) for row in rows]), "4 of 4 images have the same camera"),
         (spoilt(lambda rows: rows.append(["gone.png", rows[0][1]])), "1 labels name no image"),
         (spoilt(put(0, n11=4.5)), "radius is far from the median: 1 (00000/img00000000.png)"),
+        (spoilt(put(0, n3=0, n7=0, n11=0)), "stands on the origin: 1"),
         (spoilt(put(3, n16=8.0, n20=8.0)), "focal length is far from the median: 1"),
         (spoilt(lambda rows: [put(i, n16=4e3, n20=4e3)(rows) for i in range(4)]), "in pixels?"),
         (spoilt(put(3, n20=4.0)), "pixels are not square"),
@@ -104,6 +105,7 @@ def test_what_is_unusual_is_a_warning_but_no_error(tmp_path, files, found):
     path = small_set.write_folder(tmp_path / "faces", files)
     report, _ = examine(path)
     assert report.errors == [] and any(found in warning for warning in report.warnings), report.warnings
+    json.dumps(report.to_json(), allow_nan=False)
     assert run("--data", path).exit_code == 0
 
 
