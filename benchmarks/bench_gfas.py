@@ -3,7 +3,7 @@
 import click
 from cases import gfas, gfas_one_by_one
 from options import shared
-from timing import alternate, timed, write_results
+from timing import alternate, timed, under, write_results
 
 from eg3d.cli import Command, pick_device, write_json
 from l2cs.estimator import GazeEstimator
@@ -19,12 +19,13 @@ def main(preset, seeds, repeats, device, json_path, results):
     """Faces a second of the gaze-face alignment score (three views each)."""
     device = pick_device(device)
     estimator = GazeEstimator.load("embedded-judge", device)
-    calls = [timed(case(preset, device, seeds, estimator), device) for case in (gfas_one_by_one, gfas)]
-    pair = alternate(*calls, repeats)
-    numbers = {preset: pair | {"seeds": seeds, "faces_per_second": seeds / pair["seconds"][1]}}
-    click.echo(
-        f"{preset}: {seeds / pair['seconds'][1]:.2f} faces a second, {pair['ratio']:.2f} x as fast as one by one"
-    )
+    calls = [case(preset, device, seeds, estimator) for case in (gfas_one_by_one, gfas)]
+    numbers = {"seeds": seeds}
+    for ops in ("torch", "kernels"):
+        pair = alternate(*(timed(under(ops, call), device) for call in calls), repeats)
+        numbers[ops] = pair | {"faces_per_second": seeds / pair["seconds"][1]}
+        speed = numbers[ops]["faces_per_second"]
+        click.echo(f"{preset}, --ops={ops}: {speed:.2f} faces a second, {pair['ratio']:.2f} x as fast as one by one")
     write_json(json_path, numbers)
     click.echo(f"written to {write_results(results, f'gfas-{preset}', device, numbers)}")
 

@@ -1,12 +1,20 @@
-"""How long a picture takes, compared with its bare products (the floor), other number formats, and older code."""
+"""How long a picture takes, plain and by kernels, against its bare products (the floor), other formats, older code."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import click
 import torch
-from cases import RAYS, image, view, volume
+from cases import RAYS, generator, image, view, volume
 from options import against_option, shared
-from timing import Elsewhere, alternate, floor, peak_bytes, seconds, timed, write_results
+from timing import Elsewhere, alternate, floor, peak_bytes, seconds, timed, under, write_results
 
+from eg3d.checkpoint import save_snapshot
 from eg3d.cli import Command, pick_device, write_json
+from eg3d.files import REPOSITORY
 from eg3d.models.precision import PRECISIONS
 
 
@@ -28,29 +36,53 @@ def main(names, precisions, batch, against, repeats, device, json_path, results)
 
 def measure(name, precisions, batch, against, repeats, device) -> dict:
     """All numbers of one preset; each ratio is of two variants in turn."""
-    call = image(name, device, batch, "fp32")
-    time, peak = seconds(call, device, repeats), peak_bytes(device)  # peak of the process: time the largest preset last
-    bare = floor(call, device)
-    found = {"seconds": time / batch, "floor_seconds": bare / batch, "over_floor": time / bare, "peak_bytes": peak}
-    click.echo(f"{name}, {RAYS[name]} x {RAYS[name]} rays, batch {batch}: {time / batch:.4f} s per picture, "
-               f"{time / bare:.2f} x its products ({bare / batch:.4f} s); peak {peak / 2**30:.2f} GiB")  # fmt: skip
+    picture = image(name, device, batch, "fp32")
+    plain, call = under("torch", picture), under("kernels", picture)
+    bare = floor(plain, device)
+    found = {"floor_seconds": bare / batch}
+    for ops, variant in (("torch", plain), ("kernels", call)):
+        time = seconds(variant, device, repeats)
+        found[ops] = {"seconds": time / batch, "over_floor": time / bare}
+        click.echo(f"{name}, {RAYS[name]} x {RAYS[name]} rays, batch {batch}, --ops={ops}: {time / batch:.4f} s per "
+                   f"picture, {time / bare:.2f} x its products ({bare / batch:.4f} s)")  # fmt: skip
 
-    def compare(key, other, what):
-        found[key] = alternate(other, timed(call, device), repeats)
+    def compare(key, other, what, base=call):
+        found[key] = alternate(other, timed(base, device), repeats)
         click.echo(f"  {what}: {found[key]['seconds'][0] / batch:.4f} s, {found[key]['ratio']:.2f} x a picture's")
 
+    compare("torch_to_kernels", timed(plain, device), "plain PyTorch")
     if batch == 1:
-        compare("further_view", timed(view(name, device), device), "a further view of kept planes")
-        preview = timed(volume(name, device, side=64), device)
-        compare("preview_64", preview, "64 x 64 rays of kept planes, no super-resolution")
+        compare("further_view", timed(under("kernels", view(name, device)), device), "a further view of kept planes")
+        preview = under("kernels", volume(name, device, side=64))
+        compare("preview_64", timed(preview, device), "64 x 64 rays of kept planes, no super-resolution")
     for precision in precisions:
-        compare(precision, timed(image(name, device, batch, precision), device), precision)
+        other = image(name, device, batch, precision)
+        for ops, base in (("torch", plain), ("kernels", call)):
+            compare(f"{precision}_{ops}", timed(under(ops, other), device), f"{precision}, --ops={ops}", base)
     if against:
-        call = image(name, device)
         with Elsewhere(against, f"image-{name}", device) as old:
-            compare("against", old, f"older code, {old.commit()}")
+            compare("against", old, f"older code, {old.commit()}, against plain PyTorch", plain)
             found["against"]["commit"] = old.commit()
+    if device.type == "cpu":
+        found["peak_bytes"] = peak_of_samples(name)
+        click.echo(f"  gen_samples.py, one face from three sides: peak {found['peak_bytes'] / 1e9:.2f} GB")
+    else:
+        found["peak_bytes"] = peak_bytes(device)
+        click.echo(f"  peak so far {found['peak_bytes'] / 1e9:.2f} GB")
     return found
+
+
+def peak_of_samples(name: str) -> int:
+    """Highest memory of a process that draws one face of the preset, random weights, as a user would."""
+    with tempfile.TemporaryDirectory() as folder:
+        network = Path(folder) / "network.safetensors"
+        save_snapshot(network, {"G_ema": generator(name, "cpu")}, {})
+        script = REPOSITORY / "eg3d" / "gen_samples.py"
+        command = [sys.executable, str(script), f"--network={network}", "--seeds=0", f"--outdir={folder}"]
+        process = subprocess.Popen([*command, "--device=cpu"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0, f"{command} failed"
+        return usage.ru_maxrss * 1024
 
 
 if __name__ == "__main__":

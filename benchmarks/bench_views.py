@@ -6,7 +6,7 @@ import click
 import torch
 from cases import RAYS, cameras, generator, volume
 from options import against_option, shared
-from timing import Elsewhere, alternate, floor, seconds, timed, write_results
+from timing import Elsewhere, alternate, floor, seconds, timed, under, write_results
 
 from eg3d.cameras import split_label
 from eg3d.cli import Command, pick_device, write_json
@@ -36,17 +36,25 @@ def main(preset, against, repeats, device, json_path, results):
     """Seconds of volume rendering with all rays of the preset, planes given."""
     device = pick_device(device)
     with torch.inference_mode():
-        call = volume(preset, device)
-        bare, time = floor(call, device), seconds(call, device, repeats)
-        pair = alternate(timed(plain_volume(preset, device), device), timed(call, device), repeats)
-        numbers = {"seconds": time, "floor_seconds": bare, "over_floor": time / bare, "plain": pair}
-        click.echo(f"{preset}: {time:.4f} s, {time / bare:.2f} x its products")
-        click.echo(f"  the plain renderer: {pair['seconds'][0]:.4f} s, {pair['ratio']:.2f} x as long")
+        call, plain = volume(preset, device), plain_volume(preset, device)
+        bare = floor(under("torch", call), device)
+        numbers = {"floor_seconds": bare}
+        for ops in ("torch", "kernels"):
+            variant = under(ops, call)
+            time, pair = (
+                seconds(variant, device, repeats),
+                alternate(timed(plain, device), timed(variant, device), repeats),
+            )
+            numbers[ops] = {"seconds": time, "over_floor": time / bare, "plain": pair}
+            click.echo(f"{preset}, --ops={ops}: {time:.4f} s, {time / bare:.2f} x its products")
+            click.echo(f"  the plain renderer: {pair['seconds'][0]:.4f} s, {pair['ratio']:.2f} x as long")
         if against:
             with Elsewhere(against, f"volume-{preset}", device) as old:
-                pair = alternate(old, timed(call, device), repeats)
+                pair = alternate(old, timed(under("torch", call), device), repeats)
                 numbers["against"] = pair | {"commit": old.commit()}
-            click.echo(f"  {numbers['against']['commit']}: {pair['seconds'][0]:.4f} s, {pair['ratio']:.2f} x as long")
+            click.echo(
+                f"  {numbers['against']['commit']}: {pair['seconds'][0]:.4f} s, {pair['ratio']:.2f} x plain PyTorch"
+            )
     write_json(json_path, numbers)
     click.echo(f"written to {write_results(results, 'views', device, numbers)}")
 

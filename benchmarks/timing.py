@@ -17,6 +17,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from eg3d.files import REPOSITORY, atomic_write
+from eg3d.ops.backend import using
 
 
 def seconds(call: Callable[[], object], device: torch.device, repeats: int, warm_up: int = 2) -> float:
@@ -138,6 +139,16 @@ def floor(call: Callable[[], object], device: torch.device) -> float:
     with Products() as products:
         call()
     return products.seconds(device)
+
+
+def under(ops: str, call: Callable[[], object]) -> Callable[[], object]:
+    """The call with that choice of implementations, see eg3d.ops.backend."""
+
+    def run():
+        with using(ops):
+            return call()
+
+    return run
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -16,6 +16,18 @@ from eg3d.rendering.rays import camera_rays
 from eg3d.rendering.renderer import VolumeRenderer
 
 
+PIXELS_AT_ONCE = 2**18  # of pictures that a CPU draws together; more only costs memory
+
+
+def _in_parts(function, tensors, side: int, noise_mode: str) -> torch.Tensor:
+    """function(*tensors), on a CPU over a few rows at a time, unless gradients or draws belong to the whole batch."""
+    step = max(PIXELS_AT_ONCE // side**2, 1)
+    if torch.is_grad_enabled() or not tensors[0].is_cpu or noise_mode == "random" or len(tensors[0]) <= step:
+        return function(*tensors)
+    parts = zip(*(t.split(step) for t in tensors), strict=True)
+    return torch.cat([function(*part) for part in parts])
+
+
 class TriPlaneGenerator(nn.Module):
     """Backbone -> three planes -> volume rendering -> super-resolution.
 
@@ -78,7 +90,9 @@ class TriPlaneGenerator(nn.Module):
 
     def planes(self, ws, noise_mode="random", draws=None, force_fp32=False):
         """ws [N, num_ws, w_dim] -> planes [N, 3, plane_channels, plane_resolution, plane_resolution]."""
-        stack = self.backbone.synthesis(ws, noise_mode=noise_mode, draws=draws, force_fp32=force_fp32)
+        kwargs = dict(noise_mode=noise_mode, draws=draws, force_fp32=force_fp32)
+        side = self.backbone.synthesis.resolutions[-1]
+        stack = _in_parts(lambda ws: self.backbone.synthesis(ws, **kwargs), [ws], side, noise_mode)
         return stack.reshape(len(stack), 3, self.plane_channels, *stack.shape[-2:])
 
     def synthesis(
@@ -112,9 +126,10 @@ class TriPlaneGenerator(nn.Module):
         # [N, C, k R R] -> [M, C, R, R]: the cameras of a latent were rendered side by side
         features = features.unflatten(2, (m // n, resolution, resolution)).transpose(1, 2).flatten(0, 1)
         raw = features[:, :3]
-        image = self.superresolution(
-            raw, features, ws.repeat_interleave(m // n, dim=0),
-            noise_mode=self.rendering_kwargs["superresolution_noise_mode"], draws=draws, force_fp32=force_fp32,
+        kwargs = dict(noise_mode=self.rendering_kwargs["superresolution_noise_mode"], draws=draws, force_fp32=force_fp32)
+        image = _in_parts(
+            lambda *parts: self.superresolution(*parts, **kwargs), [raw, features, ws.repeat_interleave(m // n, dim=0)],
+            self.img_resolution, kwargs["noise_mode"],
         )  # fmt: skip
         return {"image": image, "image_raw": raw, "image_depth": depth.reshape(m, 1, resolution, resolution)}
 

@@ -8,6 +8,7 @@ from torch.autograd import gradcheck
 
 from eg3d.cameras import intrinsics_matrix, lookat_pose, make_label, split_label
 from eg3d.draws import KeyedDraws, Midpoints
+from eg3d.models import generator
 from eg3d.models.decoder import OSGDecoder
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.rendering import renderer
@@ -97,6 +98,20 @@ def test_many_cameras_per_latent_equal_one_call_each():
         alone = G.synthesis(ws[i // 3, None], views[i % 3, None], **DETERMINISTIC)
         for name in together:
             torch.testing.assert_close(together[name][i], alone[name][0], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_pictures_drawn_a_few_at_a_time_are_the_same(monkeypatch):
+    G = small_generator()
+    ws, c = G.mapping(torch.randn(3, 16), cameras(0, 0, 0)), cameras(0.4, 0.2, 0.1, 0.0, -0.2, -0.4)
+    together = G.synthesis(ws, c, **DETERMINISTIC)
+    sizes = []
+    G.superresolution.register_forward_hook(lambda module, args, result: sizes.append(len(result)))
+    monkeypatch.setattr(generator, "PIXELS_AT_ONCE", 4 * 32**2)
+    apart = G.synthesis(ws, c, **DETERMINISTIC)
+    assert sizes == [4, 2]
+    for name, image in together.items():
+        torch.testing.assert_close(apart[name], image, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
