@@ -3,6 +3,7 @@
 On a machine with a GPU they are compiled and run there: tests/gpu/test_triton_on_gpu.py.
 """
 
+import inspect
 import itertools
 import sys
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 import torch
 from compiled import cubins
 
-from eg3d.ops import backend
+from eg3d.ops import backend, native
 from eg3d.ops import upfirdn2d as resampling
 from eg3d.ops.bias_act import bias_act
 from eg3d.ops.upfirdn2d import upfirdn2d
@@ -341,6 +342,12 @@ def test_kernels_compile_in_every_format_and_layout_for_every_generation(tmp_pat
 
 
 # ---------------------------------------------------------------- where they cannot be had
+
+
+def test_kernels_for_gpus_offer_what_those_for_cpus_offer(kernels):
+    for name in ("act", "act_backward", "suits"):
+        ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (kernels, native))
+        assert list(ours) == list(theirs), name
 
 
 def test_a_gpu_that_is_too_old_and_one_that_triton_cannot_reach_are_named(kernels, monkeypatch):
