@@ -112,7 +112,8 @@ def test_raw_image_is_the_rendering_and_not_the_published_alias(small):
     """At the super-resolution's own input size the published code adds block0's colours into image_raw (D-02)."""
     G, ws = small
     added = []
-    hook = G.superresolution.block0.torgb.register_forward_hook(lambda module, args, result: added.append(result.clone()))
+    keep = lambda module, args, result: added.append(result.clone())  # noqa: E731
+    hook = G.superresolution.block0.torgb.register_forward_hook(keep)
     out = G.synthesis(ws, CAMERAS, 64, **DETERMINISTIC)
     hook.remove()
     assert_row(out["image"], 13.27, 8.131550, 8.131550, 3.802519, [0.87091, 1.22207, 1.58010], [1.17569, 0.53477])
