@@ -1,0 +1,62 @@
+"""The tri-plane field written plainly: the twin of `eg3d.ops.native` and `eg3d.ops.triton_field`. Own code."""
+
+import torch
+import torch.nn.functional as F
+
+from eg3d.ops.field import FieldWeights
+
+AXES = ((0, 1), (0, 2), (2, 0))
+
+
+def field(texels, points, weights: FieldWeights, scale: float, axes):
+    """texels [N, H, W, 3 C], points [N, P, 3] -> sigma [N, P], colours [N, P, K]."""
+    planes = texels.unflatten(3, (3, -1)).permute(3, 0, 4, 1, 2)  # [3, N, C, H, W]
+    features = 0
+    for plane, pair in zip(planes, axes, strict=True):
+        grid = (points * scale)[:, None, :, list(pair)]
+        features = features + F.grid_sample(plane, grid, padding_mode="zeros", align_corners=False)[:, :, 0].mT
+    hidden = F.softplus(features @ weights.w1.T + weights.b1)
+    out = hidden @ weights.w2.T + weights.b2
+    return out[..., 0], out[..., 1:].sigmoid()
+
+
+def results(texels, points, weights, scale, axes, dsigma=None, share=None, dpixels=None):
+    """sigma, pixels, dshare, dtexels, dweights by autograd in float64; None, or 0, of what was not given."""
+    double = [t.double().requires_grad_() for t in (texels, *weights)]
+    sigma, colours = field(double[0], points.double(), FieldWeights(*double[1:]), scale, axes)
+    pixels = dshare = None
+    total = 0 if dsigma is None else (sigma * dsigma.double()).sum()
+    if share is not None:
+        share = share.double().requires_grad_()
+        pixels = (colours.unflatten(1, share.shape[1:]) * share[..., None]).sum(dim=2)
+        total = total + (pixels * dpixels.double()).sum()
+        dshare = torch.autograd.grad(total, share, retain_graph=True)[0]
+    gradients = torch.autograd.grad(total, double, allow_unused=True)
+    gradients = [torch.zeros_like(t) if g is None else g for t, g in zip(double, gradients, strict=True)]
+    return sigma, pixels, dshare, gradients[0], FieldWeights(*gradients[1:])
+
+
+class Scene:
+    """Random arguments. Points lie inside, outside and on the border of the box, where float32 is exact.
+
+    Sides that are powers of two, a box of side 1 and coordinates in steps of 1 / 4096: a look-up then has the same
+    weights in float32 as in float64, so that nothing but sums is rounded.
+    """
+
+    def __init__(self, draw, n, rays, samples, c, hidden, colours, height, width, axes=AXES):
+        self.texels = draw(n, height, width, 3 * c)
+        points = (draw(n, rays * samples, 3) * (0.4 * 4096)).round() / 4096
+        edges = [s * (0.5 + d) for s in (-1, 1) for d in (0, 0.5 / width, -0.5 / width, 0.5 / height, 1 / 4096, 1.0)]
+        for axis in range(3):  # three points of four have one coordinate on a border, or near it
+            chosen = points[:, axis::4, axis]
+            chosen.copy_(torch.tensor(edges).repeat(chosen.shape[1] // len(edges) + 1)[: chosen.shape[1]])
+        self.points = points.contiguous()
+        w1, w2 = draw(hidden, c) / c**0.5, draw(1 + colours, hidden) / hidden**0.5
+        self.weights = FieldWeights(w1, draw(hidden), w2, draw(1 + colours))
+        self.place = (2.0, axes)
+        self.dsigma, self.share = draw(n, rays * samples), draw(n, rays, samples).abs()
+        self.dpixels = draw(n, rays, colours)
+
+    @property
+    def arguments(self):
+        return self.texels, self.points, self.weights, *self.place
