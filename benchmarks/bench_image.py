@@ -1,6 +1,7 @@
 """How long a picture takes, plain and by kernels, against its bare products (the floor), other formats, older code."""
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import click
 import torch
-from cases import RAYS, generator, image, view, volume
+from cases import RAYS, generator, image, parts, view, volume
 from options import against_option, shared
 from timing import Elsewhere, alternate, floor, peak_bytes, seconds, timed, under, write_results
 
@@ -45,6 +46,9 @@ def measure(name, precisions, batch, against, repeats, device) -> dict:
         found[ops] = {"seconds": time / batch, "over_floor": time / bare}
         click.echo(f"{name}, {RAYS[name]} x {RAYS[name]} rays, batch {batch}, --ops={ops}: {time / batch:.4f} s per "
                    f"picture, {time / bare:.2f} x its products ({bare / batch:.4f} s)")  # fmt: skip
+        if batch == 1:
+            found[ops]["parts"] = medians_of_parts(under(ops, parts(name, device)), repeats)
+            click.echo("  " + ", ".join(f"{part} {time:.3f} s" for part, time in found[ops]["parts"].items()))
 
     def compare(key, other, what, base=call):
         found[key] = alternate(other, timed(base, device), repeats)
@@ -70,6 +74,12 @@ def measure(name, precisions, batch, against, repeats, device) -> dict:
         found["peak_bytes"] = peak_bytes(device)
         click.echo(f"  peak so far {found['peak_bytes'] / 1e9:.2f} GB")
     return found
+
+
+def medians_of_parts(call, repeats) -> dict[str, float]:
+    """Median seconds of each part of a picture, after one call that warms up."""
+    found = [call() for _ in range(repeats + 1)][1:]
+    return {part: statistics.median(run[part] for run in found) for part in found[0]}
 
 
 def peak_of_samples(name: str) -> int:

@@ -53,6 +53,32 @@ def image(preset: str, device, batch: int = 1, precision: str | None = None) -> 
     return lambda: G.synthesis(ws, labels, RAYS[preset], draws=Midpoints(), noise_mode="const")
 
 
+def parts(preset: str, device) -> Callable[[], dict[str, float]]:
+    """As `image` at batch 1; a call returns the seconds of planes, volume rendering and super-resolution."""
+    G, c = generator(preset, device), cameras(1, device)
+    ws = G.mapping(torch.randn(1, G.z_dim, device=device), c)
+    spent = {}
+
+    def watch(name, module):
+        def now():
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            return time.perf_counter()
+
+        module.register_forward_pre_hook(lambda *_: spent.update({name: -now()}))
+        module.register_forward_hook(lambda *_: spent.update({name: spent[name] + now()}))
+
+    watch("planes", G.backbone.synthesis)
+    watch("volume", G.renderer)
+    watch("superresolution", G.superresolution)
+
+    def call():
+        G.synthesis(ws, c, RAYS[preset], draws=Midpoints(), noise_mode="const")
+        return dict(spent)
+
+    return call
+
+
 def view(preset: str, device) -> Callable:
     """A further view of a face whose planes are kept."""
     G, c = generator(preset, device), cameras(1, device)
@@ -79,6 +105,7 @@ def training(preset: str, device, **flags) -> Callable:
         dataset = ImageDataset(Path(folder))
         dataset.keep_if_small()
         trainer = Trainer(config, dataset, device)
+        trainer.images_seen = 1_000_000  # past every fade, where a run spends most of its time
         trainer.step()
 
     def cycle():

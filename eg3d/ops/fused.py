@@ -36,7 +36,7 @@ def _recorded_backward(dy, y, x, scale, noise_shape, gain, slope, clamp, needs):
     y = y.detach()
     steep = torch.where(y > 0, gain, gain * slope).to(dy.dtype)
     if clamp is not None:
-        steep = steep * (y.abs() < clamp)
+        steep = steep * (y.abs() < torch.tensor(clamp, dtype=y.dtype))  # as y was rounded
     dz = dy * steep
     pixels = tuple(range(2, dy.ndim))
     need_x, need_scale, need_noise, need_b = needs

@@ -145,7 +145,8 @@ def suits(x: torch.Tensor) -> bool:
 
 def _extent(x) -> tuple[int, int, int]:
     """(N, C, pixels)."""
-    return len(x), x.shape[1], x[0, 0].numel()
+    n, c, *sides = x.shape
+    return n, c, math.prod(sides)
 
 
 def _dense(t):
