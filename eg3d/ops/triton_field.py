@@ -240,8 +240,8 @@ def field_fits(weights: FieldWeights) -> bool:
     return max(*weights.w1.shape, len(weights.w2) - 1) <= 64
 
 
-def field_density(texels, points, weights: FieldWeights, scale: float, axes):
-    """Density of the field, and what the functions below need of it: nothing.
+def field_density(texels, points, weights: FieldWeights, scale: float, axes, recorded: bool = True):
+    """Density of the field, and what the functions below need of it: nothing, recorded or not.
 
     Args:
         texels: [N, H, W, 3 C], the features of a texel's three planes side by side.
