@@ -5,6 +5,7 @@
 
 import dataclasses
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ from tiny_run import everything_in_float64, tiny_config
 
 from eg3d import checkpoint, distributed
 from eg3d.augmentation import AugmentConfig
+from eg3d.training import records
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
 from eg3d.training.trainer import Trainer
+from l2cs.cli import describe, fail
 
 
 def shared_config(folder: Path, gpus: int, **changes):
@@ -114,7 +117,12 @@ def short_run(folder: Path, outdir: Path, state_path: Path | None = None, distur
         step(self)
 
     Trainer.step = disturbed
-    trainer = train(config, outdir, ImageDataset(folder), torch.device("cpu"), state)
+    try:
+        trainer = train(config, outdir, ImageDataset(folder), torch.device("cpu"), state)
+    except (ValueError, OSError) as error:
+        if distributed.size() > 1:
+            raise
+        fail(describe(error))  # as the script does
     return trainer.stop_code
 
 
@@ -131,6 +139,73 @@ def freeze_second(trainer) -> None:
 def stop_second(trainer) -> None:
     if distributed.rank() == 1 and trainer.batch_index == 2:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+# ------------------------------------------------------------------ killing oneself while writing
+
+SIX_STEPS = dict(batch=2, kimg=0.012, tick=0.004)
+
+
+def kill_in(trainer, owner, name: str, when) -> None:
+    """From the fourth step on, the first call of owner.name for whose arguments `when` is true is the last."""
+    if trainer.batch_index != 3:
+        return
+    real = getattr(owner, name)
+
+    def deadly(*args, **kwargs):
+        if when(*args):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **kwargs)
+
+    setattr(owner, name, deadly)
+
+
+def die_with_half_a_state(trainer) -> None:
+    real = os.fsync
+
+    def half(handle):
+        if ".training-state.pt." in os.readlink(f"/proc/self/fd/{handle}"):
+            os.ftruncate(handle, os.fstat(handle).st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(handle)
+
+    if trainer.batch_index == 3:
+        os.fsync = half
+
+
+def die_before_the_state_has_its_name(trainer) -> None:
+    kill_in(trainer, os, "replace", lambda source, target: Path(target).name == "training-state.pt")
+
+
+def die_before_the_snapshot_has_its_name(trainer) -> None:
+    kill_in(trainer, os, "replace", lambda source, target: Path(target).suffix == ".safetensors")
+
+
+def die_before_the_line(trainer) -> None:
+    kill_in(trainer, records, "append_line", lambda *_: True)
+
+
+def die_after_the_line(trainer) -> None:
+    kill_in(trainer, checkpoint, "save_state", lambda *_: True)
+
+
+def die_after_the_state(trainer) -> None:
+    kill_in(trainer, records, "summary", lambda *_: True)
+
+
+MOMENTS = {
+    name: globals()[f"die_{name.replace(' ', '_')}"]
+    for name in (
+        "with half a state", "before the state has its name", "before the snapshot has its name", "before the line",
+        "after the line", "after the state",
+    )
+}  # fmt: skip
+
+
+def small_files_from_the_fourth_step(trainer) -> None:
+    """As on a full disk: no file may grow beyond 100 kB."""
+    if trainer.batch_index == 3:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 
 
 def fail_second(trainer) -> None:
