@@ -14,7 +14,16 @@ from eg3d.cli import Command, pick_device
 HERE = Path(__file__).resolve().parent
 RUNS = {
     "ops": ["bench_ops.py", "--repeats=10"],
+    "field": ["bench_field.py", "--cfg=ffhq", "--batch=4", "--repeats=10"],
     "image": ["bench_image.py", "--cfg=embedded", "--cfg=ffhq", "--repeats=10"],
+    "image-512-batch-8": [
+        "bench_image.py",
+        "--cfg=ffhq",
+        "--batch=8",
+        "--repeats=5",
+        "--precision=fp16",
+        "--precision=tf32",
+    ],
     "train-step": ["bench_train_step.py", "--repeats=3"],
     "train-step-512": ["bench_train_step.py", "--cfg=ffhq", "--batch=8", "--batch-gpu=4", "--repeats=1"],
 }

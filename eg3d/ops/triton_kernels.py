@@ -12,9 +12,13 @@ except ImportError as error:
     raise ImportError(f"Triton is not installed, which PyTorch's packages for Linux bring along ({error})") from error
 
 from eg3d.ops.triton_act import act, act_backward, suits
+from eg3d.ops.triton_field import field_backward, field_density, field_fits, field_pixels, field_pixels_backward
 from eg3d.ops.triton_upfirdn2d import upfirdn2d
 
-__all__ = ["act", "act_backward", "suits", "upfirdn2d"]
+__all__ = [
+    "act", "act_backward", "field_backward", "field_density", "field_fits", "field_pixels", "field_pixels_backward",
+    "suits", "upfirdn2d",
+]  # fmt: skip
 
 OLDEST = (7, 0)  # compute capability that Triton compiles for
 

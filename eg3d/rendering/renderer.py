@@ -9,7 +9,8 @@ from eg3d.rendering.compiled_field import CompiledField
 from eg3d.rendering.planes import PlaneTable, mean_features
 from eg3d.rendering.rays import box_bounds
 
-POINTS_PER_BLOCK = 32768  # points of one block of rays when no gradient is kept: its features stay in the cache
+POINTS_PER_BLOCK = 2**15  # points of one block of rays when no gradient is kept: its features stay in the cache
+POINTS_PER_BLOCK_CUDA = 2**21  # enough to fill a GPU, less than a gigabyte of features
 
 
 class VolumeRenderer(nn.Module):
@@ -27,10 +28,11 @@ class VolumeRenderer(nn.Module):
         depths, hit = self.coarse_depths(origins, directions, options, draws)
         fine = options.depth_resolution_importance
         jitter = _Replay(draws.stratified((*depths.shape[:2], fine), depths.device)) if fine else None
-        block = m
-        if not torch.is_grad_enabled():
-            block = max(POINTS_PER_BLOCK // (len(planes) * max(options.depth_resolution, fine)), 1)
         compiled = CompiledField.of(planes, decoder, options)
+        block = m
+        if not torch.is_grad_enabled() and not (compiled and planes.is_cuda):  # kernels on a GPU store nothing
+            points = POINTS_PER_BLOCK_CUDA if planes.is_cuda else POINTS_PER_BLOCK
+            block = max(points // (len(planes) * max(options.depth_resolution, fine)), 1)
         if compiled is not None:
             render, planes = self._render_compiled, compiled
         elif not torch.is_grad_enabled() and not planes.is_cuda:
