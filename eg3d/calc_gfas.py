@@ -7,7 +7,7 @@ from eg3d.checkpoint import load_generator, open_checkpoint
 from eg3d.gaze import CROPS
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.models.precision import set_precision
-from eg3d.views import FFHQ_FOV_DEG, render_views
+from eg3d.views import render_views
 from l2cs.estimator import GazeEstimator
 
 SCORES, JUDGE = "l2cs_path", "judge"
@@ -20,18 +20,7 @@ SCORES, JUDGE = "l2cs_path", "judge"
 @click.option(
     "--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6."
 )
-@click.option(
-    "--trunc", type=float, callback=cli.finite, default=0.7, show_default=True, help="Truncation psi; 1 turns it off."
-)
-@click.option("--trunc-cutoff", type=click.IntRange(min=0), default=14, show_default=True, help="Rows of ws truncated.")
-@click.option(
-    "--fov-deg",
-    type=click.FloatRange(1, 120),
-    callback=cli.finite,
-    default=FFHQ_FOV_DEG,
-    show_default=True,
-    help="Field of view.",
-)
+@cli.look_options
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the networks see.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
 @cli.precision_option

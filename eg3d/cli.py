@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from eg3d.cameras import FFHQ_FOV_DEG
 from eg3d.files import atomic_write
 from eg3d.models.precision import PRECISIONS
 from eg3d.ops.backend import CHOICES, using
@@ -15,7 +16,7 @@ from l2cs.cli import Command, check_writable, device_option, fail, pick_device, 
 
 __all__ = [
     "DISTINCT_SEEDS", "SEEDS", "Command", "check_writable", "device_option", "fail", "finite", "json_option",
-    "network_option", "ops_option", "pick_device", "precision_option", "seed_option", "write_json",
+    "look_options", "network_option", "ops_option", "pick_device", "precision_option", "seed_option", "write_json",
 ]  # fmt: skip
 
 
@@ -87,6 +88,27 @@ ops_option = click.option(
     "--ops", type=click.Choice(CHOICES), default="auto", show_default=True, expose_value=False, callback=_use_ops,
     help="What computes: plain PyTorch, compiled kernels, or (auto) kernels where they can be had; see eg3d/doctor.py.",
 )  # fmt: skip
+_trunc = click.option(
+    "--trunc", type=float, callback=finite, default=0.7, show_default=True, help="Truncation psi; 1 turns it off."
+)
+_trunc_cutoff = click.option(
+    "--trunc-cutoff", type=click.IntRange(min=0), default=14, show_default=True, help="Rows of ws truncated."
+)
+_fov_deg = click.option(
+    "--fov-deg",
+    type=click.FloatRange(1, 120),
+    callback=finite,
+    default=FFHQ_FOV_DEG,
+    show_default=True,
+    help="Field of view.",
+)
+
+
+def look_options(command):
+    """--trunc, --trunc-cutoff and --fov-deg with the published defaults, for everything that renders seeds."""
+    return _trunc(_trunc_cutoff(_fov_deg(command)))
+
+
 json_option = click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the numbers to this file."
 )

@@ -8,38 +8,21 @@ from eg3d import cli
 from eg3d.checkpoint import load_generator
 from eg3d.models.precision import set_precision
 from eg3d.pictures import side_by_side, to_uint8, write_png
-from eg3d.shapes import DENSITY_LEVEL, density_grid, generator_field, surface, write_mrc, write_ply
-from eg3d.views import FFHQ_FOV_DEG, render_views, styles_of_seeds
+from eg3d.shapes import DENSITY_LEVEL, SHAPE_FORMATS, write_shape
+from eg3d.views import render_views, styles_of_seeds
 
 
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--seeds", "--seed", type=cli.SEEDS, required=True, help="For example 0,1,4-6.")
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the files.")
-@click.option(
-    "--trunc", type=float, callback=cli.finite, default=0.7, show_default=True, help="Truncation psi; 1 turns it off."
-)
-@click.option("--trunc-cutoff", type=click.IntRange(min=0), default=14, show_default=True, help="Rows of ws truncated.")
-@click.option(
-    "--fov-deg",
-    type=click.FloatRange(1, 120),
-    callback=cli.finite,
-    default=FFHQ_FOV_DEG,
-    show_default=True,
-    help="Field of view.",
-)
+@cli.look_options
 @click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False, help="Also write the density.")
 @click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True, help="Voxels per side.")
-@click.option("--shape-format", type=click.Choice([".mrc", ".ply"]), default=".mrc", show_default=True,
-              help="Volume of densities, or mesh; both in world units.")  # fmt: skip
-@click.option(
-    "--shape-level",
-    type=float,
-    callback=cli.finite,
-    default=DENSITY_LEVEL,
-    show_default=True,
-    help="Raw density of the .ply.",
-)
+@click.option("--shape-format", type=click.Choice(SHAPE_FORMATS), default=".mrc", show_default=True,
+              help="Volume of densities, mesh, or mesh with colours; all in world units.")  # fmt: skip
+@click.option("--shape-level", type=float, callback=cli.finite, default=DENSITY_LEVEL, show_default=True,
+              help="Raw density of the mesh.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Seeds rendered at a time.")
 @cli.precision_option
 @cli.ops_option
@@ -48,7 +31,7 @@ def main(
     network, seeds, outdir, trunc, trunc_cutoff, fov_deg, shapes, shape_res, shape_format, shape_level, batch,
     precision, device,
 ):  # fmt: skip
-    """Three views of every seed side by side, seed0000.png; with --shapes also seed0000.mrc or seed0000.ply.
+    """Three views of every seed side by side, seed0000.png; with --shapes also seed0000.mrc, .ply or .glb.
 
     The same command writes the same files: nothing is drawn at random but the seeds' latents.
     """
@@ -60,13 +43,7 @@ def main(
             write_png(outdir / f"seed{seed:04d}.png", side_by_side(to_uint8(images)))
     for seed in seeds if shapes else []:
         ws = styles_of_seeds(G, [seed], **look)
-        side = G.rendering_kwargs["box_warp"]
-        volume = density_grid(generator_field(G, ws), shape_res, side, device=ws.device, progress=f"shape {seed}")
-        path = outdir / f"seed{seed:04d}{shape_format}"
-        if shape_format == ".ply":
-            write_ply(path, surface(volume, side, shape_level))
-        else:
-            write_mrc(path, volume, side)
+        write_shape(outdir / f"seed{seed:04d}{shape_format}", G, ws, shape_res, shape_level, f"shape {seed}")
     click.echo(f"{len(seeds)} seed{'s' * (len(seeds) != 1)} in {outdir}")
 
 

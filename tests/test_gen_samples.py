@@ -68,6 +68,11 @@ def test_shapes_are_written_as_volume_and_as_mesh_in_world_units(network, tmp_pa
     mesh = trimesh.load(tmp_path / "seed0000.ply")
     assert len(mesh.faces) > 0
     assert np.abs(mesh.vertices).max() <= 0.5
+    result = run(*args, "--shape-format=.glb", f"--shape-level={level}")
+    assert result.exit_code == 0, result.output
+    coloured = trimesh.load(tmp_path / "seed0000.glb", force="mesh", process=False, skip_materials=True)
+    assert coloured.faces.shape == mesh.faces.shape
+    assert coloured.visual.vertex_colors[:, :3].std() > 1
     result = run(*args, "--shape-format=.ply", "--shape-level=1e6")
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith("error: --shape-level=1e+06: no surface there")

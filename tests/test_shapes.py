@@ -1,3 +1,4 @@
+import json
 import struct
 
 import numpy as np
@@ -13,6 +14,8 @@ from eg3d.shapes import (
     grid_points,
     read_mrc,
     surface,
+    vertex_colors,
+    write_glb,
     write_mrc,
     write_ply,
 )
@@ -102,3 +105,52 @@ def test_density_of_a_generator_is_the_same_every_time_and_belongs_to_its_latent
     torch.manual_seed(1)
     assert np.array_equal(first, density_grid(generator_field(G, ws[:1]), 8, 1.0))
     assert not np.allclose(first, density_grid(generator_field(G, ws[1:]), 8, 1.0))
+
+
+def read_glb(path):
+    """(header, {name: array}) of a .glb with one primitive, read by the format's own rules."""
+    data = path.read_bytes()
+    magic, version, size = struct.unpack_from("<4sII", data)
+    assert (magic, version, size) == (b"glTF", 2, len(data)) and size % 4 == 0
+    length, kind = struct.unpack_from("<I4s", data, 12)
+    header, start = json.loads(data[20 : 20 + length]), 20 + length
+    assert kind == b"JSON" and struct.unpack_from("<I4s", data, start) == (len(data) - start - 8, b"BIN\0")
+    primitive, arrays = header["meshes"][0]["primitives"][0], {}
+    for name, index in (primitive["attributes"] | {"indices": primitive["indices"]}).items():
+        accessor = header["accessors"][index]
+        view = header["bufferViews"][accessor["bufferView"]]
+        kind, width = {5126: "<f4", 5125: "<u4"}[accessor["componentType"]], {"VEC3": 3, "SCALAR": 1}[accessor["type"]]
+        array = np.frombuffer(data, kind, accessor["count"] * width, start + 8 + view["byteOffset"])
+        assert array.nbytes == view["byteLength"]
+        arrays[name] = array.reshape(-1, width)
+    return header, arrays
+
+
+def test_glb_holds_the_mesh_with_smooth_normals_and_linear_colours(tmp_path):
+    mesh = surface(density_grid(sphere, 32, 2.0), 2.0)
+    colors = np.tile([1.0, 0.5, 0.02], (len(mesh.vertices), 1))
+    write_glb(tmp_path / "ball.glb", mesh, colors)
+    header, arrays = read_glb(tmp_path / "ball.glb")
+    assert np.allclose(arrays["POSITION"], mesh.vertices) and np.array_equal(
+        arrays["indices"].reshape(-1, 3), mesh.faces
+    )
+    outward = (mesh.vertices - CENTRE) / np.linalg.norm(mesh.vertices - CENTRE, axis=1, keepdims=True)
+    assert (arrays["NORMAL"] * outward).sum(axis=1).min() > 0.98
+    assert arrays["COLOR_0"][0] == pytest.approx(
+        [1, 0.214041, 0.02 / 12.92], abs=1e-5
+    )  # by the sRGB standard's formula
+    assert header["accessors"][0]["min"] == pytest.approx(mesh.vertices.min(axis=0))
+    read = trimesh.load(tmp_path / "ball.glb", force="mesh", process=False, skip_materials=True)
+    assert read.center_mass == pytest.approx(CENTRE, abs=5e-3) and read.volume > 0
+    assert read.visual.vertex_colors[0, :3] == pytest.approx([255, 55, 0], abs=1)
+
+
+def test_vertices_have_the_colours_of_the_field_in_any_chunk():
+    G = tiny_generator()
+    ws = styles_of_seeds(G, [0])
+    points = np.random.default_rng(0).uniform(-0.4, 0.4, (50, 3))
+    whole = vertex_colors(G, ws, points)
+    assert whole.shape == (50, 3) and whole.min() >= 0 and whole.max() <= 1 and whole.std() > 1e-3
+    assert np.allclose(whole, vertex_colors(G, ws, points, chunk=7), atol=1e-6)
+    assert np.allclose(whole[10:11], vertex_colors(G, ws, points[10:11]), atol=1e-6)
+    assert vertex_colors(G, ws, np.zeros((0, 3))).shape == (0, 3)

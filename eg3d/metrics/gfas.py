@@ -72,24 +72,42 @@ def gaze_face_alignment(views: Iterable, estimator, crop: str = "none") -> GfasR
     return gaze_face_alignments(views, {"": estimator}, crop)[""]
 
 
-@torch.no_grad()
 def gaze_face_alignments(views: Iterable, estimators: dict, crop: str = "none") -> dict[str, GfasReport]:
     """The scores of the same views by several gaze networks {name: estimator}; every view is rendered once."""
-    rows: dict[str, list[torch.Tensor]] = {name: [] for name in estimators}
-    seeds: list[int] = []
-    camera: list[int] = []
+    tallies = {name: GazeTally(estimator, crop) for name, estimator in estimators.items()}
     for batch in views:
-        seeds += batch.seeds
-        camera += batch.camera
-        for name, estimator in estimators.items():
-            rows[name].append(_measure(batch, estimator, crop))
-    if not seeds:
-        raise ValueError("GFAS needs at least one seed; give for example --seeds=0-127")
-    index = np.array(seeds), np.array(camera)
-    return {name: _report(torch.cat(parts), *index, estimators[name], crop) for name, parts in rows.items()}
+        for tally in tallies.values():
+            tally.add(batch)
+    return {name: tally.report() for name, tally in tallies.items()}
 
 
 COLUMNS = ("yaw_target", "pitch_target", "yaw", "pitch", "eq1", "mse", "legacy", "angular_error_deg")
+
+
+class GazeTally:
+    """What one gaze network reads in views, batch by batch: for loops that do more with them than score."""
+
+    def __init__(self, estimator, crop: str = "none"):
+        self.estimator, self.crop = estimator, crop
+        self._rows: list[torch.Tensor] = []
+        self._seeds: list[int] = []
+        self._camera: list[int] = []
+
+    @torch.no_grad()
+    def add(self, batch) -> torch.Tensor:
+        """Measures a batch of `eg3d.views.Views` -> one row of COLUMNS per picture."""
+        rows = _measure(batch, self.estimator, self.crop)
+        self._rows.append(rows)
+        self._seeds += batch.seeds
+        self._camera += batch.camera
+        return rows
+
+    def report(self) -> GfasReport:
+        """The scores of everything added so far."""
+        if not self._seeds:
+            raise ValueError("GFAS needs at least one seed; give for example --seeds=0-127")
+        index = np.array(self._seeds), np.array(self._camera)
+        return _report(torch.cat(self._rows), *index, self.estimator, self.crop)
 
 
 def _measure(batch, estimator, crop: str) -> torch.Tensor:
