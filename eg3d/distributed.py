@@ -70,6 +70,8 @@ def check_count(asked: int | None) -> int | None:
         return asked
     given = int(os.environ["WORLD_SIZE"])
     if asked not in (None, given):
+        if not first_started():
+            sys.exit(2)  # all of them find this; one says it
         raise ValueError(
             f"--gpus={asked}, but torchrun has started {given} processes; leave --gpus out, or make it {given}"
         )

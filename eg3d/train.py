@@ -137,17 +137,24 @@ def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, *
     flags["gpus"] = distributed.check_count(flags["gpus"])
     if dry_run:
         if distributed.first_started():
-            click.echo(json.dumps(to_dict(prepare(outdir, cfg, flags)[0]), indent=2))
+            click.echo(json.dumps(to_dict(read_flags(outdir, cfg, flags)[0]), indent=2))
         return
-    config, _ = prepare(outdir, cfg, flags)
-    check_ready(config, outdir)
-    device = pick_device(device)
+    count, device = flags["gpus"] or 1, pick_device(device)
+    if count > 1 and not distributed.started_outside():
+        prepare(outdir, cfg, flags)  # what is wrong shows before the processes start
     arguments = (outdir, cfg, flags, device, stop_after_minutes)
-    sys.exit(distributed.launch(run, arguments, config.gpus, device, wait_minutes))
+    sys.exit(distributed.launch(run, arguments, count, device, wait_minutes))
 
 
 def prepare(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | None]:
-    """The configuration, checked, and the state of the run that `outdir` holds, None where there is none."""
+    """The configuration and the state of the run that `outdir` holds, None where there is none; all checked."""
+    config, state = read_flags(outdir, cfg, flags)
+    check_ready(config, first=state is None)
+    return config, state
+
+
+def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | None]:
+    """What the flags ask for, compared with the state in `outdir` where there is one."""
     latest, path = flags["resume"] == "latest", outdir / STATE_FILE
     if not latest and not path.exists():
         return resolve(cfg, **flags), None
@@ -158,13 +165,13 @@ def prepare(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | No
     return config, state
 
 
-def check_ready(config: TrainConfig, outdir: Path) -> None:
-    """What would otherwise only show after the data has been read."""
+def check_ready(config: TrainConfig, first: bool) -> None:
+    """What would otherwise only show after the data has been read; `first`: it starts from the weights of `resume`."""
     if not config.data.path:
         raise ConfigError("--data is missing: give a zip or folder with dataset.json, or embedded")
     if config.watch.tensorboard:
         check_tensorboard()
-    if config.resume is not None and not (outdir / STATE_FILE).exists():
+    if config.resume is not None and first:
         open_checkpoint(config.resume)
 
 

@@ -199,10 +199,13 @@ def test_an_error_in_one_process_is_said_once_and_ends_all(folder, tmp_path, cap
 
 def test_the_number_of_processes_is_torchruns_where_there_is_one(monkeypatch):
     assert distributed.check_count(3) == 3 and distributed.check_count(None) is None
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert distributed.check_count(None) == 4 and distributed.check_count(4) == 4
     with pytest.raises(ValueError, match="--gpus=3, but torchrun has started 4"):
+        distributed.check_count(3)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit):  # rank 0 has said it
         distributed.check_count(3)
 
 
