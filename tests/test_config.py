@@ -1,5 +1,6 @@
 import json
 
+import click
 import pytest
 
 from eg3d.config import ConfigError, check_same_run, from_dict, to_dict
@@ -142,3 +143,40 @@ def test_only_what_does_not_touch_the_arithmetic_may_change_when_continuing():
     check_same_run(saved, resolve("embedded", **NO_GAZE, kimg=7.0, snap=2))
     with pytest.raises(ConfigError, match=r"seed=0.*asks for 1"):
         check_same_run(saved, resolve("embedded", **NO_GAZE, seed=1))
+
+
+CHANGED_BY = dict(
+    data="x.zip", gpus=2, batch=64, batch_gpu=8, gamma=3.0, kimg=7.0, tick=2.0, snap=3, keep=2, state_minutes=3.0,
+    bad_steps=4, tensorboard=True, seed=5, workers=7, nobench=True, mirror=True, aug="ada", freezed=2,
+    cbase=16384, cmax=256,
+    glr=0.001, dlr=0.001, map_depth=4, mbstd_group=2, neural_rendering_resolution_initial=32,
+    neural_rendering_resolution_final=96, neural_rendering_resolution_fade_kimg=9.0, blur_fade_kimg=9.0,
+    gen_pose_cond=True, gpc_reg_fade_kimg=9.0, c_scale=0.5, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.Y",
+    sr_num_fp16_res=0, g_num_fp16_res=2, d_num_fp16_res=0, style_mixing_prob=0.5, density_reg=0.5, density_reg_every=2,
+    density_reg_p_dist=0.01, reg_type="monotonic-detach", decoder_lr_mul=2.0, l2cs_path="x.pkl", gaze_loss="euclid",
+    gaze_targets="legacy", gaze_warmup_kimg=3.0, gaze_crop="face",
+)  # fmt: skip
+# Those that need another one beside them, and the two with a single value, kept for published command lines.
+CHANGED_BESIDE = {
+    "augpipe": (dict(aug="ada"), "bgc"),
+    "p": (dict(aug="fixed"), 0.3),
+    "target": (dict(aug="ada"), 0.3),
+    "gpc_reg_prob": (dict(gen_pose_cond=True), 0.9),
+    "resume": ({}, "x.pkl"),
+    "resume_blur": (dict(resume="x.pkl"), True),
+    "gaze_weight": (dict(l2cs_path="x.pkl"), 2.0),
+}
+ONE_VALUE = {"cond", "metrics"}
+
+
+def test_every_option_of_the_script_changes_the_configuration():
+    from eg3d.train import SETTINGS
+
+    command = click.command()(lambda **flags: None)
+    for option in SETTINGS:
+        option(command)
+    names = {parameter.name for parameter in command.params}
+    assert names == {*CHANGED_BY, *CHANGED_BESIDE, *ONE_VALUE}
+    for name, (beside, value) in {**{n: ({}, v) for n, v in CHANGED_BY.items()}, **CHANGED_BESIDE}.items():
+        base = NO_GAZE | beside
+        assert resolve("ffhq", **base | {name: value}) != resolve("ffhq", **base), name

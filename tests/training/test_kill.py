@@ -111,7 +111,7 @@ def test_a_full_disk_leaves_the_previous_state(context, folder, tmp_path, whole)
 
 COMMAND = (
     "--outdir=run", "--cfg=embedded", "--data=faces", "--gaze-weight=0", "--batch=4", "--cbase=256", "--cmax=16",
-    "--kimg=0.048", "--tick=0.008", "--snap=2", "--state-minutes=0", "--device=cpu", "--density_reg=0.1",
+    "--kimg=0.032", "--tick=0.008", "--snap=2", "--state-minutes=0", "--device=cpu", "--density_reg=0.1",
     "--mirror=True", "--aug=ada", "--augpipe=bgc", "--style_mixing_prob=0.5",
 )  # fmt: skip
 
