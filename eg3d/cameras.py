@@ -41,6 +41,11 @@ def fov_to_intrinsics(fov_deg: float) -> torch.Tensor:
     return intrinsics_matrix(1.0 / (math.tan(fov_deg * 3.14159 / 360) * 1.414))
 
 
+def focal_to_fov(focal: float) -> float:
+    """The field of view in degrees that `fov_to_intrinsics` turns into this focal length."""
+    return math.atan(1 / (focal * 1.414)) * 360 / 3.14159
+
+
 def lookat_pose(yaw, pitch, pivot=FFHQ_PIVOT, radius: float = FFHQ_RADIUS) -> torch.Tensor:
     """Cameras on a sphere round the world origin that look at `pivot`: cam2world [N, 4, 4].
 
