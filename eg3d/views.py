@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from eg3d.cameras import FFHQ_FOV_DEG, FFHQ_RADIUS, fov_to_intrinsics, lookat_pose, make_label
-from eg3d.draws import Midpoints
+from eg3d.draws import KeyedDraws, Midpoints, draw_key
 from eg3d.models.generator import TriPlaneGenerator
 
 # The published three views of samples and of GFAS: from one side, the front and the other side, a little from above.
@@ -110,17 +110,69 @@ def render_views(
     """
     yaws, pitches = zip(*cameras, strict=True)
     labels = camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg)
+    labels = labels.expand(len(seeds), *labels.shape)
+    return render_from(G, seeds, labels, truncation_psi, truncation_cutoff, fov_deg, batch_size, progress)
+
+
+def render_from(
+    G: TriPlaneGenerator,
+    seeds: Sequence[int],
+    labels: torch.Tensor,
+    truncation_psi: float = 0.7,
+    truncation_cutoff: int | None = 14,
+    fov_deg: float = FFHQ_FOV_DEG,
+    batch_size: int = 8,
+    progress: str | None = None,
+) -> Iterator[Views]:
+    """The same with cameras of every seed's own: labels [n, k, 25]; `fov_deg` is only that of the conditioning one."""
+    k = labels.shape[1]
     with tqdm(total=len(seeds), desc=progress, unit="seed", disable=progress is None) as bar:
         for start in range(0, len(seeds), batch_size):
             chunk = list(seeds[start : start + batch_size])
             ws = styles_of_seeds(G, chunk, truncation_psi, truncation_cutoff, fov_deg)
-            out = render_styles(G, ws, labels)
+            c = labels[start : start + batch_size].flatten(0, 1).to(ws.device)
+            with torch.no_grad():
+                out = G.synthesis(ws, c, draws=Midpoints(), noise_mode="const")
             yield Views(
                 images=out["image"],
                 raw=out["image_raw"],
                 depth=out["image_depth"],
-                labels=labels.to(ws.device).repeat(len(chunk), 1),
-                seeds=[seed for seed in chunk for _ in cameras],
-                camera=list(range(len(cameras))) * len(chunk),
+                labels=c,
+                seeds=[seed for seed in chunk for _ in range(k)],
+                camera=list(range(k)) * len(chunk),
             )
             bar.update(len(chunk))
+
+
+def random_labels(
+    G: TriPlaneGenerator,
+    seeds: Sequence[int],
+    k: int,
+    key: str,
+    seed: int = 0,
+    fov_deg: float = FFHQ_FOV_DEG,
+    spread: float = 0.4,
+) -> torch.Tensor:
+    """k cameras for every seed, yaw and pitch parameters uniform in +-spread: labels [n, k, 25].
+
+    A seed's cameras depend on (`seed`, `key`, its number) alone, not on which other seeds are asked for.
+    """
+    draws = [np.random.default_rng(draw_key(seed, key, number, 0)).uniform(-spread, spread, (k, 2)) for number in seeds]
+    yaws, pitches = torch.from_numpy(np.concatenate(draws)).unbind(1)
+    return camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg).unflatten(0, (len(seeds), k))
+
+
+@torch.no_grad()
+def render_samples(
+    G: TriPlaneGenerator, labels: torch.Tensor, items: Sequence[int], seed: int, truncation_psi: float = 1.0
+) -> torch.Tensor:
+    """Pictures uint8 [n, 3, H, W] for scores: numbers `items` of the endless series that `seed` means.
+
+    Latent and camera, a random row of labels [N, 25], depend on (seed, number) alone. The camera conditions too.
+    """
+    device, draws = next(G.parameters()).device, KeyedDraws.at(seed, "samples", items, 0)
+    z = draws.normal((len(items), G.z_dim)).to(device)
+    c = labels[(draws.uniform((len(items),)) * len(labels)).long().clamp(max=len(labels) - 1)].to(device)
+    ws = G.mapping(z, c, truncation_psi=truncation_psi)
+    images = G.synthesis(ws, c, draws=Midpoints(), noise_mode="const")["image"]
+    return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,1 @@
+"""Training of the small networks that score generators of the embedded world."""

@@ -1,0 +1,150 @@
+"""Where five points of a face come from: mean points at a known camera, a network, the user's file, or dlib.
+
+Every source is called with (images [N, 3, H, W] in [-1, 1], labels [N, 25], names [N]) and gives points [N, 5, 2] in
+pixels; NaN where it finds no face. Its `name` belongs in every report.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from eg3d.files import EMBEDDED_WEIGHTS
+from eg3d.landmarks import EMBEDDED_MEAN, POINTS, five_points, project, standard_face
+from eg3d.metrics.face_reader import FaceReader, FaceReading
+from eg3d.metrics.iresnet import Architecture
+from eg3d.metrics.network_file import filled, load_network
+from eg3d.metrics.pose import rotation_of_angles
+
+READER_WEIGHTS, READER_KIND = EMBEDDED_WEIGHTS / "face_reader.safetensors", "pose and landmark"
+MOST_DISAGREEMENT = 0.03  # of the side, RMS, between the points and the mean face turned by the angles
+
+
+class Template:
+    """A mean face projected by the rendering camera. Knows nothing of the picture, so it never fails."""
+
+    def __init__(self, face: torch.Tensor, name: str):
+        self.face, self.name = face, name
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> torch.Tensor:
+        return project(self.face, labels) * images.shape[-1]
+
+
+class Embedded:
+    """The embedded network. No face: its points and its angles contradict each other."""
+
+    def __init__(self, device="cpu", path: Path = READER_WEIGHTS):
+        self.reader, self.facts, self.sha256 = load_reader(path, device)
+        self.name = f"embedded ({self.sha256[:12]})"
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> torch.Tensor:
+        reading = self.reader(images)
+        points = reading.points.masked_fill(disagreement(reading)[:, None, None] > MOST_DISAGREEMENT, torch.nan)
+        return points * images.shape[-1]
+
+
+class FromFile:
+    """Points the user found: JSON {name: [[x, y] x 5 or x 68]}, or a folder of `<stem>.txt` with five lines "x y".
+
+    Numbers count from the centre of the first pixel, as detectors write them. Names are matched by stem, not by order;
+    a picture without an entry has no face.
+    """
+
+    def __init__(self, path: Path):
+        self.name, self.points = f"file {path.name}", read_points(path)
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> torch.Tensor:
+        nothing = torch.full((POINTS, 2), torch.nan)
+        found = [self.points.get(Path(name).stem, nothing) for name in names]
+        return torch.stack(found).to(images) + 0.5
+
+
+class Dlib:
+    """dlib's face detector and a 68-point predictor file; the largest face counts."""
+
+    def __init__(self, path: Path):
+        try:
+            import dlib
+        except ImportError:
+            raise ValueError(f"{path}: a .dat predictor needs dlib; pip install 'gaze-corrected-eg3d[dlib]'") from None
+        try:
+            self._predict = dlib.shape_predictor(str(path))
+        except RuntimeError as error:
+            raise ValueError(f"{path}: not a shape predictor of dlib ({' '.join(str(error).split())})") from None
+        self._detect, self.name = dlib.get_frontal_face_detector(), f"dlib {path.name}"
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> torch.Tensor:
+        rows = []
+        for pixels in (images.float() * 127.5 + 128).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy():
+            pixels = np.ascontiguousarray(pixels)
+            faces = self._detect(pixels, 1)
+            if not faces:
+                rows.append(np.full((POINTS, 2), np.nan))
+                continue
+            shape = self._predict(pixels, max(faces, key=lambda face: face.area()))
+            if shape.num_parts != 68:
+                raise ValueError(f"{self.name}: gives {shape.num_parts} points; a predictor of 68 is needed")
+            rows.append(five_points(np.array([[p.x, p.y] for p in shape.parts()], float)))
+        return torch.from_numpy(np.stack(rows)).to(images) + 0.5
+
+
+def load_source(text: str, embedded: bool, device="cpu"):
+    """The source that --landmarks names: template, embedded, a .dat, or a file or folder of points.
+
+    `embedded`: the pictures are of the embedded world, whose mean face is another.
+    """
+    if text == "template":
+        return Template(EMBEDDED_MEAN, "template embedded") if embedded else Template(standard_face(), "template FFHQ")
+    if text == "embedded":
+        return Embedded(device)
+    path = Path(text)
+    if not path.exists():
+        raise ValueError(f"--landmarks={text}: there is no such file; give a file, template or embedded")
+    return Dlib(path) if path.suffix == ".dat" else FromFile(path)
+
+
+def load_reader(path: Path, device="cpu") -> tuple[FaceReader, dict, str]:
+    """(embedded pose and landmark network, its facts, SHA-256 of the file)."""
+    stored = load_network(path, READER_KIND)
+    architecture = Architecture.from_dict(stored.architecture)
+    reader = filled(lambda: FaceReader(architecture), stored.state, path, f"a {READER_KIND} network")
+    return reader.to(device), stored.facts, stored.sha256
+
+
+def disagreement(reading: FaceReading) -> torch.Tensor:
+    """RMS distance [N], as a fraction of the side, of the points to the mean face seen from the angles.
+
+    The mean face is turned, and shifted and scaled to fit best; perspective is left out.
+    """
+    turned = EMBEDDED_MEAN.to(reading.angles.device).double() @ rotation_of_angles(reading.angles)[:, :, :2]
+    turned, points = turned - turned.mean(dim=1, keepdim=True), reading.points.double()
+    points = points - points.mean(dim=1, keepdim=True)
+    scale = (turned * points).sum(dim=(1, 2)) / turned.square().sum(dim=(1, 2))
+    return (points - scale[:, None, None] * turned).square().sum(dim=2).mean(dim=1).sqrt()
+
+
+def read_points(path: Path) -> dict[str, torch.Tensor]:
+    """{stem: points [5, 2]} of a JSON file, or of a folder of text files; ValueError names the entry that is wrong."""
+    if path.is_dir():
+        texts = {file.name: file.read_text(errors="replace") for file in sorted(path.glob("*.txt"))}
+        entries = {name: [line.split() for line in text.splitlines() if line.strip()] for name, text in texts.items()}
+    else:
+        try:
+            entries = json.loads(path.read_bytes())
+        except (ValueError, RecursionError):
+            raise ValueError(f"{path}: is not JSON; write {{name: [[x, y], ...]}} or give a folder of .txt") from None
+    if not isinstance(entries, dict) or not entries:
+        raise ValueError(f"{path}: holds no points; write {{name: [[x, y], ...]}} with 5 or 68 points")
+    return {Path(str(name)).stem: _points(path, name, rows) for name, rows in entries.items()}
+
+
+def _points(path: Path, name: str, rows) -> torch.Tensor:
+    try:
+        points = np.array(rows, dtype=np.float64)
+    except (ValueError, TypeError):
+        points = np.empty(0)
+    if points.shape not in ((POINTS, 2), (68, 2)) or not np.isfinite(points).all():
+        raise ValueError(f"{path}: '{str(name)[:80]}' must have 5 or 68 points, each two finite numbers x y")
+    return torch.from_numpy(five_points(points) if len(points) == 68 else points).float()

@@ -1,0 +1,108 @@
+"""Weights of the networks that judge pictures: our safetensors, and strict reading of users' state dicts.
+
+Our files carry a JSON text under the metadata key "eg3d-network": kind, version, architecture, facts (how it was made).
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import nn
+
+from eg3d.files import atomic_write
+from l2cs.strict_pickle import one_line
+from l2cs.torch_file import read_torch
+
+HEADER_KEY = "eg3d-network"
+VERSION = 1  # of the embedded weights; numbers by different versions cannot be compared
+MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file of ours holds."""
+
+    architecture: dict
+    facts: dict
+    state: dict[str, torch.Tensor]
+    sha256: str
+
+
+def save_network(path: Path, kind: str, model: nn.Module, facts: dict) -> None:
+    """Writes `model`, whose `architecture` has `to_dict`, atomically; matrices as float16, the rest as it is."""
+    tensors = {}
+    for name, value in model.state_dict().items():
+        shrink = value.is_floating_point() and value.ndim > 1
+        tensors[name] = value.detach().to("cpu", torch.float16 if shrink else value.dtype).contiguous()
+    header = {"kind": kind, "version": VERSION, "architecture": model.architecture.to_dict(), "facts": facts}
+    atomic_write(path, save_safetensors(tensors, {HEADER_KEY: json.dumps(header)}))
+
+
+def load_network(path: Path, kind: str) -> Stored:
+    """Reads a file that `save_network` wrote; ValueError, one line with the file's name, for anything else."""
+    data = read_bytes(path, kind)
+    try:
+        state = load_safetensors(data)
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER_KEY])
+        if header["kind"] != kind or header["version"] != VERSION:
+            raise ValueError(f"it is version {header['version']} of a {header['kind']} network")
+        return Stored(header["architecture"], header["facts"], state, hashlib.sha256(data).hexdigest())
+    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: holds no {kind} network of ours ({one_line(str(error))})") from None
+
+
+def read_bytes(path: Path, kind: str) -> bytes:
+    """The file's content; ValueError when it is missing, empty or far too large."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"{path}: has {path.stat().st_size} bytes, more than any {kind} network")
+        data = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise ValueError(f"{path}: there is no such file; give the weights of the {kind} network") from None
+    if not data:
+        raise ValueError(f"{path}: the file is empty; fetch the {kind} weights again")
+    return data
+
+
+def read_state(path: Path, kind: str, part: str | None = None) -> tuple[dict[str, torch.Tensor], str]:
+    """State dict and SHA-256 of a file of `torch.save`; code in it is never run. `part`: its key in a dict of them."""
+    data = read_bytes(path, kind)
+    try:
+        state = read_torch(io.BytesIO(data))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a state dict of tensors ({error}); fetch the {kind} weights again") from None
+    if part is not None and isinstance(state, dict) and isinstance(state.get(part), dict):
+        state = state[part]
+    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(f"{path}: holds no state dict of tensors, so it cannot be the {kind} network")
+    if all(str(name).startswith("module.") for name in state):  # saved from a data-parallel wrapper
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return {str(name): value for name, value in state.items()}, hashlib.sha256(data).hexdigest()
+
+
+def filled(build: Callable[[], nn.Module], state: dict[str, torch.Tensor], path: Path, what: str) -> nn.Module:
+    """`build()` with these tensors, in evaluation mode and frozen; every one must be there, fit and be finite."""
+    with torch.device("meta"):  # no time spent on drawing weights that are replaced
+        model = build()
+    expected = model.state_dict()
+    for name, value in expected.items():
+        if name not in state:
+            raise ValueError(f"{path}: '{name}' is missing; these are not the weights of {what}")
+        if state[name].shape != value.shape:
+            shapes = f"{list(state[name].shape)}, not {list(value.shape)}"
+            raise ValueError(f"{path}: '{name}' has shape {shapes}; these are not the weights of {what}")
+        if not state[name].isfinite().all():
+            raise ValueError(f"{path}: '{name}' holds values that are not finite; fetch or make the file again")
+    extra = next((name for name in state if name not in expected), None)
+    if extra is not None:
+        raise ValueError(f"{path}: '{one_line(extra, 100)}' is no part of {what}; these are other weights")
+    model.load_state_dict({name: state[name].to(value.dtype) for name, value in expected.items()}, assign=True)
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,94 @@
+"""Several views of each of many people, in changing light: what identity, pose and landmark networks learn from.
+
+Nothing but the head makes a person here: light, background, shirt, gaze and camera are drawn anew for every view, and
+cameras roll too. Every view depends on (world version, split, person, view) alone.
+"""
+
+import io
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from eg3d.draws import draw_key
+from eg3d.files import CACHE, atomic_write
+from eg3d.landmarks import five_points
+from eg3d.world.datasets import GAZE_SET_CAMERA, camera_label, head_angles_to_vector
+from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, WORLD_VERSION, Identity
+from eg3d.world.render import render_head
+
+MAX_ROLL = 0.2  # rad, of the camera about its axis
+SETTING = ("light", "ambient", "background", "background_slope", "shirt")  # what does not make a person
+VIEWS = 6
+
+
+@dataclass(frozen=True)
+class People:
+    """N pictures. images uint8 [N, S, S, 3], labels [N, 25], points [N, 5, 2] as a fraction of the side, person [N]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    points: np.ndarray
+    person: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+
+def rolled(label: np.ndarray, roll: float) -> np.ndarray:
+    """The label [25] of the same camera turned about its own axis by `roll` rad; the picture turns the other way."""
+    c, s = np.cos(roll), np.sin(roll)
+    pose = label[:16].reshape(4, 4) @ np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    return np.concatenate([pose.reshape(16), label[16:]]).astype(np.float32)
+
+
+def draw_view(index: int, split: str, views: int = VIEWS) -> tuple[Identity, np.ndarray, np.ndarray]:
+    """Person, camera label [25] and gaze [3] of a picture; pictures `k * views` to `k * views + views - 1` show k."""
+    rng = np.random.default_rng([draw_key(WORLD_VERSION, f"view-{split}", index, views), index])
+    setting = Identity.draw(f"{split}-setting", index)
+    person = Identity.draw(split, index // views)
+    person = replace(person, **{name: getattr(setting, name) for name in SETTING})
+    label = rolled(camera_label(*(rng.uniform(-1, 1, 2) * GAZE_SET_CAMERA)), rng.uniform(-MAX_ROLL, MAX_ROLL))
+    return person, label, head_angles_to_vector(*(rng.uniform(-1, 1, 2) * (EYE_MAX_YAW, EYE_MAX_PITCH)))
+
+
+def _render(index: int, split: str, views: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    person, label, gaze = draw_view(index, split, views)
+    head = render_head(person, label, gaze, size)
+    return head.rgb, label, (five_points(head.landmarks) / size).astype(np.float32)
+
+
+def render_people(
+    split: str, people: int, views: int = VIEWS, size: int = 64, processes: int = 1, progress: bool = False
+) -> People:
+    """`views` pictures each of the first `people` persons of a split."""
+    render, count = partial(_render, split=split, views=views, size=size), people * views
+    with tqdm(total=count, desc=f"rendering {split}", unit="img", disable=not progress) as bar:
+
+        def gather(results) -> list:
+            return [row for row in results if bar.update() or True]
+
+        if processes == 1:
+            rows = gather(map(render, range(count)))
+        else:  # spawned, as in `datasets.samples`
+            with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+                rows = gather(pool.map(render, range(count), chunksize=32))
+    images, labels, points = (np.stack(column) for column in zip(*rows, strict=True))
+    return People(images, labels, points, np.arange(count) // views)
+
+
+def people_set(split: str, people: int, views: int = VIEWS) -> People:
+    """The same, kept in the cache: rendered once by up to four processes."""
+    path = CACHE / f"people-v{WORLD_VERSION}-{split}-{people}x{views}.npz"
+    if not path.is_file():
+        made = render_people(split, people, views, processes=min(4, os.cpu_count() or 1), progress=True)
+        out = io.BytesIO()
+        np.savez(out, **vars(made))
+        atomic_write(path, out.getvalue())
+    with np.load(Path(path)) as file:
+        return People(**{field.name: file[field.name] for field in fields(People)})
