@@ -9,7 +9,8 @@ import math
 from dataclasses import asdict, dataclass, field
 
 from eg3d.augmentation import AugmentConfig
-from eg3d.gaze import GazeLossConfig
+from eg3d.cameras import LABEL_DIM
+from eg3d.gaze import GAZE_DIM, GazeLossConfig
 
 
 class ConfigError(ValueError):
@@ -156,12 +157,18 @@ class TrainConfig:
     precision: str | None = None  # of the convolutions, see models/precision.py; None: as the networks are built
     benchmark: bool = True  # cuDNN picks its algorithms by trial
     resume: str | None = None  # weights to start from; the optimisers start fresh
+    freeze_g: int = 0  # blocks of the backbone that are not trained, from 4 px on; any also freezes the mapping network
     resume_partial: bool = False  # start what `resume` lacks, or has in another shape, from random weights
 
     def __post_init__(self):
         _at_least("--gpus", self.gpus, 1)
         _at_least("--batch", self.batch, 1)
         _non_negative("--kimg", self.kimg)
+        blocks = int(math.log2(self.generator.get("plane_resolution", 256))) - 1
+        if not 0 <= self.freeze_g <= blocks:
+            raise ConfigError(f"--freeze-g={self.freeze_g} must be from 0 to {blocks}, the blocks of this backbone")
+        if self.discriminator["c_dim"] != LABEL_DIM + GAZE_DIM * self.gaze.cond_d:
+            raise ConfigError(f"the discriminator's c_dim={self.discriminator['c_dim']} does not go with --gaze-cond-d")
         _at_least("--snap", self.snap, 1)
         _positive("--tick", self.tick)
         if self.resume_partial and self.resume is None:

@@ -1,6 +1,7 @@
 """How the published command-line flags of training set a configuration: `resolve` applies them to a preset."""
 
 from eg3d.config import ConfigError, TrainConfig, from_dict, to_dict
+from eg3d.gaze import GAZE_DIM
 from eg3d.presets import PRESETS, SR_OF_RESOLUTION
 
 GAZE_WEIGHT = 1.0  # the published loss has no weight factor
@@ -30,12 +31,15 @@ PLAIN_FLAGS = {
     "gaze_targets": ("gaze", "targets"),
     "gaze_warmup_kimg": ("gaze", "warmup_kimg"),
     "gaze_crop": ("gaze", "crop"),
+    "gaze_mask": ("gaze", "mask"),
+    "gaze_cond_d": ("gaze", "cond_d"),
     "aug": ("augment", "mode"),
     "augpipe": ("augment", "pipe"),
     "p": ("augment", "p"),
     "target": ("augment", "target"),
     **{name: ("watch", name) for name in ("keep", "state_minutes", "bad_steps", "tensorboard")},
     **{name: (None, name) for name in ("gpus", "batch", "batch_gpu", "kimg", "tick", "snap", "seed")},
+    "freeze_g": (None, "freeze_g"),
     **{name: (None, name) for name in ("resume", "resume_partial", "precision")},
 }
 
@@ -100,6 +104,7 @@ def _set_gaze_defaults(plain: dict, cfg: str) -> None:
     plain["gaze"]["weight"] = GAZE_WEIGHT
     if cfg == "embedded":
         plain["gaze"]["l2cs_path"] = "embedded"
+        plain["gaze"]["eye_x"], plain["gaze"]["eye_y"] = 0.0845, 0.029  # the mean of eg3d/world/heads.py
 
 
 def _set_networks(plain: dict, given: dict) -> None:
@@ -130,6 +135,8 @@ def _set_networks(plain: dict, given: dict) -> None:
         if flag in given:
             network["num_fp16_res"] = given[flag]
             network["conv_clamp"] = 256 if given[flag] > 0 else None
+    if given.get("gaze_cond_d"):
+        discriminator["c_dim"] += GAZE_DIM
     if "nobench" in given:
         plain["benchmark"] = not given["nobench"]
 

@@ -25,6 +25,7 @@ from l2cs.estimator import GazeAngles, GazeEstimator, gaze_vector
 KINDS = ("mse", "euclid", "angular")
 TARGETS = ("correct", "legacy")
 CROPS = ("none", "face")
+GAZE_DIM = 2  # numbers of a gaze: yaw, pitch
 HEAD_AXIS = (0.0, 0.0, 1.0)  # the head looks along +z of the world
 
 # A canonical face in world units, from the mean landmarks of the 512 px FFHQ crop (eyes (188, 192) and (324, 192),
@@ -64,6 +65,11 @@ class GazeLossConfig:
     jitter_shift: float = Jitter.shift
     jitter_blur: float = Jitter.blur
     jitter_noise: float = Jitter.noise
+    mask: bool = False  # let the term change only what lies round the eyes, see training/eye_region.py
+    mask_radius: float = 0.06  # of that region, world units
+    eye_x: float = 0.0779  # where the eyes are in a frontal view, world units: of the FFHQ crop's mean landmarks
+    eye_y: float = 0.0733
+    cond_d: bool = False  # the discriminator is told where the eyes look, besides the camera
 
     def __post_init__(self):
         if not (math.isfinite(self.weight) and self.weight >= 0):
@@ -76,6 +82,12 @@ class GazeLossConfig:
         _check_choice("--gaze-loss", self.kind, KINDS)
         _check_choice("--gaze-targets", self.targets, TARGETS)
         _check_choice("--gaze-crop", self.crop, CROPS)
+        if not 0 < self.mask_radius < 1:
+            raise ValueError(f"the gaze mask's radius {self.mask_radius} is not a length inside the volume; use 0.06")
+        if self.mask and self.weight == 0:
+            raise ValueError("--gaze-mask says what the gaze term may change, but its weight is 0: drop one of the two")
+        if self.cond_d and not self.l2cs_path:
+            raise ValueError("--gaze-cond-d needs a gaze network that reads the images: pass --l2cs-path=FILE")
         if not self.warmup_kimg >= 0:
             raise ValueError(f"the gaze warm-up of {self.warmup_kimg} kimg must be >= 0; 0 starts at full weight")
         self.jitter  # noqa: B018  raises for values out of range

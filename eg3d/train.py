@@ -102,6 +102,9 @@ SETTINGS = [
     setting("--gaze-targets", click.Choice(TARGETS), "legacy: the published targets, wrong in pitch."),
     setting("--gaze-warmup-kimg", REAL, "Thousand images until the gaze term has its full weight."),
     setting("--gaze-crop", click.Choice(CROPS), "face: show the gaze network the face only."),
+    setting("--gaze-mask", bool, "Let the gaze term change only what lies round the eyes."),
+    setting("--gaze-cond-d", bool, "Tell the discriminator where the eyes look, besides the camera."),
+    setting("--freeze-g", WHOLE, "Freeze the mapping network and so many blocks of the backbone, from 4 px on."),
 ]
 
 

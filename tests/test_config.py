@@ -103,6 +103,9 @@ BAD = {
     "batch of one without its group": (dict(batch=1), "--batch.*--mbstd-group=1"),
     "micro-batch below the group": (dict(batch=16, batch_gpu=2), "--batch-gpu.*--mbstd-group"),
     "gaze term without network": (dict(gaze_weight=1.0), "--l2cs-path"),
+    "mask without a gaze term": (dict(gaze_mask=True), "--gaze-mask.*weight is 0"),
+    "a told discriminator without a gaze network": (dict(gaze_cond_d=True), "--gaze-cond-d.*--l2cs-path"),
+    "more blocks than there are": (dict(freeze_g=8), "--freeze-g=8.*from 0 to 7"),
     "probability": (dict(gen_pose_cond=True, gpc_reg_prob=1.5), "--gpc_reg_prob=1.5"),
     "negative gamma": (dict(gamma=-1.0), "--gamma=-1"),
     "dead regulariser": (dict(reg_type="total-variation"), "--reg_type=total-variation"),
@@ -154,7 +157,7 @@ CHANGED_BY = dict(
     gen_pose_cond=True, gpc_reg_fade_kimg=9.0, c_scale=0.5, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.Y",
     sr_num_fp16_res=0, g_num_fp16_res=2, d_num_fp16_res=0, style_mixing_prob=0.5, density_reg=0.5, density_reg_every=2,
     density_reg_p_dist=0.01, reg_type="monotonic-detach", decoder_lr_mul=2.0, l2cs_path="x.pkl", gaze_loss="euclid",
-    gaze_targets="legacy", gaze_warmup_kimg=3.0, gaze_crop="face",
+    gaze_targets="legacy", gaze_warmup_kimg=3.0, gaze_crop="face", freeze_g=3,
 )  # fmt: skip
 # Those that need another one beside them, and the two with a single value, kept for published command lines.
 CHANGED_BESIDE = {
@@ -165,6 +168,8 @@ CHANGED_BESIDE = {
     "resume": ({}, "x.pkl"),
     "resume_blur": (dict(resume="x.pkl"), True),
     "gaze_weight": (dict(l2cs_path="x.pkl"), 2.0),
+    "gaze_mask": (dict(l2cs_path="x.pkl", gaze_weight=1.0), True),
+    "gaze_cond_d": (dict(l2cs_path="x.pkl"), True),
 }
 ONE_VALUE = {"cond", "metrics"}
 

@@ -15,7 +15,6 @@ from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.rays import camera_rays
 from eg3d.rendering.renderer import VolumeRenderer
 
-
 PIXELS_AT_ONCE = 2**18  # of pictures that a CPU draws together; more only costs memory
 
 
@@ -126,10 +125,11 @@ class TriPlaneGenerator(nn.Module):
         # [N, C, k R R] -> [M, C, R, R]: the cameras of a latent were rendered side by side
         features = features.unflatten(2, (m // n, resolution, resolution)).transpose(1, 2).flatten(0, 1)
         raw = features[:, :3]
-        kwargs = dict(noise_mode=self.rendering_kwargs["superresolution_noise_mode"], draws=draws, force_fp32=force_fp32)
+        sr_noise = self.rendering_kwargs["superresolution_noise_mode"]
+        kwargs = dict(noise_mode=sr_noise, draws=draws, force_fp32=force_fp32)
         image = _in_parts(
             lambda *parts: self.superresolution(*parts, **kwargs), [raw, features, ws.repeat_interleave(m // n, dim=0)],
-            self.img_resolution, kwargs["noise_mode"],
+            self.img_resolution, sr_noise,
         )  # fmt: skip
         return {"image": image, "image_raw": raw, "image_depth": depth.reshape(m, 1, resolution, resolution)}
 
@@ -151,6 +151,18 @@ class TriPlaneGenerator(nn.Module):
         """Pictures of z [N, z_dim], with c [N, 25] as both the conditioning and the rendering camera."""
         ws = self.mapping(z, c, truncation_psi, truncation_cutoff, update_emas)
         return self.synthesis(ws, c, **synthesis_kwargs)
+
+    @torch.no_grad()
+    def kept_depth(self, ws, origins, directions, draws=None, noise_mode="random"):
+        """Depth [N, M] of the surface along rays [N, M, 3], in the planes that `synthesis` has kept for this ws."""
+        planes = self._cached_planes(ws, noise_mode)
+        assert planes is not None, "call synthesis(ws, ..., cache_backbone=True) first"
+        options = RenderOptions.from_kwargs(self.rendering_kwargs)
+        return self.renderer(planes, self.decoder, origins, directions, options, draws or GlobalDraws())[1]
+
+    def forget_planes(self) -> None:
+        """Frees the planes that `synthesis` has kept."""
+        self._cached = None
 
     def _cached_planes(self, ws, noise_mode) -> torch.Tensor | None:
         """The planes kept for this ws and noise mode; the published cache did not look (D-48).

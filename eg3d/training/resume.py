@@ -1,9 +1,12 @@
 """Starting a run from the weights of a checkpoint."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
-from eg3d.checkpoint import CheckpointError, compare, training_networks
+from eg3d.checkpoint import CheckpointError, Difference, compare, training_networks
+from eg3d.gaze import GAZE_DIM
 
 
 class ResumeError(CheckpointError):
@@ -26,10 +29,11 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
     Errors: ResumeError for a checkpoint that does not fit, unless `partial`; CheckpointError for an unreadable one.
     """
     checkpoint = training_networks(name)
-    differences, report = {}, []
+    differences, report, notes = {}, [], list(checkpoint.notes)
     for key, network in networks.items():
         if key in checkpoint.networks:
-            differences[key] = compare(network, checkpoint.networks[key].shapes)
+            differences[key], wider = _without_gaze_inputs(compare(network, checkpoint.networks[key].shapes))
+            notes += [f"{key}: {name} gets inputs for the gaze, which start at zero" for name in wider]
             report += [f"{key}: {line}" for line in differences[key].lines()]
         else:
             report.append(f"{key}: is not in the file")
@@ -43,7 +47,27 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
         own, unfit = networks[key].state_dict(), {*difference.extra, *difference.misshapen}
         for tensor, value in checkpoint.networks[key].read().items():
             if tensor not in unfit:
-                own[tensor].copy_(value)
+                _copy(own[tensor], value)
     facts = checkpoint.facts
     before = sum(seen for key in ("images_seen", "images_seen_before") if type(seen := facts.get(key, 0)) is int)
-    return {"resumed_from": name, "images_seen_before": before}, [*checkpoint.notes, *report]
+    return {"resumed_from": name, "images_seen_before": before}, [*notes, *report]
+
+
+LABEL_INPUTS = "mapping.embed.weight"  # of a discriminator, [features, numbers of the label]
+
+
+def _without_gaze_inputs(difference: Difference) -> tuple[Difference, list[str]]:
+    """What differs besides a label that has grown by a gaze (--gaze-cond-d), and the names of what has grown."""
+    sizes = difference.misshapen.get(LABEL_INPUTS)
+    if sizes is None or sizes[1] != (sizes[0][0], sizes[0][1] + GAZE_DIM):
+        return difference, []
+    others = {name: value for name, value in difference.misshapen.items() if name != LABEL_INPUTS}
+    return replace(difference, misshapen=others), [LABEL_INPUTS]
+
+
+def _copy(own: torch.Tensor, value: torch.Tensor) -> None:
+    """Copies weights; wider ones start as the same function, for the layer's gain is 1/sqrt(inputs)."""
+    if own.shape == value.shape:
+        own.copy_(value)
+    else:
+        own.zero_()[:, : value.shape[1]] = value * (own.shape[1] / value.shape[1]) ** 0.5

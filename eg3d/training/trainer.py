@@ -15,13 +15,14 @@ import torch
 from torch import nn
 
 from eg3d import checkpoint, distributed
+from eg3d.cameras import LABEL_DIM
 from eg3d.config import TrainConfig, check_same_run, from_dict, to_dict
 from eg3d.draws import KeyedDraws, draw_key
-from eg3d.gaze import gaze_error
+from eg3d.gaze import estimate_gaze, gaze_error
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.models.precision import set_precision
-from eg3d.training import losses, schedules
+from eg3d.training import eye_region, losses, schedules
 from eg3d.training.ada import Strength, count_signs
 from eg3d.training.augment import AugmentPipe
 from eg3d.training.batches import Fakes, Reals
@@ -47,7 +48,7 @@ class Trainer:
     ):
         self.config, self.dataset, self.device = config, dataset, torch.device(device)
         self.gaze_estimator = gaze_estimator
-        assert config.gaze.weight == 0 or gaze_estimator is not None
+        assert not (config.gaze.weight > 0 or config.gaze.cond_d) or gaze_estimator is not None
         assert config.gpus == distributed.size(), f"{config.gpus} processes asked for, {distributed.size()} are here"
         self.share = distributed.share(config.batch)
         self.images_seen, self.batch_index, self.stats = 0, 0, Stats()
@@ -102,15 +103,17 @@ class Trainer:
 
     def generator_main(self, fakes: Fakes) -> Iterator[torch.Tensor]:
         """Adversarial term, and the gaze term on the same pictures."""
-        images = self._generate(fakes)
-        logits = self._judge(self._fake_pair(images, fakes), fakes)
+        gaze = self.config.gaze
+        ws = self._styles(fakes)
+        images = self._generate(fakes, ws, keep_planes=gaze.mask)
+        logits = self._judge(self._fake_pair(images, fakes), fakes, images["image"])
         term = losses.generator_adversarial(logits)
         self._log(**{"Loss/scores/fake": logits, "Loss/signs/fake": logits.sign(), "Loss/G/loss": term})
         self._log(**{"Fakes/depth_spread": images["image_depth"].detach().flatten(1).std(dim=1)})
-        gaze = self.config.gaze
         if gaze.weight > 0:
+            seen = self._round_the_eyes(images, ws, fakes) if gaze.mask else images["image"]
             error = gaze_error(
-                images["image"], fakes.cameras, self.gaze_estimator, gaze.kind, gaze.targets, gaze.crop,
+                seen, fakes.cameras, self.gaze_estimator, gaze.kind, gaze.targets, gaze.crop,
                 self._draws("gaze", fakes.samples), gaze.jitter,
             )  # fmt: skip
             term = term + gaze.weight_at(self.images_seen) * error
@@ -143,11 +146,11 @@ class Trainer:
         with torch.no_grad():
             ws = self._styles(fakes, average=True)
             images = self._generate(fakes, ws)
-        logits = self._judge(self._fake_pair(images, fakes), fakes)
+        logits = self._judge(self._fake_pair(images, fakes), fakes, images["image"])
         fake_term = losses.discriminator_fake(logits)
         self._log(**{"Loss/scores/fake": logits, "Loss/signs/fake": logits.sign()})
         yield fake_term
-        logits = self._judge(self._real_pair(real), real)
+        logits = self._judge(self._real_pair(real), real, real.images)
         real_term = losses.discriminator_real(logits)
         self._sum("signs", count_signs(logits))
         self._log(**{"Loss/scores/real": logits, "Loss/signs/real": logits.sign()})
@@ -157,7 +160,8 @@ class Trainer:
     def discriminator_r1(self, fakes: None, real: Reals) -> Iterator[torch.Tensor]:
         """R1 on real images, of both halves of the pair."""
         pair = {name: image.detach().requires_grad_(True) for name, image in self._real_pair(real).items()}
-        term, penalty = losses.r1_penalty(self._judge(pair, real), list(pair.values()), self.config.loss.r1_gamma)
+        logits = self._judge(pair, real, real.images)
+        term, penalty = losses.r1_penalty(logits, list(pair.values()), self.config.loss.r1_gamma)
         self._log(**{"Loss/r1_penalty": penalty, "Loss/D/reg": term})
         yield term
 
@@ -174,6 +178,8 @@ class Trainer:
         torch.manual_seed(draw_key(self.config.seed, phase, 0, self.images_seen))
         optimiser.zero_grad(set_to_none=True)
         network.requires_grad_(True)
+        for module in self.frozen:
+            module.requires_grad_(False)
         fakes = self._draw_fakes() if phase != "Dreg" else None
         self._sums: dict[str, torch.Tensor] = {}  # over the global batch, of what the phase notes by the way
         size, batch = self.config.micro_batch, self.config.batch
@@ -240,15 +246,27 @@ class Trainer:
             ws = losses.style_mix(ws, other, fakes.u_mix, self.config.loss.style_mixing_prob)
         return ws
 
-    def _generate(self, fakes: Fakes, ws: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def _generate(self, fakes: Fakes, ws: torch.Tensor, keep_planes: bool = False) -> dict[str, torch.Tensor]:
         """Pictures from the true cameras, whatever camera conditioned the latents."""
         draws = self._draws("render", fakes.samples)
-        ws = self._styles(fakes) if ws is None else ws
-        return self.G.synthesis(ws, fakes.cameras, self.raw_resolution, draws=draws)
+        return self.G.synthesis(ws, fakes.cameras, self.raw_resolution, cache_backbone=keep_planes, draws=draws)
 
-    def _judge(self, pair: dict[str, torch.Tensor], batch: Fakes | Reals) -> torch.Tensor:
-        """Logits [N, 1]; D always knows the true camera."""
-        return self.D(pair, batch.cameras, draws=self._draws("label noise", batch.samples))
+    def _round_the_eyes(self, images: dict[str, torch.Tensor], ws: torch.Tensor, fakes: Fakes) -> torch.Tensor:
+        """The pictures, through which gradients reach only what lies round the eyes; frees the kept planes."""
+        gaze = self.config.gaze
+        centres = eye_region.eye_centres(self.G, ws, (gaze.eye_x, gaze.eye_y), self._draws("eyes", fakes.samples))
+        self.G.forget_planes()
+        region = eye_region.soft_region(images["image_depth"], fakes.cameras, centres, gaze.mask_radius)
+        return eye_region.gated(images["image"], region)
+
+    def _judge(self, pair: dict[str, torch.Tensor], batch: Fakes | Reals, image: torch.Tensor) -> torch.Tensor:
+        """Logits [N, 1]; D always knows the true camera and, with --gaze-cond-d, where the eyes of `image` look."""
+        label = batch.cameras
+        if self.config.gaze.cond_d:
+            with torch.no_grad():
+                angles = estimate_gaze(image, batch.cameras, self.gaze_estimator, self.config.gaze.crop)
+            label = torch.cat([label, torch.stack([angles.yaw, angles.pitch], dim=1).to(label)], dim=1)
+        return self.D(pair, label, draws=self._draws("label noise", batch.samples))
 
     def _fake_pair(self, images: dict[str, torch.Tensor], fakes: Fakes) -> dict[str, torch.Tensor]:
         """Generated pictures as D sees them, blurred and augmented."""
@@ -310,7 +328,9 @@ class Trainer:
             read = distributed.by_first(lambda: start_from(self.networks(), config.resume, config.resume_partial))
             self.source, self.notes = read or (None, [])
             distributed.copy_from_first(self.networks().values())
-        self.D.label_std.copy_(self.dataset.labels.std(dim=0, unbiased=False))
+        self.frozen = early_layers(self.G, config.freeze_g)
+        self.D.label_std.zero_()  # label noise is for the camera, not for a gaze beside it
+        self.D.label_std[:LABEL_DIM] = self.dataset.labels.std(dim=0, unbiased=False)
 
     def _build_optimisers(self) -> None:
         optim, loss = self.config.optim, self.config.loss
@@ -369,6 +389,15 @@ class Trainer:
         if "augment" in state:  # states of before 2026-11-21 have none, and no augmentation
             self.strength.restore(state["augment"])
         self.source, self.stats = state["source"], Stats(state["stats"] if distributed.rank() == 0 else None)
+
+
+def early_layers(G: TriPlaneGenerator, blocks: int) -> list[nn.Module]:
+    """What `--freeze-g=blocks` leaves as it is: the mapping network and the first blocks of the backbone.
+
+    They set pose-independent shape and identity (Mo et al. 2020 freeze the early layers of a discriminator alike).
+    """
+    synthesis = G.backbone.synthesis
+    return [G.backbone.mapping] * (blocks > 0) + [getattr(synthesis, f"b{r}") for r in synthesis.resolutions[:blocks]]
 
 
 def adam(network: nn.Module, lr: float, optim, interval: int | None) -> torch.optim.Adam:
