@@ -104,7 +104,6 @@ def _set_gaze_defaults(plain: dict, cfg: str) -> None:
     plain["gaze"]["weight"] = GAZE_WEIGHT
     if cfg == "embedded":
         plain["gaze"]["l2cs_path"] = "embedded"
-        plain["gaze"]["eye_x"], plain["gaze"]["eye_y"] = 0.0845, 0.029  # the mean of eg3d/world/heads.py
 
 
 def _set_networks(plain: dict, given: dict) -> None:

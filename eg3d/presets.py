@@ -2,6 +2,7 @@
 
 from eg3d.cameras import FFHQ_PIVOT, FFHQ_RADIUS, LABEL_DIM
 from eg3d.config import DataConfig, LossConfig, ScheduleConfig, TrainConfig
+from eg3d.gaze import GazeLossConfig
 
 
 def _published(resolution: int, rendering: dict, **rest) -> TrainConfig:
@@ -150,6 +151,8 @@ EMBEDDED = TrainConfig(
         mapping_kwargs=dict(num_layers=2),
         epilogue_kwargs=dict(mbstd_group_size=4),
     ),
+    # The mean place of the eyes in eg3d/world/heads.py; weight and network come from the flags.
+    gaze=GazeLossConfig(weight=0.0, eye_x=0.0845, eye_y=0.029),
     # gamma 0.2 let the discriminator win; with the density term so short a run leaves a fog where a face should be.
     loss=LossConfig(r1_gamma=1.0, density_reg=0.0),
     schedule=ScheduleConfig(

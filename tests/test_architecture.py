@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "eg3d.embedded": {"eg3d.metrics", "eg3d.world", "eg3d.cameras", "l2cs"} | LEAVES,
     "eg3d.augmentation": set(),
     "eg3d.config": {"eg3d.augmentation", "eg3d.cameras", "eg3d.gaze"},
-    "eg3d.presets": {"eg3d.cameras", "eg3d.config"},
+    "eg3d.presets": {"eg3d.cameras", "eg3d.config", "eg3d.gaze"},
     "eg3d.flags": {"eg3d.config", "eg3d.gaze", "eg3d.presets"},
     "eg3d.model_card": {"eg3d.cameras", "eg3d.gaze", "eg3d.metrics", "eg3d.views", "eg3d.world", "l2cs"},
     "eg3d.upstream_pickle": {"l2cs"} | LEAVES,

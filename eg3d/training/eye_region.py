@@ -14,20 +14,21 @@ from eg3d.rendering.rays import camera_rays
 
 
 @torch.no_grad()
-def eye_centres(G, ws, landmarks, draws) -> torch.Tensor:
+def eye_centres(G, ws, landmarks, draws, noise_mode="random") -> torch.Tensor:
     """Where a generator's eyes are: [N, 2, 3] in world space.
 
     The rays that look for their depth run parallel to the z axis.
 
     Args:
         ws: [N, num_ws, w_dim], whose planes `G.synthesis(..., cache_backbone=True)` has just kept.
+        draws, noise_mode: those that the planes were made with.
         landmarks: (x, y) of the eye at +x in a frontal view, world units; the other is its mirror image.
     """
     x, y = landmarks
     distance = G.rendering_kwargs.get("avg_camera_radius", 2.7)
     origins = torch.tensor([[-x, y, distance], [x, y, distance]], device=ws.device).expand(len(ws), 2, 3)
     directions = torch.tensor([0.0, 0.0, -1.0], device=ws.device).expand(len(ws), 2, 3)
-    return origins + G.kept_depth(ws, origins, directions, draws)[..., None] * directions
+    return origins + G.kept_depth(ws, origins, directions, draws, noise_mode)[..., None] * directions
 
 
 def soft_region(depth, cameras, centres, radius: float) -> torch.Tensor:
