@@ -14,7 +14,7 @@ from eg3d.world.people import People
 from l2cs.augment import Augmentation, augment
 
 ARCHITECTURE = Architecture((1, 1, 1, 1), (16, 32, 64, 128), input_size=64, embedding=128, stem_stride=2)
-CONFIG = FitConfig(name="face-reader", epochs=16)
+CONFIG = FitConfig(name="face-reader", epochs=12)
 POINT_SCALE, ANGLE_SCALE = 0.02, 0.05  # of the side, and rad: where the loss turns from squared to linear
 MIRRORED = [1, 0, 2, 4, 3]  # which point a point becomes
 AUGMENTATION = Augmentation(mirror=False, shift_px=0, zoom=0)  # a move would change what the camera's angles mean

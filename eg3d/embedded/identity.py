@@ -14,9 +14,8 @@ from eg3d.metrics.iresnet import Architecture, IResNet
 from eg3d.world.people import People
 from l2cs.augment import Augmentation, augment
 
-SPLIT, PEOPLE = "people", 3000
-ARCHITECTURE = Architecture((1, 1, 1, 1), (32, 64, 96, 128), input_size=56, embedding=128, stem_stride=2)
-CONFIG = FitConfig(name="identity", epochs=12)
+ARCHITECTURE = Architecture((1, 1, 1, 1), (16, 32, 64, 128), input_size=56, embedding=128, stem_stride=2)
+CONFIG = FitConfig(name="identity", epochs=7)
 MARGIN, SCALE = 0.3, 24.0  # of the angle in rad, and of the logits
 POINT_JITTER = 0.012  # of the side: what a landmark predictor, or mean points, miss by
 # A generator's pictures are softer than renders. Colours change little: they belong to a person here.

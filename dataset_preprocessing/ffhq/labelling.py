@@ -1,0 +1,65 @@
+"""A folder of pictures -> rows of a label file, with a reason for every picture that gets none."""
+
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from dataset_preprocessing.ffhq.pose_estimators import NoFace
+from eg3d.metrics.pose_files import FACTS
+from eg3d.training.images import load_pixels, open_image, silence_pillow
+
+LABELS = "dataset.json"
+KINDS = {".png", ".jpg", ".jpeg"}
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder, by name; ValueError where there are none."""
+    if not folder.is_dir():
+        raise ValueError(f"--indir={folder}: there is no such folder; give the one with the pictures")
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in KINDS and file.is_file())
+    if not files:
+        raise ValueError(f"--indir={folder}: holds no .png or .jpg; give the folder with the pictures")
+    return files
+
+
+def check_place(folder: Path) -> None:
+    """ValueError where a `dataset.json` lies that was not estimated here: those labels may be the only ones."""
+    if (folder / LABELS).exists() and not (folder / FACTS).exists():
+        raise ValueError(f"{folder / LABELS}: exists and was not written by this script; move it or give --outdir")
+
+
+def estimate(files: list[Path], estimator, batch: int) -> tuple[list, dict[str, str]]:
+    """(rows [name, 25 numbers] in the files' order, {name: reason} of pictures without a label).
+
+    A picture that cannot be read, or is not square, is an error: it is none of the crops this is for.
+    """
+    rows, failed = [], {}
+    silence_pillow()
+    with tqdm(total=len(files), desc="cameras", unit="img") as bar:
+        for start in range(0, len(files), batch):
+            names, inputs = [], []
+            for file in files[start : start + batch]:
+                try:
+                    inputs.append(estimator.prepare(read_square(file), file.name))
+                    names.append(file.name)
+                except NoFace as reason:
+                    failed[file.name] = str(reason)
+                bar.update()
+            found = estimator.labels(torch.stack(inputs)) if inputs else []
+            for name, label in zip(names, found, strict=True):
+                if isinstance(label, str):
+                    failed[name] = label
+                else:
+                    rows.append([name, [float(f"{x:.9g}") for x in label.tolist()]])
+    return rows, failed
+
+
+def read_square(file: Path):
+    """The picture as RGB; ValueError unless it is whole and square."""
+    with open_image(file.read_bytes(), str(file)) as image:
+        if image.width != image.height:
+            size = f"{image.width}x{image.height}"
+            raise ValueError(f"{file}: is {size} pixels; cut it as EG3D's crops are (photos are not cropped here)")
+        load_pixels(image, str(file))
+        return image.convert("RGB")

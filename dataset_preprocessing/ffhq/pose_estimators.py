@@ -1,0 +1,79 @@
+"""Pictures -> camera labels, by Deep3DFaceRecon's regressor or by the embedded world's network."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from dataset_preprocessing.ffhq import pos
+from dataset_preprocessing.ffhq.fitted_cameras import fitted_labels, lookat_labels
+from dataset_preprocessing.ffhq.recon_net import load_recon
+from eg3d.metrics.align import usable
+from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_WEIGHTS, disagreement, load_reader
+
+
+class NoFace(Exception):
+    """This picture gets no label; the text says why."""
+
+
+class EmbeddedPose:
+    """The embedded pose network; looks at the whole picture and needs no points."""
+
+    def __init__(self, device="cpu"):
+        self.device, (self._reader, _, self.sha256) = device, load_reader(READER_WEIGHTS, device)
+        self.name, self.landmarks = "embedded pose network", "none"
+
+    def prepare(self, picture: Image.Image, name: str) -> torch.Tensor:
+        """A square picture -> what `labels` stacks; NoFace where there is none."""
+        size = self._reader.architecture.input_size
+        return F.interpolate(_tensor(picture)[None], (size, size), mode="bilinear", antialias=True)[0]
+
+    @torch.no_grad()
+    def labels(self, batch: torch.Tensor) -> list[torch.Tensor | str]:
+        """Per row a label [25], or the reason why there is none."""
+        reading = self._reader(batch.to(self.device))
+        off = disagreement(reading).tolist()
+        labels = lookat_labels(reading.angles.cpu())
+        reason = "points and angles of the embedded network contradict each other"
+        return [reason if d > MOST_DISAGREEMENT else label for d, label in zip(off, labels, strict=True)]
+
+
+class ReconPose:
+    """Deep3DFaceRecon's regressor on its own crop, which five points place."""
+
+    def __init__(self, weights: Path, source, mode: str, device="cpu"):
+        """source: `metrics.landmark_sources`; None: where EG3D's crops have the mean face."""
+        self.device, self._source, self._mode = device, source, mode
+        self._network, self.sha256 = load_recon(weights, device)
+        self.name = f"Deep3DFaceRecon ({mode})"
+        self.landmarks = "template (place of the face in EG3D's crops)" if source is None else source.name
+
+    def prepare(self, picture: Image.Image, name: str) -> torch.Tensor:
+        """A square picture -> the regressor's crop [3, 224, 224] in [0, 1]; NoFace where there is none."""
+        points = pos.frontal_points(picture.width) if self._source is None else self._found(picture, name)
+        try:
+            crop = pos.crop(picture, pos.place(points, picture.height))
+        except ValueError as error:
+            raise NoFace(str(error)) from None
+        return (_tensor(crop) + 1) / 2
+
+    def _found(self, picture: Image.Image, name: str) -> np.ndarray:
+        no_camera = torch.zeros(1, 25)  # sources that need one are not offered here
+        points = self._source(_tensor(picture)[None].to(self.device), no_camera, [name]).cpu()
+        if not usable(points, picture.height, picture.width)[0]:
+            raise NoFace(f"no usable five points ({self.landmarks})")
+        return points[0].double().numpy() - 0.5
+
+    @torch.no_grad()
+    def labels(self, batch: torch.Tensor) -> list[torch.Tensor | str]:
+        """Per row a label [25], or the reason why there is none."""
+        fit = self._network.fit(batch.to(self.device))
+        labels = fitted_labels(fit.angles.cpu(), fit.translation.cpu(), self._mode)
+        return [row if row.isfinite().all() else "the regressor gives numbers that are not finite" for row in labels]
+
+
+def _tensor(picture: Image.Image) -> torch.Tensor:
+    """RGB picture -> [3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1

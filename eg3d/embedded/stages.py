@@ -1,0 +1,51 @@
+"""Two stages of `make embedded`: rendering people, training on them, measuring on others, writing the weights."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from eg3d.embedded import face_reader, identity
+from eg3d.metrics.identity import EMBEDDED_FILE, KIND
+from eg3d.metrics.landmark_sources import READER_KIND, READER_WEIGHTS
+from eg3d.metrics.network_file import save_network
+from eg3d.world.heads import WORLD_VERSION
+from eg3d.world.people import VIEWS, People, people_set
+
+SPLIT, PEOPLE = "people", 3000  # whom the networks learn from; no generator and no gaze network saw them
+TEST_SPLIT, TEST_PEOPLE, TEST_VIEWS = "test", 300, 4
+
+
+def test_people() -> People:
+    """Whom the networks are measured on."""
+    return people_set(TEST_SPLIT, TEST_PEOPLE, TEST_VIEWS)
+
+
+def make_identity(workdir: Path) -> None:
+    """Trains the identity network in `workdir`/identity and writes its weights."""
+    start = time.time()
+    network = identity.train(people_set(SPLIT, PEOPLE), workdir / "identity")
+    facts = _facts(identity.CONFIG, start) | identity.verification(network, test_people())
+    save_network(EMBEDDED_FILE, KIND, network, facts)
+
+
+def make_face_reader(workdir: Path) -> None:
+    """Trains the pose and landmark network in `workdir`/face-reader and writes its weights."""
+    start = time.time()
+    reader = face_reader.train(people_set(SPLIT, PEOPLE), workdir / "face-reader")
+    facts = _facts(face_reader.CONFIG, start) | face_reader.errors(reader, test_people())
+    save_network(READER_WEIGHTS, READER_KIND, reader, facts)
+
+
+def _facts(config, start: float) -> dict:
+    """How a network was made, for its file's header."""
+    return {
+        **asdict(config),
+        "world": WORLD_VERSION,
+        "split": SPLIT,
+        "people": PEOPLE,
+        "views": VIEWS,
+        "threads": torch.get_num_threads(),
+        "hours_since_start_or_resume": round((time.time() - start) / 3600, 3),
+    }

@@ -1,0 +1,47 @@
+"""One picture of every seed from a random camera, and the cameras: the first step of measuring pose accuracy."""
+
+import json
+from pathlib import Path
+
+import click
+
+from eg3d import cli
+from eg3d.checkpoint import load_generator
+from eg3d.files import atomic_write
+from eg3d.models.precision import set_precision
+from eg3d.pictures import to_uint8, write_png
+from eg3d.views import random_labels, render_from
+
+LABELS = "labels_generate.json"
+
+
+@click.command(cls=cli.Command)
+@cli.network_option
+@click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6.")
+@click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), default="pose", show_default=True,
+              help="Folder for the pictures and their cameras.")  # fmt: skip
+@cli.look_options
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
+@cli.seed_option
+@cli.precision_option
+@cli.ops_option
+@cli.device_option
+def main(network, seeds, outdir, trunc, trunc_cutoff, fov_deg, batch, seed, precision, device):
+    """Writes seed0000.png ... and labels_generate.json into --outdir; yaw and pitch parameters uniform in +-0.4.
+
+    Then `dataset_preprocessing/ffhq/preprocess_in_the_wild.py --indir` estimates cameras from the pictures, and
+    `eg3d/calc_pose.py` compares. Cameras are drawn from --seed; the label file is written anew, at the end.
+    """
+    cli.check_writable(outdir, "--outdir", folder=True)
+    G, rows = set_precision(load_generator(network, cli.pick_device(device)), precision), []
+    labels = random_labels(G, seeds, 1, "pose", seed, fov_deg)
+    for views in render_from(G, seeds, labels, trunc, trunc_cutoff, fov_deg, batch, progress="pose"):
+        for number, picture, label in zip(views.seeds, to_uint8(views.images), views.labels.tolist(), strict=True):
+            write_png(outdir / f"seed{number:04d}.png", picture)
+            rows.append([f"seed{number:04d}.png", [float(f"{x:.9g}") for x in label]])
+    atomic_write(outdir / LABELS, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
+    click.echo(f"{len(rows)} pictures and {LABELS} in {outdir}")
+
+
+if __name__ == "__main__":
+    main()
