@@ -80,7 +80,7 @@ def test_three_kills_at_random_moments_change_nothing(context, folder, whole, tm
     assert_as_if_nothing_had_happened(outdir, whole[0])
 
 
-QUICK = ("with half a state", "after the line")
+QUICK = ("with half a state", "before the line", "after the line")
 
 
 @pytest.mark.parametrize(

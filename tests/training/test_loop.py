@@ -10,6 +10,7 @@ from tiny_networks import tiny_estimator
 from tiny_run import tiny_config, write_images
 
 from eg3d import checkpoint
+from eg3d.augmentation import AugmentConfig
 from eg3d.config import LossConfig
 from eg3d.training import losses
 from eg3d.training.dataset import ImageDataset
@@ -138,6 +139,34 @@ def test_a_continued_run_equals_the_unbroken_one(dataset, tmp_path):
     first, second = (t.G_optimiser.state_dict()["state"][0] for t in (whole, continued))
     assert_same(first, second)
     assert loss_lines(tmp_path / "continued") == loss_lines(tmp_path / "whole")[-2:]
+
+
+def test_the_strength_of_augmentation_goes_on_from_where_it_was(dataset, tmp_path):
+    config = tiny_config(dataset.path, augment=AugmentConfig(mode="ada", pipe="bgc"))
+    trainer = trainer_of(dataset, config)
+    trainer.strength.p = 0.3
+    trainer.step()  # pictures change, so a lost p would show; signs of one of four batches are noted
+    checkpoint.save_state(tmp_path / "state.pt", trainer.state())
+    continued = trainer_of(dataset, config, state=checkpoint.load_state(tmp_path / "state.pt"))
+    assert continued.strength.state() == trainer.strength.state()
+    assert trainer.strength.p == 0.3 and trainer.strength.state()["sign_count"] == 4
+    trainer.step()
+    continued.step()
+    assert_same(trainer.D.state_dict(), continued.D.state_dict())
+
+
+def test_what_the_discriminator_sees_is_augmented_after_the_blur_real_and_generated_each_in_its_own_way(
+    dataset, monkeypatch
+):
+    config = tiny_config(dataset.path, augment=AugmentConfig(mode="fixed", p=1.0, pipe="colour"))
+    trainer, seen = trainer_of(dataset, config), []
+    monkeypatch.setattr(trainer.augment, "pair", lambda pair, draws: seen.append((pair, draws.uniform((4, 3)))) or pair)
+    real = trainer._real_batch()
+    trainer.step()
+    assert len(seen) == 4  # Gmain, Dmain twice, Dreg; never Greg
+    for pair, _ in seen[2:]:
+        assert torch.allclose(pair["image"], losses.blur(real.images, 1.0), atol=1e-6)
+    assert not any(torch.equal(a, b) for i, (_, a) in enumerate(seen) for _, b in seen[:i])
 
 
 def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(dataset, tmp_path, monkeypatch):
