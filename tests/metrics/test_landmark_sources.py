@@ -1,0 +1,89 @@
+import json
+import sys
+
+import pytest
+import torch
+
+from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
+from eg3d.landmarks import EMBEDDED_MEAN, project
+from eg3d.metrics.face_reader import FaceReader, FaceReading
+from eg3d.metrics.iresnet import Architecture
+from eg3d.metrics.landmark_sources import READER_KIND, Embedded, disagreement, load_source, read_points
+from eg3d.metrics.network_file import save_network
+from eg3d.metrics.pose import angles_of_label
+
+FIVE = [[10, 20], [30, 20], [20, 30], [12, 40], [28, 40]]
+LABELS = make_label(lookat_pose(torch.tensor([0.0, 0.5]), torch.tensor([0.1, -0.3])), intrinsics_matrix(FFHQ_FOCAL))
+IMAGES = torch.zeros(2, 3, 64, 64)
+
+
+def test_template_is_the_mean_face_at_the_camera():
+    points = load_source("template", embedded=True)(IMAGES, LABELS, ["a", "b"])
+    assert torch.allclose(points, 64 * project(EMBEDDED_MEAN, LABELS))
+    assert (load_source("template", embedded=False)(IMAGES, LABELS, ["a", "b"]) - points).abs().max() > 2
+
+
+def test_files_are_matched_by_stem_and_a_missing_picture_has_no_face(tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps({"b.png": FIVE, "other.png": FIVE}))
+    (tmp_path / "b.txt").write_text("\n".join(f"{x} {y}" for x, y in FIVE) + "\n")
+    for name in ("p.json", "."):
+        points = load_source(str(tmp_path / name), embedded=True)(IMAGES, LABELS, ["a.png", "b.png"])
+        assert points[0].isnan().all()
+        assert torch.equal(points[1], torch.tensor(FIVE) + 0.5)  # detectors count from the first pixel's centre
+
+
+def test_68_points_become_five(tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps({"a": [[i, -i] for i in range(1, 69)]}))
+    assert read_points(tmp_path / "p.json")["a"][:, 0].tolist() == [38.5, 44.5, 31, 49, 55]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("hello", "is not JSON"),
+        ("[]", "holds no points"),
+        ("{}", "holds no points"),
+        ('{"a.png": [[1, 2]]}', "'a.png' must have 5 or 68 points"),
+        ('{"a.png": [[1, 2], [1, 2], [1, 2], [1, 2], [1, NaN]]}', "'a.png' must have"),
+        ('{"a.png": [[1, 2], [1, 2], [1, 2], [1, 2], ["x", 1]]}', "'a.png' must have"),
+        ('{"a.png": 7}', "'a.png' must have"),
+    ],
+)
+def test_bad_files_are_one_line(tmp_path, text, words):
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(ValueError, match="p.json") as error:
+        read_points(tmp_path / "p.json")
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_missing_file_and_missing_dlib_say_what_to_do(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="--landmarks=none.json: there is no such file"):
+        load_source("none.json", embedded=True)
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    (tmp_path / "p.dat").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"needs dlib; pip install 'gaze-corrected-eg3d\[dlib\]'"):
+        load_source(str(tmp_path / "p.dat"), embedded=True)
+
+
+def test_points_and_angles_of_one_head_agree_and_of_two_do_not():
+    points, angles = project(EMBEDDED_MEAN, LABELS), angles_of_label(LABELS)
+    assert disagreement(FaceReading(points, angles)).max() < 0.01  # perspective is left out
+    assert disagreement(FaceReading(points, angles.flip(0))).min() > 0.03
+    assert disagreement(FaceReading(points.flip(1), angles)).min() > 0.03
+
+
+def test_pictures_the_network_contradicts_itself_on_have_no_face(tmp_path):
+    torch.manual_seed(0)
+    reader = FaceReader(Architecture((1, 1, 1, 1), (16, 16, 16, 16), input_size=32, embedding=16))
+    save_network(tmp_path / "r.safetensors", READER_KIND, reader, {})
+    points = Embedded(path=tmp_path / "r.safetensors")(torch.randn(4, 3, 64, 64), LABELS, list("abcd"))
+    assert points.isnan().all()  # random weights give random points
+
+
+def test_reader_gives_the_same_for_one_picture_as_for_many():
+    torch.manual_seed(0)
+    reader = FaceReader(Architecture((1, 1, 1, 1), (16, 16, 16, 16), input_size=32, embedding=16)).eval()
+    images = torch.rand(3, 3, 64, 64) * 2 - 1
+    together, alone = reader(images), reader(images[1:2])
+    assert torch.allclose(together.points[1:2], alone.points, atol=1e-5)
+    assert torch.allclose(together.angles[1:2], alone.angles, atol=1e-5)
