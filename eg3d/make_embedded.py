@@ -14,12 +14,13 @@ import click
 
 from eg3d import cli, model_card
 from eg3d.checkpoint import DISCRIMINATOR, GENERATORS, export_half, load_generator
+from eg3d.embedded import stages
 from eg3d.files import CACHE, EMBEDDED_WEIGHTS, REPOSITORY, atomic_write
 from eg3d.world.heads import WORLD_VERSION
 from l2cs.estimator import EMBEDDED as GAZE_NETWORKS
 from l2cs.estimator import GazeEstimator
 
-STAGES = ("gaze", "base", "corrected", "card")
+STAGES = ("gaze", "base", "corrected", "identity", "pose", "card")
 # split -> (asset, flags): disjoint people, different widths.
 GAZE_RECIPES = {
     "gaze-loss": ("embedded", "--width=16 --num_epochs=16 --batch_size=32 --lr=2e-3 --seed=0"),
@@ -28,7 +29,7 @@ GAZE_RECIPES = {
 
 
 @click.command(cls=cli.Command)
-@click.option("--stages", default=",".join(STAGES), show_default=True, help="Which parts, in this order.")
+@click.option("--stages", "wanted", default=",".join(STAGES), show_default=True, help="Which parts, in this order.")
 @click.option("--workdir", type=click.Path(file_okay=False, path_type=Path), default="training-runs/embedded",
               show_default=True, help="Where runs are kept; the same folder continues them.")  # fmt: skip
 @click.option("--base-kimg", type=click.FloatRange(min=0, min_open=True), default=220, show_default=True,
@@ -40,12 +41,11 @@ GAZE_RECIPES = {
 @cli.device_option
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Where card writes.",
               default=EMBEDDED_WEIGHTS / "measured.json")  # fmt: skip
-def main(stages, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
-    """Trains the embedded gaze networks, the base generator and the corrected one, and writes the model card."""
-    wanted = stages.split(",")
-    if unknown := set(wanted) - set(STAGES):
-        raise ValueError(f"--stages={stages}: there is no stage {min(unknown)}; the stages are {','.join(STAGES)}")
-    log = workdir / "commands.json"
+def main(wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
+    """Trains the gaze networks, both generators and the networks that score them, and measures all of it."""
+    if unknown := set(wanted.split(",")) - set(STAGES):
+        raise ValueError(f"--stages={wanted}: there is no stage {min(unknown)}; the stages are {','.join(STAGES)}")
+    wanted, log = wanted.split(","), workdir / "commands.json"
     run = [sys.executable, REPOSITORY / "eg3d" / "train.py", "--cfg=embedded", f"--seed={seed}", f"--device={device}"]
     if "gaze" in wanted:
         for split in GAZE_RECIPES:
@@ -60,6 +60,10 @@ def main(stages, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, 
         call([*run, "--resume=embedded-base", f"--gaze-weight={gaze_weight}", f"--kimg={corrected_kimg}",
               f"--outdir={outdir}", *again(outdir)], log)  # fmt: skip
         export_half(newest(outdir), GENERATORS["embedded"], ["G_ema"])
+    if "identity" in wanted:
+        stages.make_identity(workdir)
+    if "pose" in wanted:
+        stages.make_face_reader(workdir)
     if "card" in wanted:
         numbers = measure(cli.pick_device(device))
         cli.write_json(json_path, numbers)
@@ -111,6 +115,7 @@ def measure(device) -> dict:
             n: {"sha256": e.sha256} | model_card.gaze_network_error(e) | model_card.reads_eyes(e)
             for n, e in gaze.items()
         },
+        **stages.quality(),
         "rendered_heads": vars(model_card.rendered_solidity()),
     }
     for name in GENERATORS:

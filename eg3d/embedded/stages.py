@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from eg3d.embedded import face_reader, identity
-from eg3d.metrics.identity import EMBEDDED_FILE, KIND
-from eg3d.metrics.landmark_sources import READER_KIND, READER_WEIGHTS
+from eg3d.metrics.identity import EMBEDDED_FILE, KIND, IdentityNetwork
+from eg3d.metrics.landmark_sources import READER_KIND, READER_WEIGHTS, load_reader
 from eg3d.metrics.network_file import save_network
 from eg3d.world.heads import WORLD_VERSION
 from eg3d.world.people import VIEWS, People, people_set
@@ -36,6 +36,15 @@ def make_face_reader(workdir: Path) -> None:
     reader = face_reader.train(people_set(SPLIT, PEOPLE), workdir / "face-reader")
     facts = _facts(face_reader.CONFIG, start) | face_reader.errors(reader, test_people())
     save_network(READER_WEIGHTS, READER_KIND, reader, facts)
+
+
+def quality() -> dict[str, dict]:
+    """What the shipped identity network and the shipped pose and landmark network reach on people they never saw."""
+    people, judge, (reader, _, digest) = test_people(), IdentityNetwork.load("embedded"), load_reader(READER_WEIGHTS)
+    return {
+        "identity_network": {"sha256": judge.sha256} | identity.verification(judge.network, people),
+        "pose_network": {"sha256": digest} | face_reader.errors(reader, people),
+    }
 
 
 def _facts(config, start: float) -> dict:
