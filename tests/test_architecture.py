@@ -31,6 +31,9 @@ MAY_IMPORT = {
     "eg3d.views": {"eg3d.models", "eg3d.cameras", "eg3d.draws"},
     "eg3d.metrics": {"eg3d.files", "eg3d.landmarks", "eg3d.gaze", "eg3d.cameras", "l2cs"},
     "eg3d.embedded": {"eg3d.metrics", "eg3d.world", "eg3d.cameras", "l2cs"} | LEAVES,
+    "eg3d.evaluation": {
+        "eg3d.distributed", "eg3d.download", "eg3d.metrics", "eg3d.models", "eg3d.training", "eg3d.views",
+    } | LEAVES,
     "eg3d.augmentation": set(),
     "eg3d.config": {"eg3d.augmentation", "eg3d.cameras", "eg3d.gaze"},
     "eg3d.presets": {"eg3d.cameras", "eg3d.config", "eg3d.gaze"},

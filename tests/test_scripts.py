@@ -29,6 +29,7 @@ COMPUTES_NUMBERS = {
     "eg3d/inspect_checkpoint.py",
     "eg3d/doctor.py",
     "eg3d/calc_gfas.py",
+    "eg3d/calc_metrics.py",
     "eg3d/calc_id.py",
     "eg3d/calc_pose.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",

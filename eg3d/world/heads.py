@@ -14,7 +14,7 @@ WORLD_VERSION = (
     1  # raise it when a face, a camera or a gaze of the same index changes: caches and draws are keyed by it
 )
 
-SPLITS = ("faces", "gaze-loss", "gaze-judge", "people", "test")  # what the repository draws; no two share an identity
+SPLITS = ("faces", "gaze-loss", "gaze-judge", "people", "features", "test")  # no two share an identity
 
 EYE_RADIUS = 0.05
 EYE_MAX_YAW = 0.85  # rad, eye in head, either way

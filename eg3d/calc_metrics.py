@@ -1,0 +1,172 @@
+"""Frechet and kernel distance, inception score, precision and recall of a generator against a data set."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from eg3d import cli, distributed
+from eg3d.checkpoint import load_generator, locate, open_checkpoint
+from eg3d.evaluation import content_digest, measure
+from eg3d.files import sha256
+from eg3d.metrics.features import Detector, load_embedded
+from eg3d.metrics.inception import load_inception
+from eg3d.metrics.registry import (
+    DETECTORS,
+    EMBEDDED,
+    INCEPTION,
+    NAMES,
+    PUBLISHED_COUNT,
+    VGG,
+    Metric,
+    Score,
+    parse_metrics,
+)
+from eg3d.metrics.vgg import load_vgg
+from eg3d.models.precision import set_precision
+from eg3d.training.dataset import ImageDataset
+from eg3d.training.stats import append_line
+from eg3d.world.datasets import embedded_faces
+
+OPTIONS_FILE = "training_options.json"
+WEIGHTS = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(cls=cli.Command)
+@cli.network_option
+@click.option("--metrics", default="fid50k_full", show_default=True, help=f"Comma list of {', '.join(NAMES)}; or none.")
+@click.option("--data", help="Data set: zip or folder with dataset.json, or embedded.  [default: that of the training]")
+@click.option("--mirror", type=bool, default=False, show_default=True,
+              help="Metrics without _full: also take the images mirrored, with mirrored cameras.")  # fmt: skip
+@click.option("--num-gen", type=click.IntRange(min=1), default=PUBLISHED_COUNT, show_default=True,
+              help="Generated images; another number gives the metric another name, as fid2k_full.")  # fmt: skip
+@click.option("--detector", type=click.Choice(DETECTORS), default=INCEPTION, show_default=True,
+              help="Whose features; those of embedded (for the embedded world) give fd_embedded, not FID.")  # fmt: skip
+@click.option("--inception-weights", type=WEIGHTS, help="torch-fidelity's weights-inception-2015-12-05-6726825d.pth.")
+@click.option("--vgg-weights", type=WEIGHTS,
+              help="torchvision's VGG16, for precision and recall.  [default: the detector's features]")  # fmt: skip
+@click.option("--trunc", type=float, callback=cli.finite, default=1.0, show_default=True,
+              help="Truncation psi; 1, as published, turns it off.")  # fmt: skip
+@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images of a process at once.")
+@click.option("--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, one per GPU.")
+@click.option("--verbose", type=bool, default=True, show_default=True, help="Show progress and what is measured.")
+@click.option("--wait-minutes", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
+              help="How long a process waits for another.")  # fmt: skip
+@cli.seed_option
+@cli.precision_option
+@cli.ops_option
+@cli.device_option
+@cli.json_option
+def main(gpus, device, wait_minutes, json_path, **options):
+    """Quality metrics of a generator: prints one JSON line per metric, and adds it to metric-NAME.jsonl where the
+    network lies in the folder of a run.
+
+    Cameras are those of the data set, one drawn for each image. Standard errors are over generated images, the data
+    set taken as given.
+    """
+    cli.check_writable(json_path, "--json")
+    device = cli.pick_device(device)
+    gpus = distributed.check_count(gpus if gpus > 1 else None) or 1
+    sys.exit(distributed.launch(run, (json_path, gpus, device, options), gpus, device, wait_minutes))
+
+
+def run(json_path: Path | None, gpus: int, device, options: dict) -> int:
+    """What each process does; returns the exit code."""
+    network, verbose, vgg = options["network"], options["verbose"], options["vgg_weights"] is not None
+    metrics = parse_metrics(options["metrics"], options["num_gen"], options["detector"], vgg)
+    device, batch = distributed.device_of(device), options["batch"]
+    if not metrics:
+        return 0
+    detectors = distributed.together(lambda: load_detectors(metrics, options, device))
+    G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), options["precision"]))
+    dataset = distributed.first_of_each_machine(lambda: open_data(G, metrics, options))
+    counts = distributed.together(lambda: [metric.real_count(len(dataset)) for metric in metrics])
+    digest = distributed.from_first(lambda: content_digest(dataset, verbose))
+    if distributed.rank() == 0:
+        for metric, count in zip(metrics, counts, strict=True):
+            if warning := metric.warning(detectors[metric.features].width, count):
+                click.echo(f"warning: {warning}", err=True)
+    records = []
+    seed, psi = options["seed"], options["trunc"]
+    for result, count, seconds in measure(G, dataset, digest, metrics, detectors, seed, psi, batch, verbose):
+        facts = {
+            "num_gpus": gpus, "samples_generated": options["num_gen"], "samples_real": count, "psi": psi, "seed": seed,
+            "detector": detectors[result.metric.features].facts(), "data": options["data"] or str(dataset.path),
+            "data_sha256": digest, "network": str(network), "network_sha256": sha256(locate(network)),
+        }  # fmt: skip
+        records.append(record(result, seconds, facts, locate(network)))
+        click.echo(json.dumps(records[-1], allow_nan=False))
+    if distributed.rank() == 0:
+        cli.write_json(json_path, {"metrics": records})
+    return 0
+
+
+def load_detectors(metrics: list[Metric], options: dict, device) -> dict[str, Detector]:
+    """By the names that metrics have for them."""
+    found = {}
+    for name in dict.fromkeys(metric.features for metric in metrics):
+        if name == EMBEDDED:
+            found[name] = load_embedded(device)
+        elif name == VGG:
+            found[name] = load_vgg(options["vgg_weights"], device)
+        elif options["inception_weights"] is None:
+            raise ValueError(
+                "--inception-weights is missing: give torch-fidelity's weights-inception-2015-12-05-6726825d.pth "
+                "(nothing is downloaded), or --detector=embedded for the embedded world"
+            )
+        else:
+            found[name] = load_inception(options["inception_weights"], device)
+    return found
+
+
+def open_data(G, metrics: list[Metric], options: dict) -> ImageDataset:
+    """The data set, of the generator's resolution; `_full` metrics take its images as they are."""
+    data = options["data"] or trained_on(options["network"])
+    mirror = options["mirror"] and not all(metric.full for metric in metrics)
+    if mirror and (full := [metric.name for metric in metrics if metric.full]):
+        raise ValueError(f"--mirror=True: {full[0]} never mirrors, other metrics do; measure them in two calls")
+    dataset = ImageDataset(embedded_faces() if data == "embedded" else Path(data), mirror)
+    if dataset.resolution != G.img_resolution:
+        raise ValueError(
+            f"--data={data}: its images have {dataset.resolution} px, the generator draws {G.img_resolution}; "
+            "bring them to that size (dataset_preprocessing/dataset_tool.py --resolution)"
+        )
+    return dataset
+
+
+def trained_on(network: str) -> str:
+    """The data set of a generator's training, where its folder or the file itself says so."""
+    if (options := run_folder(locate(network)) / OPTIONS_FILE).is_file():
+        try:
+            return str(json.loads(options.read_text())["data"]["path"])
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{options}: cannot be read; give --data") from None
+    dataset = open_checkpoint(network).facts.get("dataset")
+    if isinstance(dataset, dict) and dataset.get("name") == "embedded":
+        return "embedded"
+    raise ValueError("--data is missing, and the network does not say what it was trained on; give a zip or folder")
+
+
+def run_folder(path: Path) -> Path:
+    return path.resolve().parent
+
+
+def record(result: Score, seconds: float, facts: dict, network: Path) -> dict:
+    """One line as published, with what makes it comparable; also added to the run's metric-NAME.jsonl."""
+    name, folder = result.metric.name, run_folder(network)
+    in_run = (folder / OPTIONS_FILE).is_file()
+    line = {
+        "results": result.results, "metric": name, "total_time": round(seconds, 3),
+        "total_time_str": tqdm.format_interval(seconds), "snapshot_pkl": network.name if in_run else None,
+        "timestamp": time.time(), "standard_errors": result.standard_errors, "directions": result.directions, **facts,
+    }  # fmt: skip
+    if in_run:
+        append_line(folder / f"metric-{name}.jsonl", line)
+    return line
+
+
+if __name__ == "__main__":
+    main()

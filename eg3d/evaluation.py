@@ -1,0 +1,153 @@
+"""From a generator and a data set to features: who computes what, and the cache of real features.
+
+Every process computes the features of its share of each batch (interleaved: item 0 of rank 0, item 0 of rank 1, ...),
+rank 0 gets all rows in the order of the items, so that the result does not depend on batches or processes.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from tqdm import tqdm
+
+from eg3d import distributed
+from eg3d.download import cache_folder
+from eg3d.files import atomic_write
+from eg3d.metrics.features import Detector
+from eg3d.metrics.registry import Metric, Score, score
+from eg3d.metrics.statistics import interleave, share_of
+from eg3d.models.generator import TriPlaneGenerator
+from eg3d.training.archive import Zip, open_archive
+from eg3d.training.dataset import ImageDataset
+from eg3d.views import render_samples
+
+CACHE_VERSION = 1  # raise it when features of the same pictures and weights change
+
+
+def measure(
+    G: TriPlaneGenerator, dataset: ImageDataset, digest: str, metrics: list[Metric], detectors: dict[str, Detector],
+    seed: int, truncation_psi: float, batch: int, progress: bool = False,
+) -> Iterator[tuple[Score, int, float]]:  # fmt: skip
+    """(score, real images, seconds) of each metric, on rank 0; the other processes only help.
+
+    All metrics look at the same generated pictures, as many as the first one says.
+    """
+    start = time.perf_counter()
+    real_counts = [metric.real_count(len(dataset)) for metric in metrics]
+    needed = list(dict.fromkeys(metric.features for metric in metrics))
+    most = {name: max(n for m, n in zip(metrics, real_counts, strict=True) if m.features == name) for name in needed}
+    real = {
+        name: real_features(dataset, digest, detectors[name], most[name], batch, progress) if most[name] else None
+        for name in needed
+    }
+    found = generated_features(
+        G, dataset.label_rows(torch.arange(len(dataset))), [detectors[name] for name in needed], metrics[0].num_gen,
+        seed, truncation_psi, batch, progress,
+    )  # fmt: skip
+    if found is None:
+        return
+    generated = dict(zip(needed, found, strict=True))
+    for metric, count in zip(metrics, real_counts, strict=True):
+        rows = real[metric.features][:count] if count else None
+        result = score(metric, rows, generated[metric.features], detectors[metric.features].classifier, seed)
+        yield result, count, time.perf_counter() - start
+        start = time.perf_counter()
+
+
+def content_digest(dataset: ImageDataset, progress: bool = False) -> str:
+    """sha256 over names, cameras and what the image files hold: bytes in a folder, checksums in a zip."""
+    archive, digest = open_archive(dataset.path), hashlib.sha256(dataset.labels.numpy().tobytes())
+    is_zip = isinstance(archive, Zip)
+    for name in tqdm(dataset.names, desc="reading the data set", unit="img", disable=is_zip or not progress, delay=2):
+        held = archive.prints[name] if is_zip else hashlib.sha256(archive.read(name)).hexdigest()
+        digest.update(json.dumps([name, held]).encode())
+    return digest.hexdigest()
+
+
+def collect(
+    work: Callable[[range], list[torch.Tensor]], count: int, batch: int, title: str | None
+) -> list[torch.Tensor] | None:
+    """work(items) -> some tensors of one row per item; all rows of items 0 .. count - 1, on rank 0 (None elsewhere).
+
+    Args:
+        batch: items of one process at a time.
+        title: of a progress bar; None shows none.
+    """
+    size, found = distributed.size(), []
+    with tqdm(total=count, desc=title, unit="img", disable=title is None or distributed.rank() > 0) as bar:
+        for start in range(0, count, batch * size):
+            stop = min(start + batch * size, count)
+            items = share_of(start, stop, distributed.rank(), size)
+            parts = distributed.gather(distributed.together(lambda items=items: work(items)))
+            if distributed.rank() == 0:
+                found.append([interleave(rows) for rows in zip(*parts, strict=True)])
+            bar.update(stop - start)
+    return [torch.cat(rows) for rows in zip(*found, strict=True)] if distributed.rank() == 0 else None
+
+
+def generated_features(
+    G: TriPlaneGenerator, labels: torch.Tensor, detectors: list[Detector], count: int, seed: int, truncation_psi: float,
+    batch: int, progress: bool = False,
+) -> list[torch.Tensor] | None:  # fmt: skip
+    """Features [count, F] of generated pictures by each detector, on rank 0; each picture is drawn once for all."""
+
+    def work(items: range) -> list[torch.Tensor]:
+        if not items:
+            return [torch.empty(0, detector.width) for detector in detectors]
+        images = render_samples(G, labels, items, seed, truncation_psi)
+        rows = [detector(images) for detector in detectors]
+        for detector, found in zip(detectors, rows, strict=True):
+            if not found.isfinite().all():
+                raise ValueError(f"{detector.name} gives features that are not finite; is the generator broken?")
+        return rows
+
+    return collect(work, count, batch, "generated images" if progress else None)
+
+
+def real_features(
+    dataset: ImageDataset, digest: str, detector: Detector, count: int, batch: int, progress: bool = False
+) -> torch.Tensor | None:
+    """Features [count, F] of the first pictures of a data set, on rank 0; computed once and kept in the cache.
+
+    digest: `content_digest` of the data set; with the detector's hash and the mirroring it is the key.
+    """
+    key = {"version": CACHE_VERSION, "data": digest, "mirror": dataset.mirror, "detector": detector.sha256}
+    path = _cache_path(key, detector)
+    rows = distributed.by_first(lambda: _read_cache(path, key, detector.width, count))
+    if not distributed.from_first(lambda: rows is not None):
+        title = f"real images ({detector.name})" if progress else None
+        found = collect(lambda items: [detector(dataset.batch(torch.tensor(items, dtype=torch.long))[0])],
+                        count, batch, title)  # fmt: skip
+        rows = found[0] if found is not None else None
+        distributed.by_first(lambda: _write_cache(path, key, rows))
+    return rows[:count] if rows is not None else None
+
+
+def _cache_path(key: dict, detector: Detector) -> Path:
+    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+    return cache_folder() / "metrics" / f"real-{detector.name}-{name}.safetensors"
+
+
+def _read_cache(path: Path, key: dict, width: int, count: int) -> torch.Tensor | None:
+    """At least `count` rows, or None where there are none; a damaged file counts as none."""
+    try:
+        with safe_open(path, "pt") as file:
+            held = json.loads((file.metadata() or {}).get("key", "null"))
+            rows = file.get_tensor("rows")
+    except (OSError, SafetensorError, ValueError):
+        return None
+    right = held == key and rows.dtype == torch.float32 and rows.ndim == 2 and rows.shape[1] == width
+    return rows if right and len(rows) >= count and bool(rows.isfinite().all()) else None
+
+
+def _write_cache(path: Path, key: dict, rows: torch.Tensor) -> None:
+    try:
+        atomic_write(path, save({"rows": rows.contiguous()}, {"key": json.dumps(key)}))
+    except OSError as error:
+        tqdm.write(f"warning: the features of the real images are not kept ({error})", file=sys.stderr)

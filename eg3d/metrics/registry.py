@@ -1,0 +1,145 @@
+"""Names of metrics: what each compares, what it is called in a report, and why some cannot be had here."""
+
+import re
+from dataclasses import dataclass
+
+import torch
+
+from eg3d.metrics.fid import frechet_distance, frechet_standard_error
+from eg3d.metrics.inception_score import SPLITS, inception_score
+from eg3d.metrics.kid import kernel_distance
+from eg3d.metrics.precision_recall import NEIGHBOURS, precision_and_recall
+from eg3d.metrics.statistics import FeatureStatistics
+
+PUBLISHED_COUNT = 50_000
+INCEPTION, EMBEDDED = DETECTORS = ("inception", "embedded")
+VGG = "vgg"
+NAMES = {  # published name: (kind, whether all real images count)
+    "fid50k_full": ("fid", True), "kid50k_full": ("kid", True), "pr50k3_full": ("pr", True), "is50k": ("is", False),
+    "fid50k": ("fid", False), "kid50k": ("kid", False), "pr50k3": ("pr", False),
+}  # fmt: skip
+PATHS = "measures pictures along a path in W under one camera, which a 3D generator's published code never gave it"
+SHIFTS = "moves the synthesis input, and tri-planes have no such transform"
+REFUSED = {"ppl2_wend": PATHS, "eqt50k_int": SHIFTS, "eqt50k_frac": SHIFTS, "eqr50k": SHIFTS}
+REAL_AT_MOST = {"fid": None, "kid": 1_000_000, "pr": 200_000}  # of a `_full` metric, as published
+FEWEST = {"fid": 2, "kid": 2, "pr": NEIGHBOURS + 1, "is": 2 * SPLITS}
+TITLES = {"fid": "fd", "kid": "kd", "pr": "pr"}  # with a detector that is not Inception
+LOWER, HIGHER = "lower is better", "higher is better"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One published metric on `num_gen` generated pictures.
+
+    detector: INCEPTION or EMBEDDED; vgg: precision and recall look at VGG16's features instead.
+    """
+
+    kind: str
+    full: bool
+    num_gen: int = PUBLISHED_COUNT
+    detector: str = INCEPTION
+    vgg: bool = False
+
+    @property
+    def features(self) -> str:
+        """Whose features: a key of the caller's detectors."""
+        return VGG if self.kind == "pr" and self.vgg else self.detector
+
+    @property
+    def name(self) -> str:
+        """The published name only for what was published: its detector, and its count in the name."""
+        count = f"{self.num_gen // 1000}k" if self.num_gen % 1000 == 0 else str(self.num_gen)
+        if self.features == EMBEDDED:
+            return f"{TITLES[self.kind]}_embedded" + ("" if self.full else f"_first{count}")
+        neighbours = ("" if count.endswith("k") else "_") + str(NEIGHBOURS) if self.kind == "pr" else ""
+        other = "_inception" if self.kind == "pr" and self.features == INCEPTION else ""
+        return f"{self.kind}{count}{neighbours}{'_full' if self.full else ''}{other}"
+
+    def real_count(self, size: int) -> int:
+        """How many pictures of a data set of this size it looks at, from the first on; ValueError for too few."""
+        if self.kind == "is":
+            return 0
+        if not self.full and size < self.num_gen:
+            raise ValueError(
+                f"{self.name} compares the first {self.num_gen} pictures, the data set has {size}; "
+                f"take the metric with _full, or --num-gen={size}"
+            )
+        if size < FEWEST[self.kind]:
+            raise ValueError(f"{self.name} needs {FEWEST[self.kind]} real pictures, the data set has {size}")
+        most = REAL_AT_MOST[self.kind] if self.full else self.num_gen
+        return size if most is None else min(size, most)
+
+    def warning(self, width: int, real: int) -> str | None:
+        """What a reader must know of a Frechet distance of few pictures."""
+        if self.kind == "fid" and min(self.num_gen, real) <= width:
+            return (
+                f"{self.name}: {min(self.num_gen, real)} pictures for {width} features: the covariance has no full "
+                "rank and the distance is much too large; compare it with equal counts only"
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class Score:
+    """The numbers of one metric by their published keys, their standard errors (None: unknown) and directions."""
+
+    metric: Metric
+    results: dict[str, float]
+    standard_errors: dict[str, float | None]
+    directions: dict[str, str]
+
+
+def parse_metrics(text: str, num_gen: int, detector: str, vgg: bool) -> list[Metric]:
+    """`fid50k_full,kid50k_full` -> metrics; `none` is no metric. ValueError says what is wrong with a name."""
+    if text == "none":
+        return []
+    found = []
+    for name in (part.strip() for part in text.split(",")):
+        if name in REFUSED:
+            raise ValueError(f"--metrics={name}: cannot be measured here: it {REFUSED[name]}")
+        if name not in NAMES:
+            raise ValueError(f"--metrics={name}: there is no such metric; {_advice(name)}")
+        kind, full = NAMES[name]
+        if kind == "is" and detector != INCEPTION:
+            raise ValueError(
+                f"--metrics={name}: needs Inception's 1008 classes, the embedded network has none; leave it out"
+            )
+        if num_gen < FEWEST[kind]:
+            raise ValueError(f"--num-gen={num_gen}: {name} needs at least {FEWEST[kind]} generated pictures")
+        metric = Metric(kind, full, num_gen, detector, vgg)
+        if metric in found:
+            raise ValueError(f"--metrics={text}: {name} is given twice; give it once")
+        found.append(metric)
+    return found
+
+
+def _advice(name: str) -> str:
+    smaller = re.fullmatch(r"(fid|kid|is|pr)(\d+)(k?)(3?)(_full)?", name)
+    if smaller and (wanted := f"{smaller[1]}50k{smaller[4]}{smaller[5] or ''}") in NAMES and smaller[3]:
+        return f"for fewer pictures give --metrics={wanted} --num-gen={smaller[2]}000"
+    return f"the metrics are {', '.join(NAMES)}"
+
+
+def score(metric: Metric, real: torch.Tensor, generated: torch.Tensor, classifier, seed: int = 0) -> Score:
+    """A metric of features real [N, F] and generated [M, F]; `classifier` of the detector, for IS."""
+    name = metric.name
+    if metric.kind == "fid":
+        reference, found = FeatureStatistics.of(real), FeatureStatistics.of(generated)
+        error = frechet_standard_error(reference, generated)
+        return Score(metric, {name: frechet_distance(reference, found)}, {name: error}, {name: LOWER})
+    if metric.kind == "kid":
+        distance = kernel_distance(real, generated, seed)
+        errors = {name: distance.standard_error, f"{name}_subset_std": distance.subset_std}
+        return Score(metric, {name: distance.value}, errors, {name: LOWER})
+    if metric.kind == "pr":
+        both = precision_and_recall(real, generated)
+        keys = f"{name}_precision", f"{name}_recall"
+        return Score(
+            metric, dict(zip(keys, both[:2], strict=True)), dict(zip(keys, both[2:], strict=True)),
+            dict.fromkeys(keys, HIGHER),
+        )  # fmt: skip
+    result = inception_score(generated, classifier)
+    return Score(
+        metric, {f"{name}_mean": result.mean, f"{name}_std": result.std},
+        {f"{name}_mean": result.standard_error, f"{name}_std": None}, {f"{name}_mean": HIGHER},
+    )  # fmt: skip

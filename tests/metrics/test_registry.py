@@ -1,0 +1,50 @@
+import torch
+
+from eg3d.metrics.registry import EMBEDDED, NAMES, Metric, parse_metrics, score
+
+
+def names(text: str, count: int = 50_000, detector: str = "inception", vgg: bool = False) -> list[str]:
+    return [metric.name for metric in parse_metrics(text, count, detector, vgg)]
+
+
+def test_published_names_are_kept_for_what_was_published():
+    assert names(",".join(NAMES), vgg=True) == list(NAMES)
+
+
+def test_another_count_or_detector_has_another_name():
+    published = "fid50k_full,kid50k,is50k"
+    assert names(published, 2000) == ["fid2k_full", "kid2k", "is2k"]
+    assert names(published, 1500) == ["fid1500_full", "kid1500", "is1500"]
+    assert names("pr50k3_full,pr50k3", 2000, vgg=True) == ["pr2k3_full", "pr2k3"]
+    assert names("pr50k3_full", 1500, vgg=True) == ["pr1500_3_full"]
+    assert names("pr50k3_full") == ["pr50k3_full_inception"]
+    assert names("fid50k_full,kid50k,pr50k3_full", 2000, EMBEDDED) == [
+        "fd_embedded", "kd_embedded_first2k", "pr_embedded",
+    ]  # fmt: skip
+    assert names("none") == []
+
+
+def test_real_images_are_counted_as_published():
+    count = {name: parse_metrics(name, 50_000, "inception", True)[0].real_count(2_000_000) for name in NAMES}
+    assert count == {
+        "fid50k_full": 2_000_000, "kid50k_full": 1_000_000, "pr50k3_full": 200_000, "is50k": 0, "fid50k": 50_000,
+        "kid50k": 50_000, "pr50k3": 50_000,
+    }  # fmt: skip
+
+
+def test_few_pictures_for_many_features_are_a_warning():
+    fid = Metric("fid", True, num_gen=2000)
+    assert "2000 pictures for 2048 features" in fid.warning(2048, 70_000)
+    assert fid.warning(64, 8000) is None and "64 pictures" in fid.warning(64, 64)
+    assert Metric("kid", True, num_gen=10).warning(2048, 10) is None
+
+
+def test_scores_give_each_number_its_error_and_direction():
+    draws = torch.Generator().manual_seed(0)
+    real, generated = (torch.randn(60, 8, generator=draws) for _ in range(2))
+    for metric in parse_metrics(",".join(NAMES), 60, "inception", True):
+        found = score(metric, real, generated, torch.randn(10, 8, generator=draws))
+        assert found.results and all(key.startswith(metric.name) for key in found.results)
+        assert found.results.keys() <= found.standard_errors.keys()
+        assert all(value is not None for key, value in found.standard_errors.items() if not key.endswith("_std"))
+        assert found.directions and found.directions.keys() <= found.results.keys()
