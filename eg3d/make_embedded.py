@@ -15,12 +15,13 @@ import click
 from eg3d import cli, model_card
 from eg3d.checkpoint import DISCRIMINATOR, GENERATORS, export_half, load_generator
 from eg3d.embedded import stages
+from eg3d.embedded.features import make_features, measured_features
 from eg3d.files import CACHE, EMBEDDED_WEIGHTS, REPOSITORY, atomic_write
 from eg3d.world.heads import WORLD_VERSION
 from l2cs.estimator import EMBEDDED as GAZE_NETWORKS
 from l2cs.estimator import GazeEstimator
 
-STAGES = ("gaze", "base", "corrected", "identity", "pose", "card")
+STAGES = ("gaze", "base", "corrected", "identity", "pose", "features", "card")
 # split -> (asset, flags): disjoint people, different widths.
 GAZE_RECIPES = {
     "gaze-loss": ("embedded", "--width=16 --num_epochs=16 --batch_size=32 --lr=2e-3 --seed=0"),
@@ -64,6 +65,8 @@ def main(wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, 
         stages.make_identity(workdir)
     if "pose" in wanted:
         stages.make_face_reader(workdir)
+    if "features" in wanted:
+        make_features(workdir)
     if "card" in wanted:
         numbers = measure(cli.pick_device(device))
         cli.write_json(json_path, numbers)
@@ -116,6 +119,7 @@ def measure(device) -> dict:
             for n, e in gaze.items()
         },
         **stages.quality(),
+        "feature_network": measured_features(),
         "rendered_heads": vars(model_card.rendered_solidity()),
     }
     for name in GENERATORS:

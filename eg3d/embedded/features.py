@@ -16,7 +16,7 @@ from torch import nn
 from eg3d.embedded.fitting import FitConfig, fit
 from eg3d.files import CACHE, atomic_file
 from eg3d.metrics.embedded import FEATURES_FILE, KIND, Architecture, FeatureNetwork
-from eg3d.metrics.network_file import save_network
+from eg3d.metrics.network_file import VERSION, load_network, save_network
 from eg3d.world.datasets import samples
 from eg3d.world.heads import HAIR_STYLES, WORLD_VERSION, Identity
 from l2cs.augment import gaussian_blur
@@ -107,3 +107,10 @@ def make_features(workdir: Path, output: Path = FEATURES_FILE, config: FitConfig
     facts |= questions.measure({name: value[count:] for name, value in heads.items()})
     save_network(output, KIND, questions.network, facts)
     return facts
+
+
+def measured_features() -> dict:
+    """What the shipped network reaches on held-out heads, for the model card."""
+    stored = load_network(FEATURES_FILE, KIND)
+    kept = ("explained_variance", "hair_style_accuracy", "images", "epochs")
+    return {"sha256": stored.sha256, "version": VERSION} | {name: stored.facts[name] for name in kept}
