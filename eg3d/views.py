@@ -162,6 +162,12 @@ def random_labels(
     return camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg).unflatten(0, (len(seeds), k))
 
 
+def drawn_labels(pool: torch.Tensor, seeds: Sequence[int], k: int, key: str, seed: int = 0) -> torch.Tensor:
+    """k cameras for every seed, drawn with replacement from labels [N, 25]: [n, k, 25]; keyed as `random_labels`."""
+    rows = [np.random.default_rng(draw_key(seed, key, number, 0)).integers(len(pool), size=k) for number in seeds]
+    return pool[torch.from_numpy(np.stack(rows))]
+
+
 @torch.no_grad()
 def render_samples(
     G: TriPlaneGenerator, labels: torch.Tensor, items: Sequence[int], seed: int, truncation_psi: float = 1.0

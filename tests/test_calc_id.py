@@ -11,6 +11,7 @@ from eg3d.checkpoint import save_snapshot
 from eg3d.metrics import identity
 from eg3d.metrics.iresnet import Architecture, IResNet
 from eg3d.metrics.network_file import save_network
+from eg3d.world.datasets import write_faces
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +71,19 @@ def test_pictures_are_written_under_the_published_names_and_points_found_on_them
     assert (written["id_pairs"], written["id_failed"], written["landmarks"]) == (1, 1, "file p.json")
 
 
+def test_cameras_of_a_data_set_can_be_drawn(run, tmp_path):
+    faces = tmp_path / "faces.zip"
+    write_faces(faces, 3, size=16)
+    result, written = run("--seeds=1,2", f"--data={faces}")
+    assert result.exit_code == 0, result.output
+    assert written["cameras"] == str(faces) and written["per_seed"] != run("--seeds=1,2")[1]["per_seed"]
+
+
 def test_what_a_user_gets_wrong_is_one_line(run, tmp_path):
     (tmp_path / "empty.pth").write_bytes(b"")
     for args in (
         ["--arcface-weights=none.pth"], [f"--arcface-weights={tmp_path / 'empty.pth'}"], ["--landmarks=none.json"],
-        ["--seeds=3,3"], ["--num-gen=0"], [f"--outdir={tmp_path / 'empty.pth'}"],
+        ["--seeds=3,3"], ["--data=none.zip"], ["--num-gen=0"], [f"--outdir={tmp_path / 'empty.pth'}"],
     ):  # fmt: skip
         result, written = run(*args)
         assert result.exit_code == 2, args

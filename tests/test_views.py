@@ -9,8 +9,12 @@ from eg3d.views import (
     GFAS_CAMERAS,
     camera_labels,
     conditioning_label,
+    drawn_labels,
     latent_of_seed,
     pivot_and_radius,
+    random_labels,
+    render_from,
+    render_samples,
     render_views,
     styles_of_seeds,
 )
@@ -112,3 +116,31 @@ def test_conditioning_camera_is_frontal_and_uses_the_generators_own_pivot_and_ra
     assert conditioning_label(G2)[0, 11].item() == pytest.approx(1.7)
     del G2.rendering_kwargs["avg_camera_pivot"], G2.rendering_kwargs["avg_camera_radius"]
     assert pivot_and_radius(G2) == ([0.0, 0.0, 0.0], 2.7)
+
+
+def test_cameras_of_each_seeds_own_draw_what_shared_ones_do(G):
+    shared = next(render_views(G, [5, 9], cameras=[(0.3, 0.1), (-0.2, 0.0)]))
+    labels = shared.labels.unflatten(0, (2, 2))
+    own = next(render_from(G, [5, 9], labels.flip(1)))  # each seed's cameras the other way round
+    assert torch.allclose(own.images.unflatten(0, (2, 2)).flip(1), shared.images.unflatten(0, (2, 2)), atol=1e-5)
+    assert own.seeds == [5, 5, 9, 9] and own.camera == [0, 1, 0, 1]
+
+
+def test_random_cameras_depend_on_the_seed_alone_and_fill_their_range(G):
+    many = random_labels(G, range(200), 2, "x")
+    assert torch.equal(random_labels(G, [7], 2, "x")[0], many[7])
+    assert not torch.equal(random_labels(G, [7], 2, "y")[0], many[7])
+    assert not torch.equal(many[:, 0], many[:, 1])
+    azimuth = yaw_pitch_of(many.flatten(0, 1))[0]
+    assert azimuth.abs().max() <= 0.4 + 1e-5 and azimuth.std() == pytest.approx(0.8 / 12**0.5, rel=0.1)
+    drawn = drawn_labels(many[:, 0], range(300), 2, "x")
+    assert (
+        torch.equal(drawn_labels(many[:, 0], [7], 2, "x")[0], drawn[7]) and len(drawn.flatten(0, 1).unique(dim=0)) > 150
+    )
+
+
+def test_samples_for_scores_depend_on_their_number_alone(G):
+    labels = random_labels(G, range(20), 1, "x")[:, 0]
+    many, one = (render_samples(G, labels, items, seed=3) for items in ([0, 1, 2], [1]))
+    assert many.dtype == torch.uint8 and (many[1].int() - one[0].int()).abs().max() <= 1
+    assert (render_samples(G, labels, [1], seed=4) != one).any() and (many[0] != many[1]).any()
