@@ -3,6 +3,7 @@
 #   make test        ruff, format check, quick tests: exactly what CI runs
 #   make test-slow   the longer tests
 #   make gpu-check   tests and benchmarks on a GPU, with the Python given (no install): make gpu-check PYTHON=python3
+#   make browser-check  the report in headless Chromium (Debian: apt install chromium)
 #   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable)
 #   make bench       benchmarks on this machine, results in benchmarks/results
 SHELL := bash
@@ -15,7 +16,7 @@ RUN := $(VENV)/bin/python
 # An editable install remembers its folder, so the stamp carries it: a moved repository installs itself again.
 READY := $(VENV)/.ready-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
 
-.PHONY: demo test test-slow gpu-check embedded bench setup clean
+.PHONY: demo test test-slow gpu-check browser-check embedded bench setup clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -24,10 +25,13 @@ demo: $(READY)
 test: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -m "not slow and not gpu"
+	$(RUN) -m pytest -m "not slow and not gpu and not browser"
 
 test-slow: $(READY)
-	$(RUN) -m pytest -m "slow and not gpu"
+	$(RUN) -m pytest -m "slow and not gpu and not browser"
+
+browser-check: $(READY)
+	$(RUN) -m pytest -m browser -rs
 
 embedded: $(READY)
 	$(RUN) eg3d/make_embedded.py

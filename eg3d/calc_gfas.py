@@ -3,7 +3,7 @@
 import click
 
 from eg3d import cli
-from eg3d.checkpoint import load_generator, open_checkpoint
+from eg3d.checkpoint import gaze_network_of, load_generator
 from eg3d.gaze import CROPS
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.models.precision import set_precision
@@ -37,7 +37,7 @@ def main(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, b
     paths = {SCORES: l2cs_path} | ({JUDGE: judge} if judge else {})
     estimators = {name: GazeEstimator.load(path, device) for name, path in paths.items()}
     G = set_precision(load_generator(network, device), precision)
-    trained_with = open_checkpoint(network).facts.get("gaze", {}).get("network_sha256")
+    trained_with = gaze_network_of(network)
     for name, estimator in estimators.items():
         if estimator.sha256 == trained_with:
             flag = name.replace("_", "-")

@@ -17,8 +17,8 @@ from eg3d.stored import Checkpoint, CheckpointError, Difference, compare
 
 __all__ = [
     "DISCRIMINATOR", "GENERATORS", "STATE_FORMAT", "Checkpoint", "CheckpointError", "Difference", "compare",
-    "export_half", "load_discriminator", "load_generator", "load_network", "load_state", "locate", "open_checkpoint",
-    "save_snapshot", "save_state", "training_networks",
+    "export_half", "gaze_network_of", "load_discriminator", "load_generator", "load_network", "load_state", "locate",
+    "open_checkpoint", "save_snapshot", "save_state", "training_networks",
 ]  # fmt: skip
 
 GENERATORS = {
@@ -57,6 +57,11 @@ def open_checkpoint(name: str | Path) -> Checkpoint:
     except CheckpointError as error:
         path.unlink(missing_ok=True)  # so that the next call asks the server again
         raise CheckpointError(f"{name}: what came from there cannot be used: {error}") from None
+
+
+def gaze_network_of(name: str | Path) -> str | None:
+    """sha256 of the gaze network that a checkpoint was trained against; None: there was none, or it is not known."""
+    return open_checkpoint(name).facts.get("gaze", {}).get("network_sha256")
 
 
 def _open(path: Path) -> Checkpoint:

@@ -69,7 +69,7 @@ def before_after_sheet(
         yaws_rad: k yaw angles of the cameras.
     """
     names = [caption.split(":")[0] for caption in captions]
-    margin = 72
+    margin = max(72, min(180, 12 + round(max(ImageFont.load_default(16).getlength(name) for name in names))))
     angles = [text_strip(side, 28, f"camera {math.degrees(yaw):+.0f}\N{DEGREE SIGN}", 14, True) for yaw in yaws_rad]
     header = side_by_side([text_strip(margin, 28, ""), *angles])
     title = stack([text_strip(header.shape[1], 26, caption) for caption in captions], gap=0)
