@@ -174,11 +174,11 @@ def render_samples(
 ) -> torch.Tensor:
     """Pictures uint8 [n, 3, H, W] for scores: numbers `items` of the endless series that `seed` means.
 
-    Latent and camera, a random row of labels [N, 25], depend on (seed, number) alone. The camera conditions too.
+    Latent and camera, a random row of labels [N, 25], depend on (seed, number) alone, and so do noise and the jitter of
+    the rays, which are random here as in the published metrics. The camera conditions too.
     """
     device, draws = next(G.parameters()).device, KeyedDraws.at(seed, "samples", items, 0)
     z = draws.normal((len(items), G.z_dim)).to(device)
     c = labels[(draws.uniform((len(items),)) * len(labels)).long().clamp(max=len(labels) - 1)].to(device)
-    ws = G.mapping(z, c, truncation_psi=truncation_psi)
-    images = G.synthesis(ws, c, draws=Midpoints(), noise_mode="const")["image"]
+    images = G(z, c, truncation_psi=truncation_psi, draws=draws, noise_mode="random")["image"]
     return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
