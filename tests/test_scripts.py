@@ -29,6 +29,8 @@ COMPUTES_NUMBERS = {
     "eg3d/inspect_checkpoint.py",
     "eg3d/doctor.py",
     "eg3d/calc_gfas.py",
+    "eg3d/gen_samples_compare.py",
+    "eg3d/gen_good_samples.py",
     "eg3d/calc_metrics.py",
     "eg3d/calc_id.py",
     "eg3d/calc_pose.py",
