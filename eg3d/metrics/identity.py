@@ -4,6 +4,7 @@ EG3D's definition: the mean cosine *similarity* of ArcFace embeddings between tw
 The published `calc_id.py` printed the mean cosine *distance* under that name; it is here as `id_distance_mean`.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from eg3d.files import EMBEDDED_WEIGHTS
-from eg3d.metrics.align import align, usable
+from eg3d.metrics.align import TEMPLATE, align, usable
 from eg3d.metrics.iresnet import CROP, PUBLISHED, Architecture, IResNet
 from eg3d.metrics.network_file import filled, load_network, read_bytes, read_state
 
@@ -65,8 +66,6 @@ def infer_architecture(state: dict[str, torch.Tensor], path: Path) -> Architectu
 
 def load_onnx(path: Path):
     """(crops -> embeddings, SHA-256) of an ArcFace model in ONNX, by onnxruntime on the CPU."""
-    import hashlib
-
     data = read_bytes(path, "ArcFace")
     try:
         import onnxruntime
@@ -132,7 +131,7 @@ class IdentityTally:
         images, names = views.images.float(), pair_names(views)
         points = self.landmarks(images, views.labels, names)
         good = usable(points, *images.shape[2:])
-        points = torch.where(good[:, None, None], points, torch.rand_like(points))  # only so that all can be computed
+        points = torch.where(good[:, None, None], points, TEMPLATE.to(points))  # anything, so that all can be computed
         embeddings = self.network.embed(images, points)
         similarity = (embeddings[0::2] * embeddings[1::2]).sum(dim=1).tolist()
         both = (good[0::2] & good[1::2]).tolist()

@@ -39,7 +39,7 @@ def test_a_published_file_loads_and_computes_what_the_network_does(r18):
 
 
 def test_blocks_are_as_published():
-    # by hand: with identity convolutions and untouched batch norms a block is bn3(prelu(x)) + x
+    # by hand: with identity convolutions and a first batch norm that takes 0.5 off, a block is prelu(x - 0.5) + x
     from eg3d.metrics.iresnet import Block
 
     block = Block(4, 4, 1).eval()
@@ -47,8 +47,9 @@ def test_blocks_are_as_published():
         for convolution in (block.conv1, block.conv2):
             convolution.weight.zero_()
             convolution.weight[range(4), range(4), 1, 1] = 1
+        block.bn1.running_mean.fill_(0.5)
     x = torch.tensor([-1.0, 2.0]).reshape(1, 1, 1, 2).expand(1, 4, 3, 2)
-    expected = torch.where(x < 0, 0.25 * x, x) + x
+    expected = torch.where(x < 0.5, 0.25 * (x - 0.5), x - 0.5) + x
     assert torch.allclose(block(x), expected, atol=1e-4)
 
 
