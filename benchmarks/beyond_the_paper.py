@@ -23,6 +23,7 @@ from eg3d.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_vie
 from l2cs.estimator import GazeEstimator
 
 ARMS = {
+    "no gaze term": ["--gaze-weight=0"],
     "gaze term alone": [],
     "--gaze-mask": ["--gaze-mask=True"],
     "--gaze-cond-d": ["--gaze-cond-d=True"],
