@@ -4,6 +4,7 @@ A name is a file (our .safetensors, a published .pkl, a state-dict .pt), `embedd
 (https://, file://). What a file is shows in its first bytes, not in its name. See docs/checkpoints.md.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -18,7 +19,7 @@ from eg3d.stored import Checkpoint, CheckpointError, Difference, compare
 __all__ = [
     "DISCRIMINATOR", "GENERATORS", "STATE_FORMAT", "Checkpoint", "CheckpointError", "Difference", "compare",
     "export_half", "gaze_network_of", "load_discriminator", "load_generator", "load_network", "load_state", "locate",
-    "open_checkpoint", "save_snapshot", "save_state", "training_networks",
+    "open_checkpoint", "save_snapshot", "save_state", "short_names", "training_networks",
 ]  # fmt: skip
 
 GENERATORS = {
@@ -57,6 +58,15 @@ def open_checkpoint(name: str | Path) -> Checkpoint:
     except CheckpointError as error:
         path.unlink(missing_ok=True)  # so that the next call asks the server again
         raise CheckpointError(f"{name}: what came from there cannot be used: {error}") from None
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """What pictures call networks: names of their files without folder and ending, or more where two would be alike."""
+    paths = [Path(name) for name in names]
+    for kind in ([path.stem for path in paths], [f"{path.parent.name}/{path.stem}" for path in paths]):
+        if len(set(kind)) == len(set(names)):
+            return kind
+    return [str(name) for name in names]
 
 
 def gaze_network_of(name: str | Path) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from eg3d import cli
-from eg3d.checkpoint import GENERATORS, gaze_network_of, load_generator, locate
+from eg3d.checkpoint import gaze_network_of, load_generator, locate, short_names
 from eg3d.files import sha256
 from eg3d.gaze import CROPS
 from eg3d.metrics.gfas import GazeTally, GfasReport
@@ -62,7 +62,7 @@ def main(
                          "only pictures of one size can be compared")  # fmt: skip
     look = {"truncation_psi": trunc, "truncation_cutoff": trunc_cutoff, "fov_deg": fov_deg, "batch_size": batch}
 
-    short = [short_name(name) for name in names]
+    short = short_names(names)
     found = compare(generators, seeds, estimator, crop, outdir, short, look)
     for name, result in zip(names, found, strict=True):
         click.echo(f"{name}: GFAS {result.gfas_mse_sum:.4f}, of {result.seeds} seeds")
@@ -107,11 +107,6 @@ def compare(generators, seeds, estimator, crop, outdir, names, look) -> list[Gfa
     before, after = zip(*first, strict=True)
     write_png(outdir / "compare.png", before_after_sheet(before, after, captions, [yaw for yaw, _ in GFAS_CAMERAS]))
     return found
-
-
-def short_name(name: str) -> str:
-    """What a picture calls a network: its file's name without folder and ending."""
-    return name if name in GENERATORS else Path(name).stem
 
 
 if __name__ == "__main__":

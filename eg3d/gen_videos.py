@@ -8,7 +8,7 @@ import numpy as np
 
 from eg3d import cli
 from eg3d.cameras import focal_to_fov
-from eg3d.checkpoint import load_generator
+from eg3d.checkpoint import load_generator, short_names
 from eg3d.models.precision import set_precision
 from eg3d.shapes import DENSITY_LEVEL, SHAPE_FORMATS, write_shape
 from eg3d.video import (
@@ -94,7 +94,7 @@ def main(
         films = [
             film(G, plan, c, image_mode=image_mode, side=side, **look) for G, c in zip(generators, labels, strict=True)
         ]
-        named = captions or [Path(name).stem for name in networks]
+        named = captions or short_names(networks)
         frames = films[0] if len(films) == 1 and not captions else abreast(films, named, beside=grid[0] <= grid[1])
         write_video(outdir / f"{plan.name}.mp4", frames, progress=len(labels[0]))
         write_camera_path(outdir / f"{plan.name}_cameras.json", labels[0])

@@ -250,3 +250,17 @@ def test_a_failing_write_leaves_the_old_file(saved, monkeypatch):
     with pytest.raises(OSError):
         checkpoint.save_snapshot(saved, {"G_ema": tiny_generator(1)}, {})
     assert saved.read_bytes() == before and [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_short_names_stay_apart():
+    assert checkpoint.short_names(["embedded-base", "runs/a/G.safetensors"]) == ["embedded-base", "G"]
+    assert checkpoint.short_names(["runs/a/G.pkl", "runs/b/G.pkl"]) == ["a/G", "b/G"]
+    assert checkpoint.short_names(["x/a/G.pkl", "y/a/G.pkl"]) == ["x/a/G.pkl", "y/a/G.pkl"]
+    assert checkpoint.short_names(["embedded", "embedded"]) == ["embedded", "embedded"]
+
+
+def test_a_checkpoint_tells_which_gaze_network_it_was_trained_against(tmp_path, tiny_generator):
+    for name, facts in (("with", {"gaze": {"network_sha256": "abc"}}), ("without", {})):
+        checkpoint.save_snapshot(tmp_path / f"{name}.safetensors", {"G_ema": tiny_generator}, facts)
+    assert checkpoint.gaze_network_of(tmp_path / "with.safetensors") == "abc"
+    assert checkpoint.gaze_network_of(tmp_path / "without.safetensors") is None

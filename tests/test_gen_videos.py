@@ -249,3 +249,30 @@ def test_labels_of_a_path_keep_their_numbers(tmp_path):
     labels = camera_labels([0.1, 0.2], [0.0, 0.1], *pivot_and_radius(G))
     video.write_camera_path(tmp_path / "c.json", labels)
     assert torch.allclose(path_labels(video.read_camera_path(tmp_path / "c.json"), 7, G, 18.0), labels, atol=1e-6)
+
+
+def test_more_samples_and_rays_on_request():
+    G = video.set_quality(tiny_generator(), 2.5, 12)
+    assert (G.rendering_kwargs["depth_resolution"], G.rendering_kwargs["depth_resolution_importance"]) == (15, 15)
+    assert G.neural_rendering_resolution == 12
+    G = video.set_quality(tiny_generator())
+    assert (G.rendering_kwargs["depth_resolution"], G.neural_rendering_resolution) == (6, 8)
+
+
+def test_a_wide_grid_of_two_networks_is_stacked_and_the_focal_length_is_the_presets(networks, tmp_path):
+    result = run(networks, tmp_path, "--seeds=0,1", "--grid=2,1", "--cfg=Shapenet", names=("first", "second"))
+    assert result.exit_code == 0, result.output + result.stderr
+    frames = read_video(tmp_path / "interpolation.mp4")[1]
+    assert frames.shape == (4, 2 * (32 + 256), 2 * 256, 3)
+    labels = json.loads((tmp_path / "interpolation_cameras.json").read_text())["labels"]
+    assert labels[0][16] == pytest.approx(1.7074, abs=1e-4)
+
+
+def test_seeds_are_shuffled_on_request_the_same_way_each_time(networks, tmp_path):
+    told = []
+    for options in ([], ["--shuffle-seed=1"], ["--shuffle-seed=1"]):
+        result = run(networks, tmp_path, "--seeds=0-5", "--interpolate=False", "--w-frames=1", *options)
+        assert result.exit_code == 0, result.output + result.stderr
+        told.append([line.split("/")[-1] for line in result.stdout.splitlines()])
+    assert told[1] == told[2] != told[0] == [f"{seed}.mp4: 1 frames" for seed in range(6)]
+    assert sorted(told[1]) == told[0]
