@@ -1,10 +1,11 @@
 """How long a picture takes, plain and by kernels, against its bare products (the floor), other formats, older code."""
 
-import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import click
@@ -42,13 +43,13 @@ def measure(name, precisions, batch, against, repeats, device) -> dict:
     bare = floor(plain, device)
     found = {"floor_seconds": bare / batch}
     for ops, variant in (("torch", plain), ("kernels", call)):
-        time = seconds(variant, device, repeats)
-        found[ops] = {"seconds": time / batch, "over_floor": time / bare}
-        click.echo(f"{name}, {RAYS[name]} x {RAYS[name]} rays, batch {batch}, --ops={ops}: {time / batch:.4f} s per "
-                   f"picture, {time / bare:.2f} x its products ({bare / batch:.4f} s)")  # fmt: skip
+        spent = seconds(variant, device, repeats)
+        found[ops] = {"seconds": spent / batch, "over_floor": spent / bare}
+        click.echo(f"{name}, {RAYS[name]} x {RAYS[name]} rays, batch {batch}, --ops={ops}: {spent / batch:.4f} s per "
+                   f"picture, {spent / bare:.2f} x its products ({bare / batch:.4f} s)")  # fmt: skip
         if batch == 1:
             found[ops]["parts"] = medians_of_parts(under(ops, parts(name, device)), repeats)
-            click.echo("  " + ", ".join(f"{part} {time:.3f} s" for part, time in found[ops]["parts"].items()))
+            click.echo("  " + ", ".join(f"{part} {spent:.3f} s" for part, spent in found[ops]["parts"].items()))
 
     def compare(key, other, what, base=call):
         found[key] = alternate(other, timed(base, device), repeats)
@@ -90,9 +91,13 @@ def peak_of_samples(name: str) -> int:
         script = REPOSITORY / "eg3d" / "gen_samples.py"
         command = [sys.executable, str(script), f"--network={network}", "--seeds=0", f"--outdir={folder}"]
         process = subprocess.Popen([*command, "--device=cpu"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0, f"{command} failed"
-        return usage.ru_maxrss * 1024
+        peak = 0
+        while process.poll() is None:  # the kernel's own count of a child (ru_maxrss) starts with its parent's memory
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+            peak = int(found[1]) * 1024 if found else peak
+            time.sleep(0.02)
+        assert process.returncode == 0, f"{command} failed"
+        return peak
 
 
 if __name__ == "__main__":

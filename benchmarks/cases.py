@@ -101,7 +101,8 @@ def training(preset: str, device, **flags) -> Callable:
     with tempfile.TemporaryDirectory() as folder:
         size = PRESETS[preset].data.resolution
         write_noise(Path(folder), size)
-        config = resolve(preset, resolution=size, data=folder, gaze_weight=0.0, **flags)
+        # The embedded preset has no density term; with it, every phase is timed.
+        config = resolve(preset, resolution=size, data=folder, gaze_weight=0.0, density_reg=0.25, **flags)
         dataset = ImageDataset(Path(folder))
         dataset.keep_if_small()
         trainer = Trainer(config, dataset, device)

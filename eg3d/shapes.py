@@ -67,14 +67,8 @@ def density_grid(
 
 def generator_field(G, ws: torch.Tensor):
     """The raw density of one latent ws [1, num_ws, w_dim] as a function of points [P, 3] -> [P]."""
-
-    def field(points: torch.Tensor) -> torch.Tensor:
-        directions = torch.zeros_like(points)
-        directions[:, 2] = -1  # ignored by the decoder, but part of the interface
-        out = G.sample_mixed(points[None], directions[None], ws, noise_mode="const", draws=Midpoints())
-        return out["sigma"][0, :, 0]
-
-    return field
+    planes = G.planes(ws, noise_mode="const", draws=Midpoints())
+    return lambda points: G.query(planes, points[None], Midpoints())["sigma"][0, :, 0]
 
 
 @torch.no_grad()
@@ -84,9 +78,9 @@ def vertex_colors(G, ws: torch.Tensor, vertices: np.ndarray, chunk: int = 1_000_
     The first three of the field's channels are the colours of `image_raw`, as they are before super-resolution.
     """
     points = torch.as_tensor(np.asarray(vertices), dtype=torch.float32, device=ws.device)
-    parts = []
+    parts, planes = [], G.planes(ws, noise_mode="const", draws=Midpoints())
     for part in points.split(chunk):
-        out = G.sample_mixed(part[None], torch.zeros_like(part)[None], ws, noise_mode="const", draws=Midpoints())
+        out = G.query(planes, part[None], Midpoints())
         parts.append(out["rgb"][0, :, :3].float().clamp(0, 1).cpu())
     return torch.cat(parts).numpy() if parts else np.zeros((0, 3), dtype=np.float32)
 

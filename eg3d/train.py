@@ -9,10 +9,11 @@ import click
 from eg3d import distributed
 from eg3d.augmentation import MODES, PIPES
 from eg3d.checkpoint import load_state, open_checkpoint
-from eg3d.cli import Command, device_option, pick_device, precision_option
+from eg3d.cli import Command, device_option, ops_option, pick_device, precision_option
 from eg3d.config import ConfigError, TrainConfig, check_same_run, from_dict, to_dict
 from eg3d.flags import resolve
 from eg3d.gaze import CROPS, KINDS, TARGETS, GazeLossConfig
+from eg3d.ops.backend import chosen, using
 from eg3d.presets import PRESETS
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
@@ -121,6 +122,7 @@ def with_settings(command):
 @with_settings
 @click.option("--resume-partial", is_flag=True, help="With --resume: start what does not fit from random weights.")
 @precision_option
+@ops_option
 @click.option("--desc", help="Name of a folder inside --outdir for this run.")
 @device_option
 @click.option("--stop-after-minutes", type=REAL, help="Save and stop after this time; nothing else depends on it.")
@@ -145,7 +147,7 @@ def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, *
     count, device = flags["gpus"] or 1, pick_device(device)
     if count > 1 and not distributed.started_outside():
         prepare(outdir, cfg, flags)  # what is wrong shows before the processes start
-    arguments = (outdir, cfg, flags, device, stop_after_minutes)
+    arguments = (outdir, cfg, flags, device, stop_after_minutes, chosen())
     sys.exit(distributed.launch(run, arguments, count, device, wait_minutes))
 
 
@@ -178,7 +180,7 @@ def check_ready(config: TrainConfig, first: bool) -> None:
         open_checkpoint(config.resume)
 
 
-def run(outdir: Path, cfg: str, flags: dict, device, stop_after_minutes: float | None) -> int:
+def run(outdir: Path, cfg: str, flags: dict, device, stop_after_minutes: float | None, ops: str) -> int:
     """What each process of a run does; returns the exit code."""
     config, state = distributed.from_first(lambda: prepare(outdir, cfg, flags))
     device = distributed.device_of(device)
@@ -189,7 +191,8 @@ def run(outdir: Path, cfg: str, flags: dict, device, stop_after_minutes: float |
         click.echo(f"going on with the run in {outdir} after {state['images_seen']} images")
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
     try:
-        trainer = train(config, outdir, dataset, device, state, estimator, limit)
+        with using(ops):
+            trainer = train(config, outdir, dataset, device, state, estimator, limit)
     except ResumeError as error:
         click.echo("\n".join(error.report), err=True)
         raise

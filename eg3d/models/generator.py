@@ -142,9 +142,12 @@ class TriPlaneGenerator(nn.Module):
         """The field of ws at world points, as `sample`. View directions `dirs` never matter."""
         del dirs, unused
         draws = draws or GlobalDraws()
-        planes = self.planes(ws, noise_mode, draws, force_fp32)
+        return self.query(self.planes(ws, noise_mode, draws, force_fp32), coords, draws)
+
+    def query(self, planes, coords, draws=None):
+        """As `sample_mixed`, of planes [N, 3, C, H, W] that are there already."""
         options = RenderOptions.from_kwargs(self.rendering_kwargs)
-        colors, sigma = self.renderer.query(planes, self.decoder, coords, options, draws)
+        colors, sigma = self.renderer.query(planes, self.decoder, coords, options, draws or GlobalDraws())
         return {"rgb": colors.mT, "sigma": sigma[..., None]}
 
     def forward(self, z, c, truncation_psi=1.0, truncation_cutoff=None, update_emas=False, **synthesis_kwargs):
@@ -167,7 +170,8 @@ class TriPlaneGenerator(nn.Module):
     def _cached_planes(self, ws, noise_mode) -> torch.Tensor | None:
         """The planes kept for this ws and noise mode; the published cache did not look (D-48).
 
-        None while gradients are recorded: kept planes lead back to no weight and no ws.
+        Who changes weights or number formats calls `forget_planes`. None while gradients are recorded: kept planes lead
+        back to no weight and no ws.
         """
         if self._cached is None or torch.is_grad_enabled():
             return None

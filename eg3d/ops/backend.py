@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from types import ModuleType
 
 import torch
+from tqdm import tqdm
 
 CHOICES = ("auto", "torch", "kernels")
 
@@ -31,6 +32,11 @@ def using(choice: str) -> Iterator[None]:
         yield
     finally:
         _choice.reset(before)
+
+
+def chosen() -> str:
+    """The present choice, for processes and threads to be started, which do not inherit it."""
+    return _choice.get()
 
 
 def kernels_for(x: torch.Tensor) -> ModuleType | None:
@@ -64,11 +70,11 @@ def available(device_type: str) -> tuple[ModuleType | None, str]:
             from eg3d.ops import triton_kernels
 
             return triton_kernels, ""
-    except (ImportError, OSError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError, AttributeError, ValueError) as error:
         return None, " ".join(str(error).split()) or type(error).__name__
     return None, f"there are no kernels for {device_type}"
 
 
 @functools.cache
 def _say_once(obstacle: str) -> None:
-    print(f"note: plain PyTorch computes, some times slower than kernels: {obstacle}", file=sys.stderr)
+    tqdm.write(f"note: plain PyTorch computes, slower than kernels would: {obstacle}", file=sys.stderr)

@@ -62,7 +62,7 @@ def modulated_act(x, scale=None, noise=None, b=None, act="lrelu", gain=None, cla
     """
     gain = ACTIVATIONS[act].gain if gain is None else gain
     kernels = kernels_for(x) if act in _HOMOGENEOUS else None
-    if kernels is not None and kernels.suits(x):
+    if kernels is not None and kernels.suits(x) and _usual(x, scale, noise, b):
         numbers = (gain, _HOMOGENEOUS[act], clamp)
         if not torch.is_grad_enabled():
             return kernels.act(x, scale, noise, b, *numbers, out=x)
@@ -86,9 +86,19 @@ def modulated_act(x, scale=None, noise=None, b=None, act="lrelu", gain=None, cla
 def scale_channels(x, scale):
     """x [N, C, H, W] times scale [N, C]."""
     kernels = kernels_for(x) if torch.is_grad_enabled() else None
-    if kernels is not None and kernels.suits(x):
+    if kernels is not None and kernels.suits(x) and _usual(x, scale):
         return FusedAct.apply(x, scale, None, None, 1.0, 1.0, None, kernels)
     return x * scale.to(x.dtype)[:, :, None, None]
+
+
+def _usual(x, scale=None, noise=None, b=None) -> bool:
+    """Whether the factors have the shapes that kernels read, not merely some that broadcast to them."""
+    n, c, *sides = x.shape
+    return (
+        (scale is None or scale.shape == (n, c))
+        and (b is None or b.shape == (c,))
+        and (noise is None or (noise.shape[0] in (1, n) and noise.shape[1:] == (1, *sides)))
+    )
 
 
 def _in_place(x, scale, noise, b, gain, slope, clamp):

@@ -49,10 +49,7 @@ def compiler() -> str:
 @functools.cache
 def library() -> ctypes.CDLL:
     """The compiled sources. Raises: OSError or RuntimeError with a line to show."""
-    path = _cache_folder() / f"kernels-{_identity()}.so"
-    if not path.exists():
-        _build(path)
-    kernels = ctypes.CDLL(str(path))
+    kernels = ctypes.CDLL(str(_built(_cache_folder(), _identity())))
     for name, (result, arguments) in SIGNATURES.items():
         function = getattr(kernels, name)
         function.restype, function.argtypes = result, arguments
@@ -61,10 +58,11 @@ def library() -> ctypes.CDLL:
 
 def _identity() -> str:
     """Names everything a build depends on: sources, compiler, flags and the processor it is made for."""
-    about = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False).stdout
-    target = subprocess.run(
-        [compiler(), "-march=native", "-E", "-v", "-x", "c++", os.devnull], capture_output=True, text=True, check=False
-    ).stderr
+    about, target = (
+        subprocess.run([compiler(), *flags], capture_output=True, text=True, errors="replace", check=False)
+        for flags in (["--version"], ["-march=native", "-E", "-v", "-x", "c++", os.devnull])
+    )
+    about, target = about.stdout, target.stderr
     target = " ".join(line for line in target.splitlines() if "cc1plus" in line or '"-target-cpu"' in line)
     texts = [file.read_text() for file in sorted(SOURCES.iterdir())]
     return hashlib.sha256("\n".join([about, target, *FLAGS, *texts]).encode()).hexdigest()[:16]
@@ -75,16 +73,26 @@ def _cache_folder() -> Path:
     return (home if home.is_absolute() else Path.home() / ".cache") / "gaze-corrected-eg3d"
 
 
-def _build(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # renamed when whole: other processes build too
-        built = Path(folder) / path.name
+def _built(folder: Path, identity: str) -> Path:
+    """The library of that identity, built where it is missing or damaged: a damaged one would kill the process."""
+    for path in folder.glob(f"kernels-{identity}-*.so"):
+        if path.name == _name(identity, path.read_bytes()):
+            return path
+        path.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as workplace:  # renamed when whole: other processes build too
+        built = Path(workplace) / "kernels.so"
         command = [compiler(), *FLAGS, *map(str, sorted(SOURCES.glob("*.cpp"))), "-o", str(built)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
-            reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+            said = done.stderr.strip() or f"exit code {done.returncode}"
+            reason = next((line for line in said.splitlines() if "error" in line), said[:200])
             raise RuntimeError(f"{command[0]} could not build eg3d/ops/csrc: {reason}")
-        built.replace(path)
+        return built.replace(folder / _name(identity, built.read_bytes()))
+
+
+def _name(identity: str, content: bytes) -> str:
+    return f"kernels-{identity}-{hashlib.sha256(content).hexdigest()[:16]}.so"
 
 
 def _at(t: torch.Tensor | None) -> int | None:
@@ -150,7 +158,7 @@ def _extent(x) -> tuple[int, int, int]:
 
 
 def _dense(t):
-    return None if t is None else t.contiguous()
+    return None if t is None else t.to(torch.float32).contiguous()
 
 
 # ---------------------------------------------------------------- the tri-plane field
@@ -229,7 +237,9 @@ def field_backward(texels, points, weights: FieldWeights, scale: float, axes, ke
 def _field(texels, points, weights, scale, axes) -> tuple[_Field, list]:
     """The structure, and the tensors that must live as long as it."""
     assert texels.is_contiguous() and points.is_contiguous() and texels.dtype == points.dtype == torch.float32
-    alive = [texels, points, *map(_dense, weights), weights.w1.t().contiguous(), weights.w2[1:].t().contiguous()]
+    assert len(texels) == len(points) and texels.shape[3] == len(axes) * weights.w1.shape[1]
+    weights = FieldWeights(*map(_dense, weights))
+    alive = [texels, points, *weights, weights.w1.t().contiguous(), weights.w2[1:].t().contiguous()]
     n, height, width, wide = texels.shape
     numbers = (n, points.shape[1], height, width, wide // len(axes), *weights.w1.shape[:1], len(weights.w2) - 1)
     flat = (ctypes.c_int32 * 6)(*(a for pair in axes for a in pair))

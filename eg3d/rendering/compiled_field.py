@@ -19,23 +19,32 @@ class CompiledField:
         self.place = (2 / options.box_warp, options.plane_axes)
 
     @classmethod
-    def of(cls, planes, decoder, options) -> "CompiledField | None":
-        """The field of planes [N, 3, C, H, W] and a decoder, or None where no kernel serves them."""
+    def of(cls, planes, decoder, options, *places) -> "CompiledField | None":
+        """The field of planes [N, 3, C, H, W] and a decoder, or None where no kernel serves them.
+
+        places: points, or rays, that will be looked at; kernels know no gradient to them.
+        """
         kernels = kernels_for(planes)
-        if kernels is None or planes.dtype != torch.float32 or not hasattr(decoder, "field_weights"):
+        if kernels is None or not hasattr(decoder, "field_weights"):
             return None
         weights = decoder.field_weights(len(options.plane_axes))
-        return cls(planes, weights, options, kernels) if kernels.field_fits(weights) else None
+        plain = any(t.dtype != torch.float32 for t in (planes, *weights, *places))
+        moving = torch.is_grad_enabled() and any(t.requires_grad for t in places)
+        return None if plain or moving or not kernels.field_fits(weights) else cls(planes, weights, options, kernels)
 
     def density(self, points, samples: int):
         """Points [N, P, 3] of rays with so many samples, a ray's side by side -> what `pixels` needs, sigma [N, P]."""
         visit = _Visit(self.kernels, points.contiguous(), self.place, samples)
-        visit.promise, sigma = _Density.apply(visit, self.texels, *self.weights)
-        return visit, sigma
+        promise, sigma = _Density.apply(visit, self.texels, *self.weights)
+        return (visit, promise), sigma  # side by side: inside the visit, the promise would keep itself alive
 
-    def pixels(self, visit, share):
-        """Sums over each ray's samples of share [N, M, S] times colour, without the decoder's margins: [N, M, O]."""
-        return _Pixels.apply(visit, visit.promise, share)
+    def pixels(self, look, share):
+        """Sums over each ray's samples of share [N, M, S] times colour, without the decoder's margins: [N, M, O].
+
+        Once for every look: its gradient uses the share given last.
+        """
+        assert look[0].share is None
+        return _Pixels.apply(*look, share)
 
 
 class _Visit:
@@ -43,7 +52,7 @@ class _Visit:
 
     def __init__(self, kernels, points, place, samples):
         self.kernels, self.points, self.place, self.samples = kernels, points, place, samples
-        self.field = self.kept = self.share = self.promise = None
+        self.field = self.kept = self.share = None
 
     @property
     def arguments(self) -> tuple:

@@ -28,7 +28,7 @@ class VolumeRenderer(nn.Module):
         depths, hit = self.coarse_depths(origins, directions, options, draws)
         fine = options.depth_resolution_importance
         jitter = _Replay(draws.stratified((*depths.shape[:2], fine), depths.device)) if fine else None
-        compiled = CompiledField.of(planes, decoder, options)
+        compiled = CompiledField.of(planes, decoder, options, origins, directions)
         block = m
         if not torch.is_grad_enabled() and not (compiled and planes.is_cuda):  # kernels on a GPU store nothing
             points = POINTS_PER_BLOCK_CUDA if planes.is_cuda else POINTS_PER_BLOCK
@@ -66,7 +66,7 @@ class VolumeRenderer(nn.Module):
 
     def query(self, planes, decoder, points, options, draws):
         """The field at points [N, P, 3]: colours [N, C', P], raw density sigma [N, P]."""
-        compiled = CompiledField.of(planes, decoder, options)
+        compiled = CompiledField.of(planes, decoder, options, points)
         if compiled is not None:
             look, sigma = compiled.density(points, samples=1)
             colors = compiled.pixels(look, torch.ones_like(points[..., :1])).mT

@@ -100,6 +100,18 @@ def test_many_cameras_per_latent_equal_one_call_each():
             torch.testing.assert_close(together[name][i], alone[name][0], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("ops", ["torch", "kernels"])
+def test_blocks_with_a_clamp_in_float32_can_be_trained(ops):
+    """The image is summed up in place only where no gradient needs what it was."""
+    from eg3d.ops.backend import using
+
+    torch.manual_seed(0)
+    G = TriPlaneGenerator(**SMALL | {"conv_clamp": 256, "num_fp16_res": 1}, rendering_kwargs=RENDERING)
+    with using(ops):
+        G.synthesis(G.mapping(torch.randn(2, 16), cameras(0, 0)), cameras(0, 0))["image"].sum().backward()
+    assert G.backbone.synthesis.b4.torgb.weight.grad.abs().max() > 0
+
+
 @torch.no_grad()
 def test_pictures_drawn_a_few_at_a_time_are_the_same(monkeypatch):
     G = small_generator()

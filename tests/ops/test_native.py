@@ -95,6 +95,39 @@ def test_a_gradient_in_another_layout_is_read_as_what_it_is():
         assert_near(torch.autograd.grad(y, x, dy)[0], dy * tensors["scale"][:, :, None, None])
 
 
+@pytest.mark.parametrize("act", ["linear", "lrelu"])
+def test_gradients_that_are_not_finite_pass_as_they_are(act):
+    """Training looks for them; a kernel that cleans them would hide a run that diverges."""
+    x, tensors, _ = layer("scale alone")
+    dy = draw(*x.shape, seed=4)
+    dy.view(-1)[:3] = torch.tensor([torch.nan, torch.inf, -torch.inf])
+    results = []
+    for ops in ("torch", "kernels"):
+        leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        with backend.using(ops):
+            y = modulated_act(leaf, tensors["scale"], act=act, gain=1.3)
+        results.append(torch.autograd.grad(y, leaf, dy)[0])
+    torch.testing.assert_close(*results, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(b=draw(1)), dict(noise=draw(1, 1, 1, 1)), dict(noise=draw(37, 41)), dict(b=draw(32).double()),
+        dict(scale=draw(3, 32).bfloat16()),
+    ],
+    ids=["short bias", "one number", "two axes", "double bias", "half scale"],
+)  # fmt: skip
+def test_factors_of_unusual_shape_or_type_are_read_as_pytorch_reads_them(change):
+    x, tensors, _ = layer("all")
+    tensors |= change
+    with torch.no_grad():
+        with backend.using("torch"):
+            expected = modulated_act(x.clone(), **{name: t.float() for name, t in tensors.items()})
+        with backend.using("kernels"):
+            torch.testing.assert_close(modulated_act(x.clone(), **tensors), expected)
+
+
 def test_not_a_number_stays_one():
     x, tensors, clamp = layer("all")
     x[0, 3, 5, 7] = torch.nan
@@ -221,6 +254,18 @@ def test_without_a_compiler_one_line_says_so_and_plain_pytorch_computes(tmp_path
     assert done.stderr.count("\n") == 1 and "no C++ compiler" in done.stderr
     insisted = run(DRAW.format("kernels"), PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
     assert insisted.returncode and "ValueError: --ops=kernels: no C++ compiler" in insisted.stderr
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:5000], lambda b: b"", lambda b: b[:9000] + bytes(4000) + b[13000:]])
+def test_a_damaged_library_is_built_again(tmp_path, damage):
+    """Loading half a library kills the process without a word."""
+    environment = dict(XDG_CACHE_HOME=str(tmp_path))
+    assert run(DRAW.format("kernels"), **environment).returncode == 0
+    (path,) = (tmp_path / "gaze-corrected-eg3d").glob("*.so")
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    done = run(DRAW.format("kernels"), **environment)
+    assert done.returncode == 0 and done.stdout.startswith("5.4142") and done.stderr == ""
 
 
 def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(tmp_path):

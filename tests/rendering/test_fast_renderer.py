@@ -33,6 +33,13 @@ def scene():
     return planes, decoder.requires_grad_(False), *camera_rays(poses, focal, 9)
 
 
+class Loud(Midpoints):
+    """Noise of one wherever noise is drawn."""
+
+    def normal(self, shape, device="cpu"):
+        return torch.ones(tuple(shape), device=device)
+
+
 CHANGES = {
     "as published": {},
     "white background": {"white_back": True},
@@ -82,6 +89,54 @@ def test_densities_alone_have_their_gradient(scene, ops):
     features = mean_features(planes.double(), points.double(), OPTIONS.box_warp, OPTIONS.plane_axes)
     expected = torch.autograd.grad(double(features)[1].square().sum(), planes)[0]
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+
+
+def test_noise_on_the_density_reaches_every_path(scene):
+    pictures = []
+    options = dataclasses.replace(OPTIONS, density_noise=3.0)
+    for ops, recorded in (("torch", True), ("torch", False), ("kernels", True), ("kernels", False)):
+        with using(ops), torch.set_grad_enabled(recorded):
+            pictures.append(renderer.VolumeRenderer()(*scene, options, Loud())[0].detach())
+            quiet = renderer.VolumeRenderer()(*scene, options, Midpoints())[0]
+            assert (quiet - pictures[-1]).abs().max() > 0.01
+    for picture in pictures[1:]:
+        torch.testing.assert_close(picture, pictures[0], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("ops", ["torch", "kernels"])
+def test_gradients_to_rays_and_points_are_there_whatever_the_path(scene, ops):
+    """Normals and the fitting of cameras need them; kernels know none, so the plain path must compute."""
+    planes, decoder, origins, directions = scene
+    moved = [t.clone().requires_grad_() for t in (origins, directions)]
+    points = (torch.rand(2, 20, 3, generator=torch.Generator().manual_seed(0)) - 0.5).requires_grad_()
+    with using(ops):
+        features, _ = renderer.VolumeRenderer()(planes.requires_grad_(), decoder, *moved, OPTIONS, Midpoints())
+        _, sigma = renderer.VolumeRenderer().query(planes, decoder, points, OPTIONS, Midpoints())
+    gradients = torch.autograd.grad(features.sum() + sigma.sum(), [*moved, points, planes])
+    assert all(g.abs().max() > 0 for g in gradients)
+
+
+def test_samples_of_a_step_are_freed_without_the_cyclic_collector(scene):
+    import gc
+    import weakref
+
+    from eg3d.rendering.compiled_field import CompiledField
+
+    planes = scene[0].requires_grad_()
+    gc.collect()
+    gc.disable()
+    try:
+        with using("kernels"):
+            field = CompiledField.of(planes, scene[1], OPTIONS)
+        look, sigma = field.density(torch.zeros(2, 6, 3), samples=3)
+        pixels = field.pixels(look, torch.ones(2, 2, 3))
+        visit = weakref.ref(look[0])
+        del look
+        (sigma.sum() + pixels.sum()).backward()
+        del sigma, pixels
+        assert visit() is None
+    finally:
+        gc.enable()
 
 
 def test_each_path_is_taken_where_it_should_be(scene, monkeypatch):

@@ -1,7 +1,7 @@
 // The end of a layer: y = clamp(gain * lrelu(x * scale + noise + b)), and its gradients, in one pass each.
 // Activations are [n, pixels, c] (channels last), c a multiple of LANES. The number of threads is the caller's.
 #include <algorithm>
-#include <vector>
+#include <cmath>
 
 #include "common.h"
 
@@ -52,12 +52,13 @@ API void act_backward(const float* dy, const float* y, const float* x, const flo
     each_block(e, threads, [=](int64_t i, int64_t first, int64_t count, int64_t k) {
         const Vec up = splat(gain), down = splat(gain * slope), high = splat(clamp), low = splat(-clamp);
         const Vec factor = scale ? load(scale + i * c + k) : splat(1);
+        const bool bounded = clamp < INFINITY;  // else infinite and undefined gradients pass as they are
         const int64_t at = (i * pixels + first) * c + k, sums = (i * e.blocks + first / e.block) * c + k;
         Vec total = Vec{}, product = Vec{};
         for (int64_t p = 0; p < count; p++) {
             const Vec out = load(y + at + p * c);
             Vec dz = load(dy + at + p * c) * (out > Vec{} ? up : down);
-            dz = (out < high) & (out > low) ? dz : Vec{};
+            if (bounded) dz = (out >= high) | (out <= low) ? Vec{} : dz;
             if (dx) store(dx + at + p * c, dz * factor);
             if (x) product += dz * load(x + at + p * c);
             if (dnoise) dnoise[i * pixels + first + p] += sum(dz);
