@@ -24,6 +24,7 @@ TURN_YAWS = [round(0.05 * i - 0.5, 2) for i in range(21)]  # rad; the three yaws
 TURN_CAMERAS = [(yaw, -0.2) for yaw in TURN_YAWS]
 LARGEST_SIDE = 256  # of a picture in the page
 NO_FRECHET = "GFAS against Frechet distance: left out; give --scores=FILE, written by calc_metrics.py --json=FILE"
+MUST_AGREE = ("data_sha256", "samples_generated", "samples_real", "psi", "detector")  # or scores do not compare
 GFAS_ROWS = (  # field of GfasReport, what people read, digits, which way is better
     ("gfas_mse_sum", "GFAS (sum of mean squares), rad\N{SUPERSCRIPT TWO}", 4, "lower"),
     ("gfas_eq1", "GFAS (paper, Eq. 1), rad", 4, "lower"),
@@ -115,9 +116,10 @@ def read_scores(path: Path) -> list[dict]:
 def measured_of(paths: Sequence[Path], sha256: Sequence[str]) -> list[dict[str, tuple[float, float | None, str]]]:
     """Scores of the networks with these hashes, by name, from files of `calc_metrics.py --json`.
 
-    A file may hold several networks; one that holds none of these raises ValueError.
+    A file may hold several networks; one that holds none of these raises ValueError, as do unlike conditions.
     """
     found: list[dict] = [{} for _ in sha256]
+    made: dict[str, dict] = {}
     for path in paths:
         records = read_scores(path)
         if not any(record["network_sha256"] in sha256 for record in records):
@@ -125,6 +127,10 @@ def measured_of(paths: Sequence[Path], sha256: Sequence[str]) -> list[dict[str, 
         for record in records:
             for name, value in record["results"].items():
                 if record["network_sha256"] in sha256 and value is not None:
+                    conditions = {key: record.get(key) for key in MUST_AGREE}
+                    if made.setdefault(name, conditions) != conditions:
+                        key = next(key for key in MUST_AGREE if made[name][key] != conditions[key])
+                        raise ValueError(f"{path}: its {name} was measured with another {key}; measure all alike")
                     better = record.get("directions", {}).get(name, "lower").split()[0]
                     entry = (value, record.get("standard_errors", {}).get(name), better)
                     found[sha256.index(record["network_sha256"])][name] = entry

@@ -159,6 +159,14 @@ def test_scores_go_to_the_network_whose_weights_were_measured(tmp_path):
         measured_of([tmp_path / "a.json"], ["aa", "dd"])
 
 
+def test_scores_measured_differently_are_not_put_side_by_side(tmp_path):
+    for name, count in (("a", 300), ("b", 2000)):
+        record = {"results": {"fd_embedded": 1.0}, "samples_generated": count, "network_sha256": name}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"metrics": [record]}))
+    with pytest.raises(ValueError, match=r"b\.json: its fd_embedded was measured with another samples_generated"):
+        measured_of([tmp_path / "a.json", tmp_path / "b.json"], ["a", "b"])
+
+
 def test_a_tally_gives_the_rows_of_each_batch():
     tally = GazeTally(tiny_estimator(0))
     rows = [tally.add(views) for views in render_views(tiny_generator(), range(3), batch_size=2)]
