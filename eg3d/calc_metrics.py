@@ -70,16 +70,16 @@ def main(gpus, device, wait_minutes, json_path, **options):
     cli.check_writable(json_path, "--json")
     device = cli.pick_device(device)
     gpus = distributed.check_count(gpus if gpus > 1 else None) or 1
-    sys.exit(distributed.launch(run, (json_path, gpus, device, options), gpus, device, wait_minutes))
-
-
-def run(json_path: Path | None, gpus: int, device, options: dict) -> int:
-    """What each process does; returns the exit code."""
-    network, verbose, vgg = options["network"], options["verbose"], options["vgg_weights"] is not None
+    vgg = options["vgg_weights"] is not None
     metrics = parse_metrics(options["metrics"], options["num_gen"], options["detector"], vgg)
-    device, batch = distributed.device_of(device), options["batch"]
-    if not metrics:
-        return 0
+    if metrics:
+        sys.exit(distributed.launch(run, (metrics, json_path, gpus, device, options), gpus, device, wait_minutes))
+
+
+def run(metrics: list[Metric], json_path: Path | None, gpus: int, device, options: dict) -> int:
+    """What each process does; returns the exit code."""
+    network, verbose, batch = options["network"], options["verbose"], options["batch"]
+    device = distributed.device_of(device)
     detectors = distributed.together(lambda: load_detectors(metrics, options, device))
     G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), options["precision"]))
     dataset = distributed.first_of_each_machine(lambda: open_data(G, metrics, options))
@@ -161,7 +161,8 @@ def record(result: Score, seconds: float, facts: dict, network: Path) -> dict:
     line = {
         "results": result.results, "metric": name, "total_time": round(seconds, 3),
         "total_time_str": tqdm.format_interval(seconds), "snapshot_pkl": network.name if in_run else None,
-        "timestamp": time.time(), "standard_errors": result.standard_errors, "directions": result.directions, **facts,
+        "timestamp": time.time(), "standard_errors": result.standard_errors, "directions": result.directions,
+        **result.details, **facts,
     }  # fmt: skip
     if in_run:
         append_line(folder / f"metric-{name}.jsonl", line)

@@ -13,6 +13,7 @@ from eg3d import calc_metrics, distributed
 from eg3d.checkpoint import save_snapshot
 from eg3d.files import sha256
 from eg3d.metrics.embedded import FEATURES_FILE
+from eg3d.metrics.registry import parse_metrics
 from eg3d.training.dataset import ImageDataset
 from eg3d.views import render_samples
 
@@ -64,6 +65,7 @@ def test_lines_hold_what_makes_a_number_comparable(network, data, tmp_path):
     assert first["directions"]["fd_embedded"] == "lower is better"
     assert third["directions"]["pr_embedded_recall"] == "higher is better"
     assert first["standard_errors"]["fd_embedded"] > 0 and second["standard_errors"]["kd_embedded"] > 0
+    assert second["subset_std"] >= 0 and second["standard_errors"].keys() == {"kd_embedded"}
     assert (first["samples_generated"], first["samples_real"], first["psi"], first["seed"]) == (20, COUNT, 0.7, 3)
     assert first["detector"]["name"] == "embedded-features-v1" and first["detector"]["sha256"] == sha256(FEATURES_FILE)
     assert first["network_sha256"] == sha256(network) and len(first["data_sha256"]) == 64
@@ -153,14 +155,14 @@ def test_two_processes_give_the_numbers_of_one(network, data, tmp_path, monkeypa
     monkeypatch.setattr(distributed, "get_context", lambda kind: context)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     arguments = dict(
-        network=str(network), data=str(data), metrics=NAMES, mirror=False, num_gen=21, detector="embedded",
+        network=str(network), data=str(data), mirror=False, num_gen=21, detector="embedded",
         inception_weights=None, vgg_weights=None, trunc=1.0, batch=4, verbose=False, seed=0, precision=None,
     )  # fmt: skip
-    found = []
+    found, metrics = [], parse_metrics(NAMES, 21, "embedded", vgg=False)
     for count in (1, 2):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{count}"))
         path, cpu = tmp_path / f"{count}.json", torch.device("cpu")
-        code = distributed.launch(calc_metrics.run, (path, count, cpu, arguments), count, cpu, wait_minutes=2)
+        code = distributed.launch(calc_metrics.run, (metrics, path, count, cpu, arguments), count, cpu, wait_minutes=2)
         assert code == 0
         found.append(json.loads(path.read_text())["metrics"])
     for one, two in zip(*found, strict=True):

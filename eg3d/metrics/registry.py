@@ -1,7 +1,7 @@
 """Names of metrics: what each compares, what it is called in a report, and why some cannot be had here."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -81,12 +81,16 @@ class Metric:
 
 @dataclass(frozen=True)
 class Score:
-    """The numbers of one metric by their published keys, their standard errors (None: unknown) and directions."""
+    """The numbers of one metric by their published keys, their standard errors (None: unknown) and directions.
+
+    details: what else is worth keeping.
+    """
 
     metric: Metric
     results: dict[str, float]
     standard_errors: dict[str, float | None]
     directions: dict[str, str]
+    details: dict[str, float] = field(default_factory=dict)
 
 
 def parse_metrics(text: str, num_gen: int, detector: str, vgg: bool) -> list[Metric]:
@@ -129,8 +133,8 @@ def score(metric: Metric, real: torch.Tensor, generated: torch.Tensor, classifie
         return Score(metric, {name: frechet_distance(reference, found)}, {name: error}, {name: LOWER})
     if metric.kind == "kid":
         distance = kernel_distance(real, generated, seed)
-        errors = {name: distance.standard_error, f"{name}_subset_std": distance.subset_std}
-        return Score(metric, {name: distance.value}, errors, {name: LOWER})
+        details = {"subset_std": distance.subset_std}
+        return Score(metric, {name: distance.value}, {name: distance.standard_error}, {name: LOWER}, details)
     if metric.kind == "pr":
         both = precision_and_recall(real, generated)
         keys = f"{name}_precision", f"{name}_recall"
