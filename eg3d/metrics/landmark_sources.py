@@ -18,7 +18,9 @@ from eg3d.metrics.network_file import filled, load_network
 from eg3d.metrics.pose import rotation_of_angles
 
 READER_WEIGHTS, READER_KIND = EMBEDDED_WEIGHTS / "face_reader.safetensors", "pose and landmark"
-MOST_DISAGREEMENT = 0.03  # of the side, RMS, between the points and the mean face turned by the angles
+# Of the side, RMS, between the points and the mean face turned by the angles. Of 600 rendered and 384 generated heads
+# none exceeds it; of pure noise 6 in 10 pictures do, of a head upside down 1 in 20: it finds gross failures only.
+MOST_DISAGREEMENT = 0.015
 
 
 class Template:

@@ -1,0 +1,68 @@
+"""The shipped identity network and the shipped pose and landmark network meet their bars; the README's steps run."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from dataset_preprocessing.ffhq import preprocess_in_the_wild
+from eg3d import calc_id, calc_pose, gen_samples_pose
+from eg3d.embedded import identity, stages
+from eg3d.files import EMBEDDED_WEIGHTS
+from eg3d.metrics.identity import EMBEDDED_FILE, KIND, IdentityNetwork
+from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_KIND, READER_WEIGHTS, disagreement, load_reader
+from eg3d.metrics.network_file import load_network
+from eg3d.world.people import render_people
+
+
+def run(script, *args):
+    result = CliRunner().invoke(script.main, [str(arg) for arg in args])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_files_are_small_and_say_how_they_were_made():
+    assert EMBEDDED_FILE.stat().st_size + READER_WEIGHTS.stat().st_size <= 4e6
+    for path, kind in ((EMBEDDED_FILE, KIND), (READER_WEIGHTS, READER_KIND)):
+        facts = load_network(path, kind).facts
+        assert facts["split"] == stages.SPLIT != "faces" and facts["people"] == stages.PEOPLE and facts["epochs"] > 0
+
+
+def test_identity_network_tells_a_few_unseen_people_apart():
+    found = identity.verification(IdentityNetwork.load("embedded").network, render_people("test", 8, views=3))
+    assert found["verification_auc"] >= 0.95
+    assert found["similarity_same_person"] > found["similarity_other_person"] + 0.3
+
+
+def test_points_and_pose_agree_on_heads_and_mostly_not_on_noise():
+    reader, _, _ = load_reader(READER_WEIGHTS)
+    heads = torch.from_numpy(render_people("test", 8, views=3).images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    noise = torch.randn(100, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    with torch.no_grad():
+        assert disagreement(reader(heads)).max() < MOST_DISAGREEMENT
+        assert (disagreement(reader(noise)) > MOST_DISAGREEMENT).float().mean() > 0.5
+
+
+def test_the_readmes_steps_run_on_the_embedded_model_without_any_file(tmp_path):
+    pose = tmp_path / "pose"
+    run(gen_samples_pose, "--network=embedded", "--seeds=0-7", f"--outdir={pose}")
+    run(preprocess_in_the_wild, f"--indir={pose}")
+    run(calc_pose, f"--file1={pose / 'labels_generate.json'}", f"--file2={pose / 'dataset.json'}",
+        f"--json={tmp_path / 'pose.json'}")  # fmt: skip
+    score = json.loads((tmp_path / "pose.json").read_text())
+    assert score["pose_used"] == 8 and score["pose_failed"] == 0
+    assert score["rotation_error_deg"] < 5
+    run(calc_id, "--network=embedded", "--num-gen=6", f"--json={tmp_path / 'id.json'}")
+    score = json.loads((tmp_path / "id.json").read_text())
+    assert score["id_pairs"] == 6 and 0.3 < score["id_similarity_mean"] < 1
+
+
+@pytest.mark.slow
+def test_quality_on_unseen_people_meets_the_bars_and_is_what_is_written_down():
+    measured, written = stages.quality(), json.loads((EMBEDDED_WEIGHTS / "measured.json").read_text())
+    assert measured["identity_network"]["verification_auc"] >= 0.98
+    assert measured["pose_network"]["rotation_error_deg"] <= 3
+    for name, numbers in measured.items():
+        digest, known = numbers.pop("sha256"), written[name]
+        assert digest == known.pop("sha256") and numbers == pytest.approx(known, rel=1e-3)
