@@ -43,7 +43,7 @@ def test_score_is_printed_and_written(run):
     assert result.exit_code == 0, result.output
     assert f"identity similarity   {written['id_similarity_mean']:.4f} +- " in result.stdout
     assert (written["id_pairs"], written["id_failed"]) == (3, 0)
-    assert written["landmarks"] == "template embedded" and written["identity_network"] == "embedded"
+    assert written["landmarks"] == "template embedded" and written["identity_network"] == "embedded v1"
     assert len(written["identity_sha256"]) == 64 and written["seed"] == 0
 
 

@@ -12,6 +12,7 @@ from dataset_preprocessing.ffhq.fitted_cameras import fitted_labels, lookat_labe
 from dataset_preprocessing.ffhq.recon_net import load_recon
 from eg3d.metrics.align import usable
 from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_WEIGHTS, disagreement, load_reader
+from eg3d.metrics.network_file import VERSION
 
 
 class NoFace(Exception):
@@ -23,7 +24,7 @@ class EmbeddedPose:
 
     def __init__(self, device="cpu"):
         self.device, (self._reader, _, self.sha256) = device, load_reader(READER_WEIGHTS, device)
-        self.name, self.landmarks = "embedded pose network", "none"
+        self.name, self.landmarks = f"embedded pose network v{VERSION}", "none"
 
     def prepare(self, picture: Image.Image, name: str) -> torch.Tensor:
         """A square picture -> what `labels` stacks; NoFace where there is none."""

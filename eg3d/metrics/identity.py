@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from eg3d.files import EMBEDDED_WEIGHTS
 from eg3d.metrics.align import TEMPLATE, align, usable
 from eg3d.metrics.iresnet import CROP, PUBLISHED, Architecture, IResNet
-from eg3d.metrics.network_file import filled, load_network, read_bytes, read_state
+from eg3d.metrics.network_file import VERSION, filled, load_network, read_bytes, read_state
 
 EMBEDDED_FILE, KIND = EMBEDDED_WEIGHTS / "identity.safetensors", "identity"
 
@@ -34,7 +34,7 @@ class IdentityNetwork:
             stored = load_network(EMBEDDED_FILE, KIND)
             architecture = Architecture.from_dict(stored.architecture)
             network = filled(lambda: IResNet(architecture), stored.state, EMBEDDED_FILE, f"an {KIND} network")
-            return cls(network.to(device), architecture.input_size, "embedded", stored.sha256, stored.facts)
+            return cls(network.to(device), architecture.input_size, f"embedded v{VERSION}", stored.sha256, stored.facts)
         path = Path(weights)
         if path.suffix == ".onnx":
             network, sha256 = load_onnx(path)

@@ -14,7 +14,7 @@ from eg3d.files import EMBEDDED_WEIGHTS
 from eg3d.landmarks import EMBEDDED_MEAN, POINTS, five_points, project, standard_face
 from eg3d.metrics.face_reader import FaceReader, FaceReading
 from eg3d.metrics.iresnet import Architecture
-from eg3d.metrics.network_file import filled, load_network
+from eg3d.metrics.network_file import VERSION, filled, load_network
 from eg3d.metrics.pose import rotation_of_angles
 
 READER_WEIGHTS, READER_KIND = EMBEDDED_WEIGHTS / "face_reader.safetensors", "pose and landmark"
@@ -38,7 +38,7 @@ class Embedded:
 
     def __init__(self, device="cpu", path: Path = READER_WEIGHTS):
         self.reader, self.facts, self.sha256 = load_reader(path, device)
-        self.name = f"embedded ({self.sha256[:12]})"
+        self.name = f"embedded v{VERSION} ({self.sha256[:12]})"
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> torch.Tensor:
