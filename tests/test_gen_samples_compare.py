@@ -57,7 +57,7 @@ def test_every_view_is_a_picture_with_the_first_network_left_and_the_second_righ
         for half, network in enumerate((0, 1)):
             images = next(render_views(tiny_generator(network), [seed])).images
             assert np.abs(pixels[:, 32 * half : 32 * half + 32] - to_uint8(images)[i]).max() <= 1
-    assert Image.open(tmp_path / "compare.png").height > 4 * 2 * 128
+    assert Image.open(tmp_path / "compare.png").height == 2 * 26 + 28 + 4 * (2 * (128 + 3) + 12)  # the first four heads
 
 
 def test_each_network_gets_its_own_scores_with_a_record_of_every_seed(files, tmp_path):
