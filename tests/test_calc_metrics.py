@@ -112,6 +112,8 @@ def test_samples_have_cameras_of_the_data_set_and_do_not_depend_on_their_neighbo
     assert torch.equal(seen[1][0], seen[0][7])
     assert (alone[0].int() - whole[7].int()).abs().max() <= 1  # rounding
     assert (whole[8].int() - whole[7].int()).abs().max() > 1
+    render_samples(G, labels, range(40), seed=1)
+    assert not torch.equal(seen[2], seen[0])  # the seed draws cameras too
 
 
 def test_real_features_are_kept_and_belong_to_the_content(network, tmp_path, monkeypatch):
