@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from eg3d import cli
-from eg3d.checkpoint import load_generator
+from eg3d.checkpoint import GENERATORS, load_generator
 from eg3d.metrics.identity import IdentityNetwork, IdentityTally, pair_names
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.models.precision import set_precision
@@ -45,7 +45,8 @@ def main(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, trun
     cli.check_writable(json_path, "--json")
     cli.check_writable(outdir, "--outdir", folder=True)
     judge = IdentityNetwork.load(arcface_weights or "embedded", device)
-    points = load_source(landmarks or ("template" if arcface_weights else "embedded"), not arcface_weights, device)
+    embedded_world = not arcface_weights or network in GENERATORS  # whose mean face is another one
+    points = load_source(landmarks or ("template" if arcface_weights else "embedded"), embedded_world, device)
     G = set_precision(load_generator(network, device), precision)
     seeds, tally = seeds or list(range(num_gen)), IdentityTally(judge, points)
     if data:
