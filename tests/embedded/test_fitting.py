@@ -36,6 +36,19 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path):
     assert abs(whole.weight.item() - 3) < 1
 
 
+def test_every_epoch_sees_every_sample_once_in_an_order_of_its_own(tmp_path):
+    model, seen = torch.nn.Linear(1, 1), []
+
+    def loss_of(chosen, draws):
+        seen.append(chosen.tolist())
+        return model(torch.ones(1, 1)).sum() ** 2
+
+    fit(model, loss_of, 32, CONFIG, tmp_path)
+    epochs = [sum(seen[i : i + 4], []) for i in range(0, 16, 4)]
+    assert all(sorted(order) == list(range(32)) for order in epochs)
+    assert len({tuple(order) for order in epochs}) == 4
+
+
 def test_a_folder_of_another_training_is_refused(tmp_path):
     line(CONFIG, tmp_path)
     with pytest.raises(ValueError, match="other settings"):
