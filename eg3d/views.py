@@ -33,6 +33,14 @@ class Views:
     def __len__(self) -> int:
         return len(self.seeds)
 
+    def cameras(self, first: int, stop: int) -> "Views":
+        """Only the pictures of cameras first .. stop - 1 of every seed, which count from 0 again."""
+        rows = [i for i, camera in enumerate(self.camera) if first <= camera < stop]
+        return Views(
+            self.images[rows], self.raw[rows], self.depth[rows], self.labels[rows],
+            [self.seeds[i] for i in rows], [self.camera[i] - first for i in rows],
+        )  # fmt: skip
+
     def by_seed(self) -> Iterator[tuple[int, torch.Tensor]]:
         """(seed, images [k, 3, H, W]) of each seed in turn."""
         k = max(self.camera) + 1

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "eg3d.evaluation": {
         "eg3d.distributed", "eg3d.download", "eg3d.metrics", "eg3d.models", "eg3d.training", "eg3d.views",
     } | LEAVES,
+    "eg3d.all_scores": {"eg3d.evaluation", "eg3d.metrics", "eg3d.pictures", "eg3d.views"},
     "eg3d.augmentation": set(),
     "eg3d.config": {"eg3d.augmentation", "eg3d.cameras", "eg3d.gaze"},
     "eg3d.presets": {"eg3d.cameras", "eg3d.config", "eg3d.gaze"},

@@ -32,6 +32,7 @@ COMPUTES_NUMBERS = {
     "eg3d/gen_samples_compare.py",
     "eg3d/gen_good_samples.py",
     "eg3d/calc_metrics.py",
+    "eg3d/calc_all.py",
     "eg3d/calc_id.py",
     "eg3d/calc_pose.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",

@@ -1,0 +1,103 @@
+"""Every score of a generator: gaze, identity and pose of the same heads and planes, distances of their own pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from eg3d.evaluation import content_digest, measure
+from eg3d.metrics.gfas import GazeTally
+from eg3d.metrics.identity import IdentityTally
+from eg3d.metrics.pose import pose_report
+from eg3d.pictures import to_uint8
+from eg3d.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, random_labels, render_from
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score of one network. better: higher, lower, or what else it should be; error: standard error or None."""
+
+    name: str
+    better: str
+    value: float | None
+    error: float | None
+
+
+@torch.no_grad()
+def view_scores(G, seeds: Sequence[int], gaze: dict, identity, points, pose, seed: int, progress: str) -> list[Row]:
+    """Scores that look at heads from chosen cameras; the planes of a head serve all six of its views.
+
+    Args:
+        gaze: gaze networks by name; identity, points: as IdentityTally takes them.
+        pose: estimator with `prepare(picture, name)` and `labels(batch)`, see dataset_preprocessing/ffhq.
+        seed: of the cameras, which are those of calc_gfas.py, calc_id.py and gen_samples_pose.py.
+    """
+    yaws, pitches = zip(*GFAS_CAMERAS, strict=True)
+    fixed = camera_labels(yaws, pitches, *pivot_and_radius(G)).expand(len(seeds), -1, -1)
+    k = fixed.shape[1]
+    drawn = [random_labels(G, seeds, 2, "identity", seed), random_labels(G, seeds, 1, "pose", seed)]
+    tallies = {name: GazeTally(network) for name, network in gaze.items()}
+    alike, rendered, estimated = IdentityTally(identity, points), [], []
+    for views in render_from(G, seeds, torch.cat([fixed, *drawn], dim=1), progress=progress):
+        for tally in tallies.values():
+            tally.add(views.cameras(0, k))
+        alike.add(views.cameras(k, k + 2))
+        single = views.cameras(k + 2, k + 3)
+        rendered.append(single.labels.cpu())
+        estimated += pose.labels(torch.stack([pose.prepare(Image.fromarray(p), "") for p in to_uint8(single.images)]))
+    rows = []
+    for name, tally in tallies.items():
+        report = tally.report()
+        rows += [
+            Row(f"gfas_mse_sum ({name})", "lower", report.gfas_mse_sum, report.gfas_mse_sum_se),
+            Row(f"slope of yaw ({name})", "1 is best", report.slope, report.slope_se),
+        ]
+    report = alike.report()
+    rows.append(Row("id_similarity", "higher", report.id_similarity_mean, report.id_similarity_se))
+    good = np.array([not isinstance(label, str) for label in estimated])
+    if not good.any():
+        raise ValueError(f"no picture gave a pose: {estimated[0]}")
+    found = torch.stack([label for label in estimated if not isinstance(label, str)])
+    report = pose_report(torch.cat(rendered)[torch.from_numpy(good)], found, int((~good).sum()))
+    rows.append(Row("pose_mse", "lower", report.pose_mse, report.pose_mse_se))
+    rows.append(Row("pose rotation error (degrees)", "lower", report.rotation_error_deg, report.rotation_error_deg_se))
+    return rows
+
+
+def sample_scores(G, dataset, metrics, detectors, seed: int, batch: int, progress: bool) -> list[Row]:
+    """Distances to the data set, of pictures with its cameras; see calc_metrics.py."""
+    rows = []
+    for score, _, _ in measure(G, dataset, content_digest(dataset), metrics, detectors, seed, 1.0, batch, progress):
+        for key, value in score.results.items():
+            direction = score.directions[key].removesuffix(" is better")
+            rows.append(Row(key, direction, value, score.standard_errors.get(key)))
+    return rows
+
+
+def table(columns: dict[str, list[Row]]) -> list[list[str]]:
+    """Header and lines of text cells, one column per network."""
+    first = next(iter(columns.values()))
+    lines = [["score", "better", *columns]]
+    for i, row in enumerate(first):
+        lines.append([row.name, row.better, *(_cell(rows[i]) for rows in columns.values())])
+    return lines
+
+
+def _cell(row: Row) -> str:
+    if row.value is None:
+        return "-"
+    return f"{row.value:.4g}" + ("" if row.error is None else f" +- {row.error:.2g}")
+
+
+def aligned(lines: list[list[str]]) -> str:
+    """For a terminal."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """For a document."""
+    rows = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([rows[0], "|" + " --- |" * len(lines[0]), *rows[1:]]) + "\n"

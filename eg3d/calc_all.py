@@ -1,0 +1,96 @@
+"""All scores of one or several generators side by side: gaze, Frechet and kernel distance, identity, pose."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from dataset_preprocessing.ffhq.pose_estimators import EmbeddedPose, ReconPose
+from eg3d import cli
+from eg3d.all_scores import aligned, markdown, sample_scores, table, view_scores
+from eg3d.checkpoint import GENERATORS, load_generator, locate, short_names
+from eg3d.files import atomic_write, sha256
+from eg3d.metrics.features import load_embedded
+from eg3d.metrics.identity import IdentityNetwork
+from eg3d.metrics.inception import load_inception
+from eg3d.metrics.landmark_sources import load_source
+from eg3d.metrics.registry import EMBEDDED, INCEPTION, parse_metrics
+from eg3d.models.precision import set_precision
+from eg3d.training.dataset import ImageDataset
+from eg3d.world.datasets import embedded_faces
+from l2cs.estimator import GazeEstimator
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(cls=cli.Command)
+@click.option("--network", "networks", multiple=True, required=True, help="Generator; give it several times.")
+@click.option("--l2cs-path", "gaze", multiple=True, default=("embedded-judge", "embedded"), show_default=True,
+              help="Gaze networks that score.")  # fmt: skip
+@click.option(
+    "--seeds", type=cli.DISTINCT_SEEDS, default="0-1999", show_default=True, help="Heads for all but distances."
+)
+@click.option("--num-gen", type=click.IntRange(min=2), default=2000, show_default=True, help="Pictures for distances.")
+@click.option("--data", default="embedded", show_default=True, help="Data set the distances are to.")
+@click.option("--inception-weights", type=FILE, help="For FID and KID.  [default: the embedded feature network]")
+@click.option("--arcface-weights", help="For identity.  [default: the embedded network]")
+@click.option("--recon-weights", type=FILE, help="Deep3DFaceRecon, for pose.  [default: the embedded network]")
+@click.option("--landmarks", help="Five points for identity, see calc_id.py.")
+@click.option("--markdown", "markdown_path", type=FILE, help="Also write the table to this file.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures of distances at once."
+)
+@cli.seed_option
+@cli.precision_option
+@cli.ops_option
+@cli.device_option
+@cli.json_option
+def main(networks, gaze, seeds, num_gen, data, inception_weights, arcface_weights, recon_weights, landmarks,
+         markdown_path, batch, seed, precision, device, json_path):  # fmt: skip
+    """One table of all scores, every network judged by the same networks on the same seeds and cameras.
+
+    Heads for gaze, identity and pose are drawn once, with truncation 0.7; distances see pictures without truncation.
+    """
+    device = cli.pick_device(device)
+    for path, flag in ((json_path, "--json"), (markdown_path, "--markdown")):
+        cli.check_writable(path, flag)
+    generators = {name: set_precision(load_generator(name, device), precision) for name in networks}
+    if len(generators) < len(networks):
+        raise ValueError("--network: one of them is given twice; give each once")
+    sizes = {G.img_resolution for G in generators.values()}
+    if len(sizes) > 1:
+        raise ValueError(f"--network: pictures of {' and '.join(map(str, sorted(sizes)))} px cannot share a table")
+    judges = {path: GazeEstimator.load(path, device) for path in gaze}
+    identity = IdentityNetwork.load(arcface_weights or "embedded", device)
+    source = landmarks or ("template" if arcface_weights else "embedded")
+    points = load_source(source, not arcface_weights or set(networks) <= set(GENERATORS), device)
+    pose = ReconPose(recon_weights, None, "orig", device) if recon_weights else EmbeddedPose(device)
+    kind = INCEPTION if inception_weights else EMBEDDED
+    detectors = {kind: load_inception(inception_weights, device) if inception_weights else load_embedded(device)}
+    metrics = parse_metrics("fid50k_full,kid50k_full", num_gen, kind, vgg=False)
+    dataset = ImageDataset(embedded_faces() if data == "embedded" else Path(data))
+    if dataset.resolution not in sizes:
+        raise ValueError(f"--data={data}: has {dataset.resolution} px, the generators draw {sizes.pop()} px")
+    columns = {}
+    for short, G in zip(short_names(networks), generators.values(), strict=True):
+        rows = view_scores(G, seeds, judges, identity, points, pose, seed, progress=f"{short}: views")
+        columns[short] = rows + sample_scores(G, dataset, metrics, detectors, seed, batch, progress=True)
+    lines = table(columns)
+    click.echo(aligned(lines))
+    if markdown_path:
+        atomic_write(markdown_path, markdown(lines).encode())
+    cli.write_json(
+        json_path,
+        {
+            "seeds": len(seeds), "num_gen": num_gen, "seed": seed, "data": data, "gaze_networks": list(gaze),
+            "identity_network": identity.name, "pose_estimator": pose.name, "detector": detectors[kind].name,
+            "networks": {
+                short: {"network": name, "sha256": sha256(locate(name)), "scores": [asdict(row) for row in rows]}
+                for (short, rows), name in zip(columns.items(), networks, strict=True)
+            },
+        },
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

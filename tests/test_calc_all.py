@@ -1,0 +1,94 @@
+"""calc_all.py: the same numbers as the single scripts, one table, and refusals."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from eg3d import all_scores, calc_all, calc_gfas, calc_id
+
+SEEDS = "0-3"
+FEW = ["--seeds", SEEDS, "--num-gen=30", "--l2cs-path=embedded-judge", "--device=cpu"]
+
+
+def run(command, *arguments):
+    return CliRunner().invoke(command, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("all")
+    paths = [f"--json={folder / 'all.json'}", f"--markdown={folder / 'all.md'}"]
+    done = run(calc_all.main, "--network=embedded-base", "--network=embedded", *FEW, *paths)
+    assert done.exit_code == 0, done.output
+    return done.output, json.loads((folder / "all.json").read_text()), (folder / "all.md").read_text()
+
+
+def scores(report, network):
+    return {row["name"]: row for row in report["networks"][network]["scores"]}
+
+
+def test_one_line_a_score_and_one_column_a_network(both):
+    output, report, markdown = both
+    assert [*report["networks"]] == ["embedded-base", "embedded"]
+    names = [*scores(report, "embedded")]
+    assert names == [*scores(report, "embedded-base")]
+    assert {"id_similarity", "pose_mse", "fd_embedded", "kd_embedded"} <= set(names)
+    for name in names:
+        assert sum(line.startswith(name + "  ") for line in output.splitlines()) == 1
+        assert f"| {name} |" in markdown
+    assert markdown.splitlines()[0] == "| score | better | embedded-base | embedded |"
+
+
+def test_scores_of_views_are_those_of_the_single_scripts(both, tmp_path):
+    rows = scores(both[1], "embedded")
+    done = run(calc_gfas.main, "--network=embedded", "--l2cs-path=embedded-judge", f"--seeds={SEEDS}",
+               f"--json={tmp_path / 'gfas.json'}", "--device=cpu")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    gfas = json.loads((tmp_path / "gfas.json").read_text())["l2cs_path"]
+    assert rows["gfas_mse_sum (embedded-judge)"]["value"] == pytest.approx(gfas["gfas_mse_sum"], rel=1e-3)
+    assert rows["slope of yaw (embedded-judge)"]["value"] == pytest.approx(gfas["slope"], rel=1e-3)
+    done = run(calc_id.main, "--network=embedded", f"--seeds={SEEDS}", f"--json={tmp_path / 'id.json'}", "--device=cpu")
+    assert done.exit_code == 0, done.output
+    alike = json.loads((tmp_path / "id.json").read_text())
+    assert rows["id_similarity"]["value"] == pytest.approx(alike["id_similarity_mean"], abs=1e-4)
+    assert rows["id_similarity"]["error"] == pytest.approx(alike["id_similarity_se"], abs=1e-4)
+
+
+def test_the_correction_shows_in_the_table(both):
+    before, after = (scores(both[1], name) for name in ("embedded-base", "embedded"))
+    name = "gfas_mse_sum (embedded-judge)"
+    assert after[name]["value"] < 0.2 * before[name]["value"] and after[name]["better"] == "lower"
+
+
+def test_cameras_of_a_batch_are_cut_out_seed_by_seed():
+    from eg3d.views import Views
+
+    n, k = 2, 3
+    images = torch.arange(n * k, dtype=torch.float32).reshape(-1, 1, 1, 1)
+    views = Views(images, images, images, images.reshape(-1, 1), [7, 7, 7, 9, 9, 9], [0, 1, 2] * 2)
+    part = views.cameras(1, 3)
+    assert part.images.flatten().tolist() == [1, 2, 4, 5]
+    assert part.seeds == [7, 7, 9, 9] and part.camera == [0, 1, 0, 1]
+
+
+def test_numbers_keep_four_digits_whatever_their_size():
+    rows = [all_scores.Row("a", "lower", 0.00061234, 0.00002), all_scores.Row("b", "higher", None, None)]
+    lines = all_scores.table({"x": rows})
+    assert lines[1:] == [["a", "lower", "0.0006123 +- 2e-05"], ["b", "higher", "-"]]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--network=embedded", "--network=embedded"], "given twice"),
+        (["--network=nobody.safetensors"], "nobody.safetensors"),
+        (["--network=embedded", "--data=/nowhere.zip"], "/nowhere.zip"),
+        (["--network=embedded", "--num-gen=1"], "num-gen"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, words):
+    done = run(calc_all.main, *FEW[:2], *arguments)
+    assert done.exit_code == 2 and words in done.output
+    assert len([line for line in done.output.splitlines() if line.lower().startswith("error")]) == 1
