@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import small_set
 import torch
 from click.testing import CliRunner
 
@@ -12,6 +13,13 @@ SEEDS = "0-3"
 FEW = ["--seeds", SEEDS, "--num-gen=30", "--l2cs-path=embedded-judge", "--device=cpu"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def run(command, *arguments):
     return CliRunner().invoke(command, [str(a) for a in arguments])
 
@@ -19,7 +27,8 @@ def run(command, *arguments):
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("all")
-    paths = [f"--json={folder / 'all.json'}", f"--markdown={folder / 'all.md'}"]
+    data = small_set.write_folder(folder / "data", small_set.members(24, side=64))
+    paths = [f"--data={data}", f"--json={folder / 'all.json'}", f"--markdown={folder / 'all.md'}"]
     done = run(calc_all.main, "--network=embedded-base", "--network=embedded", *FEW, *paths)
     assert done.exit_code == 0, done.output
     return done.output, json.loads((folder / "all.json").read_text()), (folder / "all.md").read_text()
