@@ -204,7 +204,8 @@ def run(outdir: Path, cfg: str, flags: dict, device, stop_after_minutes: float |
 def load_gaze_network(gaze: GazeLossConfig, device) -> GazeEstimator | None:
     """The network of the gaze term; at weight 0 it only scores, and one still to be made is left out."""
     path = EMBEDDED.get(gaze.l2cs_path)
-    if not gaze.l2cs_path or (gaze.weight == 0 and path is not None and not path.is_file()):
+    scores_only = gaze.weight == 0 and not gaze.cond_d
+    if not gaze.l2cs_path or (scores_only and path is not None and not path.is_file()):
         return None
     return GazeEstimator.load(gaze.l2cs_path, device)
 

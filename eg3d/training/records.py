@@ -134,10 +134,13 @@ class Records:
         """Weights, picture and, where there is a network to measure them, gaze scores, which it returns."""
         trainer = self.trainer
         kimg = trainer.images_seen // 1000
+        picture = self.outdir / f"fakes{kimg:06d}.png"
+        if not score and picture.exists():
+            return {}  # the scored one of this thousand stays as it was scored; the state has the present weights
         write_snapshot(self.outdir, kimg, trainer.networks(), trainer.facts())
         if not score:
             return {}
-        write_grid(self.outdir / f"fakes{kimg:06d}.png", trainer.G_ema)
+        write_grid(picture, trainer.G_ema)
         if trainer.gaze_estimator is None:
             return {}
         return gaze_scores(trainer.G_ema, trainer.gaze_estimator, trainer.config.gaze.crop)

@@ -346,7 +346,7 @@ class Trainer:
         """What a snapshot's header says about its making."""
         config = self.config
         gaze = to_dict(config)["gaze"]
-        gaze["network_sha256"] = getattr(self.gaze_estimator, "sha256", None) if config.gaze.weight > 0 else None
+        gaze["network_sha256"] = self._gaze_digest()
         return {
             "images_seen": self.images_seen,
             **(self.source or {"images_seen_before": 0}),
@@ -356,6 +356,11 @@ class Trainer:
             "gaze": gaze,
             "git_commit": self.git_commit,
         }
+
+    def _gaze_digest(self) -> str | None:
+        """SHA-256 of the gaze network's weights where training depends on them."""
+        used = self.config.gaze.weight > 0 or self.config.gaze.cond_d
+        return getattr(self.gaze_estimator, "sha256", None) if used else None
 
     def state(self) -> dict:
         """Everything a run needs to go on, as tensors and plain values."""
@@ -367,6 +372,7 @@ class Trainer:
             "batch_index": self.batch_index,
             "raw_resolution": self.G_ema.neural_rendering_resolution,
             "augment": self.strength.state(),
+            "gaze_network": self._gaze_digest(),
             "source": self.source,
             "networks": {name: network.state_dict() for name, network in self.networks().items()},
             "optimisers": [self.G_optimiser.state_dict(), self.D_optimiser.state_dict()],
@@ -380,6 +386,11 @@ class Trainer:
                 f"--data={self.dataset.path}: is not the data set the stopped run saw (other names, sizes or labels); "
                 "give that one, or start another --outdir"
             )
+        if state.get("gaze_network", self._gaze_digest()) != self._gaze_digest():  # states before 2026-11-21 have none
+            raise ValueError(
+                f"--l2cs-path={self.config.gaze.l2cs_path}: holds other weights than when the run was stopped; "
+                "give those, or start another --outdir"
+            )
         for name, network in self.networks().items():
             network.load_state_dict(state["networks"][name])
         for optimiser, saved in zip((self.G_optimiser, self.D_optimiser), state["optimisers"], strict=True):
@@ -392,7 +403,7 @@ class Trainer:
 
 
 def early_layers(G: TriPlaneGenerator, blocks: int) -> list[nn.Module]:
-    """What `--freeze-g=blocks` leaves as it is: the mapping network and the first blocks of the backbone.
+    """What `--freeze-g=blocks` leaves as it is: the mapping network (but for its mean latent) and the first blocks.
 
     They set pose-independent shape and identity (Mo et al. 2020 freeze the early layers of a discriminator alike).
     """

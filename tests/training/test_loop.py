@@ -362,3 +362,29 @@ def test_a_damaged_image_is_found_before_anything_is_written(dataset, tmp_path):
     with pytest.raises(ValueError, match=r"img7\.png is damaged"):
         train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_stop_leaves_the_scored_snapshot_of_its_thousand_as_it_was_scored(dataset, tmp_path):
+    """Its line of stats.jsonl, and `best`, speak of those weights; the state has the present ones."""
+    config = tiny_config(dataset.path, kimg=0.016, tick=0.004, snap=1)
+    train(config, tmp_path / "run", dataset, "cpu", stop_after_s=0.0)
+    path = tmp_path / "run" / "network-snapshot-000000.safetensors"
+    assert (tmp_path / "run" / "fakes000000.png").exists()
+    scored = path.read_bytes()
+    state = checkpoint.load_state(tmp_path / "run" / STATE_FILE)
+    later = dataclasses.replace(config, tick=1000.0)  # no regular snapshot before it is stopped
+    again = train(dataclasses.replace(later, kimg=0.032), tmp_path / "run", dataset, "cpu", state, stop_after_s=0.0)
+    assert again.images_seen > state["images_seen"]
+    assert path.read_bytes() == scored
+
+
+def test_a_run_is_not_continued_with_another_gaze_network(dataset, tmp_path):
+    config = tiny_config(dataset.path, gaze_weight=1.0)
+    estimator, other = tiny_estimator(), tiny_estimator()
+    estimator.sha256, other.sha256 = "a" * 64, "b" * 64
+    state = trainer_of(dataset, config, gaze_estimator=estimator).state()
+    assert trainer_of(dataset, config, gaze_estimator=estimator, state=state).images_seen == 0
+    with pytest.raises(ValueError, match="--l2cs-path=.*other weights"):
+        trainer_of(dataset, config, gaze_estimator=other, state=state)
+    del state["gaze_network"]  # a state of before this was kept
+    trainer_of(dataset, config, gaze_estimator=other, state=state)
