@@ -37,7 +37,7 @@ embedded: $(READY)
 	$(RUN) eg3d/make_embedded.py
 
 bench: $(READY)
-	for script in image views train_step memory gfas ops field load; do $(RUN) benchmarks/bench_$$script.py --results $(RESULTS); done
+	for script in image views train_step memory ranks gfas ops field load; do $(RUN) benchmarks/bench_$$script.py --results $(RESULTS); done
 
 # Only files that hold a gpu test are named: others may import what the GPU machine lacks (trimesh, embreex).
 gpu-check:
