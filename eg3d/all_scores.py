@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eg3d.evaluation import content_digest, measure
+from eg3d.evaluation import measure
 from eg3d.metrics.gfas import GazeTally
 from eg3d.metrics.identity import IdentityTally
 from eg3d.metrics.pose import pose_report
@@ -66,10 +66,10 @@ def view_scores(G, seeds: Sequence[int], gaze: dict, identity, points, pose, see
     return rows
 
 
-def sample_scores(G, dataset, metrics, detectors, seed: int, batch: int, progress: bool) -> list[Row]:
-    """Distances to the data set, of pictures with its cameras; see calc_metrics.py."""
+def sample_scores(G, dataset, digest, metrics, detectors, seed: int, batch: int, progress: bool) -> list[Row]:
+    """Distances to the data set (digest: its `content_digest`), of pictures with its cameras; see calc_metrics.py."""
     rows = []
-    for score, _, _ in measure(G, dataset, content_digest(dataset), metrics, detectors, seed, 1.0, batch, progress):
+    for score, _, _ in measure(G, dataset, digest, metrics, detectors, seed, 1.0, batch, progress):
         for key, value in score.results.items():
             direction = score.directions[key].removesuffix(" is better")
             rows.append(Row(key, direction, value, score.standard_errors.get(key)))

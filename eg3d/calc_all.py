@@ -9,6 +9,7 @@ from dataset_preprocessing.ffhq.pose_estimators import EmbeddedPose, ReconPose
 from eg3d import cli
 from eg3d.all_scores import aligned, markdown, sample_scores, table, view_scores
 from eg3d.checkpoint import GENERATORS, load_generator, locate, short_names
+from eg3d.evaluation import content_digest
 from eg3d.files import atomic_write, sha256
 from eg3d.metrics.features import load_embedded
 from eg3d.metrics.identity import IdentityNetwork
@@ -71,10 +72,10 @@ def main(networks, gaze, seeds, num_gen, data, inception_weights, arcface_weight
     dataset = ImageDataset(embedded_faces() if data == "embedded" else Path(data))
     if dataset.resolution not in sizes:
         raise ValueError(f"--data={data}: has {dataset.resolution} px, the generators draw {sizes.pop()} px")
-    columns = {}
+    columns, digest = {}, content_digest(dataset)
     for short, G in zip(short_names(networks), generators.values(), strict=True):
         rows = view_scores(G, seeds, judges, identity, points, pose, seed, progress=f"{short}: views")
-        columns[short] = rows + sample_scores(G, dataset, metrics, detectors, seed, batch, progress=True)
+        columns[short] = rows + sample_scores(G, dataset, digest, metrics, detectors, seed, batch, progress=True)
     lines = table(columns)
     click.echo(aligned(lines))
     if markdown_path:

@@ -68,8 +68,11 @@ class SynthesisBlock(nn.Module):
             img = upsample2d(img, self.resample_filter)
         if self.num_torgb:
             rgb = self.torgb(x, next(rows)).to(ws.dtype)
-            # Never in place of `img`, which may be a view of the rendered feature image (published defect D-02).
-            img = rgb if img is None else rgb + img if torch.is_grad_enabled() else rgb.add_(img)
+            # Never into `img`, maybe a view of the rendered feature image (published defect D-02); into `rgb` only
+            # where no gradient needs what it was.
+            if img is not None:
+                rgb = rgb + img if torch.is_grad_enabled() else rgb.add_(img)
+            img = rgb
         return x, img
 
     def _resampled_skip(self, x):
