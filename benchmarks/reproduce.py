@@ -1,0 +1,125 @@
+"""The paper's tables anew on the embedded world (`make reproduce`): what the gaze loss and the data filter do, and cost.
+
+GL is the gaze loss; DP the data preprocessing, which keeps only faces with a turned gaze (by=gaze, as the paper says)
+or a turned head (by=label). Every arm but the base fine-tunes `embedded-base` by the same command but for its flags.
+A finished run is a JSON file in --results, which is committed; it is not run again.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+from reproduction_page import write_page
+from timing import facts
+
+from eg3d import cli
+from eg3d.files import REPOSITORY, atomic_write
+
+HEADS, PICTURES = 512, 2000  # scored per run: heads for gaze, identity and pose; pictures for the distances
+TURNED = {"gaze": ("--by=gaze", "--l2cs-path=embedded"), "label": ("--by=label",)}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of a table. weight: of the gaze term, None where nothing is trained; data: what DP keeps, or None."""
+
+    name: str
+    weight: float | None
+    data: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+TABLES = [
+    Arm("base", None),
+    Arm("baseline", 0),
+    Arm("gl", 5),
+    Arm("gl-dp-gaze", 5, "gaze"),
+    Arm("dp-gaze", 0, "gaze"),
+    Arm("gl-dp-label", 5, "label"),
+    Arm("dp-label", 0, "label"),
+]
+SINGLE = [  # one seed each
+    Arm("gl-legacy", 5, flags=("--gaze-targets=legacy",)),
+    *(Arm(f"gl-weight-{weight:g}", weight) for weight in (0.2, 1, 25)),
+]
+ARMS = {arm.name: arm for arm in [*TABLES, *SINGLE]}
+
+
+@click.command(cls=cli.Command)
+@click.option("--arms", default=",".join(ARMS), show_default=True, help="Which, in this order.")
+@click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-2", show_default=True,
+              help="Of training and scoring; the arms outside the tables have the first only.")  # fmt: skip
+@click.option("--kimg", type=click.FloatRange(min=0, min_open=True), default=5, show_default=True,
+              help="Thousand images of each fine-tuning.")  # fmt: skip
+@click.option("--workdir", type=click.Path(file_okay=False, path_type=Path), default="training-runs/reproduce",
+              show_default=True, help="Where runs are kept; the same folder continues them.")  # fmt: skip
+@click.option("--results", type=click.Path(file_okay=False, path_type=Path), show_default=True,
+              default=Path(__file__).parent / "results" / "reproduction", help="One file per finished run.")  # fmt: skip
+@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), show_default=True,
+              default=REPOSITORY / "docs" / "reproduction.md", help="Whose tables and curve are made anew.")  # fmt: skip
+def main(arms, seeds, kimg, workdir, results, page):
+    """Runs what has no results yet, then writes tables and curve into the page."""
+    names = arms.split(",")
+    if unknown := set(names) - set(ARMS):
+        raise ValueError(f"--arms={arms}: there is no arm {min(unknown)}; the arms are {','.join(ARMS)}")
+    cli.check_writable(results, "--results", folder=True)
+    for seed in seeds:
+        for arm in (ARMS[name] for name in names):
+            path = results / f"{arm.name}_seed{seed}.json"
+            if path.exists() or (arm in SINGLE and seed != seeds[0]):
+                continue
+            atomic_write(path, (json.dumps(run(arm, seed, kimg, workdir), indent=1) + "\n").encode())
+            click.echo(f"{path.name} is written")
+    write_page(page, results)
+
+
+def run(arm: Arm, seed: int, kimg: float, workdir: Path) -> dict:
+    """Trains an arm where it must, and scores it: commands, seconds and scores."""
+    commands, network = [], "embedded-base"
+    start = time.monotonic()
+    if arm.weight is not None:
+        data = filtered(arm.data, workdir, commands) if arm.data else "embedded"
+        outdir = workdir / f"{arm.name}-seed{seed}"
+        step("eg3d/train.py", ["--cfg=embedded", "--resume=embedded-base", f"--data={data}", f"--seed={seed}",
+             f"--gaze-weight={arm.weight:g}", *arm.flags, f"--kimg={kimg:g}", "--snap=1000", f"--outdir={outdir}"],
+             commands)  # fmt: skip
+        network = max(outdir.glob("network-snapshot-*.safetensors"))
+    scores = workdir / f"{arm.name}-seed{seed}.scores.json"
+    step("eg3d/calc_all.py", [f"--network={network}", f"--seeds={seed * HEADS}-{(seed + 1) * HEADS - 1}",
+         f"--num-gen={PICTURES}", f"--seed={seed}", f"--json={scores}"], commands)  # fmt: skip
+    (scored,) = json.loads(scores.read_text())["networks"].values()
+    where = {key: value for key, value in facts(torch.device("cpu")).items() if key != "command"}
+    return where | {
+        "arm": arm.name, "seed": seed, "kimg": 0 if arm.weight is None else kimg, "gaze_weight": arm.weight,
+        "data": arm.data, "commands": commands, "seconds": round(time.monotonic() - start),
+        "network_sha256": scored["sha256"], "scores": {row["name"]: row["value"] for row in scored["scores"]},
+    }  # fmt: skip
+
+
+def filtered(by: str, workdir: Path, commands: list) -> Path:
+    """The data set that DP leaves, made once."""
+    path = workdir / f"turned-by-{by}.zip"
+    if not path.exists():
+        flags = ["--data=embedded", f"--dest={path}", *TURNED[by]]
+        step("dataset_preprocessing/filter_by_gaze.py", flags, commands)
+    return path
+
+
+def step(script: str, flags: Sequence[str], commands: list[str]) -> None:
+    """Runs one command that a user could type."""
+    shown = shlex.join(["python", script, *flags])
+    click.echo(f"$ {shown}")
+    if subprocess.run([sys.executable, str(REPOSITORY / script), *flags]).returncode:
+        raise ValueError(f"this command failed, see above: {shown}")
+    commands.append(shown)
+
+
+if __name__ == "__main__":
+    main()
