@@ -1,4 +1,4 @@
-"""The paper's tables anew on the embedded world (`make reproduce`): what the gaze loss and the data filter do, and cost.
+"""The paper's tables anew on the embedded world (`make reproduce`): what gaze loss and data filter do, and cost.
 
 GL is the gaze loss; DP the data preprocessing, which keeps only faces with a turned gaze (by=gaze, as the paper says)
 or a turned head (by=label). Every arm but the base fine-tunes `embedded-base` by the same command but for its flags.
@@ -22,6 +22,8 @@ from timing import facts
 from eg3d import cli
 from eg3d.files import REPOSITORY, atomic_write
 
+RESULTS = Path(__file__).parent / "results" / "reproduction"
+PAGE = REPOSITORY / "docs" / "reproduction.md"
 HEADS, PICTURES = 512, 2000  # scored per run: heads for gaze, identity and pose; pictures for the distances
 TURNED = {"gaze": ("--by=gaze", "--l2cs-path=embedded"), "label": ("--by=label",)}
 
@@ -60,10 +62,10 @@ ARMS = {arm.name: arm for arm in [*TABLES, *SINGLE]}
               help="Thousand images of each fine-tuning.")  # fmt: skip
 @click.option("--workdir", type=click.Path(file_okay=False, path_type=Path), default="training-runs/reproduce",
               show_default=True, help="Where runs are kept; the same folder continues them.")  # fmt: skip
-@click.option("--results", type=click.Path(file_okay=False, path_type=Path), show_default=True,
-              default=Path(__file__).parent / "results" / "reproduction", help="One file per finished run.")  # fmt: skip
-@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), show_default=True,
-              default=REPOSITORY / "docs" / "reproduction.md", help="Whose tables and curve are made anew.")  # fmt: skip
+@click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, show_default=True,
+              help="One file per finished run.")  # fmt: skip
+@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE, show_default=True,
+              help="Whose tables and curve are made anew.")  # fmt: skip
 def main(arms, seeds, kimg, workdir, results, page):
     """Runs what has no results yet, then writes tables and curve into the page."""
     names = arms.split(",")
@@ -94,12 +96,15 @@ def run(arm: Arm, seed: int, kimg: float, workdir: Path) -> dict:
     scores = workdir / f"{arm.name}-seed{seed}.scores.json"
     step("eg3d/calc_all.py", [f"--network={network}", f"--seeds={seed * HEADS}-{(seed + 1) * HEADS - 1}",
          f"--num-gen={PICTURES}", f"--seed={seed}", f"--json={scores}"], commands)  # fmt: skip
-    (scored,) = json.loads(scores.read_text())["networks"].values()
+    report = json.loads(scores.read_text())
+    (scored,) = report["networks"].values()
     where = {key: value for key, value in facts(torch.device("cpu")).items() if key != "command"}
     return where | {
         "arm": arm.name, "seed": seed, "kimg": 0 if arm.weight is None else kimg, "gaze_weight": arm.weight,
         "data": arm.data, "commands": commands, "seconds": round(time.monotonic() - start),
+        "judged_by": {key: report[key] for key in ("gaze_networks", "identity_network", "pose_estimator", "detector")},
         "network_sha256": scored["sha256"], "scores": {row["name"]: row["value"] for row in scored["scores"]},
+        "standard_errors": {row["name"]: row["error"] for row in scored["scores"]},
     }  # fmt: skip
 
 
