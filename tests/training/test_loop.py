@@ -16,6 +16,7 @@ from eg3d.training import losses
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
 from eg3d.training.trainer import STATE_FILE, Trainer
+from l2cs.estimator import GazeAngles
 
 
 @pytest.fixture
@@ -257,6 +258,23 @@ def test_the_gaze_term_reaches_the_generator_and_never_the_gaze_network(dataset)
     assert all(p.grad is None and not p.requires_grad for p in estimator.parameters())
     held = {id(p) for o in (trainer.G_optimiser, trainer.D_optimiser) for g in o.param_groups for p in g["params"]}
     assert not held & {id(p) for p in estimator.parameters()}
+
+
+def test_the_published_detached_gaze_term_changes_no_weight(dataset):
+    # Published defect B-1: the decode is cut off from the picture, so the term is logged and trains nothing.
+    def trained(weight, detach=False):
+        estimator = tiny_estimator()
+        if detach:
+            read = estimator.forward
+            estimator.forward = lambda images: GazeAngles(*(angle.detach() for angle in read(images)))
+        trainer = trainer_of(dataset, tiny_config(dataset.path, gaze_weight=weight), gaze_estimator=estimator)
+        for _ in range(3):
+            trainer.step()
+        return weights(trainer.G) | {f"ema.{name}": value for name, value in weights(trainer.G_ema).items()}
+
+    without, detached, ours = trained(0.0), trained(1000.0, detach=True), trained(1000.0)
+    assert_same(without, detached)
+    assert any(not torch.equal(ours[name], without[name]) for name in ours)
 
 
 def test_a_run_with_the_gaze_term_logs_its_slope_and_names_its_network(dataset, tmp_path):
