@@ -24,9 +24,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from l2cs.cli import Command, end_bars
+from l2cs.cli import Command, end_bars, pick_device
 
 LOST = 71  # exit code of a process that another one has left alone
+AGAIN = "the same command goes on from the last saved state, or starts anew where nothing is saved"
 GRACE_S = 20  # for the other processes to end by themselves when one has ended
 
 
@@ -89,8 +90,7 @@ def _listening() -> Iterator[None]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise LostProcess(
-            f"rank {rank()} of {size()}: another process of this run has ended or does not answer ({reason}); "
-            "the same command goes on from the last saved state"
+            f"rank {rank()} of {size()}: another process of this run has ended or does not answer ({reason}); {AGAIN}"
         ) from None
 
 
@@ -122,6 +122,16 @@ def gather(value) -> list:
         values = [None] * size()
         with _listening():
             dist.all_gather_object(values, value)
+    return values
+
+
+def to_first(value) -> list | None:
+    """The values of all processes, by rank, on rank 0, and None elsewhere; what `gather` takes."""
+    if size() == 1:
+        return [value]
+    values = [None] * size() if rank() == 0 else None
+    with _listening():
+        dist.gather_object(value, values)
     return values
 
 
@@ -290,6 +300,7 @@ def _rank_main(index, count, port, work, arguments, device, wait_minutes) -> Non
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
     )  # fmt: skip
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    pick_device(device)  # TF32 off here too
     command = Command("rank", callback=lambda: sys.exit(_as_rank(work, arguments, device, wait_minutes)))
     command.main([], prog_name="rank")
 
@@ -331,5 +342,5 @@ def _exit_code(ended: list[tuple[int, int]], count: int, received: list[int], wa
         reason = f"process {index} of {count} was ended by {name}{hint}"
     else:
         reason = f"a process did not answer for {wait_minutes:g} minutes"
-    click.echo(f"error: {reason}; the same command goes on from the last saved state", err=True)
+    click.echo(f"error: {reason}; {AGAIN}", err=True)
     return 1
