@@ -5,6 +5,7 @@
 #   make gpu-check   tests and benchmarks on a GPU, with the Python given (no install): make gpu-check PYTHON=python3
 #   make browser-check  the report in headless Chromium (Debian: apt install chromium)
 #   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable)
+#   make reproduce   the paper's tables on the embedded world (hours on 2 cores; resumable, finished runs are kept)
 #   make bench       benchmarks on this machine, results in benchmarks/results
 SHELL := bash
 .SHELLFLAGS := -o pipefail -ec
@@ -16,7 +17,7 @@ RUN := $(VENV)/bin/python
 # An editable install remembers its folder, so the stamp carries it: a moved repository installs itself again.
 READY := $(VENV)/.ready-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
 
-.PHONY: demo test test-slow gpu-check browser-check embedded bench setup clean
+.PHONY: demo test test-slow gpu-check browser-check embedded reproduce bench setup clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -35,6 +36,9 @@ browser-check: $(READY)
 
 embedded: $(READY)
 	$(RUN) eg3d/make_embedded.py
+
+reproduce: $(READY)
+	$(RUN) benchmarks/reproduce.py
 
 bench: $(READY)
 	for script in image views train_step memory ranks gfas ops field load; do $(RUN) benchmarks/bench_$$script.py --results $(RESULTS); done

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 import torch
-from reproduction_page import write_page
+from reproduction_page import made, write_page
 from timing import facts
 
 from eg3d import cli
@@ -72,6 +72,7 @@ def main(arms, seeds, kimg, workdir, results, page):
     if unknown := set(names) - set(ARMS):
         raise ValueError(f"--arms={arms}: there is no arm {min(unknown)}; the arms are {','.join(ARMS)}")
     cli.check_writable(results, "--results", folder=True)
+    made(page.read_text(), {})  # so that a page without room for tables is refused now, not after hours
     for seed in seeds:
         for arm in (ARMS[name] for name in names):
             path = results / f"{arm.name}_seed{seed}.json"
