@@ -7,13 +7,13 @@ import click
 
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
-from eg3d.cli import Command, check_writable, device_option, json_option, pick_device, write_json
+from eg3d import cli, distributed, processes
 from eg3d.files import atomic_write
 from eg3d.world.datasets import embedded_faces
 from l2cs.estimator import GazeEstimator
 
 
-@click.command(cls=Command)
+@click.command(cls=cli.Command)
 @click.option("--data", required=True, help="Data set to choose from: zip, folder, or embedded.")
 @click.option("--dest", type=click.Path(path_type=Path), required=True, help="New data set: FILE.zip or a folder.")
 @click.option(
@@ -30,36 +30,45 @@ from l2cs.estimator import GazeEstimator
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --data=embedded: which rendered set."
 )
-@device_option
-@json_option
-def main(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device, json_path):
+@cli.process_options
+@cli.json_option
+def main(**options):
     """Copies the images with min < |yaw| <= max into a new data set, with their labels and in their order.
 
     Images are copied byte for byte; an image and its mirrored copy (x.png, x_mirror.png) stay or go together. Beside
     the new data set appear DEST.manifest.json (settings, counts, yaw of each kept image) and DEST.histogram.png.
     """
+    processes.start(run, check, **options)
+
+
+def check(dest, by, l2cs_path, json_path, **_) -> None:
     if by == "gaze" and not l2cs_path:
         raise ValueError("--by=gaze needs --l2cs-path: a gaze network's weights file, or embedded")
-    device = pick_device(device)
-    check_writable(dest, "--dest", folder=dest.suffix != ".zip")
-    check_writable(json_path, "--json")
-    source = embedded_faces(seed=seed) if data == "embedded" else Path(data)
-    check_destination(dest, source, "--data")
-    faces = selection.FaceSet(source)
+    cli.check_writable(dest, "--dest", folder=dest.suffix != ".zip")
+    cli.check_writable(json_path, "--json")
+
+
+def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device, json_path):
+    """What each process does; only the reading of gaze is shared."""
+    source = distributed.first_of_each_machine(lambda: embedded_faces(seed=seed) if data == "embedded" else Path(data))
+    distributed.by_first(lambda: check_destination(dest, source, "--data"))
+    faces = distributed.together(lambda: selection.FaceSet(source))
     settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}
     if by == "gaze":
-        estimator = GazeEstimator.load(l2cs_path, device)
+        estimator = distributed.together(lambda: GazeEstimator.load(l2cs_path, device))
         yaws = selection.estimated_yaws(faces, estimator, batch, device)
         settings |= {"l2cs_path": l2cs_path, "l2cs_sha256": estimator.sha256}
     else:
         yaws = selection.label_yaws(faces)
+    if distributed.rank() > 0:
+        return
     kept = selection.choose(faces.names, yaws, min_abs_yaw, max_abs_yaw)
     selection.copy_rows(faces, kept, dest)
     record = selection.manifest(faces, yaws, kept, settings)
     atomic_write(selection.beside(dest, ".manifest.json"), (json.dumps(record, indent=1) + "\n").encode())
     selection.draw_histogram(yaws, kept, f"{source.name} by {by}", selection.beside(dest, ".histogram.png"))
     click.echo(f"kept {len(kept)} of {len(yaws)} images with |{by} yaw| > {min_abs_yaw:g} rad -> {dest}")
-    write_json(json_path, {key: value for key, value in record.items() if key != "kept"})
+    cli.write_json(json_path, {key: value for key, value in record.items() if key != "kept"})
 
 
 if __name__ == "__main__":

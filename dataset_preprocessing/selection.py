@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from dataset_preprocessing.packing import new_data_set
+from eg3d import processes
 from eg3d.files import atomic_write, sha256
 from eg3d.gaze import gaze_target
 from eg3d.training.archive import open_archive, shown
@@ -67,15 +68,14 @@ def label_yaws(faces: FaceSet) -> list[float]:
     return gaze_target(faces.labels).yaw.tolist()
 
 
+@torch.no_grad()
 def estimated_yaws(faces: FaceSet, estimator: GazeEstimator, batch: int, device) -> list[float]:
-    """Yaw of the estimated gaze of every row, radians."""
-    yaws: list[float] = []
-    with torch.no_grad(), tqdm(total=len(faces.names), desc="reading gaze", unit="img") as bar:
-        for start in range(0, len(faces.names), batch):
-            names = faces.names[start : start + batch]
-            yaws += estimator(_stacked(faces, names).to(device)).yaw.tolist()
-            bar.update(len(names))
-    return yaws
+    """Yaw of the estimated gaze of every row, radians; on rank 0 (empty elsewhere)."""
+
+    def read(names: list[str]) -> list[float]:
+        return estimator(_stacked(faces, names).to(device)).yaw.tolist()
+
+    return [yaw for part in processes.batches(faces.names, batch, read, "reading gaze") for yaw in part]
 
 
 def _stacked(faces: FaceSet, names: list[str]) -> torch.Tensor:

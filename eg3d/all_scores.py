@@ -7,12 +7,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from eg3d import distributed, processes
 from eg3d.evaluation import measure
 from eg3d.metrics.gfas import GazeTally
 from eg3d.metrics.identity import IdentityTally
 from eg3d.metrics.pose import pose_report
 from eg3d.pictures import to_uint8
-from eg3d.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, random_labels, render_from
+from eg3d.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, random_labels, render_batch
+
+VIEW_BATCH = 8  # heads rendered at a time
 
 
 @dataclass(frozen=True)
@@ -25,28 +28,41 @@ class Row:
     error: float | None
 
 
-@torch.no_grad()
-def view_scores(G, seeds: Sequence[int], gaze: dict, identity, points, pose, seed: int, progress: str) -> list[Row]:
-    """Scores that look at heads from chosen cameras; the planes of a head serve all six of its views.
+def view_scores(
+    G, seeds: Sequence[int], gaze: dict, identity, points, pose, seed: int, progress: str
+) -> list[Row] | None:
+    """Scores that look at heads from chosen cameras; the planes of a head serve all six of its views. On rank 0.
 
     Args:
         gaze: gaze networks by name; identity, points: as IdentityTally takes them.
         pose: estimator with `prepare(picture, name)` and `labels(batch)`, see dataset_preprocessing/ffhq.
         seed: of the cameras, which are those of calc_gfas.py, calc_id.py and gen_samples_pose.py.
     """
-    yaws, pitches = zip(*GFAS_CAMERAS, strict=True)
-    fixed = camera_labels(yaws, pitches, *pivot_and_radius(G)).expand(len(seeds), -1, -1)
-    k = fixed.shape[1]
-    drawn = [random_labels(G, seeds, 2, "identity", seed), random_labels(G, seeds, 1, "pose", seed)]
+    fixed = camera_labels(*zip(*GFAS_CAMERAS, strict=True), *pivot_and_radius(G))
+    k = len(fixed)
     tallies = {name: GazeTally(network) for name, network in gaze.items()}
     alike, rendered, estimated = IdentityTally(identity, points), [], []
-    for views in render_from(G, seeds, torch.cat([fixed, *drawn], dim=1), progress=progress):
-        for tally in tallies.values():
-            tally.add(views.cameras(0, k))
-        alike.add(views.cameras(k, k + 2))
+
+    def read(part: Sequence[int]):
+        drawn = [random_labels(G, part, 2, "identity", seed), random_labels(G, part, 1, "pose", seed)]
+        views = render_batch(G, part, torch.cat([fixed.expand(len(part), -1, -1), *drawn], dim=1))
         single = views.cameras(k + 2, k + 3)
-        rendered.append(single.labels.cpu())
-        estimated += pose.labels(torch.stack([pose.prepare(Image.fromarray(p), "") for p in to_uint8(single.images)]))
+        pictures = [pose.prepare(Image.fromarray(picture), "") for picture in to_uint8(single.images)]
+        return (
+            [tally.read(views.cameras(0, k)) for tally in tallies.values()],
+            alike.read(views.cameras(k, k + 2)),
+            single.labels.cpu(),
+            pose.labels(torch.stack(pictures)),
+        )
+
+    for readings, similarity, true, found in processes.batches(seeds, VIEW_BATCH, read, progress, "seed"):
+        for tally, reading in zip(tallies.values(), readings, strict=True):
+            tally.take(reading)
+        alike.take(similarity)
+        rendered.append(true)
+        estimated += found
+    if distributed.rank() > 0:
+        return None
     rows = []
     for name, tally in tallies.items():
         report = tally.report()
@@ -56,18 +72,27 @@ def view_scores(G, seeds: Sequence[int], gaze: dict, identity, points, pose, see
         ]
     report = alike.report()
     rows.append(Row("id_similarity", "higher", report.id_similarity_mean, report.id_similarity_se))
+    return rows + _pose_rows(torch.cat(rendered), estimated)
+
+
+def _pose_rows(rendered: torch.Tensor, estimated: list) -> list[Row]:
+    """Of the true labels [N, 25] and, for each, an estimated one or the reason why there is none."""
     good = np.array([not isinstance(label, str) for label in estimated])
     if not good.any():
         raise ValueError(f"no picture gave a pose: {estimated[0]}")
     found = torch.stack([label for label in estimated if not isinstance(label, str)])
-    report = pose_report(torch.cat(rendered)[torch.from_numpy(good)], found, int((~good).sum()))
-    rows.append(Row("pose_mse", "lower", report.pose_mse, report.pose_mse_se))
-    rows.append(Row("pose rotation error (degrees)", "lower", report.rotation_error_deg, report.rotation_error_deg_se))
-    return rows
+    report = pose_report(rendered[torch.from_numpy(good)], found, int((~good).sum()))
+    return [
+        Row("pose_mse", "lower", report.pose_mse, report.pose_mse_se),
+        Row("pose rotation error (degrees)", "lower", report.rotation_error_deg, report.rotation_error_deg_se),
+    ]
 
 
 def sample_scores(G, dataset, digest, metrics, detectors, seed: int, batch: int, progress: bool) -> list[Row]:
-    """Distances to the data set (digest: its `content_digest`), of pictures with its cameras; see calc_metrics.py."""
+    """Distances to the data set (digest: its `content_digest`), of pictures with its cameras; see calc_metrics.py.
+
+    On rank 0; none elsewhere.
+    """
     rows = []
     for score, _, _ in measure(G, dataset, digest, metrics, detectors, seed, 1.0, batch, progress):
         for key, value in score.results.items():

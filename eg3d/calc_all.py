@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from dataset_preprocessing.ffhq.pose_estimators import EmbeddedPose, ReconPose
-from eg3d import cli
+from eg3d import cli, distributed, processes
 from eg3d.all_scores import aligned, markdown, sample_scores, table, view_scores
 from eg3d.checkpoint import GENERATORS, load_generator, locate, short_names
 from eg3d.evaluation import content_digest
@@ -44,38 +44,41 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @cli.seed_option
 @cli.precision_option
 @cli.ops_option
-@cli.device_option
+@cli.process_options
 @cli.json_option
-def main(networks, gaze, seeds, num_gen, data, inception_weights, arcface_weights, recon_weights, landmarks,
-         markdown_path, batch, seed, precision, device, json_path):  # fmt: skip
+def main(**options):
     """One table of all scores, every network judged by the same networks on the same seeds and cameras.
 
     Heads for gaze, identity and pose are drawn once, with truncation 0.7; distances see pictures without truncation.
     """
-    device = cli.pick_device(device)
+    processes.start(run, check, **options)
+
+
+def check(networks, markdown_path, json_path, **_) -> None:
     for path, flag in ((json_path, "--json"), (markdown_path, "--markdown")):
         cli.check_writable(path, flag)
-    generators = {name: set_precision(load_generator(name, device), precision) for name in networks}
-    if len(generators) < len(networks):
+    if len(set(networks)) < len(networks):
         raise ValueError("--network: one of them is given twice; give each once")
-    sizes = {G.img_resolution for G in generators.values()}
-    if len(sizes) > 1:
-        raise ValueError(f"--network: pictures of {' and '.join(map(str, sorted(sizes)))} px cannot share a table")
-    judges = {path: GazeEstimator.load(path, device) for path in gaze}
-    identity = IdentityNetwork.load(arcface_weights or "embedded", device)
-    source = landmarks or ("template" if arcface_weights else "embedded")
-    points = load_source(source, not arcface_weights or set(networks) <= set(GENERATORS), device)
-    pose = ReconPose(recon_weights, None, "orig", device) if recon_weights else EmbeddedPose(device)
-    kind = INCEPTION if inception_weights else EMBEDDED
-    detectors = {kind: load_inception(inception_weights, device) if inception_weights else load_embedded(device)}
+
+
+def run(networks, gaze, seeds, num_gen, data, inception_weights, arcface_weights, recon_weights, landmarks,
+        markdown_path, batch, seed, precision, device, json_path):  # fmt: skip
+    """What each process does."""
+    generators = distributed.first_of_each_machine(lambda: load_generators(networks, precision, device))
+    own_world = set(networks) <= set(GENERATORS)
+    judges, identity, points, pose, detectors = distributed.together(
+        lambda: load_judges(gaze, inception_weights, arcface_weights, recon_weights, landmarks, own_world, device)
+    )
+    (kind,) = detectors
     metrics = parse_metrics("fid50k_full,kid50k_full", num_gen, kind, vgg=False)
-    dataset = ImageDataset(embedded_faces() if data == "embedded" else Path(data))
-    if dataset.resolution not in sizes:
-        raise ValueError(f"--data={data}: has {dataset.resolution} px, the generators draw {sizes.pop()} px")
-    columns, digest = {}, content_digest(dataset)
+    dataset = distributed.first_of_each_machine(lambda: open_data(data, generators[networks[0]].img_resolution))
+    columns, digest = {}, distributed.from_first(lambda: content_digest(dataset))
     for short, G in zip(short_names(networks), generators.values(), strict=True):
         rows = view_scores(G, seeds, judges, identity, points, pose, seed, progress=f"{short}: views")
-        columns[short] = rows + sample_scores(G, dataset, digest, metrics, detectors, seed, batch, progress=True)
+        distances = sample_scores(G, dataset, digest, metrics, detectors, seed, batch, progress=True)
+        columns[short] = (rows or []) + distances
+    if distributed.rank() > 0:
+        return
     lines = table(columns)
     click.echo(aligned(lines))
     if markdown_path:
@@ -91,6 +94,39 @@ def main(networks, gaze, seeds, num_gen, data, inception_weights, arcface_weight
             },
         },
     )  # fmt: skip
+
+
+def load_generators(networks: tuple[str, ...], precision: str | None, device) -> dict:
+    """By the names they were given by; all draw pictures of one size."""
+    generators = {name: set_precision(load_generator(name, device), precision) for name in networks}
+    sizes = {G.img_resolution for G in generators.values()}
+    if len(sizes) > 1:
+        raise ValueError(f"--network: pictures of {' and '.join(map(str, sorted(sizes)))} px cannot share a table")
+    return generators
+
+
+def load_judges(gaze, inception_weights, arcface_weights, recon_weights, landmarks, own_world: bool, device) -> tuple:
+    """Whatever looks at pictures: gaze networks by name, identity network, points, pose estimator, feature detector.
+
+    own_world: all heads are the embedded world's, whose mean face is another one.
+    """
+    source = landmarks or ("template" if arcface_weights else "embedded")
+    return (
+        {path: GazeEstimator.load(path, device) for path in gaze},
+        IdentityNetwork.load(arcface_weights or "embedded", device),
+        load_source(source, not arcface_weights or own_world, device),
+        ReconPose(recon_weights, None, "orig", device) if recon_weights else EmbeddedPose(device),
+        {INCEPTION: load_inception(inception_weights, device)} if inception_weights
+        else {EMBEDDED: load_embedded(device)},
+    )  # fmt: skip
+
+
+def open_data(data: str, resolution: int) -> ImageDataset:
+    """The data set of the distances; ValueError where its pictures have another size."""
+    dataset = ImageDataset(embedded_faces() if data == "embedded" else Path(data))
+    if dataset.resolution != resolution:
+        raise ValueError(f"--data={data}: has {dataset.resolution} px, the generators draw {resolution} px")
+    return dataset
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 import click
 
-from eg3d import cli
+from eg3d import cli, distributed, processes
 from eg3d.checkpoint import gaze_network_of, load_generator
 from eg3d.gaze import CROPS
-from eg3d.metrics.gfas import gaze_face_alignments
+from eg3d.metrics.gfas import GazeTally, Readings
 from eg3d.models.precision import set_precision
-from eg3d.views import render_views
+from eg3d.views import render_batch
 from l2cs.estimator import GazeEstimator
 
 SCORES, JUDGE = "l2cs_path", "judge"
@@ -25,30 +25,50 @@ SCORES, JUDGE = "l2cs_path", "judge"
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
 @cli.precision_option
 @cli.ops_option
-@cli.device_option
+@cli.process_options
 @cli.json_option
-def main(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, batch, precision, device, json_path):
+def main(**options):
     """Gaze-face alignment score (GFAS): do the eyes look where the face looks? Lower is better; slope 1 is best.
 
     Three views of every seed, as published: yaw +0.4, 0 and -0.4, a little from above.
     """
-    device = cli.pick_device(device)
+    processes.start(run, check, **options)
+
+
+def check(json_path, **_) -> None:
     cli.check_writable(json_path, "--json")
+
+
+def run(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, batch, precision, device, json_path):
+    """What each process does."""
     paths = {SCORES: l2cs_path} | ({JUDGE: judge} if judge else {})
-    estimators = {name: GazeEstimator.load(path, device) for name, path in paths.items()}
-    G = set_precision(load_generator(network, device), precision)
+    estimators = distributed.together(lambda: {name: GazeEstimator.load(path, device) for name, path in paths.items()})
+    G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), precision))
+    distributed.by_first(lambda: warn_of_own_judges(network, paths, estimators))
+    tallies = {name: GazeTally(estimator, crop) for name, estimator in estimators.items()}
+
+    def read(part: list[int]) -> list[Readings]:
+        views = render_batch(G, part, truncation_psi=trunc, truncation_cutoff=trunc_cutoff, fov_deg=fov_deg)
+        return [tally.read(views) for tally in tallies.values()]
+
+    for found in processes.batches(seeds, batch, read, "GFAS", "seed"):
+        for tally, readings in zip(tallies.values(), found, strict=True):
+            tally.take(readings)
+    if distributed.rank() == 0:
+        reports = {name: tally.report() for name, tally in tallies.items()}
+        for name, report in reports.items():
+            click.echo(f"{paths[name]}, {report.seeds} seeds x {len(report.views)} views")
+            click.echo("\n".join("  " + line for line in report.lines()))
+        cli.write_json(json_path, {"network": network} | {name: report.to_dict() for name, report in reports.items()})
+
+
+def warn_of_own_judges(network: str, paths: dict[str, str], estimators: dict[str, GazeEstimator]) -> None:
+    """Says so where a gaze network judges the generator that was trained against it."""
     trained_with = gaze_network_of(network)
     for name, estimator in estimators.items():
         if estimator.sha256 == trained_with:
             flag = name.replace("_", "-")
             click.echo(f"warning: {network} was trained against --{flag}={paths[name]}; let another judge it", err=True)
-    views = render_views(G, seeds, truncation_psi=trunc, truncation_cutoff=trunc_cutoff, fov_deg=fov_deg,
-                         batch_size=batch, progress="GFAS")  # fmt: skip
-    reports = gaze_face_alignments(views, estimators, crop)
-    for name, report in reports.items():
-        click.echo(f"{paths[name]}, {report.seeds} seeds x {len(report.views)} views")
-        click.echo("\n".join("  " + line for line in report.lines()))
-    cli.write_json(json_path, {"network": network} | {name: report.to_dict() for name, report in reports.items()})
 
 
 if __name__ == "__main__":

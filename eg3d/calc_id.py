@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import click
+import torch
 
-from eg3d import cli
+from eg3d import cli, distributed, processes
 from eg3d.checkpoint import GENERATORS, load_generator
+from eg3d.files import atomic_write
 from eg3d.metrics.identity import IdentityNetwork, IdentityTally, pair_names
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.models.precision import set_precision
-from eg3d.pictures import to_uint8, write_png
+from eg3d.pictures import png_bytes, to_uint8
 from eg3d.training.dataset import ImageDataset
-from eg3d.views import drawn_labels, random_labels, render_from
+from eg3d.views import drawn_labels, random_labels, render_batch
 from eg3d.world.datasets import embedded_faces
 
 
@@ -32,43 +34,67 @@ from eg3d.world.datasets import embedded_faces
 @cli.seed_option
 @cli.precision_option
 @cli.ops_option
-@cli.device_option
+@cli.process_options
 @cli.json_option
-def main(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, trunc, trunc_cutoff, fov_deg, batch, seed,
-         precision, device, json_path):  # fmt: skip
+def main(**options):
     """Mean cosine similarity of two views of each head; higher is better.
 
     Cameras as published: yaw and pitch parameters uniform in +-0.4, here drawn from --seed. EG3D drew them from its
     data set (--data). What the published script prints as "ID" is the distance, 1 - similarity.
     """
-    device = cli.pick_device(device)
+    processes.start(run, check, **options)
+
+
+def check(outdir, json_path, **_) -> None:
     cli.check_writable(json_path, "--json")
     cli.check_writable(outdir, "--outdir", folder=True)
+
+
+def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, trunc, trunc_cutoff, fov_deg, batch, seed,
+        precision, device, json_path):  # fmt: skip
+    """What each process does."""
+    tally = distributed.together(lambda: load_judge(arcface_weights, landmarks, network, device))
+    G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), precision))
+    pool = distributed.first_of_each_machine(lambda: cameras_of(data))
+
+    def read(part: list[int]) -> tuple[dict[int, float | None], dict[str, bytes]]:
+        if pool is not None:
+            labels = drawn_labels(pool, part, 2, "identity", seed)
+        else:
+            labels = random_labels(G, part, 2, "identity", seed, fov_deg)
+        views = render_batch(G, part, labels, trunc, trunc_cutoff, fov_deg)
+        pictures = map(png_bytes, to_uint8(views.images)) if outdir else []
+        return tally.read(views), dict(zip(pair_names(views), pictures, strict=False))
+
+    for similarity, pictures in processes.batches(seeds or range(num_gen), batch, read, "identity", "seed"):
+        tally.take(similarity)
+        for name, picture in pictures.items():
+            atomic_write(outdir / "arcface" / name, picture)
+    if distributed.rank() == 0:
+        report = tally.report()
+        click.echo("\n".join(report.lines()))
+        settings = {
+            "network": network,
+            "cameras": data or "uniform",
+            "trunc": trunc,
+            "trunc_cutoff": trunc_cutoff,
+            "fov_deg": fov_deg,
+            "seed": seed,
+        }
+        cli.write_json(json_path, settings | report.to_dict())
+
+
+def load_judge(arcface_weights: str | None, landmarks: str | None, network: str, device) -> IdentityTally:
+    """The network that embeds faces, and where it finds their points."""
     judge = IdentityNetwork.load(arcface_weights or "embedded", device)
     embedded_world = not arcface_weights or network in GENERATORS  # whose mean face is another one
-    points = load_source(landmarks or ("template" if arcface_weights else "embedded"), embedded_world, device)
-    G = set_precision(load_generator(network, device), precision)
-    seeds, tally = seeds or list(range(num_gen)), IdentityTally(judge, points)
-    if data:
-        pool = ImageDataset(embedded_faces() if data == "embedded" else Path(data)).labels
-        labels = drawn_labels(pool, seeds, 2, "identity", seed)
-    else:
-        labels = random_labels(G, seeds, 2, "identity", seed, fov_deg)
-    for views in render_from(G, seeds, labels, trunc, trunc_cutoff, fov_deg, batch, progress="identity"):
-        for name, picture in zip(pair_names(views), to_uint8(views.images) if outdir else [], strict=False):
-            write_png(outdir / "arcface" / name, picture)
-        tally.add(views)
-    report = tally.report()
-    click.echo("\n".join(report.lines()))
-    settings = {
-        "network": network,
-        "cameras": data or "uniform",
-        "trunc": trunc,
-        "trunc_cutoff": trunc_cutoff,
-        "fov_deg": fov_deg,
-        "seed": seed,
-    }
-    cli.write_json(json_path, settings | report.to_dict())
+    source = landmarks or ("template" if arcface_weights else "embedded")
+    return IdentityTally(judge, load_source(source, embedded_world, device))
+
+
+def cameras_of(data: str | None) -> torch.Tensor | None:
+    """Labels [N, 25] of a data set; None without one."""
+    return ImageDataset(embedded_faces() if data == "embedded" else Path(data)).labels if data else None
 
 
 if __name__ == "__main__":

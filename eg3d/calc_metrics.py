@@ -1,14 +1,13 @@
 """Frechet and kernel distance, inception score, precision and recall of a generator against a data set."""
 
 import json
-import sys
 import time
 from pathlib import Path
 
 import click
 from tqdm import tqdm
 
-from eg3d import cli, distributed
+from eg3d import cli, distributed, processes
 from eg3d.checkpoint import load_generator, locate, open_checkpoint
 from eg3d.evaluation import content_digest, measure
 from eg3d.files import sha256
@@ -51,35 +50,37 @@ WEIGHTS = click.Path(dir_okay=False, path_type=Path)
 @click.option("--trunc", type=float, callback=cli.finite, default=1.0, show_default=True,
               help="Truncation psi; 1, as published, turns it off.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images of a process at once.")
-@click.option("--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, one per GPU.")
 @click.option("--verbose", type=bool, default=True, show_default=True, help="Show progress and what is measured.")
-@click.option("--wait-minutes", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
-              help="How long a process waits for another.")  # fmt: skip
 @cli.seed_option
 @cli.precision_option
 @cli.ops_option
-@cli.device_option
+@cli.process_options
 @cli.json_option
-def main(gpus, device, wait_minutes, json_path, **options):
+def main(**options):
     """Quality metrics of a generator: prints one JSON line per metric, and adds it to metric-NAME.jsonl where the
     network lies in the folder of a run.
 
     Cameras are those of the data set, one drawn for each image. Standard errors are over generated images, the data
     set taken as given.
     """
+    processes.start(run, check, **options)
+
+
+def check(json_path, **options) -> None:
     cli.check_writable(json_path, "--json")
-    device = cli.pick_device(device)
-    gpus = distributed.check_count(gpus if gpus > 1 else None) or 1
+    metrics_of(options)
+
+
+def metrics_of(options: dict) -> list[Metric]:
     vgg = options["vgg_weights"] is not None
-    metrics = parse_metrics(options["metrics"], options["num_gen"], options["detector"], vgg)
-    if metrics:
-        sys.exit(distributed.launch(run, (metrics, json_path, gpus, device, options), gpus, device, wait_minutes))
+    return parse_metrics(options["metrics"], options["num_gen"], options["detector"], vgg)
 
 
-def run(metrics: list[Metric], json_path: Path | None, gpus: int, device, options: dict) -> int:
-    """What each process does; returns the exit code."""
-    network, verbose, batch = options["network"], options["verbose"], options["batch"]
-    device = distributed.device_of(device)
+def run(device, json_path: Path | None, **options) -> None:
+    """What each process does."""
+    metrics, network, verbose = metrics_of(options), options["network"], options["verbose"]
+    if not metrics:
+        return
     detectors = distributed.together(lambda: load_detectors(metrics, options, device))
     G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), options["precision"]))
     dataset = distributed.first_of_each_machine(lambda: open_data(G, metrics, options))
@@ -90,18 +91,18 @@ def run(metrics: list[Metric], json_path: Path | None, gpus: int, device, option
             if warning := metric.warning(detectors[metric.features].width, count):
                 click.echo(f"warning: {warning}", err=True)
     records = []
-    seed, psi = options["seed"], options["trunc"]
+    seed, psi, batch = options["seed"], options["trunc"], options["batch"]
     for result, count, seconds in measure(G, dataset, digest, metrics, detectors, seed, psi, batch, verbose):
         facts = {
-            "num_gpus": gpus, "samples_generated": options["num_gen"], "samples_real": count, "psi": psi, "seed": seed,
-            "detector": detectors[result.metric.features].facts(), "data": options["data"] or str(dataset.path),
-            "data_sha256": digest, "network": str(network), "network_sha256": sha256(locate(network)),
+            "num_gpus": distributed.size(), "samples_generated": options["num_gen"], "samples_real": count, "psi": psi,
+            "seed": seed, "detector": detectors[result.metric.features].facts(),
+            "data": options["data"] or str(dataset.path), "data_sha256": digest,
+            "network": str(network), "network_sha256": sha256(locate(network)),
         }  # fmt: skip
         records.append(record(result, seconds, facts, locate(network)))
         click.echo(json.dumps(records[-1], allow_nan=False))
     if distributed.rank() == 0:
         cli.write_json(json_path, {"metrics": records})
-    return 0
 
 
 def load_detectors(metrics: list[Metric], options: dict, device) -> dict[str, Detector]:

@@ -16,7 +16,8 @@ from l2cs.cli import Command, check_writable, device_option, fail, pick_device, 
 
 __all__ = [
     "DISTINCT_SEEDS", "SEEDS", "Command", "check_writable", "device_option", "fail", "finite", "json_option",
-    "look_options", "network_option", "ops_option", "pick_device", "precision_option", "seed_option", "write_json",
+    "look_options", "network_option", "ops_option", "pick_device", "precision_option", "process_options", "seed_option",
+    "write_json",
 ]  # fmt: skip
 
 
@@ -107,6 +108,21 @@ _fov_deg = click.option(
 def look_options(command):
     """--trunc, --trunc-cutoff and --fov-deg with the published defaults, for everything that renders seeds."""
     return _trunc(_trunc_cutoff(_fov_deg(command)))
+
+
+_gpus = click.option(
+    "--gpus", type=click.IntRange(min=1),
+    help="Processes that share the work, one per GPU; under torchrun its number, left out.  [default: 1]",
+)  # fmt: skip
+_wait_minutes = click.option(
+    "--wait-minutes", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
+    help="How long a process waits for another.",
+)  # fmt: skip
+
+
+def process_options(command):
+    """--gpus, --wait-minutes and --device, for scripts that `eg3d.processes.start` runs."""
+    return _gpus(_wait_minutes(device_option(command)))
 
 
 json_option = click.option(

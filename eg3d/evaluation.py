@@ -1,7 +1,7 @@
 """From a generator and a data set to features: who computes what, and the cache of real features.
 
-Every process computes the features of its share of each batch (interleaved: item 0 of rank 0, item 0 of rank 1, ...),
-rank 0 gets all rows in the order of the items, so that the result does not depend on batches or processes.
+Processes take whole batches in turn, and rank 0 gets all rows in the order of the items: the result does not depend on
+the number of processes, and on batches only by rounding.
 """
 
 import hashlib
@@ -16,12 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from eg3d import distributed
+from eg3d import distributed, processes
 from eg3d.download import cache_folder
 from eg3d.files import atomic_write
 from eg3d.metrics.features import Detector
 from eg3d.metrics.registry import Metric, Score, score
-from eg3d.metrics.statistics import interleave, share_of
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.training.archive import Zip, open_archive
 from eg3d.training.dataset import ImageDataset
@@ -75,19 +74,9 @@ def collect(
 ) -> list[torch.Tensor] | None:
     """work(items) -> some tensors of one row per item; all rows of items 0 .. count - 1, on rank 0 (None elsewhere).
 
-    Args:
-        batch: items of one process at a time.
-        title: of a progress bar; None shows none.
+    Args: as of `processes.batches`.
     """
-    size, found = distributed.size(), []
-    with tqdm(total=count, desc=title, unit="img", disable=title is None or distributed.rank() > 0) as bar:
-        for start in range(0, count, batch * size):
-            stop = min(start + batch * size, count)
-            items = share_of(start, stop, distributed.rank(), size)
-            parts = distributed.gather(distributed.together(lambda items=items: work(items)))
-            if distributed.rank() == 0:
-                found.append([interleave(rows) for rows in zip(*parts, strict=True)])
-            bar.update(stop - start)
+    found = list(processes.batches(range(count), batch, work, title))
     return [torch.cat(rows) for rows in zip(*found, strict=True)] if distributed.rank() == 0 else None
 
 
@@ -98,8 +87,6 @@ def generated_features(
     """Features [count, F] of generated pictures by each detector, on rank 0; each picture is drawn once for all."""
 
     def work(items: range) -> list[torch.Tensor]:
-        if not items:
-            return [torch.empty(0, detector.width) for detector in detectors]
         images = render_samples(G, labels, items, seed, truncation_psi)
         rows = [detector(images) for detector in detectors]
         for detector, found in zip(detectors, rows, strict=True):

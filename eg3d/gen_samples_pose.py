@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from eg3d import cli
+from eg3d import cli, distributed, processes
 from eg3d.checkpoint import load_generator
 from eg3d.files import atomic_write
 from eg3d.models.precision import set_precision
-from eg3d.pictures import to_uint8, write_png
-from eg3d.views import random_labels, render_from
+from eg3d.pictures import png_bytes, to_uint8
+from eg3d.views import random_labels, render_batch
 
 LABELS = "labels_generate.json"
 
@@ -25,22 +25,36 @@ LABELS = "labels_generate.json"
 @cli.seed_option
 @cli.precision_option
 @cli.ops_option
-@cli.device_option
-def main(network, seeds, outdir, trunc, trunc_cutoff, fov_deg, batch, seed, precision, device):
+@cli.process_options
+def main(**options):
     """Writes seed0000.png ... and labels_generate.json into --outdir; yaw and pitch parameters uniform in +-0.4.
 
     Then `dataset_preprocessing/ffhq/preprocess_in_the_wild.py --indir` estimates cameras from the pictures, and
     `eg3d/calc_pose.py` compares. Cameras are drawn from --seed; the label file is written anew, at the end.
     """
+    processes.start(run, check, **options)
+
+
+def check(outdir, **_) -> None:
     cli.check_writable(outdir, "--outdir", folder=True)
-    G, rows = set_precision(load_generator(network, cli.pick_device(device)), precision), []
-    labels = random_labels(G, seeds, 1, "pose", seed, fov_deg)
-    for views in render_from(G, seeds, labels, trunc, trunc_cutoff, fov_deg, batch, progress="pose"):
-        for number, picture, label in zip(views.seeds, to_uint8(views.images), views.labels.tolist(), strict=True):
-            write_png(outdir / f"seed{number:04d}.png", picture)
+
+
+def run(network, seeds, outdir, trunc, trunc_cutoff, fov_deg, batch, seed, precision, device):
+    """What each process does."""
+    G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), precision))
+
+    def draw(part: list[int]) -> list[tuple[int, bytes, list[float]]]:
+        views = render_batch(G, part, random_labels(G, part, 1, "pose", seed, fov_deg), trunc, trunc_cutoff, fov_deg)
+        return list(zip(part, map(png_bytes, to_uint8(views.images)), views.labels.tolist(), strict=True))
+
+    rows = []
+    for drawn in processes.batches(seeds, batch, draw, "pose", "seed"):
+        for number, picture, label in drawn:
+            atomic_write(outdir / f"seed{number:04d}.png", picture)
             rows.append([f"seed{number:04d}.png", [float(f"{x:.9g}") for x in label]])
-    atomic_write(outdir / LABELS, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
-    click.echo(f"{len(rows)} pictures and {LABELS} in {outdir}")
+    if distributed.rank() == 0:
+        atomic_write(outdir / LABELS, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
+        click.echo(f"{len(rows)} pictures and {LABELS} in {outdir}")
 
 
 if __name__ == "__main__":

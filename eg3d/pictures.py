@@ -100,11 +100,16 @@ def turning_frames(
     return frames + frames[-2:0:-1]
 
 
-def write_png(path: Path, image: np.ndarray) -> None:
-    """uint8 [H, W, 3] -> PNG, written atomically."""
+def png_bytes(image: np.ndarray) -> bytes:
+    """uint8 [H, W, 3] -> the content of a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
-    atomic_write(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """uint8 [H, W, 3] -> PNG, written atomically."""
+    atomic_write(path, png_bytes(image))
 
 
 def write_gif(path: Path, frames: Sequence[np.ndarray], seconds_per_frame: float = 0.07) -> None:

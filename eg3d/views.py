@@ -99,56 +99,56 @@ def render_styles(G: TriPlaneGenerator, ws: torch.Tensor, labels: torch.Tensor) 
     return G.synthesis(ws, c, draws=Midpoints(), noise_mode="const")
 
 
+@torch.no_grad()
+def render_batch(
+    G: TriPlaneGenerator,
+    seeds: Sequence[int],
+    cameras: Sequence[tuple[float, float]] | torch.Tensor = GFAS_CAMERAS,
+    truncation_psi: float = 0.7,
+    truncation_cutoff: int | None = 14,
+    fov_deg: float = FFHQ_FOV_DEG,
+) -> Views:
+    """The pictures of a few `seeds` from all `cameras`, at once.
+
+    Args:
+        cameras: (yaw, pitch) parameters in radians, or labels [n, k, 25]: every seed's own cameras, whatever `fov_deg`.
+        fov_deg: of the conditioning camera too.
+    """
+    if not isinstance(cameras, torch.Tensor):
+        yaws, pitches = zip(*cameras, strict=True)
+        cameras = camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg).expand(len(seeds), -1, -1)
+    ws, k = styles_of_seeds(G, seeds, truncation_psi, truncation_cutoff, fov_deg), cameras.shape[1]
+    labels = cameras.flatten(0, 1).to(ws.device)
+    out = G.synthesis(ws, labels, draws=Midpoints(), noise_mode="const")
+    return Views(
+        images=out["image"],
+        raw=out["image_raw"],
+        depth=out["image_depth"],
+        labels=labels,
+        seeds=[seed for seed in seeds for _ in range(k)],
+        camera=list(range(k)) * len(seeds),
+    )
+
+
 def render_views(
     G: TriPlaneGenerator,
     seeds: Sequence[int],
     cameras: Sequence[tuple[float, float]] = GFAS_CAMERAS,
-    truncation_psi: float = 0.7,
-    truncation_cutoff: int | None = 14,
-    fov_deg: float = FFHQ_FOV_DEG,
     batch_size: int = 8,
     progress: str | None = None,
+    **look,
 ) -> Iterator[Views]:
     """Yields the pictures of `seeds` from all `cameras`, `batch_size` seeds at a time.
 
     Args:
-        cameras: (yaw, pitch) parameters in radians.
         progress: name of a progress bar on stderr; None shows none.
+        look: truncation and field of view, as of `render_batch`.
     The result does not depend on batch_size beyond float rounding.
     """
-    yaws, pitches = zip(*cameras, strict=True)
-    labels = camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg)
-    labels = labels.expand(len(seeds), *labels.shape)
-    return render_from(G, seeds, labels, truncation_psi, truncation_cutoff, fov_deg, batch_size, progress)
-
-
-def render_from(
-    G: TriPlaneGenerator,
-    seeds: Sequence[int],
-    labels: torch.Tensor,
-    truncation_psi: float = 0.7,
-    truncation_cutoff: int | None = 14,
-    fov_deg: float = FFHQ_FOV_DEG,
-    batch_size: int = 8,
-    progress: str | None = None,
-) -> Iterator[Views]:
-    """The same with cameras of every seed's own: labels [n, k, 25]; `fov_deg` is only that of the conditioning one."""
-    k = labels.shape[1]
     with tqdm(total=len(seeds), desc=progress, unit="seed", disable=progress is None) as bar:
         for start in range(0, len(seeds), batch_size):
-            chunk = list(seeds[start : start + batch_size])
-            ws = styles_of_seeds(G, chunk, truncation_psi, truncation_cutoff, fov_deg)
-            c = labels[start : start + batch_size].flatten(0, 1).to(ws.device)
-            with torch.no_grad():
-                out = G.synthesis(ws, c, draws=Midpoints(), noise_mode="const")
-            yield Views(
-                images=out["image"],
-                raw=out["image_raw"],
-                depth=out["image_depth"],
-                labels=c,
-                seeds=[seed for seed in chunk for _ in range(k)],
-                camera=list(range(k)) * len(chunk),
-            )
+            chunk = seeds[start : start + batch_size]
+            yield render_batch(G, chunk, cameras, **look)
             bar.update(len(chunk))
 
 

@@ -13,7 +13,7 @@ from eg3d.views import (
     latent_of_seed,
     pivot_and_radius,
     random_labels,
-    render_from,
+    render_batch,
     render_samples,
     render_views,
     styles_of_seeds,
@@ -121,7 +121,7 @@ def test_conditioning_camera_is_frontal_and_uses_the_generators_own_pivot_and_ra
 def test_cameras_of_each_seeds_own_draw_what_shared_ones_do(G):
     shared = next(render_views(G, [5, 9], cameras=[(0.3, 0.1), (-0.2, 0.0)]))
     labels = shared.labels.unflatten(0, (2, 2))
-    own = next(render_from(G, [5, 9], labels.flip(1)))  # each seed's cameras the other way round
+    own = render_batch(G, [5, 9], labels.flip(1))  # each seed's cameras the other way round
     assert torch.allclose(own.images.unflatten(0, (2, 2)).flip(1), shared.images.unflatten(0, (2, 2)), atol=1e-5)
     assert own.seeds == [5, 5, 9, 9] and own.camera == [0, 1, 0, 1]
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from dataset_preprocessing.ffhq.pose_estimators import NoFace
+from eg3d import processes
 from eg3d.metrics.pose_files import FACTS
 from eg3d.training.images import load_pixels, open_image, silence_pillow
 
@@ -30,29 +30,31 @@ def check_place(folder: Path) -> None:
 
 
 def estimate(files: list[Path], estimator, batch: int) -> tuple[list, dict[str, str]]:
-    """(rows [name, 25 numbers] in the files' order, {name: reason} of pictures without a label).
+    """(rows [name, 25 numbers] in the files' order, {name: reason} of pictures without a label), on rank 0.
 
     A picture that cannot be read, or is not square, is an error: it is none of the crops this is for.
     """
-    rows, failed = [], {}
     silence_pillow()
-    with tqdm(total=len(files), desc="cameras", unit="img") as bar:
-        for start in range(0, len(files), batch):
-            names, inputs = [], []
-            for file in files[start : start + batch]:
-                try:
-                    inputs.append(estimator.prepare(read_square(file), file.name))
-                    names.append(file.name)
-                except NoFace as reason:
-                    failed[file.name] = str(reason)
-                bar.update()
-            found = estimator.labels(torch.stack(inputs)) if inputs else []
-            for name, label in zip(names, found, strict=True):
-                if isinstance(label, str):
-                    failed[name] = label
-                else:
-                    rows.append([name, [float(f"{x:.9g}") for x in label.tolist()]])
+    rows, failed = [], {}
+    for labels in processes.batches(files, batch, lambda part: _labels_of(part, estimator), "cameras"):
+        for name, label in labels.items():
+            if isinstance(label, str):
+                failed[name] = label
+            else:
+                rows.append([name, [float(f"{x:.9g}") for x in label.tolist()]])
     return rows, failed
+
+
+def _labels_of(files: list[Path], estimator) -> dict[str, torch.Tensor | str]:
+    """The label [25] of each picture by name, in the files' order, or the reason why it has none."""
+    inputs, failed = {}, {}
+    for file in files:
+        try:
+            inputs[file.name] = estimator.prepare(read_square(file), file.name)
+        except NoFace as reason:
+            failed[file.name] = str(reason)
+    found = estimator.labels(torch.stack(list(inputs.values()))) if inputs else []
+    return failed | dict(zip(inputs, found, strict=True))
 
 
 def read_square(file: Path):

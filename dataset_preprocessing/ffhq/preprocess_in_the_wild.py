@@ -8,7 +8,7 @@ import click
 from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import EmbeddedPose, ReconPose
-from eg3d import cli
+from eg3d import cli, distributed, processes
 from eg3d.files import atomic_write
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.metrics.pose_files import FACTS
@@ -30,23 +30,29 @@ from eg3d.metrics.pose_files import FACTS
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path),
               help="Where dataset.json goes.  [default: --indir]")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures at a time.")
-@cli.device_option
+@cli.process_options
 @cli.json_option
-def main(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path):
+def main(**options):
     """Writes dataset.json, the estimated 25-number label of each picture, and pose_estimate.json: how, and what failed.
 
     Pictures must be EG3D's crops already, as generated ones are; photos are not cropped here.
     """
-    outdir, device = outdir or indir, cli.pick_device(device)
-    labelling.check_place(outdir)
+    processes.start(run, check, **options)
+
+
+def check(indir, outdir, json_path, **_) -> None:
+    labelling.check_place(outdir or indir)
     cli.check_writable(json_path, "--json")
-    files = labelling.pictures(indir)
-    if recon_weights:
-        source = None if landmarks == "template" else load_source(landmarks, False, device)
-        estimator = ReconPose(recon_weights, source, mode, device)
-    else:
-        estimator = EmbeddedPose(device)
+
+
+def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path):
+    """What each process does."""
+    outdir = outdir or indir
+    files = distributed.from_first(lambda: labelling.pictures(indir))
+    estimator = distributed.together(lambda: load_estimator(recon_weights, landmarks, mode, device))
     rows, failed = labelling.estimate(files, estimator, batch)
+    if distributed.rank() > 0:
+        return
     facts = {"estimator": estimator.name, "sha256": estimator.sha256, "landmarks": estimator.landmarks,
              "pictures": len(files), "labelled": len(rows), "failed": failed}  # fmt: skip
     if not rows:
@@ -55,6 +61,13 @@ def main(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path
     atomic_write(outdir / labelling.LABELS, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
     click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / labelling.LABELS}")
     cli.write_json(json_path, facts)
+
+
+def load_estimator(recon_weights: Path | None, landmarks: str, mode: str, device) -> EmbeddedPose | ReconPose:
+    if recon_weights is None:
+        return EmbeddedPose(device)
+    source = None if landmarks == "template" else load_source(landmarks, False, device)
+    return ReconPose(recon_weights, source, mode, device)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ what a picture shows (spec gaze.md 10):
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -84,30 +85,45 @@ def gaze_face_alignments(views: Iterable, estimators: dict, crop: str = "none") 
 COLUMNS = ("yaw_target", "pitch_target", "yaw", "pitch", "eq1", "mse", "legacy", "angular_error_deg")
 
 
+class Readings(NamedTuple):
+    """What a gaze network reads in some pictures: their rows of COLUMNS, on the CPU, seeds and cameras."""
+
+    rows: torch.Tensor
+    seeds: list[int]
+    camera: list[int]
+
+
 class GazeTally:
-    """What one gaze network reads in views, batch by batch: for loops that do more with them than score."""
+    """What one gaze network reads in views, batch by batch: for loops that do more with them than score.
+
+    Where several processes share the batches, `read` is done by any of them and `take` by the one that reports.
+    """
 
     def __init__(self, estimator, crop: str = "none"):
         self.estimator, self.crop = estimator, crop
-        self._rows: list[torch.Tensor] = []
-        self._seeds: list[int] = []
-        self._camera: list[int] = []
+        self._taken: list[Readings] = []
 
-    @torch.no_grad()
     def add(self, batch) -> torch.Tensor:
         """Measures a batch of `eg3d.views.Views` -> one row of COLUMNS per picture."""
-        rows = _measure(batch, self.estimator, self.crop)
-        self._rows.append(rows)
-        self._seeds += batch.seeds
-        self._camera += batch.camera
-        return rows
+        readings = self.read(batch)
+        self.take(readings)
+        return readings.rows
+
+    @torch.no_grad()
+    def read(self, batch) -> Readings:
+        """Measures a batch of `eg3d.views.Views` for `take`."""
+        return Readings(_measure(batch, self.estimator, self.crop).cpu(), batch.seeds, batch.camera)
+
+    def take(self, readings: Readings) -> None:
+        """Counts what was read."""
+        self._taken.append(readings)
 
     def report(self) -> GfasReport:
-        """The scores of everything added so far."""
-        if not self._seeds:
+        """The scores of everything taken so far."""
+        if not self._taken:
             raise ValueError("GFAS needs at least one seed; give for example --seeds=0-127")
-        index = np.array(self._seeds), np.array(self._camera)
-        return _report(torch.cat(self._rows), *index, self.estimator, self.crop)
+        rows, seeds, camera = zip(*self._taken, strict=True)
+        return _report(torch.cat(rows), np.concatenate(seeds), np.concatenate(camera), self.estimator, self.crop)
 
 
 def _measure(batch, estimator, crop: str) -> torch.Tensor:
@@ -131,7 +147,7 @@ def _measure(batch, estimator, crop: str) -> torch.Tensor:
 
 
 def _report(table: torch.Tensor, seeds: np.ndarray, camera: np.ndarray, estimator, crop: str) -> GfasReport:
-    table = table.double().cpu().numpy()
+    table = table.double().numpy()
     column = {name: table[:, i] for i, name in enumerate(COLUMNS)}
     names, group = np.unique(seeds, return_inverse=True)
     n, k = len(names), int(camera.max()) + 1

@@ -119,7 +119,10 @@ class IdentityReport:
 
 
 class IdentityTally:
-    """Collects pairs of views batch by batch, so that pictures can be shared with other scores."""
+    """Collects pairs of views batch by batch, so that pictures can be shared with other scores.
+
+    Where several processes share the batches, `read` is done by any of them and `take` by the one that reports.
+    """
 
     def __init__(self, network: IdentityNetwork, landmarks):
         self.network, self.landmarks = network, landmarks
@@ -128,6 +131,10 @@ class IdentityTally:
 
     def add(self, views) -> None:
         """A batch of `eg3d.views.Views` with two cameras per seed, in turn."""
+        self.take(self.read(views))
+
+    def read(self, views) -> dict[int, float | None]:
+        """The similarity of each pair of such a batch, by seed; None without a usable face in one view."""
         images, names = views.images.float(), pair_names(views)
         points = self.landmarks(images, views.labels, names)
         good = usable(points, *images.shape[2:])
@@ -135,11 +142,15 @@ class IdentityTally:
         embeddings = self.network.embed(images, points)
         similarity = (embeddings[0::2] * embeddings[1::2]).sum(dim=1).tolist()
         both = (good[0::2] & good[1::2]).tolist()
-        for seed, value, whole in zip(views.seeds[0::2], similarity, both, strict=True):
-            if whole:
-                self.similarity[seed] = value
-            else:
-                self.failed += 1
+        return {
+            seed: value if whole else None
+            for seed, value, whole in zip(views.seeds[0::2], similarity, both, strict=True)
+        }
+
+    def take(self, similarity: dict[int, float | None]) -> None:
+        """Counts what was read."""
+        self.similarity |= {seed: value for seed, value in similarity.items() if value is not None}
+        self.failed += sum(value is None for value in similarity.values())
 
     def report(self) -> IdentityReport:
         if not self.similarity:

@@ -1,6 +1,5 @@
-"""Mean and covariance of features, in float64, and the order in which several processes hand over their parts."""
+"""Mean and covariance of features, in float64."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -42,17 +41,3 @@ class FeatureStatistics:
         """[F, F]; `ddof=0` divides by N, as EG3D does, 1 by N - 1, as torch-fidelity does."""
         centred = self.outer - torch.outer(self.total, self.mean)
         return (centred + centred.T) / (2 * (self.count - ddof))
-
-
-def share_of(start: int, stop: int, rank: int, size: int) -> range:
-    """The items of a global batch start .. stop - 1 that a process takes: item 0 of rank 0, item 0 of rank 1, ..."""
-    return range(start + rank, stop, size)
-
-
-def interleave(parts: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Undoes `share_of`: the processes' rows, by rank, in the order of the items."""
-    parts = list(parts)
-    rows = parts[0].new_empty(sum(len(part) for part in parts), *parts[0].shape[1:])
-    for rank, part in enumerate(parts):
-        rows[rank :: len(parts)] = part
-    return rows

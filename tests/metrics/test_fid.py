@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eg3d.metrics.fid import frechet_distance, frechet_standard_error
-from eg3d.metrics.statistics import FeatureStatistics, interleave, share_of
+from eg3d.metrics.statistics import FeatureStatistics
 
 
 def rows_with(mean: torch.Tensor, std: torch.Tensor, n: int = 64) -> torch.Tensor:
@@ -64,16 +64,6 @@ def test_merged_statistics_are_those_of_all_rows():
     merged = FeatureStatistics.of(rows[:100]).merged(FeatureStatistics.of(rows[100:]))
     assert merged.count == 300
     torch.testing.assert_close(merged.covariance(), FeatureStatistics.of(rows).covariance(), rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize(("count", "size", "batch"), [(23, 1, 5), (23, 2, 5), (24, 3, 4), (7, 4, 4), (2, 4, 8)])
-def test_interleaved_shares_of_processes_give_the_rows_in_order(count, size, batch):
-    rows, found = draws(count, 3), []
-    for start in range(0, count, batch):
-        stop = min(start + batch, count)
-        found.append(interleave([rows[list(share_of(start, stop, rank, size))] for rank in range(size)]))
-    assert torch.equal(torch.cat(found), rows)
-    assert torch.equal(FeatureStatistics.of(torch.cat(found)).outer, FeatureStatistics.of(rows).outer)  # bit by bit
 
 
 def test_fid_is_that_of_torch_fidelity():
