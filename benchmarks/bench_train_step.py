@@ -1,10 +1,17 @@
-"""How many images a second training sees, plain and by kernels: full cycles, random images, no gaze term."""
+"""How many images a second training sees: full cycles of the embedded preset or another, no gaze term.
+
+Three variants in turn in one process: the twin of the published step (tests/oracles/plain_training.py), our step in
+plain PyTorch, and our step by kernels. The twin takes part on a CPU, with all images of a step at once: on a GPU the
+published code had kernels of its own, and the twin has none.
+"""
+
+import itertools
 
 import click
 import torch
-from cases import training
+from cases import plain_training, training
 from options import against_option, shared
-from timing import Elsewhere, alternate, floor, peak_bytes, timed, under, write_results
+from timing import Elsewhere, alternate, compared, floor, in_turn, peak_bytes, timed, under, write_results
 
 from eg3d.cli import Command, pick_device, write_json
 from eg3d.training.loop import set_numerics
@@ -14,7 +21,7 @@ from eg3d.training.loop import set_numerics
 @click.option("--cfg", "preset", default="embedded", show_default=True, help="Preset to train.")
 @click.option("--batch", type=click.IntRange(min=1), help="Images per step.  [default: the preset's]")
 @click.option("--batch-gpu", type=click.IntRange(min=1), help="Images at once.  [default: the preset's]")
-@click.option("--precision", help="As in train.py.")
+@click.option("--precision", help="As in train.py; the twin keeps float32.")
 @against_option
 @shared
 def main(preset, batch, batch_gpu, precision, against, repeats, device, json_path, results):
@@ -22,16 +29,25 @@ def main(preset, batch, batch_gpu, precision, against, repeats, device, json_pat
     device = pick_device(device)
     set_numerics(True)
     call = training(preset, device, batch=batch, batch_gpu=batch_gpu, precision=precision)
-    plain, kernels = under("torch", call), under("kernels", call)
+    kernels, plain = under("kernels", call), under("torch", call)
+    kernels()
+    peak = peak_bytes(device)  # before the others, of whom the process would remember more
+    variants = {"torch": plain, "kernels": kernels}
+    if device.type == "cpu" and call.trainer.config.micro_batch == call.trainer.config.batch:
+        variants = {"published": plain_training(call.trainer), **variants}
+    rounds = in_turn([timed(variant, device) for variant in variants.values()], repeats)
     bare = floor(plain, device)  # forward products only: what autograd adds to them has no Python call to record
-    pair = alternate(timed(plain, device), timed(kernels, device), repeats)
-    numbers = {"forward_floor_seconds": bare, "torch_to_kernels": pair, "peak_bytes": peak_bytes(device)}
-    for ops, time in zip(("torch", "kernels"), pair["seconds"], strict=True):
-        numbers[ops] = {"seconds": time, "images_per_second": call.images / time}
-        click.echo(
-            f"{preset}, --ops={ops}: {call.images / time:.1f} images/s, {time / bare:.2f} x its forward products"
-        )
-    click.echo(f"  peak {numbers['peak_bytes'] / 1e9:.2f} GB")
+    numbers = {"forward_floor_seconds": bare, "peak_bytes": peak}
+    for (i, first), (j, second) in itertools.combinations(enumerate(variants), 2):
+        pair = numbers[f"{first}_to_{second}"] = compared([(times[i], times[j]) for times in rounds])
+        for name, time in zip((first, second), pair["seconds"], strict=True):
+            numbers[name] = {"seconds": time, "images_per_second": call.images / time}
+    for name in variants:
+        time, speed = numbers[name]["seconds"], numbers[name]["images_per_second"]
+        click.echo(f"{preset}, {name}: {speed:.1f} images/s, {time / bare:.2f} x the forward products")
+    for first, second in itertools.combinations(variants, 2):
+        click.echo(f"  {first} takes {numbers[f'{first}_to_{second}']['ratio']:.2f} x as long as {second}")
+    click.echo(f"  peak by kernels {peak / 1e9:.2f} GB")
     if against:
         with Elsewhere(against, f"training-{preset}", device) as old, torch.enable_grad():
             pair = alternate(old, timed(kernels, device), repeats)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, split_label
 from eg3d.draws import Midpoints
+from eg3d.files import REPOSITORY
 from eg3d.flags import resolve
 from eg3d.gaze import angle_error, estimate_gaze, target_of
 from eg3d.metrics.gfas import gaze_face_alignment
@@ -24,6 +25,7 @@ from eg3d.presets import PRESETS
 from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.rays import camera_rays
 from eg3d.training.dataset import ImageDataset
+from eg3d.training.schedules import swap_probability
 from eg3d.training.trainer import Trainer
 from eg3d.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_styles, render_views, styles_of_seeds
 
@@ -114,7 +116,26 @@ def training(preset: str, device, **flags) -> Callable:
         for _ in range(config.loss.r1_every):
             trainer.step()
 
-    cycle.images = config.loss.r1_every * config.batch
+    cycle.images, cycle.trainer = config.loss.r1_every * config.batch, trainer
+    return cycle
+
+
+def plain_training(trainer: Trainer) -> Callable:
+    """As `training`, by the twin of the published step in tests/oracles: the same weights, images and cameras."""
+    sys.path.append(str(REPOSITORY / "tests"))
+    from oracles.plain_training import PlainTraining, PublishedDraws
+
+    config, schedule, labels = trainer.config, trainer.config.schedule, trainer.dataset.labels.to(trainer.device)
+    swap = swap_probability(trainer.images_seen, schedule.gpc_reg_prob, schedule.gpc_reg_fade_kimg)
+    source = PublishedDraws(labels, config.batch, trainer.G.z_dim, swap)
+    twin = PlainTraining(trainer.G, trainer.D, trainer.G_ema, config, source)
+
+    def cycle():
+        twin.batch_index = 0
+        for _ in range(config.loss.r1_every):
+            images, cameras = trainer.batches.at(trainer.images_seen)
+            twin.step(images.to(trainer.device), cameras.to(trainer.device), trainer.images_seen)
+
     return cycle
 
 

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -33,18 +33,27 @@ def seconds(call: Callable[[], object], device: torch.device, repeats: int, warm
     return statistics.median(times)
 
 
-def alternate(first: Callable[[], float], second: Callable[[], float], repeats: int, warm_up: int = 1) -> dict:
-    """Two variants in turn, so that whatever slows the machine slows both.
+def in_turn(calls: Sequence[Callable[[], float]], repeats: int, warm_up: int = 1) -> list[tuple[float, ...]]:
+    """Variants one after the other, again and again, so that whatever slows the machine slows all of them.
 
     Args: each call returns its own duration in seconds.
-    Returns: medians, and the median of the ratios first / second pair by pair.
+    Returns: [repeats][variant].
     """
-    pairs = [(first(), second()) for _ in range(warm_up + repeats)][warm_up:]
+    return [tuple(call() for call in calls) for _ in range(warm_up + repeats)][warm_up:]
+
+
+def compared(pairs: Sequence[tuple[float, float]]) -> dict:
+    """Medians of pairs of durations, and the median of their ratios first / second."""
     return {
         "seconds": [statistics.median(pair[i] for pair in pairs) for i in (0, 1)],
         "ratio": statistics.median(a / b for a, b in pairs),
         "ratios": [round(a / b, 3) for a, b in pairs],
     }
+
+
+def alternate(first: Callable[[], float], second: Callable[[], float], repeats: int, warm_up: int = 1) -> dict:
+    """Two variants in turn; see `in_turn` and `compared`."""
+    return compared(in_turn((first, second), repeats, warm_up))
 
 
 def timed(call: Callable[[], object], device: torch.device) -> Callable[[], float]:
