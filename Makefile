@@ -35,6 +35,7 @@ browser-check: $(READY)
 	$(RUN) -m pytest -m browser -rs
 
 embedded: $(READY)
+	$(RUN) -m pip install -q --disable-pip-version-check --no-input -c constraints.txt -e '.[dlib]'
 	$(RUN) eg3d/make_embedded.py
 
 reproduce: $(READY)

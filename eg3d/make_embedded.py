@@ -17,11 +17,12 @@ from eg3d.checkpoint import DISCRIMINATOR, GENERATORS, export_half, load_generat
 from eg3d.embedded import stages
 from eg3d.embedded.features import make_features, measured_features
 from eg3d.files import CACHE, EMBEDDED_WEIGHTS, REPOSITORY, atomic_write
+from eg3d.metrics.dlib_points import import_dlib
 from eg3d.world.heads import WORLD_VERSION
 from l2cs.estimator import EMBEDDED as GAZE_NETWORKS
 from l2cs.estimator import GazeEstimator
 
-STAGES = ("gaze", "base", "corrected", "identity", "pose", "features", "card")
+STAGES = ("gaze", "base", "corrected", "identity", "pose", "points", "features", "card")
 # split -> (asset, flags): disjoint people, different widths.
 GAZE_RECIPES = {
     "gaze-loss": ("embedded", "--width=16 --num_epochs=16 --batch_size=32 --lr=2e-3 --seed=0"),
@@ -46,6 +47,8 @@ def main(wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, 
     """Trains the gaze networks, both generators and the networks that score them, and measures all of it."""
     if unknown := set(wanted.split(",")) - set(STAGES):
         raise ValueError(f"--stages={wanted}: there is no stage {min(unknown)}; the stages are {','.join(STAGES)}")
+    if "points" in wanted.split(","):
+        import_dlib("the stage points")  # now, not after hours
     wanted, log = wanted.split(","), workdir / "commands.json"
     run = [sys.executable, REPOSITORY / "eg3d" / "train.py", "--cfg=embedded", f"--seed={seed}", f"--device={device}"]
     if "gaze" in wanted:
@@ -65,6 +68,8 @@ def main(wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, 
         stages.make_identity(workdir)
     if "pose" in wanted:
         stages.make_face_reader(workdir)
+    if "points" in wanted:
+        stages.make_points()
     if "features" in wanted:
         make_features(workdir)
     if "card" in wanted:

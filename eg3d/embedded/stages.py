@@ -1,4 +1,4 @@
-"""Two stages of `make embedded`: rendering people, training on them, measuring on others, writing the weights."""
+"""Three stages of `make embedded`: rendering people, training on them, measuring on others, writing the weights."""
 
 import time
 from dataclasses import asdict
@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from eg3d.embedded import face_reader, identity
+from eg3d.embedded.five_points import make_five_points, measured_five_points
 from eg3d.metrics.identity import EMBEDDED_FILE, KIND, IdentityNetwork
 from eg3d.metrics.landmark_sources import READER_KIND, READER_WEIGHTS, load_reader
 from eg3d.metrics.network_file import save_network
@@ -38,12 +39,21 @@ def make_face_reader(workdir: Path) -> None:
     save_network(READER_WEIGHTS, READER_KIND, reader, facts)
 
 
+def make_points() -> None:
+    """Trains the five-point predictor for dlib, on the same people, and writes it."""
+    make_five_points(people_set(SPLIT, PEOPLE), test_people(), SPLIT)
+
+
 def quality() -> dict[str, dict]:
-    """What the shipped identity network and the shipped pose and landmark network reach on people they never saw."""
+    """What the shipped identity network, pose and landmark network, and points reach on people they never saw.
+
+    The points are read from beside their file, since they need dlib.
+    """
     people, judge, (reader, _, digest) = test_people(), IdentityNetwork.load("embedded"), load_reader(READER_WEIGHTS)
     return {
         "identity_network": {"sha256": judge.sha256} | identity.verification(judge.network, people),
         "pose_network": {"sha256": digest} | face_reader.errors(reader, people),
+        "five_points": measured_five_points(),
     }
 
 

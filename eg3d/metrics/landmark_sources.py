@@ -12,6 +12,7 @@ import torch
 
 from eg3d.files import EMBEDDED_WEIGHTS
 from eg3d.landmarks import EMBEDDED_MEAN, POINTS, five_points, project, standard_face
+from eg3d.metrics.dlib_points import DlibPoints
 from eg3d.metrics.face_reader import FaceReader, FaceReading
 from eg3d.metrics.iresnet import Architecture
 from eg3d.metrics.network_file import VERSION, filled, load_network
@@ -63,35 +64,6 @@ class FromFile:
         return torch.stack(found).to(images) + 0.5
 
 
-class Dlib:
-    """dlib's face detector and a 68-point predictor file; the largest face counts."""
-
-    def __init__(self, path: Path):
-        try:
-            import dlib
-        except ImportError:
-            raise ValueError(f"{path}: a .dat predictor needs dlib; pip install 'gaze-corrected-eg3d[dlib]'") from None
-        try:
-            self._predict = dlib.shape_predictor(str(path))
-        except RuntimeError as error:
-            raise ValueError(f"{path}: not a shape predictor of dlib ({' '.join(str(error).split())})") from None
-        self._detect, self.name = dlib.get_frontal_face_detector(), f"dlib {path.name}"
-
-    def __call__(self, images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> torch.Tensor:
-        rows = []
-        for pixels in (images.float() * 127.5 + 128).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy():
-            pixels = np.ascontiguousarray(pixels)
-            faces = self._detect(pixels, 1)
-            if not faces:
-                rows.append(np.full((POINTS, 2), np.nan))
-                continue
-            shape = self._predict(pixels, max(faces, key=lambda face: face.area()))
-            if shape.num_parts != 68:
-                raise ValueError(f"{self.name}: gives {shape.num_parts} points; a predictor of 68 is needed")
-            rows.append(five_points(np.array([[p.x, p.y] for p in shape.parts()], float)))
-        return torch.from_numpy(np.stack(rows)).to(images) + 0.5
-
-
 def load_source(text: str, embedded: bool, device="cpu"):
     """The source that --landmarks names: template, embedded, a .dat, or a file or folder of points.
 
@@ -104,7 +76,7 @@ def load_source(text: str, embedded: bool, device="cpu"):
     path = Path(text)
     if not path.exists():
         raise ValueError(f"--landmarks={text}: there is no such file; give a file, template or embedded")
-    return Dlib(path) if path.suffix == ".dat" else FromFile(path)
+    return DlibPoints(path) if path.suffix == ".dat" else FromFile(path)
 
 
 def load_reader(path: Path, device="cpu") -> tuple[FaceReader, dict, str]:

@@ -1,15 +1,18 @@
 """The shipped identity network and the shipped pose and landmark network meet their bars; the README's steps run."""
 
 import json
+import sys
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 from dataset_preprocessing.ffhq import preprocess_in_the_wild
-from eg3d import calc_id, calc_pose, gen_samples_pose
+from eg3d import calc_id, calc_pose, gen_samples_pose, make_embedded
 from eg3d.embedded import identity, stages
-from eg3d.files import EMBEDDED_WEIGHTS
+from eg3d.embedded.five_points import POINTS_FILE, measured_five_points
+from eg3d.files import EMBEDDED_WEIGHTS, sha256
+from eg3d.metrics.embedded import FEATURES_FILE
 from eg3d.metrics.identity import EMBEDDED_FILE, KIND, IdentityNetwork
 from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_KIND, READER_WEIGHTS, disagreement, load_reader
 from eg3d.metrics.network_file import load_network
@@ -23,7 +26,8 @@ def run(script, *args):
 
 
 def test_files_are_small_and_say_how_they_were_made():
-    assert EMBEDDED_FILE.stat().st_size + READER_WEIGHTS.stat().st_size <= 4e6
+    files = (EMBEDDED_FILE, READER_WEIGHTS, FEATURES_FILE, POINTS_FILE)
+    assert sum(file.stat().st_size for file in files) <= 6e6 and POINTS_FILE.stat().st_size < 1e6
     for path, kind in ((EMBEDDED_FILE, KIND), (READER_WEIGHTS, READER_KIND)):
         facts = load_network(path, kind).facts
         assert facts["split"] == stages.SPLIT != "faces" and facts["people"] == stages.PEOPLE and facts["epochs"] > 0
@@ -56,6 +60,22 @@ def test_the_readmes_steps_run_on_the_embedded_model_without_any_file(tmp_path):
     run(calc_id, "--network=embedded", "--num-gen=6", f"--json={tmp_path / 'id.json'}")
     score = json.loads((tmp_path / "id.json").read_text())
     assert score["id_pairs"] == 6 and 0.3 < score["id_similarity_mean"] < 1
+
+
+def test_the_five_point_file_is_the_one_whose_facts_stand_beside_it_and_in_the_card():
+    facts = json.loads(POINTS_FILE.with_suffix(".json").read_text())
+    assert facts["sha256"] == sha256(POINTS_FILE) and facts["split"] == stages.SPLIT
+    assert facts["point_error_share_of_side"] < 0.008
+    written = json.loads((EMBEDDED_WEIGHTS / "measured.json").read_text())["five_points"]
+    assert written == measured_five_points() and written["sha256"] == facts["sha256"]
+    assert f"{100 * facts['point_error_share_of_side']:.2f} %" in (EMBEDDED_WEIGHTS / "MODEL_CARD.md").read_text()
+
+
+def test_the_stage_that_needs_dlib_says_so_before_the_others_begin(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    result = CliRunner().invoke(make_embedded.main, [f"--workdir={tmp_path / 'work'}"])
+    assert result.exit_code == 2 and "the stage points needs dlib; pip install" in result.output
+    assert not (tmp_path / "work").exists()
 
 
 @pytest.mark.slow

@@ -1,15 +1,20 @@
 """What needs an optional package: skipped where it is missing (pip install onnxruntime dlib-bin)."""
 
 import base64
+import json
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from eg3d import calc_id
+from eg3d.embedded import five_points
 from eg3d.metrics.identity import IdentityNetwork
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.world.datasets import camera_label
 from eg3d.world.heads import Identity
+from eg3d.world.people import render_people
 from eg3d.world.render import render_head
 
 # Global average pooling and a flatten, made with onnx.helper: for any batch, and for a batch of one.
@@ -33,25 +38,82 @@ def test_a_broken_onnx_file_is_one_line(tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_dlib_finds_the_points_of_rendered_heads_and_none_on_a_wall(tmp_path):
-    dlib = pytest.importorskip("dlib")
-    heads = [
+def heads_at_256(count: int):
+    return [
         render_head(Identity.draw("people", i), camera_label(0.2 * (i % 3 - 1), 0), np.array([0.0, 0, 1]), 256)
-        for i in range(6)
+        for i in range(count)
     ]
-    detect, truth = dlib.get_frontal_face_detector(), []
-    for head in heads:
-        points = [dlib.point(int(x), int(y)) for x, y in head.landmarks]
-        truth.append([dlib.full_object_detection(detect(head.rgb, 1)[0], points)])
+
+
+def trained(dlib, heads, boxes, kept, path):
+    """A small predictor of the 68 landmarks `kept`, trained on these heads."""
+    truth = [
+        [dlib.full_object_detection(box, [dlib.point(int(x), int(y)) for x, y in head.landmarks[kept]])]
+        for head, box in zip(heads, boxes, strict=True)
+    ]
     options = dlib.shape_predictor_training_options()
     options.oversampling_amount, options.cascade_depth, options.num_trees_per_cascade_level = 5, 3, 20
-    dlib.train_shape_predictor([head.rgb for head in heads], truth, options).save(str(tmp_path / "p.dat"))
+    dlib.train_shape_predictor([head.rgb for head in heads], truth, options).save(str(path))
+
+
+def test_dlib_finds_the_points_of_rendered_heads_and_none_on_a_wall(tmp_path):
+    dlib = pytest.importorskip("dlib")
+    heads, detect = heads_at_256(6), dlib.get_frontal_face_detector()
+    trained(dlib, heads, [detect(head.rgb, 1)[0] for head in heads], slice(None), tmp_path / "p.dat")
     source = load_source(str(tmp_path / "p.dat"), embedded=False)
     wall = np.full((256, 256, 3), 128, np.uint8)
     images = torch.from_numpy(np.stack([heads[0].rgb, wall])).permute(0, 3, 1, 2).float() / 127.5 - 1
     points = source(images, torch.zeros(2, 25), ["a", "b"])
     nose = torch.from_numpy(heads[0].landmarks[30])
     assert (points[0, 2] - nose).norm() < 8 and points[1].isnan().all()
-    (tmp_path / "bad.dat").write_bytes(b"xxx")
-    with pytest.raises(ValueError, match="bad.dat: not a shape predictor"):
-        load_source(str(tmp_path / "bad.dat"), embedded=False)
+    assert source.name == "dlib p.dat (largest detected face)"
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [[45, 42, 36, 39, 33], [36, 39, 42, 45, 33], [36, 45, 30]],
+    ids=["as dlib's own five", "the same from left to right", "three"],
+)
+def test_dlib_files_with_other_points_are_refused(tmp_path, kept):
+    dlib = pytest.importorskip("dlib")
+    heads = heads_at_256(2)
+    trained(dlib, heads, [dlib.rectangle(0, 0, 255, 255)] * 2, kept, tmp_path / "p.dat")
+    expected = "gives 3 points" if len(kept) == 3 else "its five points are not two eyes, nose and mouth corners"
+    with pytest.raises(ValueError, match=f"p.dat: {expected}"):
+        load_source(str(tmp_path / "p.dat"), embedded=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"xxx", None], ids=["empty", "nonsense", "folder"])
+def test_what_is_no_dlib_file_is_one_line(tmp_path, content):
+    pytest.importorskip("dlib")
+    path = tmp_path / "bad.dat"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ValueError, match="bad.dat: not a shape predictor") as error:
+        load_source(str(path), embedded=False)
+    assert "\n" not in str(error.value)
+
+
+def test_the_shipped_five_point_file_finds_the_points_of_unseen_people():
+    pytest.importorskip("dlib")
+    found = five_points.errors(five_points.POINTS_FILE, render_people("test", 8, views=3))
+    assert found["point_error_share_of_side"] < 0.009 < 0.03 < found["mean_points_error_share_of_side"]
+
+
+def test_identity_by_the_shipped_five_point_file(tmp_path):
+    pytest.importorskip("dlib")
+    options = [f"--landmarks={five_points.POINTS_FILE}", f"--json={tmp_path / 'id.json'}", "--num-gen=6"]
+    assert CliRunner().invoke(calc_id.main, ["--network=embedded", *options]).exit_code == 0
+    score = json.loads((tmp_path / "id.json").read_text())
+    assert score["id_pairs"] == 6 and 0.3 < score["id_similarity_mean"] < 1
+    assert score["landmarks"] == "dlib five_points.dat (whole picture)"
+
+
+@pytest.mark.slow
+def test_training_writes_a_file_with_the_error_it_has(tmp_path, capsys):
+    pytest.importorskip("dlib")
+    people, path = render_people("people", 20), tmp_path / "p.dat"
+    recipe = five_points.Recipe(pictures=100, cascade_depth=2, num_trees_per_cascade_level=20)
+    facts = five_points.make_five_points(people, people, "people", path, recipe)
+    assert facts["point_error_share_of_side"] < 0.7 * facts["mean_points_error_share_of_side"]
+    assert json.loads(path.with_suffix(".json").read_text()) == facts
+    assert f"off by {64 * facts['point_error_share_of_side']:.2f} pixels of 64 on 120" in capsys.readouterr().out

@@ -1,6 +1,8 @@
 import json
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,6 +65,80 @@ def test_missing_file_and_missing_dlib_say_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "p.dat").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"needs dlib; pip install 'gaze-corrected-eg3d\[dlib\]'"):
         load_source(str(tmp_path / "p.dat"), embedded=True)
+
+
+class FakeDlib:
+    """What `DlibPoints` uses of dlib: a predictor of given points within the box, and a detector of given boxes."""
+
+    def __init__(self, parts, faces=()):
+        self.parts, self.faces, self.seen = np.array(parts, float), faces, []
+
+    def rectangle(self, left, top, right, bottom):
+        return SimpleNamespace(left=left, top=top, side=right - left + 1, area=lambda: (right - left + 1) ** 2)
+
+    def get_frontal_face_detector(self):
+        return lambda picture, upsampled: [self.rectangle(*face) for face in self.faces]
+
+    def shape_predictor(self, path):
+        def predict(picture, box):
+            self.seen.append(picture)
+            rows = np.floor(self.parts * box.side + (box.left, box.top))
+            return SimpleNamespace(parts=lambda: [SimpleNamespace(x=x, y=y) for x, y in rows])
+
+        return predict
+
+
+ARCFACE = [[0.25, 0.25], [0.75, 0.25], [0.5, 0.5], [0.25, 0.75], [0.75, 0.75]]
+
+
+def by_fake_dlib(monkeypatch, parts, faces=()):
+    fake = FakeDlib(parts, faces)
+    monkeypatch.setitem(sys.modules, "dlib", fake)
+    return load_source("p.dat", embedded=True), fake
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.dat").write_bytes(b"x")
+
+
+def test_five_points_of_dlib_are_looked_for_in_the_whole_enlarged_picture(monkeypatch, in_folder):
+    source, fake = by_fake_dlib(monkeypatch, ARCFACE)
+    points = source(IMAGES, LABELS, ["a", "b"])
+    assert torch.allclose(points[0], 64 * torch.tensor(ARCFACE) + 0.5 / 4)  # whole pixels of 256, from their centres
+    assert source.name == "dlib p.dat (whole picture)" and fake.seen[-1].shape == (256, 256, 3)
+    large = source(torch.full((1, 3, 512, 512), -1.0), LABELS, ["a"])  # never made smaller
+    assert torch.allclose(large[0], 512 * torch.tensor(ARCFACE) + 0.5) and fake.seen[-1].shape == (512, 512, 3)
+    assert fake.seen[-1].max() == 0 and set(fake.seen[-2].ravel()) <= {127, 128}
+
+
+def test_68_points_of_dlib_are_looked_for_in_the_largest_face(monkeypatch, in_folder):
+    parts = [[i / 68, 1 - i / 68] for i in range(68)]
+    source, _ = by_fake_dlib(monkeypatch, parts, faces=[(0, 0, 9, 9), (32, 64, 231, 263), (5, 5, 20, 20)])
+    points = source(torch.zeros(1, 3, 512, 512), LABELS[:1], ["a"])
+    assert points[0, :, 0].tolist() == pytest.approx([32.5 + x for x in (110, 127.5, 88, 141, 158)], abs=1)
+    assert points[0, :, 1].tolist() == pytest.approx([64.5 + y for y in (90, 72.5, 111, 58, 41)], abs=1)
+    assert source.name == "dlib p.dat (largest detected face)"
+    source, _ = by_fake_dlib(monkeypatch, parts)
+    assert source(IMAGES, LABELS, ["a", "b"]).isnan().all()
+
+
+@pytest.mark.parametrize(
+    "parts, words",
+    [
+        ([[0.8, 0.3], [0.6, 0.3], [0.2, 0.3], [0.4, 0.3], [0.5, 0.6]], "has no mouth"),  # as dlib's own file
+        ([[0.2, 0.3], [0.4, 0.3], [0.6, 0.3], [0.8, 0.3], [0.5, 0.6]], "has no mouth"),
+        ([ARCFACE[i] for i in (1, 0, 2, 4, 3)], "are not two eyes"),  # left and right of the person
+        ([ARCFACE[i] for i in (0, 1, 2, 4, 3)], "are not two eyes"),
+        ([ARCFACE[i] for i in (3, 4, 2, 0, 1)], "are not two eyes"),
+        (ARCFACE[:4], "gives 4 points"),
+    ],
+)
+def test_other_points_of_dlib_are_refused(monkeypatch, in_folder, parts, words):
+    with pytest.raises(ValueError, match="p.dat: ") as error:
+        by_fake_dlib(monkeypatch, parts)
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 def test_points_and_angles_of_one_head_agree_and_of_two_do_not():
