@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 
 import numpy as np
 import pytest
@@ -9,11 +8,10 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_networks import tiny_generator
 
-from eg3d import calc_metrics, distributed
+from eg3d import calc_metrics
 from eg3d.checkpoint import save_snapshot
 from eg3d.files import sha256
 from eg3d.metrics.embedded import FEATURES_FILE
-from eg3d.metrics.registry import parse_metrics
 from eg3d.training.dataset import ImageDataset
 from eg3d.views import render_samples
 
@@ -148,28 +146,6 @@ def test_mirrored_images_count_where_they_are_asked_for(network, data):
     assert plain["metric"] == "fd_embedded_first20" and plain["samples_real"] == mirrored["samples_real"] == 20
     assert len(lines(run(network, data, metrics="fid50k", mirror=True, num_gen=40))) == 1  # of 48
     assert len(lines(run(network, data, metrics="fid50k_full", mirror=True))) == 1  # ignored, as published
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_numbers_of_one(network, data, tmp_path, monkeypatch):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["eg3d.calc_metrics"])
-    monkeypatch.setattr(distributed, "get_context", lambda kind: context)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    arguments = dict(
-        network=str(network), data=str(data), mirror=False, num_gen=21, detector="embedded",
-        inception_weights=None, vgg_weights=None, trunc=1.0, batch=4, verbose=False, seed=0, precision=None,
-    )  # fmt: skip
-    found, metrics = [], parse_metrics(NAMES, 21, "embedded", vgg=False)
-    for count in (1, 2):
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{count}"))
-        path, cpu = tmp_path / f"{count}.json", torch.device("cpu")
-        code = distributed.launch(calc_metrics.run, (metrics, path, count, cpu, arguments), count, cpu, wait_minutes=2)
-        assert code == 0
-        found.append(json.loads(path.read_text())["metrics"])
-    for one, two in zip(*found, strict=True):
-        assert one["results"] == pytest.approx(two["results"], rel=1e-5) and two["num_gpus"] == 2
-        assert one["standard_errors"] == pytest.approx(two["standard_errors"], rel=1e-4)
 
 
 def fails(result, *words: str) -> None:
