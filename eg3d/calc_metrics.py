@@ -1,30 +1,22 @@
 """Frechet and kernel distance, inception score, precision and recall of a generator against a data set."""
 
 import json
-import time
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from eg3d import cli, distributed, processes
 from eg3d.checkpoint import load_generator, locate, open_checkpoint
-from eg3d.evaluation import content_digest, measure
+from eg3d.evaluation import content_digest, load_detectors, measure, score_line
 from eg3d.files import sha256
-from eg3d.metrics.features import Detector, load_embedded
-from eg3d.metrics.inception import load_inception
 from eg3d.metrics.registry import (
     DETECTORS,
-    EMBEDDED,
     INCEPTION,
     NAMES,
     PUBLISHED_COUNT,
-    VGG,
     Metric,
-    Score,
     parse_metrics,
 )
-from eg3d.metrics.vgg import load_vgg
 from eg3d.models.precision import set_precision
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.stats import append_line
@@ -81,7 +73,9 @@ def run(device, json_path: Path | None, **options) -> None:
     metrics, network, verbose = metrics_of(options), options["network"], options["verbose"]
     if not metrics:
         return
-    detectors = distributed.together(lambda: load_detectors(metrics, options, device))
+    detectors = distributed.together(
+        lambda: load_detectors(metrics, options["inception_weights"], options["vgg_weights"], device)
+    )
     G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), options["precision"]))
     dataset = distributed.first_of_each_machine(lambda: open_data(G, metrics, options))
     counts = distributed.together(lambda: [metric.real_count(len(dataset)) for metric in metrics])
@@ -90,37 +84,21 @@ def run(device, json_path: Path | None, **options) -> None:
         for metric, count in zip(metrics, counts, strict=True):
             if warning := metric.warning(detectors[metric.features].width, count):
                 click.echo(f"warning: {warning}", err=True)
-    records = []
+    records, file = [], locate(network)
+    folder = run_folder(file) if (run_folder(file) / OPTIONS_FILE).is_file() else None
     seed, psi, batch = options["seed"], options["trunc"], options["batch"]
     for result, count, seconds in measure(G, dataset, digest, metrics, detectors, seed, psi, batch, verbose):
-        facts = {
-            "num_gpus": distributed.size(), "samples_generated": options["num_gen"], "samples_real": count, "psi": psi,
-            "seed": seed, "detector": detectors[result.metric.features].facts(),
-            "data": options["data"] or str(dataset.path), "data_sha256": digest,
-            "network": str(network), "network_sha256": sha256(locate(network)),
-        }  # fmt: skip
-        records.append(record(result, seconds, facts, locate(network)))
+        line = score_line(
+            result, count, seconds, detectors[result.metric.features], file.name if folder else None, psi=psi,
+            seed=seed, data=options["data"] or str(dataset.path), data_sha256=digest, network=str(network),
+            network_sha256=sha256(file),
+        )  # fmt: skip
+        if folder:
+            append_line(folder / f"metric-{result.metric.name}.jsonl", line)
+        records.append(line)
         click.echo(json.dumps(records[-1], allow_nan=False))
     if distributed.rank() == 0:
         cli.write_json(json_path, {"metrics": records})
-
-
-def load_detectors(metrics: list[Metric], options: dict, device) -> dict[str, Detector]:
-    """By the names that metrics have for them."""
-    found = {}
-    for name in dict.fromkeys(metric.features for metric in metrics):
-        if name == EMBEDDED:
-            found[name] = load_embedded(device)
-        elif name == VGG:
-            found[name] = load_vgg(options["vgg_weights"], device)
-        elif options["inception_weights"] is None:
-            raise ValueError(
-                "--inception-weights is missing: give torch-fidelity's weights-inception-2015-12-05-6726825d.pth "
-                "(nothing is downloaded), or --detector=embedded for the embedded world"
-            )
-        else:
-            found[name] = load_inception(options["inception_weights"], device)
-    return found
 
 
 def open_data(G, metrics: list[Metric], options: dict) -> ImageDataset:
@@ -153,21 +131,6 @@ def trained_on(network: str) -> str:
 
 def run_folder(path: Path) -> Path:
     return path.resolve().parent
-
-
-def record(result: Score, seconds: float, facts: dict, network: Path) -> dict:
-    """One line as published, with what makes it comparable; also added to the run's metric-NAME.jsonl."""
-    name, folder = result.metric.name, run_folder(network)
-    in_run = (folder / OPTIONS_FILE).is_file()
-    line = {
-        "results": result.results, "metric": name, "total_time": round(seconds, 3),
-        "total_time_str": tqdm.format_interval(seconds), "snapshot_pkl": network.name if in_run else None,
-        "timestamp": time.time(), "standard_errors": result.standard_errors, "directions": result.directions,
-        **result.details, **facts,
-    }  # fmt: skip
-    if in_run:
-        append_line(folder / f"metric-{name}.jsonl", line)
-    return line
 
 
 if __name__ == "__main__":

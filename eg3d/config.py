@@ -37,6 +37,11 @@ def _at_least(flag: str, value: int, least: int) -> None:
         raise ConfigError(f"{flag}={value} must be at least {least}")
 
 
+def _within(flag: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise ConfigError(f"{flag}={value} must be from {least} to {most}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """Adam for both networks; rates are before the correction for lazy regularisation (schedules.lazy_adam)."""
@@ -125,6 +130,11 @@ class WatchConfig:
     state_minutes: float = 10.0  # between two states, where snapshots are further apart
     bad_steps: int = 1  # steps in a row with a loss that is not finite, until the run stops
     tensorboard: bool = False
+    metrics: str = "none"  # measured at snapshots, as in eg3d/calc_metrics.py; a gaze network scores them besides
+    num_gen: int = 50_000  # generated pictures per metric
+    detector: str = "inception"
+    inception_weights: str | None = None
+    vgg_weights: str | None = None
 
     def __post_init__(self):
         if self.keep is not None:
@@ -162,15 +172,21 @@ class TrainConfig:
 
     def __post_init__(self):
         _at_least("--gpus", self.gpus, 1)
-        _at_least("--batch", self.batch, 1)
-        _non_negative("--kimg", self.kimg)
-        blocks = int(math.log2(self.generator.get("plane_resolution", 256))) - 1
+        _within("--batch", self.batch, 1, 2**16)
+        _within("--kimg", self.kimg, 0, 10**9)
+        self._check_sizes()
+        blocks = int(math.log2(self.plane_resolution)) - 1
         if not 0 <= self.freeze_g <= blocks:
             raise ConfigError(f"--freeze-g={self.freeze_g} must be from 0 to {blocks}, the blocks of this backbone")
         if self.discriminator["c_dim"] != LABEL_DIM + GAZE_DIM * self.gaze.cond_d:
             raise ConfigError(f"the discriminator's c_dim={self.discriminator['c_dim']} does not go with --gaze-cond-d")
         _at_least("--snap", self.snap, 1)
-        _positive("--tick", self.tick)
+        _within("--tick", self.tick, 0.001, 10**9)  # from one image on
+        if self.gaze.cond_d and self.augment.mode != "noaug" and self.augment.transforms.move_pixels:
+            raise ConfigError(
+                f"--gaze-cond-d tells the discriminator where the eyes look before --augpipe={self.augment.pipe} turns "
+                "and mirrors the picture, which then looks elsewhere; use --augpipe=colour"
+            )
         if self.resume_partial and self.resume is None:
             raise ConfigError("--resume-partial says how to read a checkpoint, but there is none: add --resume=FILE")
         if self.batch % self.gpus:
@@ -201,10 +217,32 @@ class TrainConfig:
                 f"but --cfg={self.preset} makes {self.generator['img_resolution']} px; resize the images"
             )
 
+    def _check_sizes(self) -> None:
+        """Networks that can be built: every resolution has a channel, nothing grows without end."""
+        side = self.discriminator["img_resolution"]
+        for network in (self.generator, self.discriminator):
+            _within("--cbase", network["channel_base"], max(side, self.plane_resolution), 2**20)
+            _within("--cmax", network["channel_max"], 1, 2**13)
+        _within("--map-depth", self.generator["mapping_kwargs"].get("num_layers", 8), 1, 64)
+        # Of the discriminator's blocks, from the image down to 8 px: three convolutions each, and one from RGB.
+        layers = 3 * (int(math.log2(side)) - 2) + 1
+        _within("--freezed", self.discriminator.get("block_kwargs", {}).get("freeze_layers", 0), 0, layers)
+        for when in ("initial", "final"):
+            rays = getattr(self.schedule, f"raw_resolution_{when}")
+            if rays is not None and rays > side:
+                raise ConfigError(
+                    f"--neural_rendering_resolution_{when}={rays} is finer than the images of {side} px; "
+                    f"give {side} or less"
+                )
+
     @property
     def micro_batch(self) -> int:
         """Images one process handles at once."""
         return self.batch_gpu or self.batch // self.gpus
+
+    @property
+    def plane_resolution(self) -> int:
+        return self.generator.get("plane_resolution", 256)
 
     @property
     def rendering(self) -> dict:
@@ -248,8 +286,9 @@ def _build(cls, plain: dict, prefix: str):
 
 
 # Changing these between a stop and going on leaves the arithmetic of the run as it is; another number of processes
-# adds the same numbers in another order. The micro-batches must stay: minibatch statistics depend on them.
-FREE_TO_CHANGE = {"kimg", "tick", "snap", "benchmark", "data.workers", "gpus"}
+# adds the same numbers in another order. The micro-batches must stay: minibatch statistics depend on them. Whether the
+# data set is the same one, wherever it lies, is told by its digest (training/trainer.py).
+FREE_TO_CHANGE = {"kimg", "tick", "snap", "benchmark", "data.path", "data.workers", "gpus"}
 
 
 def check_same_run(saved: TrainConfig, asked: TrainConfig) -> None:

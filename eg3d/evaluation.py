@@ -19,8 +19,10 @@ from tqdm import tqdm
 from eg3d import distributed, processes
 from eg3d.download import cache_folder
 from eg3d.files import atomic_write
-from eg3d.metrics.features import Detector
-from eg3d.metrics.registry import Metric, Score, score
+from eg3d.metrics.features import Detector, load_embedded
+from eg3d.metrics.inception import load_inception
+from eg3d.metrics.registry import EMBEDDED, VGG, Metric, Score, score
+from eg3d.metrics.vgg import load_vgg
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.training.archive import Zip, open_archive
 from eg3d.training.dataset import ImageDataset
@@ -57,6 +59,42 @@ def measure(
         result = score(metric, rows, generated[metric.features], detectors[metric.features].classifier, seed)
         yield result, count, time.perf_counter() - start
         start = time.perf_counter()
+
+
+def load_detectors(
+    metrics: list[Metric], inception_weights: str | Path | None, vgg_weights: str | Path | None, device
+) -> dict[str, Detector]:
+    """By the names that metrics have for them; ValueError for one whose weights are not given."""
+    found = {}
+    for name in dict.fromkeys(metric.features for metric in metrics):
+        if name == EMBEDDED:
+            found[name] = load_embedded(device)
+        elif name == VGG:
+            found[name] = load_vgg(vgg_weights, device)
+        elif inception_weights is None:
+            raise ValueError(
+                "--inception-weights is missing: give torch-fidelity's weights-inception-2015-12-05-6726825d.pth "
+                "(nothing is downloaded), or --detector=embedded for the embedded world"
+            )
+        else:
+            found[name] = load_inception(inception_weights, device)
+    return found
+
+
+def score_line(
+    result: Score, real_count: int, seconds: float, detector: Detector, snapshot: str | None, **facts
+) -> dict:
+    """A line of metric-NAME.jsonl, as published, with what makes it comparable.
+
+    Args: snapshot, the name of a file in the folder of a run; facts, the caller's.
+    """
+    return {
+        "results": result.results, "metric": result.metric.name, "total_time": round(seconds, 3),
+        "total_time_str": tqdm.format_interval(seconds), "snapshot_pkl": snapshot, "timestamp": time.time(),
+        "standard_errors": result.standard_errors, "directions": result.directions, **result.details,
+        "num_gpus": distributed.size(), "samples_generated": result.metric.num_gen, "samples_real": real_count,
+        "detector": detector.facts(), **facts,
+    }  # fmt: skip
 
 
 def content_digest(dataset: ImageDataset, progress: bool = False) -> str:

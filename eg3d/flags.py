@@ -2,10 +2,13 @@
 
 from eg3d.config import ConfigError, TrainConfig, from_dict, to_dict
 from eg3d.gaze import GAZE_DIM
+from eg3d.metrics.registry import INCEPTION, parse_metrics
 from eg3d.presets import PRESETS, SR_OF_RESOLUTION
 
 GAZE_WEIGHT = 1.0  # the published loss has no weight factor
-
+DASHED = ("c_scale", "gaze_loss", "gaze_targets", "gaze_warmup_kimg", "gaze_crop", "num_gen", "inception_weights",
+          "vgg_weights")  # fmt: skip
+FLAG_NAMES = {name: name.replace("_", "-") for name in DASHED}  # as a user writes them; all others as they are
 
 # flag -> (part, field), copied as it is; the others are worked out in `resolve`.
 PLAIN_FLAGS = {
@@ -38,6 +41,7 @@ PLAIN_FLAGS = {
     "p": ("augment", "p"),
     "target": ("augment", "target"),
     **{name: ("watch", name) for name in ("keep", "state_minutes", "bad_steps", "tensorboard")},
+    **{name: ("watch", name) for name in ("metrics", "num_gen", "detector", "inception_weights", "vgg_weights")},
     **{name: (None, name) for name in ("gpus", "batch", "batch_gpu", "kimg", "tick", "snap", "seed")},
     "freeze_g": (None, "freeze_g"),
     **{name: (None, name) for name in ("resume", "resume_partial", "precision")},
@@ -55,7 +59,8 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     given = {name: value for name, value in flags.items() if value is not None}
     if cfg not in PRESETS:
         raise ConfigError(f"--cfg={cfg} is unknown; use one of {', '.join(PRESETS)}")
-    _reject_what_does_nothing(given)
+    if given.get("cond", True) is False:
+        raise ConfigError("--cond=False: EG3D cannot be trained without camera labels; drop the flag")
     base = plain = to_dict(PRESETS[cfg])
     base_batch, base_swap = base["batch"], base["schedule"]["gpc_reg_prob"]
     _set_gaze_defaults(plain, cfg)
@@ -85,19 +90,54 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
         schedule["ema_rampup"], plain["augment"]["kimg"] = None, 100.0
         if not given.get("resume_blur", False):
             schedule["blur_init_sigma"], schedule["gpc_reg_fade_kimg"] = 0.0, 0.0
-    return from_dict(plain)
+    config = from_dict(plain)
+    _reject_what_does_nothing(given, config)
+    _check_metrics(config.watch)
+    return config
 
 
-def _reject_what_does_nothing(given: dict) -> None:
-    for flag, modes in (("p", ["fixed"]), ("target", ["ada"]), ("augpipe", ["ada", "fixed"])):
-        if flag in given and given.get("aug") not in modes:
-            raise ConfigError(
-                f"--{flag}={given[flag]} is of --aug={' and --aug='.join(modes)}; add it, or drop --{flag}"
-            )
-    if given.get("metrics", "none") != "none":
-        raise ConfigError(f"--metrics={given['metrics']}: metrics are not implemented yet (a later issue); use none")
-    if given.get("cond", True) is False:
-        raise ConfigError("--cond=False: EG3D cannot be trained without camera labels; drop the flag")
+def _reject_what_does_nothing(given: dict, config: TrainConfig) -> None:
+    """ConfigError for an option, given explicitly, that this configuration never looks at; it names the missing one.
+
+    A preset may hold what it does not use, and a switch that is turned off asks for nothing.
+    """
+    loss, gaze, mode = config.loss, config.gaze, config.augment.mode
+    conditioned = not config.rendering["c_gen_conditioning_zero"]
+    blurred = config.resume is None or given.get("resume_blur", False)
+    no_term = "the gaze term, whose weight is 0: add --gaze-weight=1"
+    no_metrics = "metrics at snapshots, of which there are none: add --metrics=NAME"
+    needs = [  # (options, whether they do something, what they belong to and how to get it)
+        ("p", mode == "fixed", "--aug=fixed: add it"),
+        ("target", mode == "ada", "--aug=ada: add it"),
+        ("augpipe", mode != "noaug", "--aug=ada and --aug=fixed: add one"),
+        ("gpc_reg_prob gpc_reg_fade_kimg c_scale", conditioned, "pose conditioning: add --gen_pose_cond=True"),
+        ("resume_blur", config.resume is not None, "a run that starts from weights: add --resume=FILE"),
+        ("blur_fade_kimg gpc_reg_fade_kimg", blurred, "a start, and --resume skips it: add --resume_blur=True"),
+        ("neural_rendering_resolution_fade_kimg", config.schedule.raw_resolution_final is not None,
+         "a change of the resolution: add --neural_rendering_resolution_final"),
+        ("density_reg_every density_reg_p_dist reg_type", loss.density_reg > 0,
+         "the density regularisation, whose weight is 0: add --density_reg=0.25"),
+        ("density_reg_p_dist", loss.reg_type == "l1", "--reg_type=l1 (other kinds have their own distance): add it"),
+        ("gaze_loss gaze_targets gaze_warmup_kimg", gaze.weight > 0, no_term),
+        ("gaze_crop", gaze.l2cs_path is not None, "a gaze network, which also scores snapshots: add --l2cs-path=FILE"),
+        ("num_gen detector inception_weights vgg_weights", config.watch.metrics != "none", no_metrics),
+    ]  # fmt: skip
+    for flags, used, what in needs:
+        for flag in flags.split():
+            if not used and given.get(flag, False) is not False:
+                shown = FLAG_NAMES.get(flag, flag)
+                raise ConfigError(f"--{shown}={given[flag]} is of {what}, or drop --{shown}")
+
+
+def _check_metrics(watch) -> None:
+    """ValueError for names that mean no metric, ConfigError for one without its detector."""
+    metrics = parse_metrics(watch.metrics, watch.num_gen, watch.detector, watch.vgg_weights is not None)
+    if not watch.inception_weights and any(metric.features == INCEPTION for metric in metrics):
+        raise ConfigError(
+            f"--metrics={watch.metrics} needs --inception-weights=FILE, torch-fidelity's "
+            "weights-inception-2015-12-05-6726825d.pth (nothing is downloaded), or --detector=embedded for the "
+            "embedded world"
+        )
 
 
 def _set_gaze_defaults(plain: dict, cfg: str) -> None:

@@ -1,7 +1,7 @@
 """Named runs, with every number in one place; each says which result it reproduces."""
 
 from eg3d.cameras import FFHQ_PIVOT, FFHQ_RADIUS, LABEL_DIM
-from eg3d.config import DataConfig, LossConfig, ScheduleConfig, TrainConfig
+from eg3d.config import DataConfig, LossConfig, ScheduleConfig, TrainConfig, WatchConfig
 from eg3d.gaze import GazeLossConfig
 
 
@@ -164,6 +164,7 @@ EMBEDDED = TrainConfig(
         ema_kimg=0.5,
     ),
     data=DataConfig(path="embedded", resolution=64),
+    watch=WatchConfig(num_gen=5000, detector="embedded"),  # what --metrics measures where it is given
     batch=16,
     kimg=200,
     tick=1,

@@ -9,12 +9,14 @@ import click
 from eg3d import distributed
 from eg3d.augmentation import MODES, PIPES
 from eg3d.checkpoint import load_state, open_checkpoint
-from eg3d.cli import Command, device_option, ops_option, pick_device, precision_option
+from eg3d.cli import Command, device_option, finite, ops_option, pick_device, precision_option
 from eg3d.config import ConfigError, TrainConfig, check_same_run, from_dict, to_dict
 from eg3d.flags import resolve
 from eg3d.gaze import CROPS, KINDS, TARGETS, GazeLossConfig
+from eg3d.metrics.registry import DETECTORS, NAMES
 from eg3d.ops.backend import chosen, using
 from eg3d.presets import PRESETS
+from eg3d.run_scores import SnapshotMetrics
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
 from eg3d.training.records import check_tensorboard
@@ -64,7 +66,15 @@ SETTINGS = [
     ),
     setting("--p", UNIT, "Strength of --aug=fixed."),
     setting("--target", UNIT, "Mean sign of D(real) that --aug=ada holds."),
-    setting("--metrics", str, "Metrics at snapshots; only none so far."),
+    setting(
+        "--metrics",
+        str,
+        f"Metrics at snapshots, besides the gaze score by --l2cs-path: a comma list of {', '.join(NAMES)}; or none.",
+    ),
+    setting("--num-gen", POSITIVE, "Generated pictures per metric, named by it: 2000 of fid50k_full are fid2k_full."),
+    setting("--detector", click.Choice(DETECTORS), "Whose features they compare, as in calc_metrics.py."),
+    setting("--inception-weights", str, "torch-fidelity's weights-inception-2015-12-05-6726825d.pth."),
+    setting("--vgg-weights", str, "torchvision's VGG16, for precision and recall."),
     setting("--freezed", WHOLE, "Freeze the first layers of the discriminator."),
     setting("--cbase", POSITIVE, "Channels of the networks times resolution."),
     setting("--cmax", POSITIVE, "Most channels of the networks."),
@@ -125,9 +135,14 @@ def with_settings(command):
 @ops_option
 @click.option("--desc", help="Name of a folder inside --outdir for this run.")
 @device_option
-@click.option("--stop-after-minutes", type=REAL, help="Save and stop after this time; nothing else depends on it.")
 @click.option(
-    "--wait-minutes", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
+    "--stop-after-minutes",
+    type=REAL,
+    callback=finite,
+    help="Save and stop after this time; nothing else depends on it.",
+)
+@click.option(
+    "--wait-minutes", type=click.FloatRange(0, 1e6, min_open=True), callback=finite, default=30, show_default=True,
     help="How long a process waits for another before the run ends.",
 )  # fmt: skip
 @click.option("-n", "--dry-run", is_flag=True, help="Print the configuration as JSON and stop.")
@@ -190,9 +205,10 @@ def run(outdir: Path, cfg: str, flags: dict, device, stop_after_minutes: float |
     if state is not None and distributed.rank() == 0:
         click.echo(f"going on with the run in {outdir} after {state['images_seen']} images")
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
+    measure = None if config.watch.metrics == "none" else SnapshotMetrics(config, dataset, device)
     try:
         with using(ops):
-            trainer = train(config, outdir, dataset, device, state, estimator, limit)
+            trainer = train(config, outdir, dataset, device, state, estimator, limit, measure)
     except ResumeError as error:
         click.echo("\n".join(error.report), err=True)
         raise

@@ -36,6 +36,10 @@ MAY_IMPORT = {
         "eg3d.distributed", "eg3d.download", "eg3d.metrics", "eg3d.models", "eg3d.processes", "eg3d.training",
         "eg3d.views",
     } | LEAVES,
+    "eg3d.run_scores": {
+        "eg3d.config", "eg3d.distributed", "eg3d.evaluation", "eg3d.files", "eg3d.metrics", "eg3d.models",
+        "eg3d.training",
+    },
     "eg3d.all_scores": {
         "eg3d.distributed", "eg3d.evaluation", "eg3d.metrics", "eg3d.pictures", "eg3d.processes", "eg3d.views",
     },

@@ -4,7 +4,7 @@ import click
 import pytest
 
 from eg3d.config import ConfigError, check_same_run, from_dict, to_dict
-from eg3d.flags import resolve
+from eg3d.flags import FLAG_NAMES, resolve
 from eg3d.presets import PRESETS
 
 NO_GAZE = {"gaze_weight": 0.0}
@@ -87,7 +87,8 @@ def test_the_embedded_preset_is_small_and_forgets_quickly():
 def test_flags_reach_the_networks():
     config = resolve(
         "ffhq", **NO_GAZE, cbase=1024, cmax=32, map_depth=3, mbstd_group=2, freezed=5, g_num_fp16_res=2,
-        d_num_fp16_res=0, sr_noise_mode="random", c_scale=0.5, decoder_lr_mul=2.0, disc_c_noise=0.1, sr_num_fp16_res=0,
+        gen_pose_cond=True, d_num_fp16_res=0, sr_noise_mode="random", c_scale=0.5, decoder_lr_mul=2.0,
+        disc_c_noise=0.1, sr_num_fp16_res=0,
     )  # fmt: skip
     G, D, r = config.generator, config.discriminator, config.rendering
     assert G["channel_base"] == D["channel_base"] == 1024 and G["channel_max"] == D["channel_max"] == 32
@@ -113,10 +114,24 @@ BAD = {
     "augmentation": (dict(aug="fixed", p=1.5), "--p=1.5"),
     "strength of no augmentation": (dict(p=0.5), "--p=0.5.*--aug=fixed"),
     "target of a fixed strength": (dict(aug="fixed", target=0.5), "--target=0.5.*--aug=ada"),
-    "metrics": (dict(metrics="fid50k_full"), "--metrics=fid50k_full.*later"),
+    "metric without its detector": (dict(metrics="fid50k_full"), "--metrics=fid50k_full.*--inception-weights"),
+    "unknown metric": (dict(metrics="fid", inception_weights="x"), "--metrics=fid:.*no such metric"),
+    "few pictures": (dict(metrics="kid50k_full", detector="embedded", num_gen=1), "--num-gen=1:"),
     "no labels": (dict(cond=False), "--cond=False"),
     "image size": (dict(resolution=100), "100 px"),
-}
+    "no channel at the largest resolution": (dict(cbase=511), "--cbase=511 must be from 512"),
+    "channels without end": (dict(cbase=10**9), "--cbase=1000000000 must be from"),
+    "wide without end": (dict(cmax=10**9), "--cmax=1000000000 must be from 1"),
+    "deep without end": (dict(map_depth=10**6), "--map-depth=1000000 must be from 1 to 64"),
+    "batch without end": (dict(batch=2**20), "--batch=1048576 must be from 1"),
+    "run without end": (dict(kimg=1e307), r"--kimg=1e\+307 must be from 0"),
+    "ticks within an image": (dict(tick=1e-319), "--tick=.* must be from 0.001"),
+    "more layers than the discriminator has": (dict(freezed=23), "--freezed=23 must be from 0 to 22"),
+    "more rays than pixels": (dict(neural_rendering_resolution_final=513), "_final=513 is finer than.*512 px"),
+    "a gaze that augmentation turns": (
+        dict(gaze_cond_d=True, l2cs_path="x.pkl", aug="ada", augpipe="bgc"), "--gaze-cond-d.*--augpipe=colour"
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -148,19 +163,93 @@ def test_only_what_does_not_touch_the_arithmetic_may_change_when_continuing():
         check_same_run(saved, resolve("embedded", **NO_GAZE, seed=1))
 
 
+# Options that do something only beside another one: (what is missing, value, that other one).
+NEEDS_ANOTHER = {
+    "gpc_reg_prob": ({}, 0.9, "--gen_pose_cond=True"),
+    "gpc_reg_fade_kimg": ({}, 9.0, "--gen_pose_cond=True"),
+    "c_scale": ({}, 0.5, "--gen_pose_cond=True"),
+    "resume_blur": ({}, True, "--resume=FILE"),
+    "blur_fade_kimg": (dict(resume="x.pkl"), 9.0, "--resume_blur=True"),
+    "gpc_reg_fade_kimg, resumed": (dict(resume="x.pkl", gen_pose_cond=True), 9.0, "--resume_blur=True"),
+    "neural_rendering_resolution_fade_kimg": ({}, 9.0, "--neural_rendering_resolution_final"),
+    "density_reg_p_dist": (dict(reg_type="monotonic-fixed"), 0.01, "--reg_type=l1"),
+    "density_reg_p_dist, off": (dict(density_reg=0.0), 0.01, "--density_reg=0.25"),
+    "density_reg_every": (dict(density_reg=0.0), 2, "--density_reg=0.25"),
+    "reg_type": (dict(density_reg=0.0), "monotonic-fixed", "--density_reg=0.25"),
+    "gaze_loss": (dict(l2cs_path="x.pkl"), "euclid", "--gaze-weight=1"),
+    "gaze_targets": (dict(l2cs_path="x.pkl"), "legacy", "--gaze-weight=1"),
+    "gaze_warmup_kimg": (dict(l2cs_path="x.pkl"), 3.0, "--gaze-weight=1"),
+    "gaze_crop": ({}, "face", "--l2cs-path=FILE"),
+    "p": (dict(aug="ada"), 0.3, "--aug=fixed"),
+    "target": (dict(aug="fixed"), 0.3, "--aug=ada"),
+    "augpipe": ({}, "bgc", "--aug=ada"),
+    "num_gen": ({}, 1000, "--metrics=NAME"),
+    "detector": ({}, "embedded", "--metrics=NAME"),
+    "inception_weights": ({}, "x.pth", "--metrics=NAME"),
+    "vgg_weights": ({}, "x.pth", "--metrics=NAME"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEEDS_ANOTHER)
+def test_an_option_that_would_do_nothing_names_the_one_it_needs(name):
+    beside, value, missing = NEEDS_ANOTHER[name]
+    option = name.split(",")[0]
+    resolve("ffhq", **NO_GAZE | beside)
+    with pytest.raises(ConfigError) as error:
+        resolve("ffhq", **NO_GAZE | beside | {option: value})
+    text = str(error.value)
+    assert text.startswith(f"--{option}=") or text.startswith(f"--{option.replace('_', '-')}="), text
+    assert missing in text and "\n" not in text
+
+
+def test_options_in_a_message_are_written_as_on_the_command_line():
+    from eg3d.train import SETTINGS
+
+    command = click.command()(lambda **flags: None)
+    for option in SETTINGS:
+        option(command)
+    names = {parameter.name: parameter.opts[0] for parameter in command.params}
+    for name in (text.split(",")[0] for text in NEEDS_ANOTHER):
+        assert names[name] == "--" + FLAG_NAMES.get(name, name)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_a_preset_holds_is_never_refused_and_a_switch_that_is_off_asks_for_nothing(preset):
+    resolve(preset, **NO_GAZE, resume_blur=False, gaze_mask=False, gaze_cond_d=False, tensorboard=False)
+
+
+def test_a_moved_data_set_and_other_metrics_do_not_make_another_run():
+    saved = resolve("embedded", **NO_GAZE, data="here.zip")
+    check_same_run(saved, resolve("embedded", **NO_GAZE, data="there.zip", metrics="fid50k_full", num_gen=100))
+    with pytest.raises(ConfigError, match=r"data\.mirror"):
+        check_same_run(saved, resolve("embedded", **NO_GAZE, data="here.zip", mirror=True))
+
+
 CHANGED_BY = dict(
     data="x.zip", gpus=2, batch=64, batch_gpu=8, gamma=3.0, kimg=7.0, tick=2.0, snap=3, keep=2, state_minutes=3.0,
     bad_steps=4, tensorboard=True, seed=5, workers=7, nobench=True, mirror=True, aug="ada", freezed=2,
     cbase=16384, cmax=256,
     glr=0.001, dlr=0.001, map_depth=4, mbstd_group=2, neural_rendering_resolution_initial=32,
-    neural_rendering_resolution_final=96, neural_rendering_resolution_fade_kimg=9.0, blur_fade_kimg=9.0,
-    gen_pose_cond=True, gpc_reg_fade_kimg=9.0, c_scale=0.5, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.Y",
+    neural_rendering_resolution_final=96, blur_fade_kimg=9.0,
+    gen_pose_cond=True, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.Y",
     sr_num_fp16_res=0, g_num_fp16_res=2, d_num_fp16_res=0, style_mixing_prob=0.5, density_reg=0.5, density_reg_every=2,
-    density_reg_p_dist=0.01, reg_type="monotonic-detach", decoder_lr_mul=2.0, l2cs_path="x.pkl", gaze_loss="euclid",
-    gaze_targets="legacy", gaze_warmup_kimg=3.0, gaze_crop="face", freeze_g=3,
+    density_reg_p_dist=0.01, reg_type="monotonic-detach", decoder_lr_mul=2.0, l2cs_path="x.pkl", freeze_g=3,
 )  # fmt: skip
-# Those that need another one beside them, and the two with a single value, kept for published command lines.
+# Those that need another one beside them, and the one with a single value, kept for published command lines.
+GAZE, MEASURED = dict(l2cs_path="x.pkl", gaze_weight=1.0), dict(metrics="pr50k3_full", inception_weights="i.pth")
 CHANGED_BESIDE = {
+    "neural_rendering_resolution_fade_kimg": (dict(neural_rendering_resolution_final=96), 9.0),
+    "gpc_reg_fade_kimg": (dict(gen_pose_cond=True), 9.0),
+    "c_scale": (dict(gen_pose_cond=True), 0.5),
+    "gaze_loss": (GAZE, "euclid"),
+    "gaze_targets": (GAZE, "legacy"),
+    "gaze_warmup_kimg": (GAZE, 3.0),
+    "gaze_crop": (dict(l2cs_path="x.pkl"), "face"),
+    "metrics": (dict(inception_weights="i.pth"), "fid50k_full"),
+    "num_gen": (MEASURED, 1000),
+    "detector": (MEASURED, "embedded"),
+    "inception_weights": (MEASURED, "j.pth"),
+    "vgg_weights": (MEASURED, "v.pth"),
     "augpipe": (dict(aug="ada"), "bgc"),
     "p": (dict(aug="fixed"), 0.3),
     "target": (dict(aug="ada"), 0.3),
@@ -171,7 +260,7 @@ CHANGED_BESIDE = {
     "gaze_mask": (dict(l2cs_path="x.pkl", gaze_weight=1.0), True),
     "gaze_cond_d": (dict(l2cs_path="x.pkl"), True),
 }
-ONE_VALUE = {"cond", "metrics"}
+ONE_VALUE = {"cond"}
 
 
 def test_every_option_of_the_script_changes_the_configuration():
@@ -184,4 +273,5 @@ def test_every_option_of_the_script_changes_the_configuration():
     assert names == {*CHANGED_BY, *CHANGED_BESIDE, *ONE_VALUE}
     for name, (beside, value) in {**{n: ({}, v) for n, v in CHANGED_BY.items()}, **CHANGED_BESIDE}.items():
         base = NO_GAZE | beside
-        assert resolve("ffhq", **base | {name: value}) != resolve("ffhq", **base), name
+        without = {key: kept for key, kept in base.items() if name != "metrics" or key != "inception_weights"}
+        assert resolve("ffhq", **base | {name: value}) != resolve("ffhq", **without), name

@@ -3,6 +3,7 @@
 Files are read by `archive.py`, pixels by `images.py`, cameras by `labels.py`; errors name the member and the remedy.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -50,6 +51,15 @@ class ImageDataset:
 
     def __len__(self) -> int:
         return len(self.names) * (2 if self.mirror else 1)
+
+    def as_stored(self) -> "ImageDataset":
+        """The same data set without mirrored copies; both share what is read."""
+        if not self.mirror:
+            return self
+        self.keep_if_small()
+        plain = copy.copy(self)
+        plain.mirror = False
+        return plain
 
     @property
     def digest(self) -> str:

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ def train(
     state: dict | None = None,
     gaze_estimator=None,
     stop_after_s: float | None = None,
+    measure: Callable | None = None,
 ) -> Trainer:
     """Runs `config` until its kimg are seen, a signal arrives or the time is up; returns the trainer.
 
@@ -38,6 +39,7 @@ def train(
         state: of a stopped run (checkpoint.load_state); the run goes on exactly as if it had not stopped.
         gaze_estimator: frozen network of the gaze term, needed when its weight is above 0; else it only scores.
         stop_after_s: stop and save after so many seconds; no schedule depends on it.
+        measure: what else scores a snapshot, see `Records`; it must not change what is computed.
     """
     set_numerics(config.benchmark)
     trainer = Trainer(config, dataset, device, state, gaze_estimator)
@@ -46,7 +48,7 @@ def train(
     distributed.together(dataset.keep_if_small)
     total, failing = int(config.kimg * 1000), 0
     with (
-        Records(outdir, trainer) as records,
+        Records(outdir, trainer, measure) as records,
         stop_requests() as stop,
         progress_bar(trainer.images_seen, total) as bar,
     ):

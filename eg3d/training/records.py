@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,20 +20,23 @@ from eg3d import checkpoint, distributed
 from eg3d.config import to_dict
 from eg3d.files import atomic_write
 from eg3d.training.health import Health
-from eg3d.training.snapshots import gaze_scores, prune, write_grid, write_snapshot
+from eg3d.training.snapshots import gaze_scores, prune, write_grid
 from eg3d.training.stats import append_line, drop_lines_after, finite, read_lines
 from eg3d.training.trainer import STATE_FILE, Trainer
 
 STATS_FILE, OPTIONS_FILE = "stats.jsonl", "training_options.json"
 FAILED_STATE_FILE = "training-state-not-finite.pt"
-OWN_NAMES = (STATE_FILE, FAILED_STATE_FILE, STATS_FILE, OPTIONS_FILE, "network-snapshot-", "fakes")
+OWN_NAMES = (STATE_FILE, FAILED_STATE_FILE, STATS_FILE, OPTIONS_FILE, "network-snapshot-", "fakes", "metric-")
 
 
 class Records:
-    """The files of one run, which it has for itself while the `with` block lasts."""
+    """The files of one run, which it has for itself while the `with` block lasts.
 
-    def __init__(self, outdir: Path, trainer: Trainer):
-        self.outdir, self.trainer, self.watch = outdir, trainer, trainer.config.watch
+    measure: `measure(G_ema, snapshot file, images seen)` -> lines of metric-NAME.jsonl, called by all processes.
+    """
+
+    def __init__(self, outdir: Path, trainer: Trainer, measure: Callable | None = None):
+        self.outdir, self.trainer, self.watch, self.measure = outdir, trainer, trainer.config.watch, measure
         self._start = self._last = self._saved = time.perf_counter()
         self._images = trainer.images_seen
         self._lock = self._tensorboard = None
@@ -60,7 +64,8 @@ class Records:
         for path in self.outdir.glob(".*"):  # temporary files of a killed process
             if path.name[1:].startswith(OWN_NAMES):
                 path.unlink()
-        drop_lines_after(self.outdir / STATS_FILE, images_seen)
+        for path in (self.outdir / STATS_FILE, *self.outdir.glob("metric-*.jsonl")):
+            drop_lines_after(path, images_seen)
         self._health = Health(read_lines(self.outdir / STATS_FILE))
         if self.watch.tensorboard:
             self._tensorboard = tensorboard_writer(self.outdir, images_seen)
@@ -74,15 +79,22 @@ class Records:
 
         keep_state: whether the present state is worth going on from.
         """
-        distributed.check_equal(self.trainer.networks())
-        self.trainer.stats.collect()
-        peaks = peak_memory(self.trainer.device)
-        return distributed.by_first(lambda: self._tick(snapshot and keep_state, keep_state, peaks)) or ""
-
-    def _tick(self, snapshot: bool, keep_state: bool, peaks: dict[str, float]) -> str:
         trainer = self.trainer
-        scores = self._snapshot(score=True) if snapshot else {}
-        line = self._line(peaks | scores)
+        distributed.check_equal(trainer.networks())
+        trainer.stats.collect()
+        snapshot, more, measured = snapshot and keep_state, peak_memory(trainer.device), []
+        if snapshot:
+            more |= distributed.by_first(lambda: self._snapshot(score=True)) or {}
+            if self.measure is not None:
+                measured = self.measure(trainer.G_ema, self._snapshot_path(), trainer.images_seen)
+        return distributed.by_first(lambda: self._tick(snapshot, keep_state, more, measured)) or ""
+
+    def _tick(self, snapshot: bool, keep_state: bool, more: dict[str, float], measured: list[dict]) -> str:
+        trainer = self.trainer
+        for record in measured:
+            append_line(self.outdir / f"metric-{record['metric']}.jsonl", record)
+            more |= {f"Metrics/{name}": value for name, value in record["results"].items()}
+        line = self._line(more)
         append_line(self.outdir / STATS_FILE, line)
         if self._tensorboard is not None:
             for name, value in line.items():
@@ -133,17 +145,19 @@ class Records:
     def _snapshot(self, score: bool) -> dict[str, float]:
         """Weights, picture and, where there is a network to measure them, gaze scores, which it returns."""
         trainer = self.trainer
-        kimg = trainer.images_seen // 1000
-        picture = self.outdir / f"fakes{kimg:06d}.png"
+        picture = self.outdir / f"fakes{trainer.images_seen // 1000:06d}.png"
         if not score and picture.exists():
             return {}  # the scored one of this thousand stays as it was scored; the state has the present weights
-        write_snapshot(self.outdir, kimg, trainer.networks(), trainer.facts())
+        checkpoint.save_snapshot(self._snapshot_path(), trainer.networks(), trainer.facts())
         if not score:
             return {}
         write_grid(picture, trainer.G_ema)
         if trainer.gaze_estimator is None:
             return {}
         return gaze_scores(trainer.G_ema, trainer.gaze_estimator, trainer.config.gaze.crop)
+
+    def _snapshot_path(self) -> Path:
+        return self.outdir / f"network-snapshot-{self.trainer.images_seen // 1000:06d}.safetensors"
 
     def _line(self, more: dict[str, float]) -> dict:
         """Statistics since the last line, with position and speed."""

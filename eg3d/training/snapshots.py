@@ -3,9 +3,6 @@
 import subprocess
 from pathlib import Path
 
-from torch import nn
-
-from eg3d.checkpoint import save_snapshot
 from eg3d.files import REPOSITORY
 from eg3d.metrics.gfas import gaze_face_alignment
 from eg3d.models.generator import TriPlaneGenerator
@@ -16,13 +13,6 @@ GRID_SEEDS = range(8)  # one row each
 GRID_CAMERAS = [(yaw, 0.0) for yaw in (-0.5, -0.25, 0.0, 0.25, 0.5)]  # one column each
 SLOPE_SEEDS = range(1000, 1032)
 SCORE = "GFAS/mse_sum"  # lower is better
-
-
-def write_snapshot(outdir: Path, kimg: int, networks: dict[str, nn.Module], facts: dict) -> Path:
-    """`network-snapshot-{kimg:06d}.safetensors` with all networks; returns its path."""
-    path = outdir / f"network-snapshot-{kimg:06d}.safetensors"
-    save_snapshot(path, networks, facts)
-    return path
 
 
 def prune(outdir: Path, keep: int, lines: list[dict]) -> None:

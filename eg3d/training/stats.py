@@ -65,13 +65,20 @@ def finite(value) -> float | None:
 
 
 def drop_lines_after(path: Path, images_seen: int) -> None:
-    """Removes lines that a run wrote after the state it is now continued from (it was killed in between)."""
+    """Removes lines that a run wrote after the state it is now continued from (it was killed in between).
+
+    Of stats.jsonl or metric-NAME.jsonl; a line of the latter that says nothing of `images_seen` is not the run's.
+    """
     if path.exists():
         text = path.read_text(encoding="utf-8")
-        kept = [line for line in read_lines(path) if 1000 * line["Progress/kimg"]["mean"] <= images_seen + 0.5]
+        kept = [line for line in read_lines(path) if _position(line) <= images_seen + 0.5]
         kept = "".join(json.dumps(line, allow_nan=False) + "\n" for line in kept)
         if kept != text:
             atomic_write(path, kept.encode())
+
+
+def _position(line: dict) -> float:
+    return 1000 * line["Progress/kimg"]["mean"] if "Progress/kimg" in line else line.get("images_seen", 0)
 
 
 def read_lines(path: Path) -> list[dict]:

@@ -16,6 +16,8 @@ from tiny_run import everything_in_float64, tiny_config
 
 from eg3d import checkpoint, distributed
 from eg3d.augmentation import AugmentConfig
+from eg3d.config import WatchConfig
+from eg3d.run_scores import SnapshotMetrics
 from eg3d.training import records
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
@@ -124,6 +126,14 @@ def short_run(folder: Path, outdir: Path, state_path: Path | None = None, distur
             raise
         fail(describe(error))  # as the script does
     return trainer.stop_code
+
+
+def measured_run(folder: Path, outdir: Path) -> int:
+    """A run with metrics at its snapshots."""
+    watch = WatchConfig(metrics="fid50k_full,kid50k_full", num_gen=8, detector="embedded")
+    config, dataset = tiny_config(folder, gpus=2, batch=4, batch_gpu=2, kimg=0.008, watch=watch), ImageDataset(folder)
+    measure = SnapshotMetrics(config, dataset, torch.device("cpu"))
+    return train(config, outdir, dataset, torch.device("cpu"), measure=measure).stop_code
 
 
 def kill_second(trainer) -> None:
