@@ -20,7 +20,7 @@ from tqdm import tqdm
 from eg3d.cameras import FFHQ_FOCAL, check_labels, focal_to_fov
 from eg3d.files import atomic_write
 from eg3d.pictures import enlarge, side_by_side, stack, text_strip, tiles, to_uint8
-from eg3d.views import camera_labels, pivot_and_radius, render_styles, styles_of_seeds
+from eg3d.views import camera_labels, check_finite, pivot_and_radius, render_styles, styles_of_seeds
 
 FOCAL = {"FFHQ": FFHQ_FOCAL, "AFHQ": FFHQ_FOCAL, "Shapenet": 1.7074}
 IMAGE_MODES = ("image", "image_depth", "image_raw")
@@ -45,7 +45,7 @@ def read_camera_path(path: Path) -> dict[str, list]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         kinds = [kind for kind in ("labels", "cameras") if kind in content]
         rows = torch.tensor(content[kinds[0]], dtype=torch.float64)
-    except (UnicodeDecodeError, json.JSONDecodeError, IndexError, TypeError, ValueError):
+    except (UnicodeDecodeError, json.JSONDecodeError, IndexError, TypeError, ValueError, OverflowError):
         rows, kinds = torch.zeros(0), ["?"]
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != {"labels": 25, "cameras": 2}.get(kinds[0]):
         raise ValueError(f'{path}: is no camera path; it needs {{"labels": [[25 numbers], ...]}} or '
@@ -143,6 +143,7 @@ def film(
     for start in range(0, n, step):
         cameras = labels[start : start + step]
         out = render_styles(G, curve(start / n * plan.keyframes), cameras)[image_mode]
+        check_finite(out, [f"frame {start}"] * len(out))
         pictures = to_uint8(grey(out) if image_mode == "image_depth" else out)
         pictures = pictures.reshape(len(plan.cells), len(cameras), *pictures.shape[1:])
         for frame in range(len(cameras)):

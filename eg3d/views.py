@@ -89,6 +89,14 @@ def styles_of_seeds(
     return G.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
 
 
+def check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
+    """ValueError, by name, for the first of the pictures [N, ...] that holds NaN or infinity: bytes would hide it."""
+    bad = ~images.isfinite().flatten(1).all(dim=1)
+    if bad.any():
+        name = names[int(bad.nonzero()[0])]
+        raise ValueError(f"{name}: the generator draws values that are not finite; give an earlier checkpoint")
+
+
 @torch.no_grad()
 def render_styles(G: TriPlaneGenerator, ws: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """Every latent of ws [n, ...] from every camera of labels [k, 25]: pictures [n*k, ...], latent by latent.
@@ -120,6 +128,7 @@ def render_batch(
     ws, k = styles_of_seeds(G, seeds, truncation_psi, truncation_cutoff, fov_deg), cameras.shape[1]
     labels = cameras.flatten(0, 1).to(ws.device)
     out = G.synthesis(ws, labels, draws=Midpoints(), noise_mode="const")
+    check_finite(out["image"], [f"seed {seed}" for seed in seeds for _ in range(k)])
     return Views(
         images=out["image"],
         raw=out["image_raw"],
@@ -189,4 +198,5 @@ def render_samples(
     z = draws.normal((len(items), G.z_dim)).to(device)
     c = labels[(draws.uniform((len(items),)) * len(labels)).long().clamp(max=len(labels) - 1)].to(device)
     images = G(z, c, truncation_psi=truncation_psi, draws=draws, noise_mode="random")["image"]
+    check_finite(images, [f"sample {number}" for number in items])
     return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

@@ -40,8 +40,11 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(indir, outdir, json_path, **_) -> None:
+def check(indir, outdir, recon_weights, landmarks, json_path, **_) -> None:
+    if recon_weights is None and landmarks != "template":
+        raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
     labelling.check_place(outdir or indir)
+    cli.check_writable(outdir, "--outdir", folder=True)
     cli.check_writable(json_path, "--json")
 
 

@@ -117,7 +117,7 @@ def read_points(path: Path) -> dict[str, torch.Tensor]:
 def _points(path: Path, name: str, rows) -> torch.Tensor:
     try:
         points = np.array(rows, dtype=np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         points = np.empty(0)
     if points.shape not in ((POINTS, 2), (68, 2)) or not np.isfinite(points).all():
         raise ValueError(f"{path}: '{str(name)[:80]}' must have 5 or 68 points, each two finite numbers x y")

@@ -27,7 +27,10 @@ def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
             raise ValueError(f"{where}: the label of {row[0][:80]!r} must be 25 numbers")
         if row[0] in labels:
             raise ValueError(f"{where}: {row[0][:80]!r} is there twice; write the file anew")
-        labels[row[0]] = torch.tensor(row[1], dtype=torch.float64)
+        try:
+            labels[row[0]] = torch.tensor(row[1], dtype=torch.float64)
+        except OverflowError:
+            raise ValueError(f"{where}: the label of {row[0][:80]!r} holds a number too large for one") from None
     if not labels:
         raise ValueError(f"{where}: holds no labels")
     check_labels(torch.stack(list(labels.values())), where, [name[:80] for name in labels])
