@@ -252,6 +252,10 @@ def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float)
         if rank() > 0:
             click.echo(err=True)  # ends the line of rank 0's progress bar
         raise
+    except KeyboardInterrupt:
+        if rank() > 0:
+            sys.exit(130)  # rank 0, which is interrupted too, says it
+        raise
     except LostProcess as error:
         end_bars()
         if parent_process() is None:  # nobody else will say it

@@ -196,6 +196,17 @@ def test_a_missing_file_is_said_once(inputs, tmp_path):
     assert "gone.pkl" in errors_of_two(tmp_path / "said", calc_gfas, *arguments)
 
 
+def interrupted(device) -> None:
+    raise KeyboardInterrupt  # Ctrl-C reaches every process
+
+
+def test_an_interrupt_of_all_is_said_once(tmp_path):
+    work = [(interrupted, no_check, {})]
+    assert distributed.launch(in_each, (tmp_path / "said", work), 2, CPU, wait_minutes=2) == 130
+    said = "".join((tmp_path / f"said.{rank}.stderr").read_text() for rank in (0, 1))
+    assert said.split() == ["interrupted"]
+
+
 @pytest.mark.parametrize(
     "script, arguments, words",
     [
