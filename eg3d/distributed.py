@@ -10,6 +10,7 @@ writes; whatever ends one process ends all.
 
 import contextlib
 import datetime
+import io
 import os
 import pickle
 import signal
@@ -171,6 +172,51 @@ def from_first(work: Callable):
     return message[0]
 
 
+def large_from_first(work: Callable):
+    """`from_first` for a value with large tensors, on the CPU: they are sent one by one, so that none is held twice."""
+    value = by_first(work)
+    if size() == 1:
+        return value
+    outline = io.BytesIO()
+    if rank() == 0:
+        places = _Outline(outline)
+        places.dump(value)
+    text = from_first(outline.getvalue)
+    if rank() > 0:
+        places = _Filled(io.BytesIO(text))
+        value = places.load()
+    for tensor in places.tensors:
+        with _listening():
+            dist.broadcast(tensor, src=0)
+    return value
+
+
+class _Outline(pickle.Pickler):
+    """Writes everything but tensors, which it collects in the order of their places."""
+
+    def __init__(self, file):
+        super().__init__(file)
+        self.tensors: list[torch.Tensor] = []
+
+    def persistent_id(self, value):
+        if not isinstance(value, torch.Tensor):
+            return None
+        self.tensors.append(value.contiguous())
+        return tuple(value.shape), value.dtype
+
+
+class _Filled(pickle.Unpickler):
+    """Reads it, with empty tensors in their places, collected in the same order."""
+
+    def __init__(self, file):
+        super().__init__(file)
+        self.tensors: list[torch.Tensor] = []
+
+    def persistent_load(self, place):
+        self.tensors.append(torch.empty(place[0], dtype=place[1]))
+        return self.tensors[-1]
+
+
 def first_of_each_machine(work: Callable):
     """`work()`, done by one process of each machine first (it may fill a cache), then by the others."""
     if size() == 1:
@@ -239,16 +285,24 @@ def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float)
     """`work(*arguments)` as the rank that the environment says."""
     timeout = datetime.timedelta(minutes=wait_minutes)
     if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+        torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    store = None
     try:
         try:
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=timeout)
+            store, number, count = next(dist.rendezvous("env://", timeout=timeout))
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=timeout,
+                store=dist.PrefixStore("group", store), rank=number, world_size=count,
+            )  # fmt: skip
         except RuntimeError as error:
             raise LostProcess(f"the processes of this run do not find each other ({error})") from None
         code = work(*arguments)
         dist.destroy_process_group()
         return code
     except (ValueError, OSError):
+        if not _first_to_fail(store):
+            end_bars()
+            sys.exit(2)  # it has been said
         if rank() > 0:
             click.echo(err=True)  # ends the line of rank 0's progress bar
         raise
@@ -258,10 +312,23 @@ def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float)
         raise
     except LostProcess as error:
         end_bars()
-        if parent_process() is None:  # nobody else will say it
+        if parent_process() is None and _first_to_fail(store):  # nobody else will say it
             click.echo(f"error: {error}", err=True)
         sys.stderr.flush()
         os._exit(LOST)  # an orderly end would wait for the lost one
+
+
+def _first_to_fail(store) -> bool:
+    """Whether no other process has said why the run ends: what all of them find is said once."""
+    try:
+        return store is None or store.add("failed", 1) == 1
+    except RuntimeError:  # the process that kept the store has gone
+        return True
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _start(work: Callable, arguments: tuple, count: int, device: str, wait_minutes: float) -> int:

@@ -1,10 +1,14 @@
 """Trains a 3D GAN, with or without the gaze term: see `--help`, and eg3d/training/loop.py for what happens."""
 
+import contextlib
 import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import torch
 
 from eg3d import distributed
 from eg3d.augmentation import MODES, PIPES
@@ -19,9 +23,9 @@ from eg3d.presets import PRESETS
 from eg3d.run_scores import SnapshotMetrics
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
-from eg3d.training.records import check_tensorboard
+from eg3d.training.records import check_tensorboard, held
 from eg3d.training.resume import ResumeError
-from eg3d.training.trainer import STATE_FILE
+from eg3d.training.trainer import STATE_FILE, Trainer
 from eg3d.world.datasets import embedded_faces
 from l2cs.estimator import EMBEDDED, GazeEstimator
 
@@ -197,24 +201,59 @@ def check_ready(config: TrainConfig, first: bool) -> None:
 
 def run(outdir: Path, cfg: str, flags: dict, device, stop_after_minutes: float | None, ops: str) -> int:
     """What each process of a run does; returns the exit code."""
-    config, state = distributed.from_first(lambda: prepare(outdir, cfg, flags))
+    with contextlib.ExitStack() as stack:
+        # Before the state is read, so that nobody writes another one meanwhile.
+        distributed.by_first(lambda: stack.enter_context(held(outdir)))
+        config, *state = distributed.large_from_first(lambda: prepare(outdir, cfg, flags))
+        stack.enter_context(advice_on_memory(config))
+        return run_in_folder(outdir, cfg, flags, config, state, device, stop_after_minutes, ops)
+
+
+def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, stop_after_minutes, ops: str) -> int:
+    """`run` once the folder is this run's; `state` holds one thing, to be taken out, so that it can be freed."""
     device = distributed.device_of(device)
     estimator = distributed.together(lambda: load_gaze_network(config.gaze, device))
     dataset = distributed.first_of_each_machine(lambda: open_data(config))
     config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
-    if state is not None and distributed.rank() == 0:
-        click.echo(f"going on with the run in {outdir} after {state['images_seen']} images")
+    if state[0] is not None and distributed.rank() == 0:
+        click.echo(f"going on with the run in {outdir} after {state[0]['images_seen']} images")
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
     measure = None if config.watch.metrics == "none" else SnapshotMetrics(config, dataset, device)
     try:
         with using(ops):
-            trainer = train(config, outdir, dataset, device, state, estimator, limit, measure)
+            trainer = train(config, outdir, dataset, device, state.pop(), estimator, limit, measure, locked=True)
     except ResumeError as error:
         click.echo("\n".join(error.report), err=True)
         raise
     if trainer.stop_code and distributed.rank() == 0:
-        click.echo(f"stopped after {trainer.images_seen} images, all saved; the same command goes on")
+        click.echo(f"stopped after {trainer.images_seen} images, {what_is_saved(trainer)}; the same command goes on")
     return trainer.stop_code
+
+
+def what_is_saved(trainer: Trainer) -> str:
+    """What the state on the disk holds after a stop."""
+    if trainer.images_saved == trainer.images_seen:
+        return "all saved"
+    sick = "the last with a loss that is not finite"
+    return f"{sick}; " + (f"{trainer.images_saved} are saved" if trainer.images_saved else "none are saved")
+
+
+@contextlib.contextmanager
+def advice_on_memory(config: TrainConfig) -> Iterator[None]:
+    """Memory that has run out, of whatever device, as one ValueError of a line."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        text = str(error)
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
+        if not known and "ALLOC_FAILED" not in text:  # of cuDNN and cuBLAS
+            raise
+        wanted = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
+        raise ValueError(
+            f"the memory ran out ({wanted[0].lower() if wanted else 'no more could be had'}): a process handles "
+            f"{config.micro_batch} images at once; give a smaller --batch-gpu, which divides --batch={config.batch} "
+            "(a run that has begun keeps its own: use another --outdir, with --resume=SNAPSHOT)"
+        ) from None
 
 
 def load_gaze_network(gaze: GazeLossConfig, device) -> GazeEstimator | None:

@@ -29,6 +29,7 @@ def train(
     gaze_estimator=None,
     stop_after_s: float | None = None,
     measure: Callable | None = None,
+    locked: bool = False,
 ) -> Trainer:
     """Runs `config` until its kimg are seen, a signal arrives or the time is up; returns the trainer.
 
@@ -39,16 +40,18 @@ def train(
         state: of a stopped run (checkpoint.load_state); the run goes on exactly as if it had not stopped.
         gaze_estimator: frozen network of the gaze term, needed when its weight is above 0; else it only scores.
         stop_after_s: stop and save after so many seconds; no schedule depends on it.
+        locked: whether the caller holds the folder (records.held), as it must to read a state from it.
         measure: what else scores a snapshot, see `Records`; it must not change what is computed.
     """
     set_numerics(config.benchmark)
     trainer = Trainer(config, dataset, device, state, gaze_estimator)
+    del state  # as large as the networks and optimisers that now hold it
     for note in trainer.notes:
         tqdm.write(f"--resume: {note}", file=sys.stderr)
     distributed.together(dataset.keep_if_small)
     total, failing = int(config.kimg * 1000), 0
     with (
-        Records(outdir, trainer, measure) as records,
+        Records(outdir, trainer, measure, locked) as records,
         stop_requests() as stop,
         progress_bar(trainer.images_seen, total) as bar,
     ):
@@ -60,13 +63,15 @@ def train(
             code, bad = distributed.largest(stop.code or TIME_UP * late, not trainer.finite)
             done = trainer.images_seen >= total
             trainer.stop_code, failing = 0 if done else code, failing + 1 if bad else 0
-            if failing >= config.watch.bad_steps or (failing and (done or code)):
+            # Before a stop is heeded, for a stop says that the same command goes on. Fewer bad steps leave the last
+            # good state, from which they come again.
+            if failing >= config.watch.bad_steps or (failing and done):
                 records.give_up()
             if done or trainer.at_tick:
                 snapshot = done or trainer.tick % config.snap == 0
                 bar.set_postfix_str(records.tick(snapshot, keep_state=not failing))
         if trainer.stop_code:
-            records.stop()
+            records.stop(keep_state=not failing)
     return trainer
 
 

@@ -4,13 +4,14 @@ Rank 0 writes; every process calls the same methods, for what is written is gath
 what a killed run had written after its last one is dropped, or written again, when the run goes on.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from eg3d import checkpoint, distributed
 from eg3d.config import to_dict
 from eg3d.files import atomic_write
 from eg3d.training.health import Health
-from eg3d.training.snapshots import gaze_scores, prune, write_grid
+from eg3d.training.snapshots import STOPPED, gaze_scores, prune, write_grid
 from eg3d.training.stats import append_line, drop_lines_after, finite, read_lines
 from eg3d.training.trainer import STATE_FILE, Trainer
 
@@ -33,13 +34,14 @@ class Records:
     """The files of one run, which it has for itself while the `with` block lasts.
 
     measure: `measure(G_ema, snapshot file, images seen)` -> lines of metric-NAME.jsonl, called by all processes.
+    locked: whether the caller has it already, by `held`.
     """
 
-    def __init__(self, outdir: Path, trainer: Trainer, measure: Callable | None = None):
+    def __init__(self, outdir: Path, trainer: Trainer, measure: Callable | None = None, locked: bool = False):
         self.outdir, self.trainer, self.watch, self.measure = outdir, trainer, trainer.config.watch, measure
         self._start = self._last = self._saved = time.perf_counter()
         self._images = trainer.images_seen
-        self._lock = self._tensorboard = None
+        self._locked, self._tensorboard, self._open_files = locked, None, contextlib.ExitStack()
 
     def __enter__(self):
         distributed.by_first(self._open)
@@ -48,19 +50,14 @@ class Records:
     def __exit__(self, *_):
         if self._tensorboard is not None:
             self._tensorboard.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        self._open_files.close()
 
     def _open(self) -> None:
         config, images_seen = self.trainer.config, self.trainer.images_seen
-        try:
-            self.outdir.mkdir(parents=True, exist_ok=True)
-            self._lock = lock(self.outdir)
+        if not self._locked:
+            self._open_files.enter_context(held(self.outdir))
+        with writable(self.outdir):
             atomic_write(self.outdir / OPTIONS_FILE, (json.dumps(to_dict(config), indent=2) + "\n").encode())
-        except OSError as error:
-            raise ValueError(
-                f"--outdir={self.outdir}: cannot write there ({error.strerror}); give another folder"
-            ) from None
         for path in self.outdir.glob(".*"):  # temporary files of a killed process
             if path.name[1:].startswith(OWN_NAMES):
                 path.unlink()
@@ -110,8 +107,10 @@ class Records:
             tqdm.write(f"warning: after {trainer.images_seen} images {warning}", file=sys.stderr)
         return summary(line)
 
-    def stop(self) -> None:
-        """State and snapshot of a run that ends before its time."""
+    def stop(self, keep_state: bool) -> None:
+        """State and snapshot of a run that ends before its time; neither where they are not worth going on from."""
+        if not keep_state:
+            return
         distributed.check_equal(self.trainer.networks())
         self.trainer.stats.collect()
 
@@ -140,6 +139,7 @@ class Records:
 
     def _save_state(self) -> None:
         checkpoint.save_state(self.outdir / STATE_FILE, self.trainer.state())
+        self.trainer.images_saved = self.trainer.images_seen
         self._saved = time.perf_counter()
 
     def _snapshot(self, score: bool) -> dict[str, float]:
@@ -148,7 +148,8 @@ class Records:
         picture = self.outdir / f"fakes{trainer.images_seen // 1000:06d}.png"
         if not score and picture.exists():
             return {}  # the scored one of this thousand stays as it was scored; the state has the present weights
-        checkpoint.save_snapshot(self._snapshot_path(), trainer.networks(), trainer.facts())
+        facts = trainer.facts() | ({} if score else {STOPPED: True})
+        checkpoint.save_snapshot(self._snapshot_path(), trainer.networks(), facts)
         if not score:
             return {}
         write_grid(picture, trainer.G_ema)
@@ -178,6 +179,32 @@ class Records:
         line = trainer.stats.line()
         line |= {name: {"num": 1, "mean": None if v is None else finite(v), "std": 0.0} for name, v in plain.items()}
         return line | {"timestamp": time.time()}
+
+
+@contextlib.contextmanager
+def held(outdir: Path) -> Iterator[None]:
+    """The folder of a run, made where there is none, for this process alone; one that stays empty goes again."""
+    made, handle = [path for path in (outdir, *outdir.parents) if not path.exists()], None
+    try:
+        with writable(outdir):
+            outdir.mkdir(parents=True, exist_ok=True)
+            handle = lock(outdir)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+        for path in made:  # the innermost first
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+@contextlib.contextmanager
+def writable(outdir: Path) -> Iterator[None]:
+    """Errors of the system inside as one ValueError about --outdir."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"--outdir={outdir}: cannot write there ({error.strerror}); give another folder") from None
 
 
 def lock(folder: Path) -> int:

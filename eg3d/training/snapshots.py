@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+from eg3d.checkpoint import open_checkpoint
 from eg3d.files import REPOSITORY
 from eg3d.metrics.gfas import gaze_face_alignment
 from eg3d.models.generator import TriPlaneGenerator
@@ -13,15 +14,28 @@ GRID_SEEDS = range(8)  # one row each
 GRID_CAMERAS = [(yaw, 0.0) for yaw in (-0.5, -0.25, 0.0, 0.25, 0.5)]  # one column each
 SLOPE_SEEDS = range(1000, 1032)
 SCORE = "GFAS/mse_sum"  # lower is better
+STOPPED = "stopped"  # fact of a snapshot that a stop has left
 
 
 def prune(outdir: Path, keep: int, lines: list[dict]) -> None:
-    """Deletes all snapshots but the last `keep` and the one with the best score in the lines of stats.jsonl."""
+    """Deletes all snapshots but the last `keep` and the one with the best score in the lines of stats.jsonl.
+
+    Called after a regular one: those that stops have left have had their time, and do not count.
+    """
     paths = sorted(outdir.glob("network-snapshot-*.safetensors"))
     best = best_snapshot(lines)
-    for path in paths[:-keep]:
+    stopped = [path for path in paths if left_by_a_stop(path)]
+    for path in stopped + [path for path in paths if path not in stopped][:-keep]:
         if path.name != best:
             path.unlink()
+
+
+def left_by_a_stop(path: Path) -> bool:
+    """Whether a snapshot's own header says that it is not a regular one."""
+    try:
+        return open_checkpoint(path).facts.get(STOPPED) is True
+    except (ValueError, OSError):
+        return False
 
 
 def best_snapshot(lines: list[dict]) -> str | None:

@@ -6,7 +6,6 @@ index of the sample in the global batch, images seen): neither the number of pro
 stop in between changes what is drawn.
 """
 
-import copy
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,21 +14,17 @@ import torch
 from torch import nn
 
 from eg3d import checkpoint, distributed
-from eg3d.cameras import LABEL_DIM
 from eg3d.config import TrainConfig, check_same_run, from_dict, to_dict
 from eg3d.draws import KeyedDraws, draw_key
 from eg3d.gaze import estimate_gaze, gaze_error
-from eg3d.models.discriminator import DualDiscriminator
-from eg3d.models.generator import TriPlaneGenerator
-from eg3d.models.precision import set_precision
 from eg3d.training import eye_region, losses, schedules
 from eg3d.training.ada import Strength, count_signs
 from eg3d.training.augment import AugmentPipe
 from eg3d.training.batches import Fakes, Reals
+from eg3d.training.building import build_networks, build_optimisers, early_layers
 from eg3d.training.dataset import EpochOrder, ImageDataset
 from eg3d.training.ema import update_ema, update_mean_latent
 from eg3d.training.prefetch import Batches
-from eg3d.training.resume import start_from
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
 
@@ -40,7 +35,8 @@ class Trainer:
     """Networks, optimisers and the position in the run.
 
     Attributes: G, D, G_ema; images_seen and batch_index, both before the coming step; share, this process's part of
-    the global batch; finite, whether all losses of the last step were.
+    the global batch; finite, whether all losses of the last step were; source, facts about the checkpoint this run
+    started from, and notes, what its reader had to decide.
     """
 
     def __init__(
@@ -53,19 +49,18 @@ class Trainer:
         self.share = distributed.share(config.batch)
         self.images_seen, self.batch_index, self.stats = 0, 0, Stats()
         self._total = torch.zeros((), device=self.device)  # of all losses of a step: infinite when one of them is
-        self.source = None  # facts about the checkpoint this run started from
-        self.notes: list[str] = []  # what its reader had to decide, and what it lacks
         self.stop_code = 0  # exit code of a run that ends before its kimg are seen
+        self.images_saved = None if state is None else state["images_seen"]  # of the state that a stop would leave
         self.strength = Strength(config.augment, config.batch)
         self.augment = AugmentPipe(config.augment.transforms, self.strength.p) if config.augment.on else None
         self.order = EpochOrder(len(dataset), config.seed)
         self.batches = Batches(dataset, self.order, config.batch, self.share, pin=self.device.type == "cuda")
         self.dataset_digest = dataset.digest
         self.git_commit = git_commit()  # of the code that runs, which may be edited before the next snapshot
-        self._build_networks(resume=state is None)
-        for network in self.networks().values():
-            set_precision(network, config.precision)
-        self._build_optimisers()
+        found, self.source, self.notes = build_networks(config, dataset.labels, self.device, resume=state is None)
+        self.G_ema, self.G, self.D = found["G_ema"], found["G"], found["D"]
+        self.frozen = early_layers(self.G, config.freeze_g)
+        self.G_optimiser, self.D_optimiser = build_optimisers(config, self.G, self.D)
         if state is not None:
             self._restore(state)
 
@@ -315,30 +310,6 @@ class Trainer:
 
     # -------------------------------------------------------------- building and saving
 
-    def _build_networks(self, resume: bool) -> None:
-        config = self.config
-        torch.manual_seed(draw_key(config.seed, "initial weights", 0, 0))
-        rays = config.schedule.raw_resolution_initial
-        G = TriPlaneGenerator(**config.generator, neural_rendering_resolution=rays)
-        D, G_ema = DualDiscriminator(**config.discriminator), copy.deepcopy(G)
-        self.G = G.to(self.device).train().requires_grad_(False)
-        self.D = D.to(self.device).train().requires_grad_(False)
-        self.G_ema = G_ema.to(self.device).eval().requires_grad_(False)
-        if config.resume is not None and resume:
-            read = distributed.by_first(lambda: start_from(self.networks(), config.resume, config.resume_partial))
-            self.source, self.notes = read or (None, [])
-            distributed.copy_from_first(self.networks().values())
-        self.frozen = early_layers(self.G, config.freeze_g)
-        self.D.label_std.zero_()  # label noise is for the camera, not for a gaze beside it
-        self.D.label_std[:LABEL_DIM] = self.dataset.labels.std(dim=0, unbiased=False)
-
-    def _build_optimisers(self) -> None:
-        optim, loss = self.config.optim, self.config.loss
-        self.G_optimiser = adam(
-            self.G, optim.generator_lr, optim, loss.density_reg_every if loss.density_reg > 0 else None
-        )
-        self.D_optimiser = adam(self.D, optim.discriminator_lr, optim, loss.r1_every if loss.r1_gamma > 0 else None)
-
     def networks(self) -> dict[str, nn.Module]:
         return {"G_ema": self.G_ema, "G": self.G, "D": self.D}
 
@@ -400,18 +371,3 @@ class Trainer:
         if "augment" in state:  # states of before 2026-11-21 have none, and no augmentation
             self.strength.restore(state["augment"])
         self.source, self.stats = state["source"], Stats(state["stats"] if distributed.rank() == 0 else None)
-
-
-def early_layers(G: TriPlaneGenerator, blocks: int) -> list[nn.Module]:
-    """What `--freeze-g=blocks` leaves as it is: the mapping network (but for its mean latent) and the first blocks.
-
-    They set pose-independent shape and identity (Mo et al. 2020 freeze the early layers of a discriminator alike).
-    """
-    synthesis = G.backbone.synthesis
-    return [G.backbone.mapping] * (blocks > 0) + [getattr(synthesis, f"b{r}") for r in synthesis.resolutions[:blocks]]
-
-
-def adam(network: nn.Module, lr: float, optim, interval: int | None) -> torch.optim.Adam:
-    """Adam with the correction for a regulariser that steps every `interval` batches."""
-    lr, betas = schedules.lazy_adam(lr, optim.betas, interval)
-    return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, eps=optim.eps, fused=True)

@@ -5,12 +5,14 @@
 
 import dataclasses
 import os
+import pickle
 import resource
 import signal
 import sys
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from tiny_networks import tiny_estimator
 from tiny_run import everything_in_float64, tiny_config
 
@@ -108,7 +110,7 @@ def short_run(folder: Path, outdir: Path, state_path: Path | None = None, distur
     config = tiny_config(
         folder, **dict(gpus=size, batch=2 * size, batch_gpu=2, kimg=0.016, tick=0.008, snap=1) | changes
     )
-    state = distributed.from_first(
+    state = distributed.large_from_first(
         lambda: checkpoint.load_state(state_path) if state_path is not None and state_path.exists() else None
     )
     step = Trainer.step
@@ -126,6 +128,27 @@ def short_run(folder: Path, outdir: Path, state_path: Path | None = None, distur
             raise
         fail(describe(error))  # as the script does
     return trainer.stop_code
+
+
+VALUES = {
+    "large": torch.arange(2.0**18).view(512, 512), "list": [torch.tensor(3, dtype=torch.int64), {"x": (None, "text")}],
+    "half": torch.tensor([1.5, -2.0], dtype=torch.bfloat16), "turned": torch.arange(6).view(2, 3).T,
+    "empty": torch.empty(0, 3), "flags": torch.tensor([True, False]),
+}  # fmt: skip
+
+
+def receive(out: Path) -> int:
+    """Saves what comes of VALUES on every process, and the largest message that was pickled."""
+    sizes, send = [], dist.broadcast_object_list
+
+    def noted(message, **more):
+        send(message, **more)
+        sizes.append(len(pickle.dumps(message)))
+
+    dist.broadcast_object_list = noted
+    value = distributed.large_from_first(lambda: VALUES)
+    torch.save({"value": value, "largest": max(sizes)}, f"{out}.{distributed.rank()}")
+    return 0
 
 
 def measured_run(folder: Path, outdir: Path) -> int:

@@ -194,7 +194,33 @@ def test_an_error_in_one_process_is_said_once_and_ends_all(folder, tmp_path, cap
     assert errors == ["error: img3.png is damaged"]
 
 
+def test_an_error_that_all_processes_find_is_said_once(folder, tmp_path, capfd):
+    assert run_two(folder, tmp_path / "run") == 0
+    assert run_two(write_images(tmp_path / "others", count=7), tmp_path / "run", kimg=0.024) == 2
+    errors = error_lines(tmp_path, capfd)
+    assert len(errors) == 1 and "others: is not the data set" in errors[0]
+
+
 # ------------------------------------------------------------------ pieces
+
+
+def test_large_values_come_tensor_by_tensor_as_they_were(tmp_path):
+    assert distributed.launch(rank_work.receive, (tmp_path / "out",), 2, CPU, wait_minutes=2) == 0
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"out.{rank}")
+        assert found["largest"] < 2**12  # no tensor of a megabyte went through pickle
+        value, wanted = found["value"], rank_work.VALUES
+        assert value.keys() == wanted.keys() and value["list"][1] == wanted["list"][1]
+        pairs = [(value[name], wanted[name]) for name in wanted if name != "list"]
+        for got, expected in [*pairs, (value["list"][0], wanted["list"][0])]:
+            assert got.dtype == expected.dtype and torch.equal(got, expected)
+
+
+def test_threads_are_shared_out_among_the_cores_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {5, 6, 7}, raising=False)
+    assert distributed.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert distributed.cores() == os.cpu_count()
 
 
 def test_the_number_of_processes_is_torchruns_where_there_is_one(monkeypatch):

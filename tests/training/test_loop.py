@@ -3,6 +3,7 @@ import json
 import math
 import os
 import signal
+import weakref
 
 import pytest
 import torch
@@ -140,6 +141,16 @@ def test_a_continued_run_equals_the_unbroken_one(dataset, tmp_path):
     first, second = (t.G_optimiser.state_dict()["state"][0] for t in (whole, continued))
     assert_same(first, second)
     assert loss_lines(tmp_path / "continued") == loss_lines(tmp_path / "whole")[-2:]
+
+
+def test_the_state_that_a_run_goes_on_from_is_freed(dataset, tmp_path, monkeypatch):
+    config, step, held = tiny_config(dataset.path, kimg=0.008), Trainer.step, []
+    train(dataclasses.replace(config, kimg=0.004), tmp_path / "run", dataset, "cpu")
+    state = [checkpoint.load_state(tmp_path / "run" / STATE_FILE)]
+    first = weakref.ref(next(iter(state[0]["networks"]["G"].values())))
+    monkeypatch.setattr(Trainer, "step", lambda self: (held.append(first() is not None), step(self)))
+    train(config, tmp_path / "run", dataset, "cpu", state.pop())
+    assert held == [False]
 
 
 def test_the_strength_of_augmentation_goes_on_from_where_it_was(dataset, tmp_path):

@@ -3,6 +3,8 @@
 import builtins
 import dataclasses
 import json
+import os
+import signal
 import sys
 import types
 
@@ -13,6 +15,7 @@ from tiny_run import tiny_config, write_images
 
 from eg3d import checkpoint
 from eg3d.config import WatchConfig
+from eg3d.train import what_is_saved
 from eg3d.training import losses, records
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.health import Health
@@ -20,7 +23,7 @@ from eg3d.training.loop import TIME_UP, train
 from eg3d.training.records import FAILED_STATE_FILE, lock
 from eg3d.training.snapshots import best_snapshot, prune
 from eg3d.training.stats import append_line, read_lines
-from eg3d.training.trainer import STATE_FILE
+from eg3d.training.trainer import STATE_FILE, Trainer
 
 
 @pytest.fixture
@@ -70,6 +73,27 @@ def test_a_run_keeps_as_many_snapshots_as_asked(dataset, tmp_path):
         train(config, run, dataset, "cpu")
     assert [path.name for path in run.glob("network-*")] == ["network-snapshot-000003.safetensors"]
     assert len(list(run.glob("fakes*.png"))) == 3  # pictures are small
+
+
+def test_the_snapshot_of_a_stop_pushes_no_regular_one_out_and_goes_with_the_next(dataset, tmp_path):
+    def run(kimg, **more):
+        config = config_with(dataset, keep=2, batch=1000, batch_gpu=4, kimg=kimg, tick=2.0)
+        config = dataclasses.replace(config, loss=dataclasses.replace(config.loss, r1_gamma=0.0, density_reg=0.0))
+        path = tmp_path / "run" / STATE_FILE
+        state = checkpoint.load_state(path) if path.exists() else None
+        train(config, tmp_path / "run", dataset, "cpu", state, **more)
+        return sorted(int(path.stem[-6:]) for path in (tmp_path / "run").glob("network-*"))
+
+    def one_step(self):
+        self.blur_sigma, self.raw_resolution = 0.0, 8
+        self.images_seen += 1000
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eg3d.training.trainer.Trainer.step", one_step)
+        patch.setattr("eg3d.training.trainer.Trainer.finite", True, raising=False)
+        assert run(2.0) == [1, 2]  # the first step is a tick too
+        assert run(10.0, stop_after_s=0.0) == [1, 2, 3]  # the third is that of the stop
+        assert run(4.0) == [2, 4]
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(0.0, [4, 8, 12, 16, 20]), (10.0, [20])])
@@ -129,6 +153,33 @@ def test_only_losses_that_stay_sick_stop_the_run_with_the_state_saved(dataset, t
         train(config, run, dataset, "cpu")
     assert checkpoint.load_state(run / STATE_FILE)["images_seen"] == 4  # the last before the trouble
     assert checkpoint.load_state(run / FAILED_STATE_FILE)["images_seen"] == 16
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_stop_at_a_bad_step_leaves_the_last_good_state_unless_the_run_has_failed(
+    dataset, tmp_path, monkeypatch, limit
+):
+    healthy, step = losses.generator_adversarial, Trainer.step
+    config, run = config_with(dataset, bad_steps=limit, kimg=0.028, tick=0.004), tmp_path / "run"
+    train(dataclasses.replace(config, kimg=0.012), run, dataset, "cpu")
+    good = {path: path.read_bytes() for path in run.iterdir() if path.name != "training_options.json"}
+
+    def stopped_step(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        step(self)
+
+    monkeypatch.setattr(Trainer, "step", stopped_step)
+    monkeypatch.setattr(losses, "generator_adversarial", lambda logits: healthy(logits) * float("nan"))
+    state = checkpoint.load_state(run / STATE_FILE)
+    if limit == 1:  # the same command would fail again: a stop's exit code would promise otherwise
+        with pytest.raises(ValueError, match="not finite after 16 images"):
+            train(config, run, dataset, "cpu", state)
+        return
+    trainer = train(config, run, dataset, "cpu", state)
+    assert trainer.stop_code == 143 and trainer.images_seen == 16 and trainer.images_saved == 12
+    assert what_is_saved(trainer) == "the last with a loss that is not finite; 12 are saved"
+    kept = {path: path.read_bytes() for path in good if path.name != "stats.jsonl"}
+    assert kept.items() <= good.items() and not (run / FAILED_STATE_FILE).exists()
 
 
 def test_depth_that_collapses_is_said_once_until_it_has_passed():

@@ -1,10 +1,13 @@
 import json
 
 import pytest
+import torch
 from tiny_run import write_images
 
+from eg3d import checkpoint
 from eg3d.flags import resolve
-from eg3d.train import load_gaze_network, main
+from eg3d.train import advice_on_memory, load_gaze_network, main
+from eg3d.training.records import held
 from l2cs.estimator import EMBEDDED
 
 PUBLISHED = (
@@ -99,6 +102,75 @@ def test_a_state_that_cannot_be_read_is_not_overwritten(call, tmp_path):
     code, _, err = call(*RUN)
     assert code == 2 and "training-state.pt: is not a training state" in err and err.count("\n") == 1
     assert (tmp_path / "run" / "training-state.pt").read_text() == "precious"
+
+
+def test_the_folder_is_taken_before_its_state_is_read(call, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "training-state.pt").write_text("half of what another process writes")
+    with held(tmp_path / "run"):
+        code, _, err = call(*RUN)
+    assert code == 2 and "another process trains there" in err and err.count("\n") == 1
+    assert (tmp_path / "run").exists()
+
+
+def test_a_folder_made_for_a_run_that_came_to_nothing_goes_again(tmp_path):
+    with held(tmp_path / "new" / "run"):
+        assert (tmp_path / "new" / "run").is_dir()
+    assert not list(tmp_path.iterdir())
+    with held(tmp_path / "new" / "run"):
+        (tmp_path / "new" / "run" / "stats.jsonl").touch()
+    assert (tmp_path / "new" / "run" / "stats.jsonl").exists()
+
+
+class Unlucky:
+    """Ways to run out of memory, and one that is something else."""
+
+    def cuda():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 3")
+
+    def cpu():
+        torch.empty(2**52)
+
+    def numpy():
+        raise MemoryError("Unable to allocate 3 GiB for an array")
+
+    def library():
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+
+
+@pytest.mark.parametrize(
+    ("how", "wanted"),
+    [(Unlucky.cuda, "tried to allocate 2.00 gib"), (Unlucky.cpu, f"tried to allocate {2**54} bytes"),
+     (Unlucky.numpy, "no more"), (Unlucky.library, "no more")],
+)  # fmt: skip
+def test_memory_that_runs_out_is_one_line_that_names_the_micro_batch(call, tmp_path, monkeypatch, how, wanted):
+    write_images(tmp_path / "faces", side=64)
+    monkeypatch.setattr("eg3d.train.train", lambda *_, **__: how())
+    code, _, err = call(*RUN, "--data=faces", "--batch=16", "--batch-gpu=8", "--device=cpu")
+    assert code == 2 and err.startswith("error: the memory ran out") and err.count("\n") == 1, err
+    assert wanted in err and "8 images at once" in err and "smaller --batch-gpu, which divides --batch=16" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_failure_of_the_library_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="shapes"), advice_on_memory(resolve("embedded")):
+        raise RuntimeError("shapes do not fit")
+
+
+def test_a_run_knows_its_data_set_wherever_it_lies(call, tmp_path):
+    write_images(tmp_path / "faces", side=64)
+    args = (*RUN, "--l2cs-path=", "--batch=2", "--mbstd-group=1", "--cbase=256", "--cmax=16", "--device=cpu")
+    code, _, err = call(*args, "--data=faces", "--kimg=0.002")
+    assert code == 0, err
+    (tmp_path / "faces").rename(tmp_path / "moved")
+    write_images(tmp_path / "faces", count=7, side=64)
+    code, _, err = call(*args, "--data=faces", "--kimg=0.004")
+    assert code == 2 and "--data=faces: is not the data set the stopped run saw" in err and err.count("\n") == 1
+    assert checkpoint.load_state(tmp_path / "run" / "training-state.pt")["images_seen"] == 2
+    code, _, err = call(*args, "--data=moved", "--kimg=0.004")
+    assert code == 0, err
+    options = json.loads((tmp_path / "run" / "training_options.json").read_text())
+    assert options["data"]["path"] == "moved"  # what scores the run's snapshots reads it there
 
 
 def test_the_shortest_run_stops_and_goes_on_by_the_same_command(call, tmp_path):
