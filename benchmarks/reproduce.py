@@ -46,10 +46,11 @@ TABLES = [
     Arm("dp-gaze", 0, "gaze"),
     Arm("gl-dp-label", 5, "label"),
     Arm("dp-label", 0, "label"),
+    Arm("gl-weight-1", 1),
 ]
 SINGLE = [  # one seed each
     Arm("gl-legacy", 5, flags=("--gaze-targets=legacy",)),
-    *(Arm(f"gl-weight-{weight:g}", weight) for weight in (0.2, 1, 25)),
+    *(Arm(f"gl-weight-{weight:g}", weight) for weight in (0.2, 25)),
 ]
 ARMS = {arm.name: arm for arm in [*TABLES, *SINGLE]}
 

@@ -29,18 +29,18 @@ TITLES = {
     "base": "base (not fine-tuned)",
     "baseline": "baseline: fine-tuned without the term",
     "gl": "+GL",
+    "gl-weight-1": "+GL, weight 1",
     "dp-gaze": "+DP, by gaze",
     "dp-label": "+DP, by label",
     "gl-dp-gaze": "+GL and DP, by gaze",
     "gl-dp-label": "+GL and DP, by label",
     "gl-legacy": "+GL, published targets",
     "gl-weight-0.2": "+GL, weight 0.2",
-    "gl-weight-1": "+GL, weight 1",
     "gl-weight-25": "+GL, weight 25",
 }
 TABLE_1 = ["base", "gl-dp-gaze"]
-TABLE_2 = ["baseline", "gl", "dp-gaze", "dp-label", "gl-dp-gaze", "gl-dp-label"]
-OTHERS = ["gl-legacy", "gl-weight-0.2", "gl-weight-1", "gl-weight-25"]
+TABLE_2 = ["baseline", "gl", "gl-weight-1", "dp-gaze", "dp-label", "gl-dp-gaze", "gl-dp-label"]
+OTHERS = ["gl-legacy", "gl-weight-0.2", "gl-weight-25"]
 CURVE = {0: "baseline", 0.2: "gl-weight-0.2", 1: "gl-weight-1", 5: "gl", 25: "gl-weight-25"}
 BARS = {  # score -> what the project asks of +GL against the baseline of the same seed
     JUDGE: ("at most 0.30 x", lambda new, old: new / old, lambda change: change <= 0.3),
@@ -70,7 +70,7 @@ def made(text: str, runs: Runs) -> str:
     parts = {
         "table 1": table(TABLE_1, runs),
         "table 2": table(TABLE_2, runs),
-        "bars": bars(["gl", "gl-dp-gaze", "gl-dp-label"], runs),
+        "bars": bars(["gl", "gl-weight-1", "gl-dp-gaze", "gl-dp-label"], runs),
         "others": table(OTHERS, runs),
         "every run": every_run(runs),
     }
