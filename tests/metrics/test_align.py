@@ -13,6 +13,9 @@ def turned(points, angle, scale, shift):
 
 def test_template_is_insightfaces_counted_from_the_pixels_edge():
     assert TEMPLATE[2].tolist() == pytest.approx([56.5252, 72.2366])
+    left, right, nose, mouth_left, mouth_right = TEMPLATE.tolist()  # of the image, as every source of points has them
+    assert left[0] < nose[0] < right[0] and mouth_left[0] < nose[0] < mouth_right[0]
+    assert max(left[1], right[1]) < nose[1] < min(mouth_left[1], mouth_right[1])
 
 
 def test_crop_of_a_face_that_lies_at_the_template_is_the_picture_itself():

@@ -6,7 +6,7 @@ import torch
 
 from eg3d.embedded.features import rendered_heads, spoil
 from eg3d.files import EMBEDDED_WEIGHTS
-from eg3d.metrics.embedded import FEATURES_FILE, load_feature_network
+from eg3d.metrics.embedded import FEATURES_FILE, Architecture, FeatureNetwork, load_feature_network
 from eg3d.metrics.features import load_embedded
 from eg3d.metrics.fid import frechet_distance
 from eg3d.metrics.kid import kernel_distance
@@ -35,6 +35,19 @@ def test_features_do_not_depend_on_the_batch():
     whole = detector(images)
     assert whole.shape == (5, detector.width) and whole.std(dim=0).mean() > 1e-3
     torch.testing.assert_close(whole, torch.cat([detector(image[None]) for image in images]), rtol=1e-4, atol=1e-5)
+
+
+def test_colours_are_taken_as_red_green_and_blue():
+    network = FeatureNetwork(Architecture(widths=(16, 16), side=8)).eval()
+    with torch.no_grad():
+        network.stem.weight.zero_()
+        network.stem.weight[:, 0] = 1  # a first layer that sees red alone
+    red, blue = torch.zeros(2, 1, 3, 8, 8, dtype=torch.uint8).unbind(0)
+    red[:, 0], blue[:, 2] = 255, 255
+    seen = []
+    network.stem.register_forward_hook(lambda module, inputs, out: seen.append(out.mean().item()))
+    network(red), network(blue)
+    assert seen[0] > 0 > seen[1]
 
 
 def test_larger_pictures_are_made_smaller_without_aliasing():

@@ -50,6 +50,11 @@ def test_similarity_is_the_mean_cosine_of_the_pairs():
     assert (report.id_pairs, report.id_failed, report.landmarks) == (3, 0, "given")
 
 
+def test_networks_see_red_green_and_blue_in_this_order():
+    embedding = colour_network().embed(plain((0.9, 0.1, 0.2)), TEMPLATE[None])
+    assert (embedding[0] * torch.tensor([0.9, 0.1, 0.2]).norm()).tolist() == pytest.approx([0.9, 0.1, 0.2], abs=1e-3)
+
+
 def test_published_number_is_the_distance_under_its_own_name():
     report = identity_score([views(plain(*PAIRS), [4, 5, 6])], colour_network(), Points())
     assert report.id_distance_mean == pytest.approx(1 - report.id_similarity_mean)

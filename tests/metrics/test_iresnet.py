@@ -51,6 +51,8 @@ def test_blocks_are_as_published():
     x = torch.tensor([-1.0, 2.0]).reshape(1, 1, 1, 2).expand(1, 4, 3, 2)
     expected = torch.where(x < 0.5, 0.25 * (x - 0.5), x - 0.5) + x
     assert torch.allclose(block(x), expected, atol=1e-4)
+    smaller = Block(4, 8, 2)  # the second convolution strides, as in insightface; shapes alone would not tell
+    assert smaller.conv1.stride == (1, 1) and smaller.conv2.stride == smaller.downsample[0].stride == (2, 2)
 
 
 def test_other_networks_and_no_weights_are_refused(tmp_path):

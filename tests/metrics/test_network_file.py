@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from eg3d.metrics import network_file
 from eg3d.metrics.iresnet import Architecture, IResNet
 from eg3d.metrics.network_file import filled, load_network, read_state, save_network
 
@@ -54,6 +55,14 @@ def test_other_files_are_one_line(tmp_path, content, words):
 def test_a_network_of_another_kind_is_refused(stored):
     with pytest.raises(ValueError, match="version 1 of a identity network|of a identity"):
         load_network(stored, "pose and landmark")
+
+
+def test_a_network_of_another_version_is_refused(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(network_file, "VERSION", network_file.VERSION + 1)
+    save_network(tmp_path / "later.safetensors", "identity", network, {})
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="later.safetensors: .*version 2 of"):
+        load_network(tmp_path / "later.safetensors", "identity")
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,17 @@ def test_means_and_standard_error_by_hand():
     assert pose_report(rendered[:1], estimated[:1]).pose_mse_se is None
 
 
+def test_roundings_beyond_one_give_angles_not_nan():
+    profile = rotation_of_angles(torch.tensor([[0.0, math.pi / 2, 0.0]]))
+    label = make_label(lookat_pose(torch.zeros(1), torch.zeros(1)), intrinsics_matrix(FFHQ_FOCAL)).double()
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = profile[0] * (1 + 1e-9)
+    label[0, :16] = pose.flatten()
+    assert angles_of_label(label)[0, 1].item() == pytest.approx(math.pi / 2)
+    half_turn = torch.diag(torch.tensor([1.0, -1, -1], dtype=torch.float64))[None] * (1 + 1e-9)
+    assert rotation_error(half_turn, torch.eye(3, dtype=torch.float64)[None]).item() == pytest.approx(math.pi)
+
+
 def test_tiny_rotations_keep_their_digits():
     a, b = (rotation_of_angles(torch.tensor([[0.2, x, 0.1]], dtype=torch.float64)) for x in (0.3, 0.3 + 1e-7))
     assert rotation_error(a, b).item() == pytest.approx(1e-7, rel=1e-4)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from eg3d.metrics import precision_recall
-from eg3d.metrics.precision_recall import precision_and_recall, squared_radii
+from eg3d.metrics.precision_recall import precision_and_recall, squared_distances, squared_radii
 
 
 def draws(n: int, width: int = 8, seed: int = 0) -> torch.Tensor:
@@ -44,7 +44,15 @@ def test_a_generator_that_scatters_has_low_precision_and_high_recall():
 
 def test_large_common_offsets_change_nothing():
     real, generated = draws(100).double(), draws(100, seed=1).double()
-    assert precision_and_recall(real + 1e5, generated + 1e5)[:2] == precision_and_recall(real, generated)[:2]
+    for offset in (1e5, 1e8):  # squares of the latter leave no digits for distances
+        moved = precision_and_recall(real + offset, generated + offset)
+        assert moved[:2] == precision_and_recall(real, generated)[:2]
+
+
+def test_no_distance_is_negative():
+    rows = 1e3 + draws(50).double()
+    assert (rows.square().sum(1)[:, None] + rows.square().sum(1) - 2 * rows @ rows.T).min() < 0  # rounding
+    assert squared_distances(rows, rows).min() == 0
 
 
 def test_blocks_change_nothing(monkeypatch):

@@ -1,6 +1,9 @@
+import pytest
 import torch
 
+from eg3d.metrics.fid import frechet_standard_error
 from eg3d.metrics.registry import EMBEDDED, NAMES, Metric, parse_metrics, score
+from eg3d.metrics.statistics import FeatureStatistics
 
 
 def names(text: str, count: int = 50_000, detector: str = "inception", vgg: bool = False) -> list[str]:
@@ -48,3 +51,24 @@ def test_scores_give_each_number_its_error_and_direction():
         assert found.results.keys() <= found.standard_errors.keys()
         assert all(value is not None for key, value in found.standard_errors.items() if not key.endswith("_std"))
         assert found.directions and found.directions.keys() <= found.results.keys()
+        lower = metric.kind in ("fid", "kid")
+        assert set(found.directions.values()) == {"lower is better" if lower else "higher is better"}
+
+
+def test_a_collapsed_generator_scores_high_precision_and_low_recall_under_these_names():
+    draws = torch.Generator().manual_seed(0)
+    real, collapsed = torch.randn(300, 8, generator=draws), 0.1 * torch.randn(200, 8, generator=draws)
+    (metric,) = parse_metrics("pr50k3_full", 200, "inception", True)
+    found = score(metric, real, collapsed, None)
+    assert found.results["pr200_3_full_precision"] > 0.95 and found.results["pr200_3_full_recall"] < 0.05
+    assert found.standard_errors["pr200_3_full_precision"] == pytest.approx(
+        (found.results["pr200_3_full_precision"] * (1 - found.results["pr200_3_full_precision"]) / 200) ** 0.5
+    )
+
+
+def test_the_error_of_a_frechet_distance_is_over_generated_samples():
+    draws = torch.Generator().manual_seed(0)
+    real, generated = torch.randn(400, 8, generator=draws), 2 * torch.randn(100, 8, generator=draws)
+    (metric,) = parse_metrics("fid50k_full", 100, "inception", False)
+    (found,) = score(metric, real, generated, None).standard_errors.values()
+    assert found == frechet_standard_error(FeatureStatistics.of(real), generated)
