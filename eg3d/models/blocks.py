@@ -64,16 +64,23 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x, next(rows), **noise)
             x = self.conv1(x, next(rows), gain=1.0 if skip is None else math.sqrt(0.5), **noise)
             x = x if skip is None else x + skip
-        if img is not None and self.up == 2:
+        return x, self._with_colours(x, img, next(rows)) if self.num_torgb else img
+
+    def _with_colours(self, x, img, w):
+        """The image of the blocks before, if any, at this one's size and with its colours."""
+        enlarge = img is not None and self.up == 2
+        if img is None or enlarge:
+            rgb = self.torgb.added_to(img, x, w, self.resample_filter if enlarge else None)
+            if rgb is not None:
+                return rgb
+        if enlarge:
             img = upsample2d(img, self.resample_filter)
-        if self.num_torgb:
-            rgb = self.torgb(x, next(rows)).to(ws.dtype)
-            # Never into `img`, maybe a view of the rendered feature image (published defect D-02); into `rgb` only
-            # where no gradient needs what it was.
-            if img is not None:
-                rgb = rgb + img if torch.is_grad_enabled() else rgb.add_(img)
-            img = rgb
-        return x, img
+        rgb = self.torgb(x, w).to(w.dtype)
+        # Never into `img`, maybe a view of the rendered feature image (published defect D-02); into `rgb` only
+        # where no gradient needs what it was.
+        if img is None:
+            return rgb
+        return rgb + img if torch.is_grad_enabled() else rgb.add_(img)
 
     def _resampled_skip(self, x):
         weight = (self.skip.weight * self.skip.weight_gain * math.sqrt(0.5)).to(x.dtype)

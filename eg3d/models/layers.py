@@ -10,6 +10,7 @@ from torch import nn
 
 from eg3d.ops.bias_act import ACTIVATIONS, bias_act, modulated_act
 from eg3d.ops.conv2d import conv2d_resample, undemodulated_conv2d
+from eg3d.ops.rgb import fused_rgb, kernels_for_rgb
 from eg3d.ops.upfirdn2d import setup_filter
 
 
@@ -116,3 +117,12 @@ class ToRGBLayer(nn.Module):
             return undemodulated_conv2d(x, self.weight, styles, demodulate=False, bias=self.bias)[0]
         x, _ = undemodulated_conv2d(x, self.weight, styles, demodulate=False)
         return modulated_act(x, b=self.bias, act="linear", clamp=self.conv_clamp)
+
+    def added_to(self, image, x, w, f=None):
+        """Its result plus `image`, enlarged by the filter f where one is given, in one pass; None if no kernel can."""
+        plain = self.conv_clamp is None and self.weight.shape[-1] == 1
+        kernels = kernels_for_rgb(x, len(self.bias), image, f) if plain else None
+        if kernels is None:
+            return None
+        styles = self.affine(w) * self.weight_gain
+        return fused_rgb(kernels, x, self.weight[:, :, 0, 0] * styles[:, None], self.bias, image, f)

@@ -21,13 +21,18 @@ from eg3d.ops.field import FieldWeights
 
 SOURCES = Path(__file__).with_name("csrc")
 FLAGS = ["-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
-LANES, WIDEST = 16, 64  # of csrc
+LANES, WIDEST, MOST_SAMPLES = 16, 64, 256  # of csrc
 
 _PTR, _INT, _FLOAT, _THREADS = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
 SIGNATURES = {  # name: result, arguments
     "act_blocks": (_INT, [_INT] * 2),
     "act": (None, [_PTR] * 5 + [_INT] * 4 + [_FLOAT] * 3 + [_THREADS]),
     "act_backward": (None, [_PTR] * 8 + [_INT] * 3 + [_FLOAT] * 3 + [_THREADS]),
+    "rgb": (None, [_PTR] * 6 + [_INT] * 5 + [_THREADS]),
+    "rgb_backward": (None, [_PTR] * 6 + [_INT] * 4 + [_THREADS]),
+    "march": (None, ([_PTR] * 2 + [_INT]) * 2 + [_PTR] * 4 + [_INT, _THREADS]),
+    "march_backward": (None, ([_PTR] * 2 + [_INT]) * 2 + [_PTR] * 6 + [_INT, _THREADS]),
+    "fine_depths": (None, [_PTR] * 4 + [_INT] * 3 + [_THREADS]),
     "field_look": (None, [_PTR] * 4 + [_THREADS]),
     "field_pixels": (None, [_PTR] * 3 + [_INT] * 3 + [_THREADS]),
     "field_pixels_backward": (None, [_PTR] * 3 + [_INT] * 3 + [_THREADS]),
@@ -161,6 +166,44 @@ def _dense(t):
     return None if t is None else t.to(torch.float32).contiguous()
 
 
+# ---------------------------------------------------------------- the image of a skip architecture
+
+
+def rgb_fits(x, colours: int, image, f) -> bool:
+    """Whether `rgb` takes these; wide layers are left to oneDNN, which is quicker there."""
+    if max(x.shape[1], colours) > WIDEST or colours % LANES or x.ndim != 4 or not suits(x):
+        return False
+    if image is None:
+        return f is None
+    twice = f is not None and f.shape == (4, 4) and x.shape[2:] == (2 * image.shape[2], 2 * image.shape[3])
+    return twice and image.dtype == torch.float32 and suits(image)
+
+
+def rgb(x, weight, bias, image, f):
+    """bias + weight x + the image enlarged: [N, K, H, W], all channels last.
+
+    Args: x [N, C, H, W]; weight [N, K, C]; bias [K]; image [N, K, H / 2, W / 2] or None; f [4, 4] as correlated with
+        the image between whose numbers zeros stand, gain included.
+    """
+    (n, c, h, w), k = x.shape, len(bias)
+    y = torch.empty((n, k, h, w), dtype=x.dtype, memory_format=torch.channels_last)
+    weight, bias, f = weight.mT.contiguous(), _dense(bias), _dense(f)
+    library().rgb(_at(x), _at(weight), _at(bias), _at(image), _at(f), _at(y), n, h, w, c, k, torch.get_num_threads())
+    return y
+
+
+def rgb_backward(dy, x, weight, need_x: bool, need_weight: bool):
+    """Gradients (dx, dweight [N, K, C], dbias) of `rgb`; None where not needed."""
+    (n, c, h, w), k = x.shape, weight.shape[1]
+    dy, weight = dy.contiguous(memory_format=torch.channels_last), _dense(weight)
+    dx = torch.empty_like(x) if need_x else None
+    dweight, db = (x.new_zeros(n, c, k), x.new_zeros(n, k)) if need_weight else (None, None)
+    library().rgb_backward(
+        _at(dy), _at(x), _at(weight), _at(dx), _at(dweight), _at(db), n, h * w, c, k, torch.get_num_threads()
+    )
+    return dx, *((dweight.mT, db.sum(dim=0)) if need_weight else (None, None))
+
+
 # ---------------------------------------------------------------- the tri-plane field
 
 
@@ -244,3 +287,53 @@ def _field(texels, points, weights, scale, axes) -> tuple[_Field, list]:
     numbers = (n, points.shape[1], height, width, wide // len(axes), *weights.w1.shape[:1], len(weights.w2) - 1)
     flat = (ctypes.c_int32 * 6)(*(a for pair in axes for a in pair))
     return _Field(*(t.data_ptr() for t in alive), *numbers, scale, flat), alive
+
+
+# ---------------------------------------------------------------- along a ray
+
+
+def march_fits(samples: int) -> bool:
+    """Whether the functions below take so many samples of a ray, both passes together."""
+    return 2 <= samples <= MOST_SAMPLES
+
+
+def march(sigmas, depths):
+    """Densities and depths [N, M, S] of one or two passes -> shares like them, total, depth [N, M]."""
+    sigmas, depths = [_dense(t) for t in sigmas], [_dense(t) for t in depths]
+    shares = [torch.empty_like(t) for t in sigmas]
+    total, depth = (sigmas[0].new_empty(sigmas[0].shape[:-1]) for _ in range(2))
+    places = _pair(shares)
+    library().march(*_passes(sigmas, depths), *places, _at(total), _at(depth), total.numel(), torch.get_num_threads())
+    return shares, total, depth
+
+
+def march_backward(sigmas, depths, dshares, dtotal, ddepth):
+    """Gradients of `march` to the densities; those that come in may be None."""
+    sigmas, depths, dshares = ([_dense(t) for t in tensors] for tensors in (sigmas, depths, dshares))
+    dtotal, ddepth = _dense(dtotal), _dense(ddepth)
+    dsigmas = [torch.empty_like(t) for t in sigmas]
+    library().march_backward(
+        *_passes(sigmas, depths), *_pair(dshares), _at(dtotal), _at(ddepth), *_pair(dsigmas),
+        sigmas[0].shape[:-1].numel(), torch.get_num_threads(),
+    )  # fmt: skip
+    return dsigmas
+
+
+def fine_depths(sigma, depths, u):
+    """Where to look again: coarse densities and sorted depths [N, M, S], u [N, M, F] in [0, 1) -> [N, M, F]."""
+    sigma, depths, u = map(_dense, (sigma, depths, u))
+    fine = torch.empty_like(u)
+    rays, sizes = sigma.shape[:-1].numel(), (sigma.shape[-1], u.shape[-1])
+    library().fine_depths(_at(sigma), _at(depths), _at(u), _at(fine), rays, *sizes, torch.get_num_threads())
+    return fine
+
+
+def _pair(tensors) -> tuple:
+    return _at(tensors[0]), _at(tensors[1]) if len(tensors) > 1 else None
+
+
+def _passes(sigmas, depths) -> list:
+    numbers = []
+    for sigma, depth in zip(sigmas, depths, strict=True):
+        numbers += [_at(sigma), _at(depth), sigma.shape[-1]]
+    return numbers if len(sigmas) == 2 else [*numbers, None, None, 0]

@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from eg3d.rendering.compiled_march import kernels_for_march, march
+
 
 def interval_weights(sigma, depths):
     """Weight of every interval between neighbouring samples.
@@ -26,6 +28,27 @@ def sample_weights(weights):
     the weights of the two intervals it borders, so colours need be neither averaged nor sorted.
     """
     return 0.5 * (F.pad(weights, (0, 1)) + F.pad(weights, (1, 0)))
+
+
+def shares(sigmas, depths, hit=None):
+    """One marching pass over all samples of one or two looks at the field.
+
+    Args: sigmas, depths: per look [N, M, S]; the first look's depths increase; hit [N, M]: rays that count, None: all.
+    Returns: per look the weights of its samples [N, M, S], their sum and the mean depth of the light [N, M].
+    """
+    kernels = None
+    if hit is None and not (torch.is_grad_enabled() and any(t.requires_grad for t in depths)):
+        kernels = kernels_for_march(*sigmas, *depths)
+    if kernels is not None:
+        return march(kernels, sigmas, depths)
+    sorted_depths, order = torch.cat(depths, dim=-1).sort(dim=-1)
+    weights = interval_weights(torch.cat(sigmas, dim=-1).gather(-1, order), sorted_depths)
+    if hit is not None:
+        weights = weights * hit[..., None]
+    # Back to the unsorted samples: 8 bytes a sample are moved, not its colours.
+    per_sample = torch.empty_like(sorted_depths).scatter(-1, order, sample_weights(weights))
+    per_look = per_sample.split([at.shape[-1] for at in depths], dim=-1)
+    return per_look, weights.sum(dim=-1), expected_depth(weights, sorted_depths)
 
 
 def expected_depth(weights, depths):

@@ -10,6 +10,7 @@ from eg3d.rendering.planes import PlaneTable, mean_features
 from eg3d.rendering.rays import box_bounds
 
 POINTS_PER_BLOCK = 2**15  # points of one block of rays when no gradient is kept: its features stay in the cache
+POINTS_PER_BLOCK_COMPILED = 2**17  # the kernels keep their features in the cache by themselves; fewer, larger calls
 POINTS_PER_BLOCK_CUDA = 2**21  # enough to fill a GPU, less than a gigabyte of features
 
 
@@ -31,7 +32,8 @@ class VolumeRenderer(nn.Module):
         compiled = CompiledField.of(planes, decoder, options, origins, directions)
         block = m
         if not torch.is_grad_enabled() and not (compiled and planes.is_cuda):  # kernels on a GPU store nothing
-            points = POINTS_PER_BLOCK_CUDA if planes.is_cuda else POINTS_PER_BLOCK
+            points = POINTS_PER_BLOCK_COMPILED if compiled else POINTS_PER_BLOCK
+            points = POINTS_PER_BLOCK_CUDA if planes.is_cuda else points
             block = max(points // (len(planes) * max(options.depth_resolution, fine)), 1)
         if compiled is not None:
             render, planes = self._render_compiled, compiled
@@ -87,10 +89,10 @@ class VolumeRenderer(nn.Module):
             colors, sigma = self.query(planes, decoder, points, options, draws)
             return colors.reshape(n, -1, at.shape[2], m), sigma.reshape(n, -1, m).mT
 
-        samples, weights, depth = self._two_passes(field, depths, hit, jitter, options)
+        samples, total, depth = self._two_passes(field, depths, hit, jitter, options)
         features = sum((colors * share.mT[:, None].contiguous()).sum(dim=2) for colors, share in samples)
         if options.white_back:
-            features = features + (1 - weights.sum(dim=-1))[:, None]
+            features = features + (1 - total)[:, None]
         return features * 2 - 1, depth
 
     def _render_rows(self, table, decoder, origins, directions, depths, hit, jitter, options, draws):
@@ -107,7 +109,7 @@ class VolumeRenderer(nn.Module):
                 sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
             return hidden, sigma
 
-        samples, weights, depth = self._two_passes(field, depths, hit, jitter, options)
+        samples, total, depth = self._two_passes(field, depths, hit, jitter, options)
         features = 0
         for hidden, share in samples:
             share = share.reshape(n * m, -1)
@@ -116,7 +118,7 @@ class VolumeRenderer(nn.Module):
             features = features + F.embedding_bag(
                 rows, decoder.saturation(hidden), mode="sum", per_sample_weights=share
             )
-        total = weights.sum(dim=-1)[..., None]
+        total = total[..., None]
         features = decoder.with_margins(features.reshape(n, m, -1), total)
         if options.white_back:
             features = features + (1 - total)
@@ -133,8 +135,8 @@ class VolumeRenderer(nn.Module):
                 sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
             return look, sigma
 
-        samples, weights, depth = self._two_passes(field, depths, hit, jitter, options)
-        total = weights.sum(dim=-1)[..., None]
+        samples, total, depth = self._two_passes(field, depths, hit, jitter, options)
+        total = total[..., None]
         features = decoder.with_margins(sum(compiled.pixels(look, share) for look, share in samples), total)
         if options.white_back:
             features = features + (1 - total)
@@ -145,24 +147,16 @@ class VolumeRenderer(nn.Module):
         """Looks at coarse depths, then where they found matter, and marches once over both.
 
         Args: field, from depths [N, M, S] to (anything, sigma [N, M, S]); depths, the coarse ones.
-        Returns: per pass what `field` gave and its samples' weights [N, M, S]; weights of the sorted intervals; depth.
+        Returns: per pass what `field` gave and its samples' weights [N, M, S]; sum of the weights, mean depth [N, M].
         """
         given, sigma = field(depths)
         passes = [(given, sigma, depths)]
         if jitter is not None:
-            with torch.no_grad():
-                weights = marching.interval_weights(sigma, depths)
-                fine = sampling.importance_depths(depths, weights, options.depth_resolution_importance, jitter)
+            fine = sampling.second_look(sigma, depths, options.depth_resolution_importance, jitter)
             passes.append((*field(fine), fine))
         given, sigmas, unsorted = zip(*passes, strict=True)
-        depths, order = torch.cat(unsorted, dim=-1).sort(dim=-1)
-        weights = marching.interval_weights(torch.cat(sigmas, dim=-1).gather(-1, order), depths)
-        if hit is not None:
-            weights = weights * hit[..., None]
-        # Back to the unsorted samples: 8 bytes a sample are moved, not its colours.
-        per_sample = torch.empty_like(depths).scatter(-1, order, marching.sample_weights(weights))
-        shares = per_sample.split([at.shape[-1] for at in unsorted], dim=-1)
-        return list(zip(given, shares, strict=True)), weights, marching.expected_depth(weights, depths)
+        shares, total, depth = marching.shares(sigmas, unsorted, hit)
+        return list(zip(given, shares, strict=True)), total, depth
 
 
 class _Replay:

@@ -3,6 +3,9 @@
 import torch
 import torch.nn.functional as F
 
+from eg3d.rendering import marching
+from eg3d.rendering.compiled_march import kernels_for_march
+
 
 def stratified_depths(near, far, count: int, draws, shape, device="cpu", disparity=False):
     """One depth in each of `count` strata, per ray.
@@ -47,3 +50,17 @@ def importance_depths(depths, weights, count: int, draws):
     span = cdf_high - cdf_low
     span = torch.where(span < 1e-5, torch.ones_like(span), span)
     return (bin_low + (u - cdf_low) / span * (bin_high - bin_low)).reshape(n, m, count)
+
+
+@torch.no_grad()
+def second_look(sigma, depths, count: int, draws):
+    """Depths [N, M, count] for the second pass, where the first, sigma and depths [N, M, S], found matter; not sorted.
+
+    `importance_depths` is what is drawn, here by a kernel where there is one.
+    """
+    n, m, s = depths.shape
+    kernels = kernels_for_march(sigma, depths)
+    if kernels is None or max(s, count) > kernels.MOST_SAMPLES or s < 4:
+        return importance_depths(depths, marching.interval_weights(sigma, depths), count, draws)
+    u = draws.stratified((n, m, count), depths.device)
+    return kernels.fine_depths(sigma, depths, u)

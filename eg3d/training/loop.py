@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from eg3d import distributed
 from eg3d.config import TrainConfig
+from eg3d.ops.allocator import keep_freed_memory
 from eg3d.training.dataset import ImageDataset
 from eg3d.training.records import Records
 from eg3d.training.trainer import Trainer
@@ -76,10 +77,14 @@ def train(
 
 
 def set_numerics(benchmark: bool) -> None:
-    """As published: full float32 in matrix products and convolutions; cuDNN may time its algorithms."""
+    """As published: full float32 in matrix products and convolutions; cuDNN may time its algorithms.
+
+    Memory that a step frees is kept for the next, see eg3d.ops.allocator.
+    """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = benchmark
+    keep_freed_memory()
 
 
 def progress_bar(images_seen: int, total: int) -> tqdm:

@@ -161,7 +161,8 @@ def test_each_path_is_taken_where_it_should_be(scene, monkeypatch):
 def test_the_number_of_rays_in_a_block_changes_nothing(scene, monkeypatch, ops):
     pictures = []
     for points in (10, 10_000):
-        monkeypatch.setattr(renderer, "POINTS_PER_BLOCK", points)
+        for name in ("POINTS_PER_BLOCK", "POINTS_PER_BLOCK_COMPILED"):
+            monkeypatch.setattr(renderer, name, points)
         with torch.no_grad(), using(ops):
             pictures.append(renderer.VolumeRenderer()(*scene, OPTIONS, Midpoints())[0])
     torch.testing.assert_close(*pictures, rtol=1e-5, atol=1e-6)

@@ -54,16 +54,17 @@ INLINE Vec magnitude(Vec x) { return x < Vec{} ? -x : x; }
 
 INLINE Vec softplus(Vec x) {  // max(x, 0) + log(1 + e^-|x|)
     const Vec t = exp_of_negative(-magnitude(x));
-    const Vec s = t / (t + 2.0f), q = s * s;  // log(1 + t) = 2 artanh(s), s <= 1/3
-    Vec p = splat(1.0f / 15);
-    p = p * q + 1.0f / 13;
-    p = p * q + 1.0f / 11;
-    p = p * q + 1.0f / 9;
-    p = p * q + 1.0f / 7;
-    p = p * q + 1.0f / 5;
-    p = p * q + 1.0f / 3;
-    p = p * q + 1.0f;
-    return (x > Vec{} ? x : Vec{}) + 2.0f * s * p;
+    // log(1 + t) / t on [0, 1], a least largest relative error of 3e-8: no division
+    Vec p = splat(0.005232691f);
+    p = p * t - 0.029505226f;
+    p = p * t + 0.078225933f;
+    p = p * t - 0.136632442f;
+    p = p * t + 0.191060066f;
+    p = p * t - 0.248429820f;
+    p = p * t + 0.333190978f;
+    p = p * t - 0.499994934f;
+    p = p * t + 0.999999940f;
+    return (x > Vec{} ? x : Vec{}) + t * p;
 }
 
 INLINE Vec sigmoid(Vec x) {
