@@ -15,6 +15,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from l2cs.files import atomic_write
+from l2cs.filling import filled
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
 from l2cs.strict_pickle import one_line
 from l2cs.torch_file import LARGEST_FILE, read_torch
@@ -58,7 +59,9 @@ def load_weights(path: str | Path) -> tuple[L2CS, dict, str]:
     else:
         state = _read_pickle(path, data)
         architecture, facts = infer_architecture(state, path), {}
-    return _build(architecture, state, path), facts, hashlib.sha256(data).hexdigest()
+    finetune = any(name.startswith("fc_finetune.") for name in state)
+    model = filled(lambda: L2CS(architecture, finetune), state, path, f"the gaze network {architecture.name}")
+    return model, facts, hashlib.sha256(data).hexdigest()
 
 
 def _read_safetensors(path: Path, data: bytes) -> tuple[Architecture, dict, dict[str, torch.Tensor]]:
@@ -113,23 +116,3 @@ def infer_architecture(state: dict[str, torch.Tensor], path: Path) -> Architectu
         return Architecture(block, blocks, PUBLISHED_WIDTHS, yaw.shape[0], "imagenet", PUBLISHED_INPUT)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def _build(architecture: Architecture, state: dict[str, torch.Tensor], path: Path) -> L2CS:
-    finetune = any(name.startswith("fc_finetune.") for name in state)
-    with torch.device("meta"):  # no time spent on drawing weights that are replaced
-        model = L2CS(architecture, finetune)
-    expected = model.state_dict()
-    for name, value in expected.items():
-        if name not in state:
-            raise ValueError(f"{path}: '{name}' is missing for {architecture.name}; is this a gaze network?")
-        if state[name].shape != value.shape:
-            shapes = f"{list(state[name].shape)}, {architecture.name} needs {list(value.shape)}"
-            raise ValueError(f"{path}: '{name}' has shape {shapes}; is this a gaze network?")
-        if not state[name].isfinite().all():
-            raise ValueError(f"{path}: '{name}' holds values that are not finite; fetch or make the file again")
-    extra = next((name for name in state if name not in expected), None)
-    if extra is not None:
-        raise ValueError(f"{path}: '{one_line(extra, 100)}' is no part of {architecture.name}; is this a gaze network?")
-    model.load_state_dict({n: v.to(expected[n].dtype) for n, v in state.items()}, assign=True)
-    return model

@@ -17,6 +17,7 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from eg3d.files import atomic_write
+from l2cs import filling
 from l2cs.strict_pickle import one_line
 from l2cs.torch_file import read_torch
 
@@ -90,19 +91,4 @@ def read_state(path: Path, kind: str, part: str | None = None) -> tuple[dict[str
 
 def filled(build: Callable[[], nn.Module], state: dict[str, torch.Tensor], path: Path, what: str) -> nn.Module:
     """`build()` with these tensors, in evaluation mode and frozen; every one must be there, fit and be finite."""
-    with torch.device("meta"):  # no time spent on drawing weights that are replaced
-        model = build()
-    expected = model.state_dict()
-    for name, value in expected.items():
-        if name not in state:
-            raise ValueError(f"{path}: '{name}' is missing; these are not the weights of {what}")
-        if state[name].shape != value.shape:
-            shapes = f"{list(state[name].shape)}, not {list(value.shape)}"
-            raise ValueError(f"{path}: '{name}' has shape {shapes}; these are not the weights of {what}")
-        if not state[name].isfinite().all():
-            raise ValueError(f"{path}: '{name}' holds values that are not finite; fetch or make the file again")
-    extra = next((name for name in state if name not in expected), None)
-    if extra is not None:
-        raise ValueError(f"{path}: '{one_line(extra, 100)}' is no part of {what}; these are other weights")
-    model.load_state_dict({name: state[name].to(value.dtype) for name, value in expected.items()}, assign=True)
-    return model.eval().requires_grad_(False)
+    return filling.filled(build, state, path, what).eval().requires_grad_(False)
