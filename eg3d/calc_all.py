@@ -80,9 +80,14 @@ def run(networks, gaze, seeds, num_gen, data, inception_weights, arcface_weights
     if distributed.rank() > 0:
         return
     lines = table(columns)
-    click.echo(aligned(lines))
+    by = ", ".join(f"{name} ({judge.sha256[:12]})" for name, judge in judges.items())
+    note = (
+        f"Distances: {num_gen} pictures each, {detectors[kind].name}. The rest: {len(seeds)} heads; gaze by {by}; "
+        f"identity by {identity.name}, points {points.name}; pose by {pose.name}."
+    )
+    click.echo(f"{aligned(lines)}\n{note}")
     if markdown_path:
-        atomic_write(markdown_path, markdown(lines).encode())
+        atomic_write(markdown_path, f"{markdown(lines)}\n{note}\n".encode())
     cli.write_json(
         json_path,
         {

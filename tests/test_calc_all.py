@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from eg3d import all_scores, calc_all, calc_gfas, calc_id
+from l2cs.estimator import GazeEstimator
 
 SEEDS = "0-3"
 FEW = ["--seeds", SEEDS, "--num-gen=30", "--l2cs-path=embedded-judge", "--device=cpu"]
@@ -48,6 +49,14 @@ def test_one_line_a_score_and_one_column_a_network(both):
         assert sum(line.startswith(name + "  ") for line in output.splitlines()) == 1
         assert f"| {name} |" in markdown
     assert markdown.splitlines()[0] == "| score | better | embedded-base | embedded |"
+
+
+def test_the_table_says_how_many_pictures_it_rests_on_and_which_networks_judged(both):
+    judge = GazeEstimator.load("embedded-judge", "cpu").sha256[:12]
+    wanted = ("Distances: 30 pictures each, embedded-features-v1.", "The rest: 4 heads;", f"({judge})",
+              "identity by embedded v1", "pose by embedded pose network v1")  # fmt: skip
+    for text in (both[0], both[2]):
+        assert any(all(words in line for words in wanted) for line in text.splitlines())
 
 
 def test_scores_of_views_are_those_of_the_single_scripts(both, tmp_path):
