@@ -1,9 +1,11 @@
 """What more processes bring: the same training by one process with all cores (or one GPU), and by several.
 
 Each measurement starts its processes anew, warms up by one cycle of the lazy regularisers and times the next ones; the
-two variants take turns. A process of several on a CPU gets its share of the cores.
+variants take turns. A process of several on a CPU gets its share of the cores. For the embedded preset as it is, the
+twin of the published step takes part too, one process with all cores, see bench_train_step.py.
 """
 
+import contextlib
 import json
 import statistics
 import tempfile
@@ -14,10 +16,11 @@ import click
 import torch
 from cases import training
 from options import shared
-from timing import alternate, synchronise, write_results
+from timing import Elsewhere, compared, in_turn, synchronise, write_results
 
 from eg3d import distributed
 from eg3d.cli import Command, pick_device, write_json
+from eg3d.files import REPOSITORY
 from eg3d.training.loop import set_numerics
 
 
@@ -63,11 +66,19 @@ def main(preset, gpus, batch, batch_gpu, cycles, repeats, device, json_path, res
             seen[count].append(json.loads(out.read_text()))
         return seen[count][-1]["seconds"]
 
-    pair = alternate(lambda: seconds(1), lambda: seconds(gpus), repeats)
+    variants = [lambda: seconds(1), lambda: seconds(gpus)]
+    with contextlib.ExitStack() as processes:
+        if device.type == "cpu" and preset == "embedded" and not (batch or batch_gpu):
+            variants.append(processes.enter_context(Elsewhere(REPOSITORY, "published-training-embedded", device)))
+        rounds = in_turn(variants, repeats)
+    pair = compared([times[:2] for times in rounds])
     speed = {n: statistics.median(m["images_per_second"] for m in measured[1:]) for n, measured in seen.items()}
     numbers = pair | {f"images_per_second_{n}": value for n, value in speed.items()}
     numbers |= {f"threads_of_each_of_{n}": measured[0]["threads"] for n, measured in seen.items()}
     click.echo(f"{preset}: {speed[1]:.1f} images/s by one process, {speed[gpus]:.1f} by {gpus}: {pair['ratio']:.2f} x")
+    if len(variants) > 2:
+        twin = numbers["published_to_several"] = compared([(times[2], times[1]) for times in rounds])
+        click.echo(f"  the published step takes {twin['ratio']:.2f} x as long as {gpus} processes")
     write_json(json_path, numbers)
     click.echo(f"written to {write_results(results, f'ranks-{preset}', device, numbers)}")
 

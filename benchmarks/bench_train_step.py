@@ -1,19 +1,21 @@
 """How many images a second training sees: full cycles of the embedded preset or another, no gaze term.
 
-Three variants in turn in one process: the twin of the published step (tests/oracles/plain_training.py), our step in
-plain PyTorch, and our step by kernels. The twin takes part on a CPU, with all images of a step at once: on a GPU the
-published code had kernels of its own, and the twin has none.
+Three variants in turn: the twin of the published step (tests/oracles/plain_training.py), our step in plain PyTorch, and
+our step by kernels. The twin has a process of its own, without `eg3d.ops.allocator`, and takes part for the embedded
+preset as it is, on a CPU: on a GPU the published code had kernels of its own, and the twin has none.
 """
 
+import contextlib
 import itertools
 
 import click
 import torch
-from cases import plain_training, training
+from cases import training
 from options import against_option, shared
 from timing import Elsewhere, alternate, compared, floor, in_turn, peak_bytes, timed, under, write_results
 
 from eg3d.cli import Command, pick_device, write_json
+from eg3d.files import REPOSITORY
 from eg3d.training.loop import set_numerics
 
 
@@ -21,7 +23,7 @@ from eg3d.training.loop import set_numerics
 @click.option("--cfg", "preset", default="embedded", show_default=True, help="Preset to train.")
 @click.option("--batch", type=click.IntRange(min=1), help="Images per step.  [default: the preset's]")
 @click.option("--batch-gpu", type=click.IntRange(min=1), help="Images at once.  [default: the preset's]")
-@click.option("--precision", help="As in train.py; the twin keeps float32.")
+@click.option("--precision", help="As in train.py.")
 @against_option
 @shared
 def main(preset, batch, batch_gpu, precision, against, repeats, device, json_path, results):
@@ -32,10 +34,12 @@ def main(preset, batch, batch_gpu, precision, against, repeats, device, json_pat
     kernels, plain = under("kernels", call), under("torch", call)
     kernels()
     peak = peak_bytes(device)  # before the others, of whom the process would remember more
-    variants = {"torch": plain, "kernels": kernels}
-    if device.type == "cpu" and call.trainer.config.micro_batch == call.trainer.config.batch:
-        variants = {"published": plain_training(call.trainer), **variants}
-    rounds = in_turn([timed(variant, device) for variant in variants.values()], repeats)
+    variants = {"torch": timed(plain, device), "kernels": timed(kernels, device)}
+    with contextlib.ExitStack() as processes:
+        if device.type == "cpu" and preset == "embedded" and not (batch or batch_gpu or precision):
+            twin = processes.enter_context(Elsewhere(REPOSITORY, "published-training-embedded", device))
+            variants = {"published": twin, **variants}
+        rounds = in_turn(list(variants.values()), repeats)
     bare = floor(plain, device)  # forward products only: what autograd adds to them has no Python call to record
     numbers = {"forward_floor_seconds": bare, "peak_bytes": peak}
     for (i, first), (j, second) in itertools.combinations(enumerate(variants), 2):

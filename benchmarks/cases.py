@@ -177,12 +177,13 @@ CASES = {
     "image-embedded": lambda device: image("embedded", device),
     "volume-ffhq": lambda device: volume("ffhq", device),
     "training-embedded": lambda device: training("embedded", device),
+    "published-training-embedded": lambda device: plain_training(training("embedded", device).trainer),
 }
 
 
 def main():
     name, device = sys.argv[1:]
-    with torch.inference_mode() if not name.startswith("training") else torch.enable_grad():
+    with torch.enable_grad() if "training" in name else torch.inference_mode():
         call = CASES[name](torch.device(device))
         for _ in sys.stdin:
             start = time.perf_counter()
