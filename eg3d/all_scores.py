@@ -16,6 +16,29 @@ from eg3d.pictures import to_uint8
 from eg3d.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, random_labels, render_batch
 
 VIEW_BATCH = 8  # heads rendered at a time
+HEADS_PSI = 0.7  # truncation of heads that are looked at from chosen cameras
+# Field of a report -> what it is called in the table, and which way is better.
+GAZE = {
+    "gfas_mse_sum": ("gfas_mse_sum", "lower"),
+    "gfas_eq1": ("gfas_eq1", "lower"),
+    "gfas_legacy": ("gfas_legacy", "lower"),
+    "angular_error_deg": ("gaze error, degrees", "lower"),
+    "slope": ("slope of yaw", "1 is best"),
+}
+IDENTITY = {
+    "id_similarity_mean": ("id_similarity", "higher"),
+    "id_distance_mean": ("id_distance (published as ID)", "lower"),
+    "id_failed": ("pairs without two faces", "lower"),
+}
+POSE = {
+    "pose_mse": ("pose_mse", "lower"),
+    "pitch_rmse_deg": ("pitch, degrees RMS", "lower"),
+    "yaw_rmse_deg": ("yaw, degrees RMS", "lower"),
+    "roll_rmse_deg": ("roll, degrees RMS", "lower"),
+    "rotation_error_deg": ("pose rotation error (degrees)", "lower"),
+    "pose_legacy25": ("pose_legacy25", "lower"),
+    "pose_failed": ("pictures without a pose", "lower"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +68,7 @@ def view_scores(
 
     def read(part: Sequence[int]):
         drawn = [random_labels(G, part, 2, "identity", seed), random_labels(G, part, 1, "pose", seed)]
-        views = render_batch(G, part, torch.cat([fixed.expand(len(part), -1, -1), *drawn], dim=1))
+        views = render_batch(G, part, torch.cat([fixed.expand(len(part), -1, -1), *drawn], dim=1), HEADS_PSI)
         single = views.cameras(k + 2, k + 3)
         pictures = [pose.prepare(Image.fromarray(picture), "") for picture in to_uint8(single.images)]
         return (
@@ -63,16 +86,8 @@ def view_scores(
         estimated += found
     if distributed.rank() > 0:
         return None
-    rows = []
-    for name, tally in tallies.items():
-        report = tally.report()
-        rows += [
-            Row(f"gfas_mse_sum ({name})", "lower", report.gfas_mse_sum, report.gfas_mse_sum_se),
-            Row(f"slope of yaw ({name})", "1 is best", report.slope, report.slope_se),
-        ]
-    report = alike.report()
-    rows.append(Row("id_similarity", "higher", report.id_similarity_mean, report.id_similarity_se))
-    return rows + _pose_rows(torch.cat(rendered), estimated)
+    rows = [row for name, tally in tallies.items() for row in _rows_of(GAZE, tally.report(), f" ({name})")]
+    return rows + _rows_of(IDENTITY, alike.report()) + _pose_rows(torch.cat(rendered), estimated)
 
 
 def _pose_rows(rendered: torch.Tensor, estimated: list) -> list[Row]:
@@ -81,11 +96,19 @@ def _pose_rows(rendered: torch.Tensor, estimated: list) -> list[Row]:
     if not good.any():
         raise ValueError(f"no picture gave a pose: {estimated[0]}")
     found = torch.stack([label for label in estimated if not isinstance(label, str)])
-    report = pose_report(rendered[torch.from_numpy(good)], found, int((~good).sum()))
+    return _rows_of(POSE, pose_report(rendered[torch.from_numpy(good)], found, int((~good).sum())))
+
+
+def _rows_of(fields: dict[str, tuple[str, str]], report, who: str = "") -> list[Row]:
+    """Fields of a report with their standard errors, where it has any."""
     return [
-        Row("pose_mse", "lower", report.pose_mse, report.pose_mse_se),
-        Row("pose rotation error (degrees)", "lower", report.rotation_error_deg, report.rotation_error_deg_se),
+        Row(title + who, better, getattr(report, name), getattr(report, _error_of(name), None))
+        for name, (title, better) in fields.items()
     ]
+
+
+def _error_of(name: str) -> str:
+    return f"{name.removesuffix('_mean')}_se"
 
 
 def sample_scores(G, dataset, digest, metrics, detectors, seed: int, batch: int, progress: bool) -> list[Row]:

@@ -7,7 +7,7 @@ import click
 
 from dataset_preprocessing.ffhq.pose_estimators import EmbeddedPose, ReconPose
 from eg3d import cli, distributed, processes
-from eg3d.all_scores import aligned, markdown, sample_scores, table, view_scores
+from eg3d.all_scores import HEADS_PSI, aligned, markdown, sample_scores, table, view_scores
 from eg3d.checkpoint import GENERATORS, load_generator, locate, short_names
 from eg3d.evaluation import content_digest
 from eg3d.files import atomic_write, sha256
@@ -15,7 +15,7 @@ from eg3d.metrics.features import load_embedded
 from eg3d.metrics.identity import IdentityNetwork
 from eg3d.metrics.inception import load_inception
 from eg3d.metrics.landmark_sources import load_source
-from eg3d.metrics.registry import EMBEDDED, INCEPTION, parse_metrics
+from eg3d.metrics.registry import EMBEDDED, INCEPTION, Metric, parse_metrics
 from eg3d.models.precision import set_precision
 from eg3d.training.dataset import ImageDataset
 from eg3d.world.datasets import embedded_faces
@@ -31,7 +31,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--seeds", type=cli.DISTINCT_SEEDS, default="0-1999", show_default=True, help="Heads for all but distances."
 )
-@click.option("--num-gen", type=click.IntRange(min=2), default=2000, show_default=True, help="Pictures for distances.")
+@click.option("--num-gen", type=click.IntRange(min=4), default=2000, show_default=True, help="Pictures for distances.")
 @click.option("--data", default="embedded", show_default=True, help="Data set the distances are to.")
 @click.option("--inception-weights", type=FILE, help="For FID and KID.  [default: the embedded feature network]")
 @click.option("--arcface-weights", help="For identity.  [default: the embedded network]")
@@ -49,7 +49,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 def main(**options):
     """One table of all scores, every network judged by the same networks on the same seeds and cameras.
 
-    Heads for gaze, identity and pose are drawn once, with truncation 0.7; distances see pictures without truncation.
+    Heads for gaze, identity and pose are drawn once, with truncation 0.7; distances, precision and recall see pictures
+    without truncation.
     """
     processes.start(run, check, **options)
 
@@ -70,8 +71,9 @@ def run(networks, gaze, seeds, num_gen, data, inception_weights, arcface_weights
         lambda: load_judges(gaze, inception_weights, arcface_weights, recon_weights, landmarks, own_world, device)
     )
     (kind,) = detectors
-    metrics = parse_metrics("fid50k_full,kid50k_full", num_gen, kind, vgg=False)
+    metrics = parse_metrics("fid50k_full,kid50k_full,pr50k3_full", num_gen, kind, vgg=False)
     dataset = distributed.first_of_each_machine(lambda: open_data(data, generators[networks[0]].img_resolution))
+    distributed.by_first(lambda: warn_of_few(metrics, detectors[kind].width, len(dataset)))
     columns, digest = {}, distributed.from_first(lambda: content_digest(dataset))
     for short, G in zip(short_names(networks), generators.values(), strict=True):
         rows = view_scores(G, seeds, judges, identity, points, pose, seed, progress=f"{short}: views")
@@ -79,26 +81,47 @@ def run(networks, gaze, seeds, num_gen, data, inception_weights, arcface_weights
         columns[short] = (rows or []) + distances
     if distributed.rank() > 0:
         return
-    lines = table(columns)
-    by = ", ".join(f"{name} ({judge.sha256[:12]})" for name, judge in judges.items())
-    note = (
-        f"Distances: {num_gen} pictures each, {detectors[kind].name}. The rest: {len(seeds)} heads; gaze by {by}; "
-        f"identity by {identity.name}, points {points.name}; pose by {pose.name}."
-    )
+    by = {
+        "gaze": {name: judge.sha256 for name, judge in judges.items()},
+        "identity": {"name": identity.name, "sha256": identity.sha256, "points": points.name},
+        "pose": {"name": pose.name, "sha256": pose.sha256},
+        "pictures": detectors[kind].facts(),
+    }
+    lines, note = table(columns), footnote(by, len(seeds), num_gen, len(dataset))
     click.echo(f"{aligned(lines)}\n{note}")
     if markdown_path:
         atomic_write(markdown_path, f"{markdown(lines)}\n{note}\n".encode())
     cli.write_json(
         json_path,
         {
-            "seeds": len(seeds), "num_gen": num_gen, "seed": seed, "data": data, "gaze_networks": list(gaze),
-            "identity_network": identity.name, "pose_estimator": pose.name, "detector": detectors[kind].name,
+            "seeds": len(seeds), "psi_of_heads": HEADS_PSI, "num_gen": num_gen, "psi_of_pictures": 1.0, "seed": seed,
+            "data": data, "data_sha256": digest, "samples_real": len(dataset), "judged_by": by,
             "networks": {
                 short: {"network": name, "sha256": sha256(locate(name)), "scores": [asdict(row) for row in rows]}
                 for (short, rows), name in zip(columns.items(), networks, strict=True)
             },
         },
     )  # fmt: skip
+
+
+def warn_of_few(metrics: list[Metric], width: int, real: int) -> None:
+    for metric in metrics:
+        if warning := metric.warning(width, real):
+            click.echo(f"warning: {warning}", err=True)
+
+
+def footnote(by: dict, heads: int, pictures: int, real: int) -> str:
+    """What the table rests on, and who judged."""
+
+    def named(judge: dict) -> str:
+        return f"{judge['name']} ({judge['sha256'][:12]})"
+
+    gaze = ", ".join(f"{name} ({digest[:12]})" for name, digest in by["gaze"].items())
+    return (
+        f"Distances: {pictures} pictures each, to {real} real ones, {named(by['pictures'])}. The rest: {heads} heads; "
+        f"gaze by {gaze}; identity by {named(by['identity'])}, points {by['identity']['points']}; "
+        f"pose by {named(by['pose'])}."
+    )
 
 
 def load_generators(networks: tuple[str, ...], precision: str | None, device) -> dict:

@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from eg3d import all_scores, calc_all, calc_gfas, calc_id
+from eg3d.files import EMBEDDED_WEIGHTS, sha256
 from l2cs.estimator import GazeEstimator
 
 SEEDS = "0-3"
@@ -44,7 +45,8 @@ def test_one_line_a_score_and_one_column_a_network(both):
     assert [*report["networks"]] == ["embedded-base", "embedded"]
     names = [*scores(report, "embedded")]
     assert names == [*scores(report, "embedded-base")]
-    assert {"id_similarity", "pose_mse", "fd_embedded", "kd_embedded"} <= set(names)
+    assert {"id_similarity", "pose_mse", "fd_embedded", "kd_embedded", "pr_embedded_recall"} <= set(names)
+    assert {"gfas_legacy (embedded-judge)", "gfas_eq1 (embedded-judge)", "pose_legacy25"} <= set(names)
     for name in names:
         assert sum(line.startswith(name + "  ") for line in output.splitlines()) == 1
         assert f"| {name} |" in markdown
@@ -53,10 +55,25 @@ def test_one_line_a_score_and_one_column_a_network(both):
 
 def test_the_table_says_how_many_pictures_it_rests_on_and_which_networks_judged(both):
     judge = GazeEstimator.load("embedded-judge", "cpu").sha256[:12]
-    wanted = ("Distances: 30 pictures each, embedded-features-v1.", "The rest: 4 heads;", f"({judge})",
-              "identity by embedded v1", "pose by embedded pose network v1")  # fmt: skip
+    wanted = ("Distances: 30 pictures each, to 24 real ones, embedded-features-v1 (", "The rest: 4 heads;",
+              f"({judge})", "identity by embedded v1 (", "pose by embedded pose network v1 (")  # fmt: skip
     for text in (both[0], both[2]):
         assert any(all(words in line for words in wanted) for line in text.splitlines())
+
+
+def test_the_json_names_every_judge_by_its_hash_and_says_what_was_drawn(both):
+    report = both[1]
+    assert report["judged_by"]["gaze"] == {"embedded-judge": GazeEstimator.load("embedded-judge", "cpu").sha256}
+    for judge, file in (("identity", "identity"), ("pose", "face_reader"), ("pictures", "features")):
+        assert report["judged_by"][judge]["sha256"] == sha256(EMBEDDED_WEIGHTS / f"{file}.safetensors")
+    assert (report["psi_of_heads"], report["psi_of_pictures"], report["samples_real"]) == (0.7, 1.0, 24)
+    assert len(report["data_sha256"]) == 64
+
+
+def test_few_pictures_and_failed_faces_are_said(both):
+    assert "warning: fd_embedded: 24 pictures for" in both[0]
+    assert scores(both[1], "embedded")["pairs without two faces"]["value"] == 0
+    assert scores(both[1], "embedded")["pictures without a pose"]["value"] == 0
 
 
 def test_scores_of_views_are_those_of_the_single_scripts(both, tmp_path):
