@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 import torch
 from reproduction_page import made, write_page
-from timing import facts
+from timing import commit, facts
 
 from eg3d import cli
 from eg3d.files import REPOSITORY, atomic_write
@@ -48,7 +48,7 @@ TABLES = [
     Arm("dp-label", 0, "label"),
     Arm("gl-weight-1", 1),
 ]
-SINGLE = [  # one seed each
+SINGLE = [  # seed 0 only
     Arm("gl-legacy", 5, flags=("--gaze-targets=legacy",)),
     *(Arm(f"gl-weight-{weight:g}", weight) for weight in (0.2, 25)),
 ]
@@ -58,7 +58,7 @@ ARMS = {arm.name: arm for arm in [*TABLES, *SINGLE]}
 @click.command(cls=cli.Command)
 @click.option("--arms", default=",".join(ARMS), show_default=True, help="Which, in this order.")
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-2", show_default=True,
-              help="Of training and scoring; the arms outside the tables have the first only.")  # fmt: skip
+              help="Of training and scoring; the arms outside the tables have seed 0 only.")  # fmt: skip
 @click.option("--kimg", type=click.FloatRange(min=0, min_open=True), default=5, show_default=True,
               help="Thousand images of each fine-tuning.")  # fmt: skip
 @click.option("--workdir", type=click.Path(file_okay=False, path_type=Path), default="training-runs/reproduce",
@@ -73,39 +73,56 @@ def main(arms, seeds, kimg, workdir, results, page):
     if unknown := set(names) - set(ARMS):
         raise ValueError(f"--arms={arms}: there is no arm {min(unknown)}; the arms are {','.join(ARMS)}")
     cli.check_writable(results, "--results", folder=True)
+    if results.resolve() != RESULTS.resolve() and page.resolve() == PAGE.resolve():
+        raise ValueError(f"--results={results} needs --page: {PAGE} shows the committed results")
     made(page.read_text(), {})  # so that a page without room for tables is refused now, not after hours
-    for seed in seeds:
-        for arm in (ARMS[name] for name in names):
-            path = results / f"{arm.name}_seed{seed}.json"
-            if path.exists() or (arm in SINGLE and seed != seeds[0]):
-                continue
-            atomic_write(path, (json.dumps(run(arm, seed, kimg, workdir), indent=1) + "\n").encode())
-            click.echo(f"{path.name} is written")
+    wanted = [(ARMS[name], seed) for seed in seeds for name in names if seed == 0 or ARMS[name] not in SINGLE]
+    missing = [(arm, seed) for arm, seed in wanted if not finished(results / file_of(arm, seed), arm, kimg)]
+    if missing and "dirty" in (commit() or ""):
+        raise ValueError("the results would name a commit from which files differ here; commit your changes first")
+    for arm, seed in missing:
+        record = run(arm, seed, kimg, workdir)
+        atomic_write(results / file_of(arm, seed), (json.dumps(record, indent=1) + "\n").encode())
+        click.echo(f"{file_of(arm, seed)} is written")
     write_page(page, results)
+
+
+def file_of(arm: Arm, seed: int) -> str:
+    return f"{arm.name}_seed{seed}.json"
+
+
+def finished(path: Path, arm: Arm, kimg: float) -> bool:
+    """Whether there are results; ValueError where they are of a run of another length."""
+    if not path.exists():
+        return False
+    its = json.loads(path.read_text())["kimg"]
+    if arm.weight is not None and its != kimg:
+        raise ValueError(f"{path}: is of {its:g} thousand images, not --kimg={kimg:g}; give that, or other --results")
+    return True
 
 
 def run(arm: Arm, seed: int, kimg: float, workdir: Path) -> dict:
     """Trains an arm where it must, and scores it: commands, seconds and scores."""
     commands, network = [], "embedded-base"
+    where = {key: value for key, value in facts(torch.device("cpu")).items() if key != "command"}
     start = time.monotonic()
     if arm.weight is not None:
         data = filtered(arm.data, workdir, commands) if arm.data else "embedded"
-        outdir = workdir / f"{arm.name}-seed{seed}"
+        outdir = workdir / f"{arm.name}-seed{seed}-{kimg:g}kimg"
         step("eg3d/train.py", ["--cfg=embedded", "--resume=embedded-base", f"--data={data}", f"--seed={seed}",
              f"--gaze-weight={arm.weight:g}", *arm.flags, f"--kimg={kimg:g}", "--snap=1000", f"--outdir={outdir}"],
              commands)  # fmt: skip
-        network = max(outdir.glob("network-snapshot-*.safetensors"))
+        network = outdir / f"network-snapshot-{int(kimg):06d}.safetensors"
     scores = workdir / f"{arm.name}-seed{seed}.scores.json"
     step("eg3d/calc_all.py", [f"--network={network}", f"--seeds={seed * HEADS}-{(seed + 1) * HEADS - 1}",
          f"--num-gen={PICTURES}", f"--seed={seed}", f"--json={scores}"], commands)  # fmt: skip
     report = json.loads(scores.read_text())
     (scored,) = report["networks"].values()
-    where = {key: value for key, value in facts(torch.device("cpu")).items() if key != "command"}
     return where | {
         "arm": arm.name, "seed": seed, "kimg": 0 if arm.weight is None else kimg, "gaze_weight": arm.weight,
         "data": arm.data, "commands": commands, "seconds": round(time.monotonic() - start),
-        "judged_by": {key: report[key] for key in ("gaze_networks", "identity_network", "pose_estimator", "detector")},
-        "network_sha256": scored["sha256"], "scores": {row["name"]: row["value"] for row in scored["scores"]},
+        "judged_by": report["judged_by"], "data_sha256": report["data_sha256"], "network_sha256": scored["sha256"],
+        "scores": {row["name"]: row["value"] for row in scored["scores"]},
         "standard_errors": {row["name"]: row["error"] for row in scored["scores"]},
     }  # fmt: skip
 
@@ -113,15 +130,17 @@ def run(arm: Arm, seed: int, kimg: float, workdir: Path) -> dict:
 def filtered(by: str, workdir: Path, commands: list) -> Path:
     """The data set that DP leaves, made once."""
     path = workdir / f"turned-by-{by}.zip"
-    if not path.exists():
-        flags = ["--data=embedded", f"--dest={path}", *TURNED[by]]
-        step("dataset_preprocessing/filter_by_gaze.py", flags, commands)
+    flags = ["--data=embedded", f"--dest={path}", *TURNED[by]]
+    step("dataset_preprocessing/filter_by_gaze.py", flags, commands, path.exists())
     return path
 
 
-def step(script: str, flags: Sequence[str], commands: list[str]) -> None:
-    """Runs one command that a user could type."""
+def step(script: str, flags: Sequence[str], commands: list[str], done: bool = False) -> None:
+    """Runs one command that a user could type, and notes it; done: an earlier run has."""
     shown = shlex.join(["python", script, *flags])
+    if done:
+        commands.append(shown)
+        return
     click.echo(f"$ {shown}")
     if subprocess.run([sys.executable, str(REPOSITORY / script), *flags]).returncode:
         raise ValueError(f"this command failed, see above: {shown}")

@@ -62,13 +62,26 @@ def test_a_table_gives_the_mean_and_the_range(maker):
 
 def test_a_finished_run_is_not_run_again(maker, tmp_path):
     for arm in ("base", "gl"):
-        record = {"arm": arm, "seed": 0, "scores": scores(maker, 0.125)}
+        record = {"arm": arm, "seed": 0, "kimg": 5, "scores": scores(maker, 0.125)}
         (tmp_path / f"{arm}_seed0.json").write_text(json.dumps(record))
     page = tmp_path / "page.md"
     page.write_text(PAGE.read_text())
     done = reproduce("--arms=base,gl", "--seeds=0", f"--results={tmp_path}", f"--page={page}")
     assert done.returncode == 0 and "$ python" not in done.stdout  # no command was run
     assert page.read_text().count("| 0.1250 |") == 4  # each in its table, and in that of every run
+
+
+def test_results_of_another_length_are_not_taken_for_these(maker, tmp_path):
+    record = {"arm": "gl", "seed": 0, "kimg": 99, "scores": scores(maker, 0.125)}
+    (tmp_path / "gl_seed0.json").write_text(json.dumps(record))
+    (tmp_path / "page.md").write_text(PAGE.read_text())
+    done = reproduce("--arms=gl", "--seeds=0", f"--results={tmp_path}", f"--page={tmp_path / 'page.md'}")
+    assert done.returncode == 2 and "99 thousand images" in done.stderr and "$ python" not in done.stdout
+
+
+def test_other_results_never_overwrite_the_page_of_the_committed_ones(tmp_path):
+    done = reproduce("--arms=gl", "--seeds=0", f"--results={tmp_path}")
+    assert done.returncode == 2 and "needs --page" in done.stderr
 
 
 def test_a_page_without_room_for_tables_is_refused_before_anything_is_trained(tmp_path):
