@@ -3,7 +3,8 @@
 import click
 
 from eg3d import cli, distributed, processes
-from eg3d.checkpoint import gaze_network_of, load_generator
+from eg3d.checkpoint import gaze_network_of, load_generator, locate
+from eg3d.files import sha256
 from eg3d.gaze import CROPS
 from eg3d.metrics.gfas import GazeTally, Readings
 from eg3d.models.precision import set_precision
@@ -59,7 +60,9 @@ def run(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, ba
         for name, report in reports.items():
             click.echo(f"{paths[name]}, {report.seeds} seeds x {len(report.views)} views")
             click.echo("\n".join("  " + line for line in report.lines()))
-        cli.write_json(json_path, {"network": network} | {name: report.to_dict() for name, report in reports.items()})
+        facts = {"network": network, "network_sha256": sha256(locate(network)), "trunc": trunc,
+                 "trunc_cutoff": trunc_cutoff, "fov_deg": fov_deg}  # fmt: skip
+        cli.write_json(json_path, facts | {name: report.to_dict() for name, report in reports.items()})
 
 
 def warn_of_own_judges(network: str, paths: dict[str, str], estimators: dict[str, GazeEstimator]) -> None:

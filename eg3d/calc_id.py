@@ -6,8 +6,8 @@ import click
 import torch
 
 from eg3d import cli, distributed, processes
-from eg3d.checkpoint import GENERATORS, load_generator
-from eg3d.files import atomic_write
+from eg3d.checkpoint import GENERATORS, load_generator, locate
+from eg3d.files import atomic_write, sha256
 from eg3d.metrics.identity import IdentityNetwork, IdentityTally, pair_names
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.models.precision import set_precision
@@ -19,7 +19,7 @@ from eg3d.world.datasets import embedded_faces
 
 @click.command(cls=cli.Command)
 @cli.network_option
-@click.option("--num-gen", type=click.IntRange(min=1), default=1024, show_default=True, help="Heads, two views each.")
+@click.option("--num-gen", type=click.IntRange(min=1), help="Heads, two views each.  [default: 1024]")
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, help="Which heads, for example 0-255.  [default: the first num-gen]")
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path),
               help="Also write the pictures, as sample0000_0.png, into the folder arcface there.")  # fmt: skip
@@ -45,7 +45,9 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(outdir, json_path, **_) -> None:
+def check(num_gen, seeds, outdir, json_path, **_) -> None:
+    if num_gen and seeds:
+        raise ValueError(f"--num-gen={num_gen}: --seeds say already which heads; give one of the two")
     cli.check_writable(json_path, "--json")
     cli.check_writable(outdir, "--outdir", folder=True)
 
@@ -66,7 +68,7 @@ def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, trunc
         pictures = map(png_bytes, to_uint8(views.images)) if outdir else []
         return tally.read(views), dict(zip(pair_names(views), pictures, strict=False))
 
-    for similarity, pictures in processes.batches(seeds or range(num_gen), batch, read, "identity", "seed"):
+    for similarity, pictures in processes.batches(seeds or range(num_gen or 1024), batch, read, "identity", "seed"):
         tally.take(similarity)
         for name, picture in pictures.items():
             atomic_write(outdir / "arcface" / name, picture)
@@ -75,6 +77,7 @@ def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, trunc
         click.echo("\n".join(report.lines()))
         settings = {
             "network": network,
+            "network_sha256": sha256(locate(network)),
             "cameras": data or "uniform",
             "trunc": trunc,
             "trunc_cutoff": trunc_cutoff,

@@ -60,6 +60,8 @@ def main(**options):
 
 def check(json_path, **options) -> None:
     cli.check_writable(json_path, "--json")
+    if options["inception_weights"] and options["detector"] != INCEPTION:
+        raise ValueError(f"--inception-weights: --detector={options['detector']} has no use for them; leave one out")
     metrics_of(options)
 
 
@@ -123,9 +125,14 @@ def trained_on(network: str) -> str:
             return str(json.loads(options.read_text())["data"]["path"])
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{options}: cannot be read; give --data") from None
-    dataset = open_checkpoint(network).facts.get("dataset")
+    facts = open_checkpoint(network).facts
+    dataset = facts.get("dataset")
     if isinstance(dataset, dict) and dataset.get("name") == "embedded":
         return "embedded"
+    published = (facts.get("published") or {}).get("training_set_kwargs")
+    if isinstance(published, dict) and published.get("path"):
+        raise ValueError(f"--data is missing: this network was trained on {published['path']} where it was made; "
+                         "give that data set's zip or folder here")  # fmt: skip
     raise ValueError("--data is missing, and the network does not say what it was trained on; give a zip or folder")
 
 

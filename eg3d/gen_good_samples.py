@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from eg3d import cli
-from eg3d.checkpoint import gaze_network_of, load_generator
+from eg3d.checkpoint import gaze_network_of, load_generator, locate
+from eg3d.files import sha256
 from eg3d.gaze import CROPS
 from eg3d.metrics.gfas import GazeTally
 from eg3d.models.precision import set_precision
@@ -62,7 +63,9 @@ def main(
         order = sorted(seeds, key=lambda seed: (report.per_seed_mse_sum[seed], seed))
         for rank, seed in enumerate(order):
             os.replace(unsorted[seed], outdir / f"sorted_{rank:04d}_seed{seed:04d}.png")
-    cli.write_json(json_path, {"network": network, "order": order} | report.to_dict())
+    facts = {"network": network, "network_sha256": sha256(locate(network)), "trunc": trunc,
+             "trunc_cutoff": trunc_cutoff, "fov_deg": fov_deg, "order": order}  # fmt: skip
+    cli.write_json(json_path, facts | report.to_dict())
     again = f", in place of {len(earlier)} of an earlier run" if earlier else ""
     click.echo(f"{len(order)} pictures in {outdir}, best first{again}")
     click.echo(f"GFAS {report.gfas_mse_sum:.4f}; best seed {order[0]}: {report.per_seed_mse_sum[order[0]]:.4f}, "

@@ -13,7 +13,17 @@ from eg3d.gaze import CROPS
 from eg3d.metrics.gfas import GazeTally, GfasReport
 from eg3d.models.precision import set_precision
 from eg3d.pictures import before_after_sheet, side_by_side, to_uint8, write_png
-from eg3d.report import NO_FRECHET, TURN_CAMERAS, Subject, is_frechet, measured_of, shown_seeds, turns_of, write_report
+from eg3d.report import (
+    NO_FRECHET,
+    TURN_CAMERAS,
+    Subject,
+    is_frechet,
+    judges_of,
+    measured_of,
+    shown_seeds,
+    turns_of,
+    write_report,
+)  # fmt: skip
 from eg3d.views import GFAS_CAMERAS, render_views
 from l2cs.estimator import GazeEstimator
 
@@ -67,7 +77,8 @@ def main(
     for name, result in zip(names, found, strict=True):
         click.echo(f"{name}: GFAS {result.gfas_mse_sum:.4f}, of {result.seeds} seeds")
         click.echo("\n".join("  " + line for line in result.lines()))
-    cli.write_json(json_path, {"l2cs_path": l2cs_path} | {
+    settings = {"l2cs_path": l2cs_path, "trunc": trunc, "trunc_cutoff": trunc_cutoff, "fov_deg": fov_deg}
+    cli.write_json(json_path, settings | {
         flag: {"file": name, "sha256": digest} | result.to_dict()
         for flag, name, digest, result in zip(("network", "network2"), names, hashes, found, strict=True)
     })  # fmt: skip
@@ -80,10 +91,10 @@ def main(
         made = {
             "command": command,
             "gaze network": f"{l2cs_path}, sha256 {estimator.sha256}",
-            "truncation": f"psi {trunc:g}",
+            "truncation": f"psi {trunc:g}, cutoff {trunc_cutoff}, field of view {fov_deg:g} degrees",
         }
         files = {name: f"sha256 {digest}" for name, digest in zip(names, hashes, strict=True)}
-        write_report(report, subjects, made | files)
+        write_report(report, subjects, made | judges_of(scores) | files)
         if not any(is_frechet(name) for scores_of in measured for name in scores_of):
             click.echo(NO_FRECHET)
         click.echo(f"look at {report}")

@@ -137,6 +137,18 @@ def measured_of(paths: Sequence[Path], sha256: Sequence[str]) -> list[dict[str, 
     return found
 
 
+def judges_of(paths: Sequence[Path]) -> dict[str, str]:
+    """Who measured each score of these files, and on how many pictures: name -> a line for the end of the page."""
+    lines = {}
+    for record in (record for path in paths for record in read_scores(path)):
+        detector = record["detector"] if isinstance(record.get("detector"), dict) else {}
+        who = f"{detector.get('name', 'unknown network')}, sha256 {detector.get('sha256', 'unknown')}"
+        drawn, real = (record.get(f"samples_{kind}", "unknown") for kind in ("generated", "real"))
+        for name in record["results"]:
+            lines[name] = f"{who}; {drawn} pictures, {real} real ones, psi {record.get('psi', 'unknown')}"
+    return lines
+
+
 def write_report(path: Path, subjects: Sequence[Subject], facts: dict[str, str]) -> None:
     """The page as one HTML file, written atomically.
 
@@ -158,7 +170,8 @@ def page_data(subjects: Sequence[Subject], facts: dict[str, str]) -> dict:
     seeds, total = list(subjects[0].turns), reports[0].seeds
     names = list(dict.fromkeys(name for subject in subjects for name in subject.measured))
     frechet = next((name for name in names if is_frechet(name)), None)
-    more = [score_row(name, 3, [s.measured.get(name) for s in subjects]) for name in names]
+    found = {name: [subject.measured.get(name) for subject in subjects] for name in names}
+    more = [score_row(name, digits_of(values), values) for name, values in found.items()]
     heads = [
         {
             "seed": seed,
@@ -191,6 +204,14 @@ def page_data(subjects: Sequence[Subject], facts: dict[str, str]) -> dict:
         "nofrechet": NO_FRECHET,
         "facts": facts,
     }  # fmt: skip
+
+
+def digits_of(values: Sequence[tuple[float, float | None, str] | None]) -> int:
+    """Decimals that show two digits of the smallest standard error, or without any four digits of the least value."""
+    errors = [value[1] for value in values if value and value[1]]
+    sizes = [abs(value[0]) / 100 for value in values if value and value[0]]
+    least = min(errors or sizes, default=1e-3)
+    return min(12, max(0, 1 - math.floor(math.log10(least))))
 
 
 def is_frechet(name: str) -> bool:

@@ -166,6 +166,7 @@ def test_bad_names_and_counts_are_one_line(network, data):
     fails(run(network, data, metrics="fid50k", num_gen=50), "first 50", "has 24")
     fails(run(network, data, metrics="fid50k,fid50k_full", mirror=True), "two calls")
     fails(run(network, data, detector="inception"), "--inception-weights is missing", "--detector=embedded")
+    fails(run(network, data, inception_weights=network), "--detector=embedded has no use")
 
 
 def test_bad_files_are_one_line(network, data, tmp_path):

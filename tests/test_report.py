@@ -20,7 +20,9 @@ from eg3d.report import (
     TURN_CAMERAS,
     TURN_YAWS,
     Subject,
+    digits_of,
     gain,
+    judges_of,
     measured_of,
     page_data,
     read_scores,
@@ -111,13 +113,36 @@ def test_the_page_holds_the_numbers_that_were_measured(subjects):
     assert rows["slope of yaw (0: camera, 1: face)"]["better"] == "one"
     assert rows["pr_precision"] == {
         "name": "pr_precision",
-        "digits": 3,
+        "digits": 4,
         "better": "higher",
         "values": [[0.5, None], [0.6, None]],
     }
     assert data["frechet"]["values"] == [(10.0, 0.5, "lower"), (11.0, 0.5, "lower")]
     without = page_data([Subject(s.name, s.scores, s.turns) for s in subjects], {})
     assert without["frechet"] is None and without["nofrechet"] == NO_FRECHET and len(without["scores"]) == 5
+
+
+@pytest.mark.parametrize(
+    "values, digits",
+    [
+        ([(0.0012, 0.0001, "lower"), (0.0019, 0.0002, "lower")], 5),
+        ([(12.44, 0.18, "lower"), None], 2),
+        ([(12345.0, 321.0, "lower")], 0),
+        ([(0.0021, None, "lower")], 6),
+        ([(0.0, None, "lower"), None], 4),
+    ],
+)
+def test_a_score_is_shown_to_two_digits_of_its_error(values, digits):
+    assert digits_of(values) == digits
+
+
+def test_the_page_names_who_measured_each_score_and_on_what(tmp_path):
+    record = {"results": {"fd_embedded": 1.0}, "network_sha256": "a", "samples_generated": 50, "samples_real": 24,
+              "psi": 1.0, "detector": {"name": "embedded-features-v1", "sha256": "abc"}}  # fmt: skip
+    (tmp_path / "s.json").write_text(json.dumps({"metrics": [record]}))
+    assert judges_of([tmp_path / "s.json"]) == {
+        "fd_embedded": "embedded-features-v1, sha256 abc; 50 pictures, 24 real ones, psi 1.0"
+    }
 
 
 def test_the_page_is_one_file_that_asks_the_network_for_nothing_whatever_the_names(subjects, tmp_path):
@@ -255,8 +280,8 @@ def test_the_table_marks_the_better_value_and_both_plots_are_drawn(page):
         ".map(r => [...r.cells].map(c => (c.className ? '*' : '') + c.textContent))"
     )
     assert rows[0] == ["GFAS (sum of mean squares), rad² ↓", "0.2167 ± 0.0200", "*0.0900 ± 0.0200"]
-    assert rows[5] == ["fid2k_full ↓", "*10.000 ± 0.500", "11.000 ± 0.500"]
-    assert rows[6] == ["pr_precision ↑", "0.500", "*0.600"]
+    assert rows[5] == ["fid2k_full ↓", "*10.00 ± 0.50", "11.00 ± 0.50"]
+    assert rows[6] == ["pr_precision ↑", "0.5000", "*0.6000"]
     assert page.run("document.querySelectorAll('#plots svg').length") == 2
     assert page.run("document.querySelectorAll('#plots svg')[1].querySelectorAll('circle.point').length") == 2
     assert page.run("document.querySelectorAll('#plots polyline').length") == 2
