@@ -83,7 +83,8 @@ def test_what_a_user_gets_wrong_is_one_line(run, tmp_path):
     (tmp_path / "empty.pth").write_bytes(b"")
     for args in (
         ["--arcface-weights=none.pth"], [f"--arcface-weights={tmp_path / 'empty.pth'}"], ["--landmarks=none.json"],
-        ["--seeds=3,3"], ["--data=none.zip"], ["--num-gen=0"], ["--num-gen=3", "--seeds=1"], [f"--outdir={tmp_path / 'empty.pth'}"],
+        ["--seeds=3,3"], ["--data=none.zip"], ["--num-gen=0"], [f"--outdir={tmp_path / 'empty.pth'}"],
+        ["--num-gen=3", "--seeds=1"],
     ):  # fmt: skip
         result, written = run(*args)
         assert result.exit_code == 2, args

@@ -265,7 +265,11 @@ def test_heads_can_be_sorted_and_turn_by_themselves(page):
         page.run(f"s = document.getElementById('sort'); s.value = '{value}'; s.dispatchEvent(new Event('change'))")
         assert page.run(titles) == [f"seed {seed}" for seed in order]
     page.run("document.getElementById('play').click()")
-    moved = page.run("new Promise(done => setTimeout(() => done(at), 600))")
+    moved = page.run(
+        "new Promise(done => { const from = at, end = Date.now() + 5000;"
+        " const look = setInterval(() => { if (at !== from || Date.now() > end) { clearInterval(look); done(at); } }, 20);"
+        " })"
+    )
     page.run("document.getElementById('play').click()")
     assert moved != TURN_YAWS.index(0.4)
     stopped = page.run("at")
