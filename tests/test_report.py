@@ -267,8 +267,8 @@ def test_heads_can_be_sorted_and_turn_by_themselves(page):
     page.run("document.getElementById('play').click()")
     moved = page.run(
         "new Promise(done => { const from = at, end = Date.now() + 5000;"
-        " const look = setInterval(() => { if (at !== from || Date.now() > end) { clearInterval(look); done(at); } }, 20);"
-        " })"
+        " const look = setInterval(() => {"
+        " if (at !== from || Date.now() > end) { clearInterval(look); done(at); } }, 20); })"
     )
     page.run("document.getElementById('play').click()")
     assert moved != TURN_YAWS.index(0.4)
