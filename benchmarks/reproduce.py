@@ -16,14 +16,18 @@ from pathlib import Path
 
 import click
 import torch
-from reproduction_page import made, write_page
+from reproduction_page import TITLES, made, write_page
 from timing import commit, facts
 
 from eg3d import cli
+from eg3d.checkpoint import GENERATORS, load_generator
 from eg3d.files import REPOSITORY, atomic_write
+from eg3d.pictures import side_by_side, stack, text_strip, to_uint8, write_png
+from eg3d.views import render_views
 
 RESULTS = Path(__file__).parent / "results" / "reproduction"
 PAGE = REPOSITORY / "docs" / "reproduction.md"
+FACES = [0, 1, 2, 3]  # drawn
 HEADS, PICTURES = 512, 2000  # scored per run: heads for gaze, identity and pose; pictures for the distances
 TURNED = {"gaze": ("--by=gaze", "--l2cs-path=embedded"), "label": ("--by=label",)}
 
@@ -85,6 +89,31 @@ def main(arms, seeds, kimg, workdir, results, page):
         atomic_write(results / file_of(arm, seed), (json.dumps(record, indent=1) + "\n").encode())
         click.echo(f"{file_of(arm, seed)} is written")
     write_page(page, results)
+    draw(page.with_name("reproduction_faces.png"), workdir, kimg)
+
+
+def draw(path: Path, workdir: Path, kimg: float) -> None:
+    """The same heads from both sides by every arm of seed 0, where its networks are still here."""
+    networks = {arm.name: network_of(workdir, arm, 0, kimg) for arm in ARMS.values()}
+    if not all(network in GENERATORS or network.is_file() for network in networks.values()):
+        click.echo(f"{path.name} stays as it is: {workdir} has not the networks of all arms")
+        return
+    rows = []
+    for name, network in networks.items():
+        views = next(render_views(load_generator(str(network)), FACES))
+        rows.append(side_by_side([text_strip(190, 64, TITLES[name], 13), *to_uint8(views.images)]))
+    write_png(path, stack(rows, gap=2))
+
+
+def network_of(workdir: Path, arm: Arm, seed: int, kimg: float) -> Path | str:
+    """The generator that an arm is scored by."""
+    if arm.weight is None:
+        return "embedded-base"
+    return folder_of(workdir, arm, seed, kimg) / f"network-snapshot-{int(kimg):06d}.safetensors"
+
+
+def folder_of(workdir: Path, arm: Arm, seed: int, kimg: float) -> Path:
+    return workdir / f"{arm.name}-seed{seed}-{kimg:g}kimg"
 
 
 def file_of(arm: Arm, seed: int) -> str:
@@ -103,16 +132,15 @@ def finished(path: Path, arm: Arm, kimg: float) -> bool:
 
 def run(arm: Arm, seed: int, kimg: float, workdir: Path) -> dict:
     """Trains an arm where it must, and scores it: commands, seconds and scores."""
-    commands, network = [], "embedded-base"
+    commands, network = [], network_of(workdir, arm, seed, kimg)
     where = {key: value for key, value in facts(torch.device("cpu")).items() if key != "command"}
     start = time.monotonic()
     if arm.weight is not None:
         data = filtered(arm.data, workdir, commands) if arm.data else "embedded"
-        outdir = workdir / f"{arm.name}-seed{seed}-{kimg:g}kimg"
+        outdir = folder_of(workdir, arm, seed, kimg)
         step("eg3d/train.py", ["--cfg=embedded", "--resume=embedded-base", f"--data={data}", f"--seed={seed}",
              f"--gaze-weight={arm.weight:g}", *arm.flags, f"--kimg={kimg:g}", "--snap=1000", f"--outdir={outdir}"],
              commands)  # fmt: skip
-        network = outdir / f"network-snapshot-{int(kimg):06d}.safetensors"
     scores = workdir / f"{arm.name}-seed{seed}.scores.json"
     step("eg3d/calc_all.py", [f"--network={network}", f"--seeds={seed * HEADS}-{(seed + 1) * HEADS - 1}",
          f"--num-gen={PICTURES}", f"--seed={seed}", f"--json={scores}"], commands)  # fmt: skip
