@@ -64,20 +64,23 @@ def measure(
 def load_detectors(
     metrics: list[Metric], inception_weights: str | Path | None, vgg_weights: str | Path | None, device
 ) -> dict[str, Detector]:
-    """By the names that metrics have for them; ValueError for one whose weights are not given."""
+    """By the names that metrics have for them; ValueError for one whose weights are not given.
+
+    Weights may be named by strings, as a run's configuration does, which JSON holds.
+    """
     found = {}
     for name in dict.fromkeys(metric.features for metric in metrics):
         if name == EMBEDDED:
             found[name] = load_embedded(device)
         elif name == VGG:
-            found[name] = load_vgg(vgg_weights, device)
+            found[name] = load_vgg(Path(vgg_weights), device)
         elif inception_weights is None:
             raise ValueError(
                 "--inception-weights is missing: give torch-fidelity's weights-inception-2015-12-05-6726825d.pth "
                 "(nothing is downloaded), or --detector=embedded for the embedded world"
             )
         else:
-            found[name] = load_inception(inception_weights, device)
+            found[name] = load_inception(Path(inception_weights), device)
     return found
 
 

@@ -5,6 +5,7 @@ import torch
 from tiny_run import write_images
 
 from eg3d import checkpoint
+from eg3d.files import sha256
 from eg3d.flags import resolve
 from eg3d.train import advice_on_memory, load_gaze_network, main
 from eg3d.training.records import held
@@ -59,6 +60,14 @@ BAD = {
     "pipe of no augmentation": ((*RUN, "--augpipe=bgc"), "--augpipe=bgc"),
     "unknown metric": ((*RUN, "--metrics=fid"), "--metrics=fid: there is no such metric"),
     "missing detector": ((*RUN, "--metrics=fid50k_full", "--detector=inception"), "--inception-weights"),
+    "no Inception": (
+        (*RUN, "--data=faces64", "--metrics=fid50k_full", "--detector=inception", "--inception-weights=no.pth"),
+        "no.pth: there is no such file; give the weights of the Inception network",
+    ),
+    "no VGG": (
+        (*RUN, "--data=faces64", "--metrics=pr50k3_full", "--vgg-weights=no.pth", "--num-gen=4"),
+        "no.pth: there is no such file; give the weights of the VGG16 network",
+    ),
     "pictures of no metric": ((*RUN, "--num-gen=100"), "--num-gen=100 is of metrics"),
     "no channels": ((*RUN, "--cbase=1"), "--cbase=1 must be from 64"),
     "no time": ((*RUN, "--stop-after-minutes=nan"), "--stop-after-minutes"),
@@ -88,6 +97,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_and_exit_code_2_and_leaves_nothing(call, tmp_path, name):
     write_images(tmp_path / "small")
+    write_images(tmp_path / "faces64", side=64)
     before = sorted(tmp_path.rglob("*"))
     args, expected = BAD[name]
     code, _, err = call(*args)
@@ -183,6 +193,36 @@ def test_the_shortest_run_stops_and_goes_on_by_the_same_command(call, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
     assert [line["Progress/kimg"]["mean"] for line in lines] == [0.002, 0.004]
     assert all("GFAS/slope" in line for line in lines)  # by the embedded network, which trains nothing here
+
+
+class Averages(torch.nn.Module):
+    """In the place of a network that takes seconds to make: some averages of an image."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(16, 8, bias=False)
+
+    def forward(self, images):
+        return torch.nn.functional.adaptive_avg_pool2d(images.float() / 255, 4)[:, 0].flatten(1) * self.fc.weight[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "flag", "network"),
+    [("fid50k_full", "--inception-weights", "inception.InceptionV3"), ("pr50k3_full", "--vgg-weights", "vgg.Vgg16")],
+)
+def test_metrics_at_snapshots_read_the_weights_that_are_given(call, tmp_path, monkeypatch, metric, flag, network):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(f"eg3d.metrics.{network}", Averages)
+    monkeypatch.setattr("eg3d.metrics.inception.TENSORS", 1)
+    write_images(tmp_path / "faces", side=64)
+    torch.save({"fc.weight": torch.ones(8, 16)}, tmp_path / "weights.pth")
+    small = ("--l2cs-path=", "--batch=2", "--mbstd-group=1", "--cbase=256", "--cmax=16", "--kimg=0.002", "--device=cpu")
+    measured = (f"--metrics={metric}", "--num-gen=8", "--detector=inception", f"{flag}=weights.pth")
+    code, _, err = call(*RUN, "--data=faces", *small, *measured)
+    assert code == 0, err
+    (path,) = (tmp_path / "run").glob("metric-*.jsonl")
+    line = json.loads(path.read_text())
+    assert line["detector"]["sha256"] == sha256(tmp_path / "weights.pth") and line["images_seen"] == 2
 
 
 def test_the_gaze_network_is_read_where_there_is_one_and_needed_only_by_the_gaze_term(tmp_path, monkeypatch):
