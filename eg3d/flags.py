@@ -2,7 +2,7 @@
 
 from eg3d.config import ConfigError, TrainConfig, from_dict, to_dict
 from eg3d.gaze import GAZE_DIM
-from eg3d.metrics.registry import INCEPTION, parse_metrics
+from eg3d.metrics.registry import INCEPTION, VGG, parse_metrics
 from eg3d.presets import PRESETS, SR_OF_RESOLUTION
 
 GAZE_WEIGHT = 1.0  # the published loss has no weight factor
@@ -118,7 +118,8 @@ def _reject_what_does_nothing(given: dict, config: TrainConfig) -> None:
         ("density_reg_every density_reg_p_dist reg_type", loss.density_reg > 0,
          "the density regularisation, whose weight is 0: add --density_reg=0.25"),
         ("density_reg_p_dist", loss.reg_type == "l1", "--reg_type=l1 (other kinds have their own distance): add it"),
-        ("gaze_loss gaze_targets gaze_warmup_kimg", gaze.weight > 0, no_term),
+        ("gaze_loss gaze_targets", gaze.weight > 0, no_term),
+        ("gaze_warmup_kimg", gaze.weight > 0 or gaze.warmup_kimg == 0, no_term),
         ("gaze_crop", gaze.l2cs_path is not None, "a gaze network, which also scores snapshots: add --l2cs-path=FILE"),
         ("num_gen detector inception_weights vgg_weights", config.watch.metrics != "none", no_metrics),
     ]  # fmt: skip
@@ -130,13 +131,19 @@ def _reject_what_does_nothing(given: dict, config: TrainConfig) -> None:
 
 
 def _check_metrics(watch) -> None:
-    """ValueError for names that mean no metric, ConfigError for one without its detector."""
+    """ValueError for names that mean no metric, ConfigError for one without its detector, or weights no one reads."""
     metrics = parse_metrics(watch.metrics, watch.num_gen, watch.detector, watch.vgg_weights is not None)
     if not watch.inception_weights and any(metric.features == INCEPTION for metric in metrics):
         raise ConfigError(
             f"--metrics={watch.metrics} needs --inception-weights=FILE, torch-fidelity's "
             "weights-inception-2015-12-05-6726825d.pth (nothing is downloaded), or --detector=embedded for the "
             "embedded world"
+        )
+    if watch.inception_weights and watch.detector != INCEPTION:
+        raise ConfigError(f"--inception-weights: --detector={watch.detector} has no use for them; leave one out")
+    if watch.vgg_weights and not any(metric.features == VGG for metric in metrics):
+        raise ConfigError(
+            f"--vgg-weights: --metrics={watch.metrics} has no use for them; leave them out, or add pr50k3_full"
         )
 
 

@@ -215,7 +215,19 @@ def test_options_in_a_message_are_written_as_on_the_command_line():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_a_preset_holds_is_never_refused_and_a_switch_that_is_off_asks_for_nothing(preset):
-    resolve(preset, **NO_GAZE, resume_blur=False, gaze_mask=False, gaze_cond_d=False, tensorboard=False)
+    off = dict(resume_blur=False, gaze_mask=False, gaze_cond_d=False, tensorboard=False, gaze_warmup_kimg=0.0)
+    resolve(preset, **NO_GAZE, **off)
+
+
+def test_weights_that_no_metric_reads_are_refused():
+    given = dict(inception_weights="i.pth", vgg_weights="v.pth")
+    resolve("ffhq", **NO_GAZE, **given, metrics="fid50k_full,pr50k3_full")
+    with pytest.raises(ConfigError, match="--vgg-weights: --metrics=fid50k_full has no use for them; leave"):
+        resolve("ffhq", **NO_GAZE, **given, metrics="fid50k_full")
+    resolve("ffhq", **NO_GAZE, metrics="fid50k_full", detector="embedded")
+    for more in (dict(cfg="ffhq", detector="embedded"), dict(cfg="embedded")):  # whose preset has that detector
+        with pytest.raises(ConfigError, match="^--inception-weights: --detector=embedded has no use for them; leave"):
+            resolve(**NO_GAZE, **more, metrics="fid50k_full", inception_weights="i.pth")
 
 
 def test_a_moved_data_set_and_other_metrics_do_not_make_another_run():
@@ -274,4 +286,5 @@ def test_every_option_of_the_script_changes_the_configuration():
     for name, (beside, value) in {**{n: ({}, v) for n, v in CHANGED_BY.items()}, **CHANGED_BESIDE}.items():
         base = NO_GAZE | beside
         without = {key: kept for key, kept in base.items() if name != "metrics" or key != "inception_weights"}
-        assert resolve("ffhq", **base | {name: value}) != resolve("ffhq", **without), name
+        with_it = {key: kept for key, kept in base.items() if name != "detector" or key != "inception_weights"}
+        assert resolve("ffhq", **with_it | {name: value}) != resolve("ffhq", **without), name

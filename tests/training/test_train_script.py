@@ -68,6 +68,10 @@ BAD = {
         (*RUN, "--data=faces64", "--metrics=pr50k3_full", "--vgg-weights=no.pth", "--num-gen=4"),
         "no.pth: there is no such file; give the weights of the VGG16 network",
     ),
+    "weights that nobody reads": (
+        (*RUN, "--metrics=fid50k_full", "--detector=embedded", "--inception-weights=no.pth"),
+        "--inception-weights: --detector=embedded has no use for them",
+    ),
     "pictures of no metric": ((*RUN, "--num-gen=100"), "--num-gen=100 is of metrics"),
     "no channels": ((*RUN, "--cbase=1"), "--cbase=1 must be from 64"),
     "no time": ((*RUN, "--stop-after-minutes=nan"), "--stop-after-minutes"),
