@@ -70,7 +70,8 @@ class PlaneTable:
         at = (points.movedim(-1, 0) * (size / box_warp) + (size + 1) / 2).clamp_(0, side - 1)  # [3, N, P]
         low = at.floor().clamp_(max=side - 2)
         high_weight = at.sub_(low)
-        low_weight, low = 1 - high_weight, low.int()
+        # not-a-number looks at some texel and takes its weights along: the picture shows it
+        low_weight, low = 1 - high_weight, low.nan_to_num_(nan=0.0).int()
         texels, weights = [], []
         for plane, (x, y) in enumerate(axes):
             first = torch.arange(plane, n * count, count, dtype=torch.int32, device=low.device) * side**2

@@ -168,6 +168,25 @@ def test_the_number_of_rays_in_a_block_changes_nothing(scene, monkeypatch, ops):
     torch.testing.assert_close(*pictures, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("ops", ["torch", "kernels"])
+@pytest.mark.parametrize(
+    "spoilt", ["planes", "net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias", "one colour's bias"]
+)
+def test_not_a_number_stays_one_in_the_picture(scene, spoilt, ops, recorded):
+    """Training looks for them; a kernel that hides them would let a dead run train on."""
+    planes, decoder = scene[:2]
+    tensor = planes if spoilt == "planes" else decoder.get_parameter(spoilt if "." in spoilt else "net.2.bias")
+    with torch.no_grad():
+        tensor[3 if spoilt.startswith("one") else ...] = torch.nan
+    with using(ops), torch.set_grad_enabled(recorded):
+        features, _ = renderer.VolumeRenderer()(*scene, OPTIONS, Midpoints())
+    touched = features[:, 2] if spoilt.startswith("one") else features  # bias 0 is the density's
+    assert touched.isnan().all()
+    if spoilt.startswith("one"):
+        assert features[:, 3:].isfinite().all()
+
+
 @pytest.mark.parametrize("axes", [PLANE_AXES, PLANE_AXES_YZ])
 def test_rows_of_the_table_are_bilinear_with_zeros_outside(axes):
     generator = torch.Generator().manual_seed(0)

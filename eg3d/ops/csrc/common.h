@@ -25,11 +25,11 @@ INLINE float sum(Vec v) {  // in halves, which is quicker than lane after lane
     return (quarters[0] + quarters[1]) + (quarters[2] + quarters[3]);
 }
 
-// e^x to about 1 ulp for x <= 0; 0 below -87.
+// e^x to about 1 ulp for x <= 0; 0 below -87. Not-a-number stays one, here and below: training looks for them.
 INLINE Vec exp_of_negative(Vec x) {
     const Vec low = splat(-87.0f);
-    const VecInt keep = x > low;
-    x = keep ? x : low;
+    const VecInt nothing = x <= low;
+    x = nothing ? low : x;
     const Vec shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer in the last bits
     const Vec n = shifted - 12582912.0f;
     const Vec r = x - n * 0.693359375f + n * 2.12194440e-4f;  // n ln 2 in two parts; |r| <= ln 2 / 2
@@ -47,7 +47,7 @@ INLINE Vec exp_of_negative(Vec x) {
     Vec power;
     std::memcpy(&power, &bits, sizeof power);
     const Vec result = p * power;
-    return keep ? result : Vec{};
+    return nothing ? Vec{} : result;
 }
 
 INLINE Vec magnitude(Vec x) { return x < Vec{} ? -x : x; }

@@ -12,18 +12,15 @@ constexpr float LEAK = 1e-10f;
 
 typedef float Lanes[LANES];
 
-INLINE Vec known(Vec x, Vec result) { return x == x ? result : x; }  // not-a-number stays one
-
 struct Interval {
     Vec density_slope, delta, passed, alpha;  // slope of the density, width, exp(-density width), 1 - that
 };
 
 APART Interval interval(Vec sigma, Vec next_sigma, Vec depth, Vec next_depth) {
-    const Vec x = 0.5f * (sigma + next_sigma) - 1.0f, density = known(x, softplus(x));
+    const Vec x = 0.5f * (sigma + next_sigma) - 1.0f, density = softplus(x);
     Interval here;
     here.delta = next_depth - depth;
-    const Vec thickness = -density * here.delta;
-    here.passed = known(thickness, exp_of_negative(thickness));
+    here.passed = exp_of_negative(-density * here.delta);
     here.alpha = 1.0f - here.passed;
     here.density_slope = 1.0f - exp_of_negative(-density);
     return here;
