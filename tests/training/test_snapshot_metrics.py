@@ -57,8 +57,8 @@ def test_metrics_change_no_bit_of_the_training(dataset, tmp_path):
     assert not list((tmp_path / "plain").glob("metric-*"))
 
 
-def test_a_line_is_that_of_calc_metrics_for_the_snapshot(dataset, tmp_path):
-    run, (config, measure) = tmp_path / "run", measured(dataset, kimg=0.008)
+def test_a_line_is_that_of_calc_metrics_for_the_snapshot_whatever_the_seed_of_the_run(dataset, tmp_path):
+    run, (config, measure) = tmp_path / "run", measured(dataset, kimg=0.008, seed=7)
     train(config, run, dataset, CPU, measure=measure)
     theirs = by_calc_metrics(run / "network-snapshot-000000.safetensors", dataset.path)
     stats = read_lines(run / "stats.jsonl")
@@ -66,6 +66,7 @@ def test_a_line_is_that_of_calc_metrics_for_the_snapshot(dataset, tmp_path):
         *lines, added = read_lines(run / f"metric-{name}.jsonl")
         assert [line["images_seen"] for line in lines] == [4, 8]
         assert added["results"] == theirs[name]["results"] == lines[-1]["results"]  # the last snapshot of this thousand
+        assert added["seed"] == 0
         changing = {"timestamp", "total_time", "total_time_str"}
         assert lines[-1].keys() - {"images_seen"} == added.keys()
         assert all(lines[-1][key] == added[key] for key in added.keys() - changing)
