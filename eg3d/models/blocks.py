@@ -64,7 +64,11 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x, next(rows), **noise)
             x = self.conv1(x, next(rows), gain=1.0 if skip is None else math.sqrt(0.5), **noise)
             x = x if skip is None else x + skip
-        return x, self._with_colours(x, img, next(rows)) if self.num_torgb else img
+        if self.num_torgb:
+            img = self._with_colours(x, img, next(rows))
+        elif img is not None and self.up == 2:  # a super-resolution is given an image, whatever its architecture
+            img = upsample2d(img, self.resample_filter)
+        return x, img
 
     def _with_colours(self, x, img, w):
         """The image of the blocks before, if any, at this one's size and with its colours."""

@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
+from oracles import plain_networks
 from torch.autograd import gradcheck
 
 from eg3d.cameras import intrinsics_matrix, lookat_pose, make_label, split_label
 from eg3d.draws import KeyedDraws, Midpoints
-from eg3d.models import generator
+from eg3d.models import generator, superresolution
 from eg3d.models.decoder import OSGDecoder
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.rendering import renderer
@@ -110,6 +111,22 @@ def test_blocks_with_a_clamp_in_float32_can_be_trained(ops):
     with using(ops):
         G.synthesis(G.mapping(torch.randn(2, 16), cameras(0, 0)), cameras(0, 0))["image"].sum().backward()
     assert G.backbone.synthesis.b4.torgb.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("ops", ["torch", "kernels"])
+@pytest.mark.parametrize("architecture", ["orig", "resnet"])
+def test_a_super_resolution_enlarges_its_image_in_blocks_without_colours_too(architecture, ops):
+    from eg3d.ops.backend import using
+
+    torch.manual_seed(0)
+    m = superresolution.SuperresolutionHybrid8XDC(16, 32, w_dim=16, widths=(16, 16), architecture=architecture)
+    rgb, x, ws = torch.randn(2, 3, 8, 8), torch.randn(2, 16, 8, 8), torch.randn(2, 1, 16)
+    black = torch.zeros_like(rgb)
+    with torch.no_grad(), using(ops):
+        difference = m(rgb, x, ws) - m(black, x, ws)  # colours of the blocks are added, so that this is the image alone
+    for _ in range(2):
+        rgb = plain_networks.upfirdn2d(rgb, m.block0.resample_filter, up=2, padding=(2, 1, 2, 1), gain=4)
+    torch.testing.assert_close(difference, rgb, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
