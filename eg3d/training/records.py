@@ -191,11 +191,13 @@ def held(outdir: Path) -> Iterator[None]:
             handle = lock(outdir)
         yield
     finally:
-        if handle is not None:
-            os.close(handle)
-        for path in made:  # the innermost first
+        # The innermost first, and while it is locked, lest another process takes a folder that goes. One that another
+        # process has locked is that one's.
+        for path in made if handle is not None else made[1:]:
             with contextlib.suppress(OSError):
                 path.rmdir()
+        if handle is not None:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -212,6 +214,8 @@ def lock(folder: Path) -> int:
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_nlink == 0:  # the other process has just removed it
+            raise BlockingIOError
     except BlockingIOError:
         os.close(handle)
         raise ValueError(

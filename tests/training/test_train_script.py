@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from eg3d import checkpoint
 from eg3d.files import sha256
 from eg3d.flags import resolve
 from eg3d.train import advice_on_memory, load_gaze_network, main
-from eg3d.training.records import held
+from eg3d.training.records import held, lock
 from l2cs.estimator import EMBEDDED
 
 PUBLISHED = (
@@ -134,6 +136,39 @@ def test_a_folder_made_for_a_run_that_came_to_nothing_goes_again(tmp_path):
     with held(tmp_path / "new" / "run"):
         (tmp_path / "new" / "run" / "stats.jsonl").touch()
     assert (tmp_path / "new" / "run" / "stats.jsonl").exists()
+
+
+def test_a_folder_that_goes_is_locked_until_it_has_gone(tmp_path, monkeypatch):
+    run, removed, rmdir = tmp_path / "run", [], Path.rmdir
+
+    def watched(path):
+        with pytest.raises(ValueError, match="another process trains there"):
+            lock(path)
+        opened = os.open(path, os.O_RDONLY)  # by a process that will look for the lock only when the folder has gone
+        rmdir(path)
+        removed.append(opened)
+
+    monkeypatch.setattr(Path, "rmdir", watched)
+    with held(run):
+        pass
+    assert len(removed) == 1 and not run.exists()
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="another process trains there"):
+        patch.setattr("os.open", lambda *_: removed[0])
+        lock(run)
+
+
+def test_a_folder_that_another_process_has_taken_meanwhile_stays(tmp_path, monkeypatch):
+    run, mkdir, others = tmp_path / "run", Path.mkdir, []
+
+    def late(path, **more):
+        mkdir(path)
+        others.append(lock(path))
+        mkdir(path, **more)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    with pytest.raises(ValueError, match="another process trains there"), held(run):
+        pass
+    assert run.exists()
 
 
 class Unlucky:
