@@ -68,25 +68,52 @@ def drop_lines_after(path: Path, images_seen: int) -> None:
     """Removes lines that a run wrote after the state it is now continued from (it was killed in between).
 
     Of stats.jsonl or metric-NAME.jsonl; a line of the latter that says nothing of `images_seen` is not the run's.
+    ValueError for a damaged file, which stays as it is.
     """
     if path.exists():
-        text = path.read_text(encoding="utf-8")
-        kept = [line for line in read_lines(path) if _position(line) <= images_seen + 0.5]
-        kept = "".join(json.dumps(line, allow_nan=False) + "\n" for line in kept)
-        if kept != text:
-            atomic_write(path, kept.encode())
+        lines = _numbered(path)
+        kept = b"".join(
+            text + b"\n" for number, text, line in lines if _position(line, path, number) <= images_seen + 0.5
+        )
+        if kept != path.read_bytes():
+            atomic_write(path, kept)
 
 
-def _position(line: dict) -> float:
-    return 1000 * line["Progress/kimg"]["mean"] if "Progress/kimg" in line else line.get("images_seen", 0)
+def _position(line: dict, path: Path, number: int) -> float:
+    try:
+        return float(1000 * line["Progress/kimg"]["mean"] if "Progress/kimg" in line else line.get("images_seen", 0))
+    except (TypeError, LookupError, ValueError):
+        raise _damaged(path, number) from None
 
 
 def read_lines(path: Path) -> list[dict]:
-    """The objects of a .jsonl file, none when it is not there; a last line that a full disk has cut is left out."""
+    """The objects of a .jsonl file, none when it is not there; a last line that a full disk has cut is left out.
+
+    ValueError, naming file and line, where another one is no object.
+    """
+    return [line for _, _, line in _numbered(path)]
+
+
+def _numbered(path: Path) -> list[tuple[int, bytes, dict]]:
+    """`read_lines`, with the lines' numbers, from 1 on, and their texts."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    found = []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        if not text:
+            continue
+        try:
+            line = json.loads(text.decode())
+        except (ValueError, RecursionError):
+            raise _damaged(path, number) from None
+        if not isinstance(line, dict):
+            raise _damaged(path, number)
+        found.append((number, text, line))
+    return found
+
+
+def _damaged(path: Path, number: int) -> ValueError:
+    return ValueError(f"{path}: line {number} is damaged; remove that line, or the file, and start again")
 
 
 def append_line(path: Path, line: dict) -> None:

@@ -227,6 +227,12 @@ def test_the_shortest_run_stops_and_goes_on_by_the_same_command(call, tmp_path):
     args = (*RUN, "--data=faces", "--batch=2", "--mbstd-group=1", "--device=cpu")
     code, _, err = call(*args, "--kimg=0.002")
     assert code == 0, err
+    for name in ("metric-fid.jsonl", "stats.jsonl"):
+        before = (tmp_path / "run" / name).read_bytes() if name == "stats.jsonl" else b""
+        (tmp_path / "run" / name).write_bytes(before + b"[1]\n")
+        code, _, err = call(*args, "--kimg=0.004", "--resume=latest")
+        assert code == 2 and f"{name}: line" in err and err.count("error: ") == 1 and "Traceback" not in err
+        (tmp_path / "run" / name).write_bytes(before)
     code, _, err = call(*args, "--kimg=0.004", "--resume=latest")
     assert code == 0, err
     lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
