@@ -5,9 +5,9 @@ channels, of which the planes have 48 or 96.
 """
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from eg3d.ops.backend import kernels_for
+from eg3d.ops.once import differentiable_once
 from eg3d.ops.upfirdn2d import upfirdn2d
 
 GAIN = 4.0  # of an enlargement by 2
@@ -36,10 +36,9 @@ class _Rgb(torch.autograd.Function):
         ctx.kernels = kernels
         return kernels.rgb(x, weight, bias, image, None if f is None else f.flip(0, 1) * GAIN)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dy):
-        x, weight, f = ctx.saved_tensors
+    @differentiable_once
+    def backward(ctx, saved, dy):
+        x, weight, f = saved
         need_x, need_weight, need_bias, need_image = ctx.needs_input_grad[:4]
         dx, dweight, dbias = ctx.kernels.rgb_backward(dy, x, weight, need_x, need_weight or need_bias)
         dimage = None

@@ -4,10 +4,10 @@ For the gradient a CPU keeps features and colours of the samples, a GPU neither:
 """
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from eg3d.ops.backend import kernels_for
 from eg3d.ops.field import FieldWeights
+from eg3d.ops.once import differentiable_once
 
 
 class CompiledField:
@@ -35,7 +35,7 @@ class CompiledField:
     def density(self, points, samples: int):
         """Points [N, P, 3] of rays with so many samples, a ray's side by side -> what `pixels` needs, sigma [N, P]."""
         visit = _Visit(self.kernels, points.contiguous(), self.place, samples)
-        promise, sigma = _Density.apply(visit, self.texels, *self.weights)
+        promise, sigma = _Density.apply(visit, visit.points, self.texels, *self.weights)
         return (visit, promise), sigma  # side by side: inside the visit, the promise would keep itself alive
 
     def pixels(self, look, share):
@@ -64,37 +64,37 @@ class _Density(torch.autograd.Function):
     """Texels and weights -> sigma, and a promise of the pixels, through which `_Pixels` sends its gradient back."""
 
     @staticmethod
-    def forward(ctx, visit, texels, *weights):
+    def forward(ctx, visit, points, texels, *weights):
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(texels, *weights)
+        # Points, too: they may be the caller's own, and PyTorch then sees that they are no longer what they were.
+        ctx.save_for_backward(points, texels, *weights)
         ctx.visit = visit
         visit.field = (texels.detach(), *(w.detach() for w in weights))
-        n, count, _ = visit.points.shape
+        n, count, _ = points.shape
         promise = texels.new_empty(()).expand(n, count // visit.samples, len(weights[-1]) - 1)
         recorded = any(ctx.needs_input_grad)
         sigma, visit.kept = visit.kernels.field_density(*visit.arguments, recorded=recorded)
         return promise, sigma
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dpixels, dsigma):
+    @differentiable_once
+    def backward(ctx, saved, dpixels, dsigma):
         visit = ctx.visit
-        visit.field = ctx.saved_tensors  # as in the forward pass, or PyTorch complains
+        visit.points, *visit.field = saved  # as in the forward pass, or PyTorch complains
         share = None if dpixels is None else visit.share
         dtexels, dweights = visit.kernels.field_backward(*visit.arguments, visit.kept, dsigma, share, dpixels)
-        return None, dtexels, *dweights
+        return None, None, dtexels, *dweights
 
 
 class _Pixels(torch.autograd.Function):
     @staticmethod
     def forward(ctx, visit, promise, share):
+        ctx.save_for_backward(promise, share)
         ctx.visit = visit
         visit.share = share.detach()
         return visit.kernels.field_pixels(*visit.arguments, visit.kept, visit.share)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dpixels):
+    @differentiable_once
+    def backward(ctx, saved, dpixels):
         visit = ctx.visit
         dshare = visit.kernels.field_pixels_backward(*visit.arguments, visit.kept, dpixels)
         return None, dpixels, dshare

@@ -1,9 +1,9 @@
 """`marching` and importance sampling by compiled kernels (`eg3d.ops.native`), differentiable once in the densities."""
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from eg3d.ops.backend import kernels_for
+from eg3d.ops.once import differentiable_once
 
 
 def kernels_for_march(*tensors):
@@ -29,10 +29,8 @@ class _March(torch.autograd.Function):
         shares, total, depth = kernels.march(sigmas, depths)
         return *shares, total, depth
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, *gradients):
+    @differentiable_once
+    def backward(ctx, saved, *gradients):
         *dshares, dtotal, ddepth = gradients
-        count = len(dshares)
-        sigmas, depths = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        sigmas, depths = saved[: len(dshares)], saved[len(dshares) :]
         return None, None, *ctx.kernels.march_backward(sigmas, depths, dshares, dtotal, ddepth)
