@@ -7,9 +7,12 @@ from eg3d.ops.once import differentiable_once
 
 
 def kernels_for_march(*tensors):
-    """The kernels that march over such densities and depths, or None: take the definition."""
-    kernels = kernels_for(tensors[0])
-    usual = all(t.dtype == torch.float32 for t in tensors)
+    """The kernels that march over such densities and, after them, depths, or None: take the definition."""
+    first, half = tensors[0], len(tensors) // 2
+    kernels = kernels_for(first)
+    usual = all(t.dtype == torch.float32 and t.device == first.device for t in tensors)
+    usual = usual and all(s.shape == d.shape for s, d in zip(tensors[:half], tensors[half:], strict=True))
+    usual = usual and all(t.shape[:-1] == first.shape[:-1] for t in tensors)
     samples = sum(t.shape[-1] for t in tensors) // 2
     return kernels if usual and hasattr(kernels, "march") and kernels.march_fits(samples) else None
 

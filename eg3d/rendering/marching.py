@@ -33,7 +33,7 @@ def sample_weights(weights):
 def shares(sigmas, depths, hit=None):
     """One marching pass over all samples of one or two looks at the field.
 
-    Args: sigmas, depths: per look [N, M, S]; the first look's depths increase; hit [N, M]: rays that count, None: all.
+    Args: sigmas, depths: per look [N, M, S], in any order; hit [N, M]: rays that count, None: all.
     Returns: per look the weights of its samples [N, M, S], their sum and the mean depth of the light [N, M].
     """
     kernels = None

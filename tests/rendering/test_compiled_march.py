@@ -49,6 +49,22 @@ def test_marching_has_the_values_and_gradients_of_double_precision(size):
         torch.testing.assert_close(result.double(), expected, rtol=2e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("far_first", [False, True])
+def test_coarse_depths_in_any_order_are_sorted_too(far_first):
+    """A range given far end first, and steps of disparity beyond the far end, are not sorted."""
+    results = []
+    for ops, dtype in (("kernels", torch.float32), ("torch", torch.float64)):
+        sigmas, depths = scene("embedded", dtype)
+        order = torch.arange(7, -1, -1) if far_first else torch.tensor([7, 1, 0, 3, 2, 4, 6, 5])
+        depths = [depths[0][..., order], depths[1]]
+        with using(ops):
+            shares, total, depth = marching.shares([s.requires_grad_() for s in sigmas], depths)
+        loss = (shares[0] * torch.arange(8)).sum() + (shares[1] ** 2).sum() + depth.sum()
+        results.append([*shares, total, depth, *torch.autograd.grad(loss, sigmas)])
+    for result, expected in zip(*results, strict=True):
+        torch.testing.assert_close(result.double(), expected, rtol=2e-5, atol=1e-5)
+
+
 def test_a_ray_that_meets_nothing_has_its_last_depth_and_a_gradient_of_zero():
     sigmas, depths = scene("embedded")
     for sigma in sigmas:
@@ -116,6 +132,14 @@ def test_what_the_kernels_do_not_know_takes_the_definition():
     hit = torch.zeros(2, 21, dtype=torch.bool)
     with using("kernels"):
         assert marching.shares(sigmas, depths, hit)[1].abs().max() == 0
+
+
+def test_tensors_elsewhere_and_of_unlike_shapes_take_the_definition():
+    sigmas, depths = scene("embedded")
+    with using("kernels"):
+        assert kernels_for_march(*sigmas, depths[0], depths[1].to("meta")) is None
+        assert kernels_for_march(*sigmas, depths[0], depths[1][:1]) is None
+        assert kernels_for_march(sigmas[0], sigmas[1][:, :4], depths[0], depths[1][:, :4]) is None
 
 
 def test_not_a_number_stays_one():

@@ -1,6 +1,6 @@
 // Along a ray: densities -> where to look again, and densities -> weights of the samples, with its gradient.
-// LANES rays go side by side. A ray's samples come in two parts, [rays, samples] each: coarse ones, which are sorted, and
-// fine ones in any order. The number of threads is the caller's.
+// LANES rays go side by side. A ray's samples come in two parts, coarse and fine, [rays, samples] each, in any order.
+// The number of threads is the caller's.
 #include <algorithm>
 #include <cmath>
 
@@ -45,19 +45,23 @@ struct Rays {
     int64_t all() const { return samples[0] + samples[1]; }
 };
 
-// order[place][lane]: which sample of a ray stands where
+// order[place][lane]: which sample of a ray stands where. Each part is sorted by insertion, which costs little where it
+// is sorted already: coarse depths mostly are, but not in a range given far end first, or steps of disparity beyond far.
 APART void sort_samples(const Lanes* depth, int64_t coarse, int64_t all, int32_t (*order)[LANES]) {
+    const int64_t ends[] = {0, coarse, all};
     for (int64_t lane = 0; lane < LANES; lane++) {
-        int32_t fine[MOST];
-        for (int64_t s = coarse; s < all; s++) {
-            int64_t place = s - coarse;
-            for (; place > 0 && depth[fine[place - 1]][lane] > depth[s][lane]; place--) fine[place] = fine[place - 1];
-            fine[place] = (int32_t)s;
-        }
-        int64_t a = 0, b = 0;
+        int32_t sorted[MOST];
+        for (int part = 0; part < 2; part++)
+            for (int64_t s = ends[part]; s < ends[part + 1]; s++) {
+                int64_t place = s;
+                for (; place > ends[part] && depth[sorted[place - 1]][lane] > depth[s][lane]; place--)
+                    sorted[place] = sorted[place - 1];
+                sorted[place] = (int32_t)s;
+            }
+        int64_t a = 0, b = coarse;
         for (int64_t place = 0; place < all; place++) {
-            const bool first = b == all - coarse || (a < coarse && depth[a][lane] <= depth[fine[b]][lane]);
-            order[place][lane] = first ? (int32_t)a++ : fine[b++];
+            const bool first = b == all || (a < coarse && depth[sorted[a]][lane] <= depth[sorted[b]][lane]);
+            order[place][lane] = sorted[first ? a++ : b++];
         }
     }
 }
