@@ -120,7 +120,8 @@ class ToRGBLayer(nn.Module):
 
     def added_to(self, image, x, w, f=None):
         """Its result plus `image`, enlarged by the filter f where one is given, in one pass; None if no kernel can."""
-        plain = self.conv_clamp is None and self.weight.shape[-1] == 1
+        plain = self.conv_clamp is None and self.weight.shape[-1] == 1 and len(w) == len(x)
+        plain = plain and w.dtype == self.weight.dtype == x.dtype
         kernels = kernels_for_rgb(x, len(self.bias), image, f) if plain else None
         if kernels is None:
             return None

@@ -101,8 +101,13 @@ def _name(identity: str, content: bytes) -> str:
 
 
 def _at(t: torch.Tensor | None) -> int | None:
-    """Address of a tensor's numbers; None is a null pointer."""
-    return None if t is None else t.data_ptr()
+    """Address of a tensor's numbers; None is a null pointer. Raises: ValueError where there are no numbers."""
+    if t is None:
+        return None
+    address = t.data_ptr()
+    if not t.is_cpu or (not address and t.numel()):  # meta and fake tensors have shapes only
+        raise ValueError(f"kernels for CPUs were given a tensor without numbers in memory, {t!r:.80}: use --ops=torch")
+    return address
 
 
 # ---------------------------------------------------------------- the end of a layer
@@ -175,8 +180,8 @@ def rgb_fits(x, colours: int, image, f) -> bool:
         return False
     if image is None:
         return f is None
-    twice = f is not None and f.shape == (4, 4) and x.shape[2:] == (2 * image.shape[2], 2 * image.shape[3])
-    return twice and image.dtype == torch.float32 and suits(image)
+    half = (len(x), colours, x.shape[2] / 2, x.shape[3] / 2)
+    return f is not None and f.shape == (4, 4) and image.shape == half and image.dtype == torch.float32 and suits(image)
 
 
 def rgb(x, weight, bias, image, f):
@@ -186,6 +191,7 @@ def rgb(x, weight, bias, image, f):
         the image between whose numbers zeros stand, gain included.
     """
     (n, c, h, w), k = x.shape, len(bias)
+    assert weight.shape == (n, k, c) and weight.dtype == x.dtype == torch.float32
     y = torch.empty((n, k, h, w), dtype=x.dtype, memory_format=torch.channels_last)
     weight, bias, f = weight.mT.contiguous(), _dense(bias), _dense(f)
     library().rgb(_at(x), _at(weight), _at(bias), _at(image), _at(f), _at(y), n, h, w, c, k, torch.get_num_threads())
@@ -286,7 +292,7 @@ def _field(texels, points, weights, scale, axes) -> tuple[_Field, list]:
     n, height, width, wide = texels.shape
     numbers = (n, points.shape[1], height, width, wide // len(axes), *weights.w1.shape[:1], len(weights.w2) - 1)
     flat = (ctypes.c_int32 * 6)(*(a for pair in axes for a in pair))
-    return _Field(*(t.data_ptr() for t in alive), *numbers, scale, flat), alive
+    return _Field(*map(_at, alive), *numbers, scale, flat), alive
 
 
 # ---------------------------------------------------------------- along a ray

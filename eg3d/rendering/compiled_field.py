@@ -28,7 +28,8 @@ class CompiledField:
         if kernels is None or not hasattr(decoder, "field_weights"):
             return None
         weights = decoder.field_weights(len(options.plane_axes))
-        plain = any(t.dtype != torch.float32 for t in (planes, *weights, *places))
+        tensors = (planes, *weights, *places)
+        plain = any(t.dtype != torch.float32 or t.device != planes.device for t in tensors)
         moving = torch.is_grad_enabled() and any(t.requires_grad for t in places)
         return None if plain or moving or not kernels.field_fits(weights) else cls(planes, weights, options, kernels)
 

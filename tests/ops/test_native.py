@@ -136,6 +136,23 @@ def test_not_a_number_stays_one():
     assert y[0, 3, 5, 7].isnan() and y.isnan().sum() == 1
 
 
+@pytest.mark.parametrize("which", ["scale", "noise", "b"])
+def test_tensors_without_memory_are_refused(which):
+    """Their address is 0, and reading there kills the process."""
+    x, tensors, _ = layer("all")
+    tensors[which] = tensors[which].to("meta")
+    with backend.using("kernels"), pytest.raises(ValueError, match="--ops=torch"):
+        modulated_act(x, **tensors)
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer")
+def test_fake_tensors_are_refused():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(), pytest.raises(ValueError, match="--ops=torch"):
+        native.march([torch.randn(2, 3, 6)], [torch.randn(2, 3, 6)])
+
+
 # ---------------------------------------------------------------- the tri-plane field
 
 SIZES = {  # latents, texels per side, rays, samples, channels, hidden, colours

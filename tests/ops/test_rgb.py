@@ -5,6 +5,7 @@ import torch
 from oracles import plain_networks as plain
 
 from eg3d.models.blocks import SynthesisBlock
+from eg3d.models.layers import ToRGBLayer
 from eg3d.ops.backend import using
 from eg3d.ops.rgb import fused_rgb, kernels_for_rgb
 from eg3d.ops.upfirdn2d import setup_filter
@@ -85,6 +86,24 @@ def test_what_the_kernel_does_not_know_takes_the_definition(change):
         assert kernels_for_rgb(x.contiguous(), 48, image, f) is None
         assert kernels_for_rgb(x, 48, image.contiguous(), f) is None
         assert kernels_for_rgb(x, 48, x[:, :, :5], f) is None  # a picture that is no half
+        last = torch.channels_last  # and pictures that would be read beyond their ends
+        assert kernels_for_rgb(x, 48, image[:1].contiguous(memory_format=last), f) is None
+        assert kernels_for_rgb(x, 48, image[:, :32].contiguous(memory_format=last), f) is None
+
+
+@pytest.mark.parametrize("change", ["one style for all", "double weights"])
+def test_styles_and_weights_that_do_not_fit_take_the_definition(change):
+    """Not read beyond their ends, nor as numbers of another size."""
+    layer = ToRGBLayer(32, 48, 16)
+    x, _, _, image, f = arguments()
+    w = draw(2, 16)
+    with using("kernels"):
+        assert layer.added_to(image, x, w, f) is not None
+        if change == "one style for all":
+            w = w[:1]
+        else:
+            layer, w = layer.double(), w.double()
+        assert layer.added_to(image, x, w, f) is None
 
 
 @pytest.mark.parametrize("recorded", [False, True])
