@@ -56,6 +56,7 @@ def train(
         stop_requests() as stop,
         progress_bar(trainer.images_seen, total) as bar,
     ):
+        records.finish_tick()
         while trainer.images_seen < total and not trainer.stop_code:
             trainer.step()
             bar.update(config.batch)

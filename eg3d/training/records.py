@@ -1,7 +1,8 @@
 """What a run leaves in its folder: lines of stats.jsonl, snapshots, pictures, and the state to go on from.
 
 Rank 0 writes; every process calls the same methods, for what is written is gathered from all. A state is written last:
-what a killed run had written after its last one is dropped, or written again, when the run goes on.
+what a killed run had written after its last one is dropped, or written again, when the run goes on. As metrics may take
+hours, there is one before them too, which says that its tick is still to be written (Trainer.tick_unfinished).
 """
 
 import contextlib
@@ -61,11 +62,12 @@ class Records:
         for path in self.outdir.glob(".*"):  # temporary files of a killed process
             if path.name[1:].startswith(OWN_NAMES):
                 path.unlink()
+        images_written = images_seen - 1 if self.trainer.tick_unfinished else images_seen
         for path in (self.outdir / STATS_FILE, *self.outdir.glob("metric-*.jsonl")):
-            drop_lines_after(path, images_seen)
+            drop_lines_after(path, images_written)
         self._health = Health(read_lines(self.outdir / STATS_FILE))
         if self.watch.tensorboard:
-            self._tensorboard = tensorboard_writer(self.outdir, images_seen)
+            self._tensorboard = tensorboard_writer(self.outdir, images_written)
 
     def seconds(self) -> float:
         """Since the start of this process."""
@@ -83,8 +85,16 @@ class Records:
         if snapshot:
             more |= distributed.by_first(lambda: self._snapshot(score=True)) or {}
             if self.measure is not None:
+                trainer.tick_unfinished = True
+                distributed.by_first(self._save_state)
                 measured = self.measure(trainer.G_ema, self._snapshot_path(), trainer.images_seen)
+        trainer.tick_unfinished = False
         return distributed.by_first(lambda: self._tick(snapshot, keep_state, more, measured)) or ""
+
+    def finish_tick(self) -> None:
+        """The tick at which the run was cut off while its metrics were measured: measures them, and writes its line."""
+        if self.trainer.tick_unfinished:
+            self.tick(snapshot=True, keep_state=True)
 
     def _tick(self, snapshot: bool, keep_state: bool, more: dict[str, float], measured: list[dict]) -> str:
         trainer = self.trainer

@@ -50,6 +50,7 @@ class Trainer:
         self.images_seen, self.batch_index, self.stats = 0, 0, Stats()
         self._total = torch.zeros((), device=self.device)  # of all losses of a step: infinite when one of them is
         self.stop_code = 0  # exit code of a run that ends before its kimg are seen
+        self.tick_unfinished = False  # whether the tick at this position is still to be written, see Records
         self.images_saved = None if state is None else state["images_seen"]  # of the state that a stop would leave
         self.strength = Strength(config.augment, config.batch)
         self.augment = AugmentPipe(config.augment.transforms, self.strength.p) if config.augment.on else None
@@ -71,7 +72,7 @@ class Trainer:
         config, loss, n = self.config, self.config.loss, self.images_seen
         if self.augment is not None:
             self.augment.p = self.strength.p
-        self.blur_sigma = schedules.blur_sigma(n, config.schedule.blur_init_sigma, config.schedule.blur_fade_kimg)
+        self.blur_sigma = self._blur_sigma(n)
         self.raw_resolution = schedules.neural_rendering_resolution(
             n, config.schedule.raw_resolution_initial, config.schedule.raw_resolution_final,
             config.schedule.raw_resolution_fade_kimg,
@@ -92,6 +93,9 @@ class Trainer:
         self.images_seen += config.batch
         self.batch_index += 1
         self.strength.after_batch(self.batch_index)
+
+    def _blur_sigma(self, n: int) -> float:
+        return schedules.blur_sigma(n, self.config.schedule.blur_init_sigma, self.config.schedule.blur_fade_kimg)
 
     # -------------------------------------------------------------- the four phases
     # Each yields loss terms [N] of a micro-batch; each term is differentiated before the next is computed.
@@ -341,6 +345,7 @@ class Trainer:
             "dataset_digest": self.dataset_digest,
             "images_seen": self.images_seen,
             "batch_index": self.batch_index,
+            "tick_unfinished": self.tick_unfinished,
             "raw_resolution": self.G_ema.neural_rendering_resolution,
             "augment": self.strength.state(),
             "gaze_network": self._gaze_digest(),
@@ -367,7 +372,9 @@ class Trainer:
         for optimiser, saved in zip((self.G_optimiser, self.D_optimiser), state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.images_seen, self.batch_index = state["images_seen"], state["batch_index"]
-        self.G_ema.neural_rendering_resolution = state["raw_resolution"]
+        self.tick_unfinished = state.get("tick_unfinished", False)  # states before 2026-11-21 have none
+        self.G_ema.neural_rendering_resolution = self.raw_resolution = state["raw_resolution"]
+        self.blur_sigma = self._blur_sigma(max(self.images_seen - self.config.batch, 0))  # of the last step
         if "augment" in state:  # states of before 2026-11-21 have none, and no augmentation
             self.strength.restore(state["augment"])
         self.source, self.stats = state["source"], Stats(state["stats"] if distributed.rank() == 0 else None)

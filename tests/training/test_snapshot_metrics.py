@@ -87,6 +87,40 @@ def test_lines_after_the_last_state_are_written_again_and_those_of_calc_metrics_
     assert [line["images_seen"] for line in found[len(before) + 1 :]] == [8]
 
 
+class Killed(BaseException):
+    """What a second Ctrl-C is to the code it interrupts."""
+
+
+def dies(*_):
+    raise Killed
+
+
+@pytest.mark.parametrize(("moment", "at"), [("while it measures", 8), ("after the lines", 16)])
+def test_a_kill_at_the_metrics_loses_no_step_and_no_metric(dataset, tmp_path, monkeypatch, moment, at):
+    config, measure = measured(dataset, kimg=0.016)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(config, whole, dataset, CPU, measure=measure)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+
+        def fragile(G_ema, snapshot, images_seen):
+            found = measure(G_ema, snapshot, images_seen)
+            if images_seen == at:
+                patch.setattr(checkpoint, "save_state", dies)
+            return dies() if images_seen == at and moment == "while it measures" else found
+
+        train(config, run, dataset, CPU, measure=fragile)
+    state = checkpoint.load_state(run / "training-state.pt")
+    assert state["images_seen"] == at
+    train(config, run, dataset, CPU, state, measure=measure)
+    assert_same_state(final(run), final(whole))
+    assert loss_lines(run) == loss_lines(whole)
+    for name in NAMES:
+        kept = [[(line["images_seen"], line["results"]) for line in read_lines(f / f"metric-{name}.jsonl")]
+                for f in (run, whole)]  # fmt: skip
+        assert kept[0] == kept[1] and [images_seen for images_seen, _ in kept[0]] == [4, 8, 16]
+
+
 @pytest.mark.slow
 def test_two_processes_measure_what_one_does(dataset, tmp_path, monkeypatch):
     context = multiprocessing.get_context("forkserver")
