@@ -3,7 +3,7 @@
 import ctypes
 
 # <malloc.h> of glibc
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER = 2**31 - 1
 
 
@@ -16,6 +16,8 @@ def keep_freed_memory() -> bool:
     """
     try:
         library = ctypes.CDLL(None)
-        return all(library.mallopt(which, _NEVER) == 1 for which in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
+        kept = library.mallopt(_TRIM_THRESHOLD, _NEVER) == 1
+        # Older ones refuse thresholds above 32 MiB, but all can do without mappings of their own for large tensors.
+        return (library.mallopt(_MMAP_THRESHOLD, _NEVER) == 1 or library.mallopt(_MMAP_MAX, 0) == 1) and kept
     except (AttributeError, OSError, TypeError):  # TypeError: Windows has no library without a name
         return False

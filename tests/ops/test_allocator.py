@@ -33,3 +33,22 @@ def test_a_library_without_the_switch_is_left_alone(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert keep_freed_memory() is False
+
+
+@pytest.mark.parametrize("refused", [[], [-3], [-1]], ids=["none", "large thresholds, as older glibc", "trimming"])
+def test_a_refused_switch_keeps_no_other_from_being_set(monkeypatch, refused):
+    import ctypes
+
+    from eg3d.ops.allocator import keep_freed_memory
+
+    class Library:
+        set = {}
+
+        def mallopt(self, which, value):
+            self.set[which] = value
+            return int(which not in refused)
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
+    assert keep_freed_memory() is (refused != [-1])
+    large = 2**31 - 1
+    assert Library.set == {-1: large, -3: large} | ({-4: 0} if refused == [-3] else {})
