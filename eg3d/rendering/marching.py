@@ -58,7 +58,11 @@ def expected_depth(weights, depths):
     the whole batch, so that a depth depended on its batch mates (D-07).
     """
     middle = 0.5 * (depths[..., :-1] + depths[..., 1:])
-    depth = (weights * middle).sum(dim=-1) / weights.sum(dim=-1)
+    total = weights.sum(dim=-1)
+    nothing = total == 0
+    # Divided by 1, not by 0, because the gradient of 0 / 0 is not a number.
+    depth = (weights * middle).sum(dim=-1) / total.masked_fill(nothing, 1.0)
+    depth = depth.masked_fill(nothing, float("inf"))
     depth = torch.nan_to_num(depth, nan=float("inf"), posinf=float("inf"))
     return torch.minimum(torch.maximum(depth, depths[..., 0]), depths[..., -1])
 

@@ -23,9 +23,11 @@ class VolumeRenderer(nn.Module):
         Args:
             planes: [N, 3, C, H, W]; decoder: features [N, C, P] -> (colours [N, C', P], sigma [N, P]).
             origins, directions: [N, M, 3]; options: RenderOptions; draws: see eg3d.draws.
-        Returns: features [N, C', M], depth [N, M].
+        Returns: features [N, C', M], depth [N, M]. Raises: ValueError when there are no rays.
         """
-        m = origins.shape[1]
+        n, m, _ = origins.shape
+        if not n or not m:
+            raise ValueError(f"there is nothing to render: {n} latents with {m} rays each; both must be at least 1")
         depths, hit = self.coarse_depths(origins, directions, options, draws)
         fine = options.depth_resolution_importance
         jitter = _Replay(draws.stratified((*depths.shape[:2], fine), depths.device)) if fine else None

@@ -65,12 +65,13 @@ def test_coarse_depths_in_any_order_are_sorted_too(far_first):
         torch.testing.assert_close(result.double(), expected, rtol=2e-5, atol=1e-5)
 
 
-def test_a_ray_that_meets_nothing_has_its_last_depth_and_a_gradient_of_zero():
+@pytest.mark.parametrize("ops", ["torch", "kernels"])
+def test_a_ray_that_meets_nothing_has_its_last_depth_and_a_gradient_of_zero(ops):
     sigmas, depths = scene("embedded")
     for sigma in sigmas:
         sigma[0, 4] = -300.0
         sigma.requires_grad_()
-    with using("kernels"):
+    with using(ops):
         shares, total, depth = marching.shares(sigmas, depths)
     assert total[0, 4] == 0 and depth[0, 4] == torch.cat(depths, dim=-1)[0, 4].max()
     for gradient in torch.autograd.grad((total + depth).sum() + shares[0].sum(), sigmas):

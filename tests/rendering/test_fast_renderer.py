@@ -168,6 +168,14 @@ def test_the_number_of_rays_in_a_block_changes_nothing(scene, monkeypatch, ops):
     torch.testing.assert_close(*pictures, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch, rays", [(2, 0), (0, 5)])
+def test_no_rays_are_refused_in_a_line(scene, batch, rays):
+    planes, decoder, origins, directions = scene
+    cut = (t[:batch, :rays] for t in (origins, directions))
+    with pytest.raises(ValueError, match=f"nothing to render: {batch} latents with {rays} rays"):
+        renderer.VolumeRenderer()(planes[:batch], decoder, *cut, OPTIONS, Midpoints())
+
+
 @pytest.mark.parametrize("recorded", [False, True])
 @pytest.mark.parametrize("ops", ["torch", "kernels"])
 @pytest.mark.parametrize(
