@@ -105,7 +105,7 @@ def content_digest(dataset: ImageDataset, progress: bool = False) -> str:
     archive, digest = open_archive(dataset.path), hashlib.sha256(dataset.labels.numpy().tobytes())
     is_zip = isinstance(archive, Zip)
     for name in tqdm(dataset.names, desc="reading the data set", unit="img", disable=is_zip or not progress, delay=2):
-        held = archive.prints[name] if is_zip else hashlib.sha256(archive.read(name)).hexdigest()
+        held = archive.content(name) if is_zip else hashlib.sha256(archive.read(name)).hexdigest()
         digest.update(json.dumps([name, held]).encode())
     return digest.hexdigest()
 

@@ -215,8 +215,7 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
     estimator = distributed.together(lambda: load_gaze_network(config.gaze, device))
     dataset = distributed.first_of_each_machine(lambda: open_data(config))
     config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
-    if state[0] is not None and distributed.rank() == 0:
-        click.echo(f"going on with the run in {outdir} after {state[0]['images_seen']} images")
+    distributed.by_first(lambda: dataset.identity(state[0]))  # before metrics read all of another data set
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
     measure = None if config.watch.metrics == "none" else SnapshotMetrics(config, dataset, device)
     try:

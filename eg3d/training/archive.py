@@ -5,6 +5,7 @@ wrong with it becomes a ValueError of one line that names the member. Nothing is
 """
 
 import zipfile
+import zlib
 from pathlib import Path, PureWindowsPath
 from threading import Lock
 
@@ -22,18 +23,24 @@ class Folder:
     Attributes:
         path: the directory.
         bytes: size of each member.
-        prints: what tells a member from a changed one, as text.
+        stamps: of each member, what changes whenever it is written, and is known without reading it.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        files = ((p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file())
-        self.bytes = {name: file.stat().st_size for name, file in files}
-        self.prints = {name: str(size) for name, size in self.bytes.items()}
+        files = {p.relative_to(path).as_posix(): p.stat() for p in path.rglob("*") if p.is_file()}
+        self.bytes = {name: file.st_size for name, file in files.items()}
+        # The time of change, which unlike that of modification no program can set.
+        self.stamps = {name: f"{file.st_size}/{file.st_ctime_ns}" for name, file in files.items()}
 
     def read(self, name: str) -> bytes:
         _check_size(self, name)
         return (self.path / name).read_bytes()
+
+    def content(self, name: str) -> str:
+        """Size and CRC-32 of what a member holds, as text: the same in a folder and in a zip."""
+        data = self.read(name)
+        return f"{len(data)}/{zlib.crc32(data)}"
 
 
 class Zip:
@@ -63,8 +70,12 @@ class Zip:
                 f"{where}: would unpack to {unpacked / 2**30:.3g} GiB, over {EXPANSION} times its size; "
                 "a zip bomb? Pack the images again"
             )
-        self.prints = {name: f"{info.file_size}/{info.CRC}" for name, info in self._infos.items()}
+        self.stamps = {name: f"{info.file_size}/{info.CRC}" for name, info in self._infos.items()}
         self._lock = Lock()
+
+    def content(self, name: str) -> str:
+        """As of a folder; a zip lists it."""
+        return self.stamps[name]
 
     def read(self, name: str) -> bytes:
         _check_size(self, name)

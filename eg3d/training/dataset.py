@@ -6,17 +6,18 @@ Files are read by `archive.py`, pixels by `images.py`, cameras by `labels.py`; e
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from eg3d.cameras import mirror_label
 from eg3d.draws import draw_key
-from eg3d.training.archive import open_archive, shown
+from eg3d.training.archive import Zip, open_archive, shown
 from eg3d.training.images import SUFFIXES, is_image, open_image, read_rgb, silence_pillow
 from eg3d.training.labels import LABEL_FILE, label_array, read_entries
 
@@ -30,7 +31,6 @@ class ImageDataset:
         names: sorted member names.
         labels: [n, 25] float32, checked to be cameras.
         resolution: pixels per side; all images share it.
-        digest: sha256 over names, sizes and labels, so that a run knows its data again.
 
     With `mirror`, index n + i is image i flipped left to right, its camera flipped too.
     """
@@ -48,6 +48,7 @@ class ImageDataset:
         self.resolution = self._size_of_first()
         self._images = None  # [n, 3, H, W] once read, when the set is small
         self._keeping = Lock()
+        self._digest = None
 
     def __len__(self) -> int:
         return len(self.names) * (2 if self.mirror else 1)
@@ -63,8 +64,43 @@ class ImageDataset:
 
     @property
     def digest(self) -> str:
-        text = json.dumps([[name, self._archive.prints[name]] for name in self.names])
-        return hashlib.sha256(text.encode() + self.labels.numpy().tobytes()).hexdigest()
+        """sha256 over names, labels, and what the image files hold, in a folder or a zip; reads a folder, once."""
+        if self._digest is None:
+            held = self._pool.map(self._archive.content, self.names)
+            is_zip = isinstance(self._archive, Zip)
+            held = tqdm(held, "reading the data set", len(self.names), unit="img", disable=is_zip, delay=2)
+            self._digest = self._digest_with(held)
+        return self._digest
+
+    def _digest_with(self, texts: Iterable[str]) -> str:
+        """sha256 over names and labels, with a text for each image."""
+        rows = json.dumps([[name, text] for name, text in zip(self.names, texts, strict=True)])
+        return hashlib.sha256(rows.encode() + self.labels.numpy().tobytes()).hexdigest()
+
+    def identity(self, state: dict | None = None) -> dict[str, str]:
+        """What a training state keeps of its data set; ValueError when `state` is of a run that saw another one.
+
+        Sizes are compared first, at no cost. But those of uncompressed images are all alike, so what the files hold
+        counts. A zip lists that; a folder must be read, which its first run does once, besides the many times that it
+        trains on it. Later starts trust files that nobody has written to since; one that was moved is read again.
+        """
+        found = {
+            "dataset_outline": self._digest_with(str(self._archive.bytes[name]) for name in self.names),
+            "dataset_stamp": self._digest_with(self._archive.stamps[name] for name in self.names),
+        }
+        if state is not None:
+            if state.get("dataset_stamp") == found["dataset_stamp"]:
+                self._digest = state["dataset_digest"]
+            if "dataset_outline" in state:
+                same = state["dataset_outline"] == found["dataset_outline"] and state["dataset_digest"] == self.digest
+            else:  # states before 2026-11-21; of a folder they know the outline only
+                same = state["dataset_digest"] in (found["dataset_outline"], self.digest)
+            if not same:
+                raise ValueError(
+                    f"--data={self.path}: is not the data set the stopped run saw (other names, content or cameras); "
+                    "give that one, or start another --outdir"
+                )
+        return found | {"dataset_digest": self.digest}
 
     @property
     def kept(self) -> bool:

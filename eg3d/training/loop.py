@@ -46,6 +46,7 @@ def train(
     """
     set_numerics(config.benchmark)
     trainer = Trainer(config, dataset, device, state, gaze_estimator)
+    goes_on = state is not None
     del state  # as large as the networks and optimisers that now hold it
     for note in trainer.notes:
         tqdm.write(f"--resume: {note}", file=sys.stderr)
@@ -56,6 +57,8 @@ def train(
         stop_requests() as stop,
         progress_bar(trainer.images_seen, total) as bar,
     ):
+        if goes_on and distributed.rank() == 0:  # nothing refuses any more
+            tqdm.write(f"going on with the run in {outdir} after {trainer.images_seen} images")
         records.finish_tick()
         while trainer.images_seen < total and not trainer.stop_code:
             trainer.step()

@@ -56,7 +56,7 @@ class Trainer:
         self.augment = AugmentPipe(config.augment.transforms, self.strength.p) if config.augment.on else None
         self.order = EpochOrder(len(dataset), config.seed)
         self.batches = Batches(dataset, self.order, config.batch, self.share, pin=self.device.type == "cuda")
-        self.dataset_digest = dataset.digest
+        self.dataset_identity = distributed.from_first(lambda: dataset.identity(state))
         self.git_commit = git_commit()  # of the code that runs, which may be edited before the next snapshot
         found, self.source, self.notes = build_networks(config, dataset.labels, self.device, resume=state is None)
         self.G_ema, self.G, self.D = found["G_ema"], found["G"], found["D"]
@@ -327,7 +327,7 @@ class Trainer:
             **(self.source or {"images_seen_before": 0}),
             "preset": config.preset,
             "seed": config.seed,
-            "dataset": {"name": Path(config.data.path).name, "digest": self.dataset_digest},
+            "dataset": {"name": Path(config.data.path).name, "digest": self.dataset_identity["dataset_digest"]},
             "gaze": gaze,
             "git_commit": self.git_commit,
         }
@@ -342,7 +342,7 @@ class Trainer:
         return {
             "format": checkpoint.STATE_FORMAT,
             "config": json.dumps(to_dict(self.config)),
-            "dataset_digest": self.dataset_digest,
+            **self.dataset_identity,
             "images_seen": self.images_seen,
             "batch_index": self.batch_index,
             "tick_unfinished": self.tick_unfinished,
@@ -357,11 +357,6 @@ class Trainer:
 
     def _restore(self, state: dict) -> None:
         check_same_run(from_dict(json.loads(state["config"])), self.config)
-        if state["dataset_digest"] != self.dataset_digest:
-            raise ValueError(
-                f"--data={self.dataset.path}: is not the data set the stopped run saw (other names, sizes or labels); "
-                "give that one, or start another --outdir"
-            )
         if state.get("gaze_network", self._gaze_digest()) != self._gaze_digest():  # states before 2026-11-21 have none
             raise ValueError(
                 f"--l2cs-path={self.config.gaze.l2cs_path}: holds other weights than when the run was stopped; "

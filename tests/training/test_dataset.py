@@ -79,13 +79,57 @@ def test_the_digest_notices_another_label(folder):
     assert ImageDataset(folder).digest != before
 
 
+def held(path, state=None):
+    return ImageDataset(path).identity(state)
+
+
+def test_a_run_knows_its_pictures_by_what_they_hold_in_a_folder_or_a_zip(tmp_path):
+    files = small_set.members(kind="BMP")  # which are all of one size
+    exchanged = [(files[0][0], files[1][1]), (files[1][0], files[0][1]), *files[2:]]
+    first = held(small_set.write_folder(tmp_path / "set", files))
+    packed = held(small_set.write_zip(tmp_path / "set.zip", files))
+    small_set.write_folder(tmp_path / "other", exchanged)
+    small_set.write_zip(tmp_path / "other.zip", exchanged)
+    copied = shutil.copytree(tmp_path / "set", tmp_path / "copy")
+    for state in (first, packed):
+        assert held(copied, state)["dataset_digest"] == held(tmp_path / "set.zip", state)["dataset_digest"]
+        for name in ("other", "other.zip"):
+            with pytest.raises(ValueError, match=f"{name}: is not the data set"):
+                held(tmp_path / name, state)
+    small_set.write_folder(tmp_path / "set", exchanged)  # in the same place
+    with pytest.raises(ValueError, match="set: is not the data set"):
+        held(tmp_path / "set", first)
+
+
+def test_a_folder_is_read_once_unless_it_changes_and_not_where_its_sizes_differ(folder, tmp_path, monkeypatch):
+    first = held(folder)
+    monkeypatch.setattr(archive.Folder, "content", lambda *_: pytest.fail("was read"))
+    assert held(folder, first) == first
+    assert held(folder.rename(tmp_path / "moved"), first) == first
+    with pytest.raises(ValueError, match="few: is not the data set"):
+        held(write_images(tmp_path / "few", count=7), first)
+
+
+def test_states_of_earlier_versions_know_a_folder_by_its_outline_and_a_zip_by_its_checksums(tmp_path):
+    files = small_set.members(kind="BMP")
+    folder, packed = small_set.write_folder(tmp_path / "a", files), small_set.write_zip(tmp_path / "a.zip", files)
+    fewer = small_set.write_folder(tmp_path / "b", small_set.members(3, kind="BMP"))
+    outline, digest = held(folder)["dataset_outline"], held(packed)["dataset_digest"]
+    for path, earlier in ((folder, outline), (packed, digest)):
+        assert held(path, {"dataset_digest": earlier}) == held(path)
+        with pytest.raises(ValueError, match="b: is not the data set"):
+            held(fewer, {"dataset_digest": earlier})
+
+
 def test_the_digest_is_that_of_earlier_versions(tmp_path):
-    # taken at commit 49b7483; training states hold it, and would not go on with data of another one
+    # taken at commit 49b7483; training states hold it, and would not go on with data of another one. States of today
+    # hold that of a zip for a folder too, for both hold the same
     files = small_set.members(kind="BMP")
     rows = [[name, FRONTAL] for name, _ in files[:-1]]
     files[-1] = ("dataset.json", json.dumps({"labels": rows}).encode())
     small_set.write_folder(tmp_path / "set", files)
-    assert ImageDataset(tmp_path / "set").digest == FOLDER_DIGEST
+    assert ImageDataset(tmp_path / "set").identity()["dataset_outline"] == FOLDER_DIGEST
+    assert ImageDataset(tmp_path / "set").digest == ZIP_DIGEST
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         assert ImageDataset(small_set.write_zip(tmp_path / "set.zip", files, method)).digest == ZIP_DIGEST
 

@@ -206,18 +206,22 @@ def test_another_failure_of_the_library_keeps_its_traceback():
         raise RuntimeError("shapes do not fit")
 
 
-def test_a_run_knows_its_data_set_wherever_it_lies(call, tmp_path):
+def test_a_run_knows_its_data_set_wherever_it_lies(call, tmp_path, monkeypatch):
     write_images(tmp_path / "faces", side=64)
     args = (*RUN, "--l2cs-path=", "--batch=2", "--mbstd-group=1", "--cbase=256", "--cmax=16", "--device=cpu")
     code, _, err = call(*args, "--data=faces", "--kimg=0.002")
     assert code == 0, err
     (tmp_path / "faces").rename(tmp_path / "moved")
     write_images(tmp_path / "faces", count=7, side=64)
-    code, _, err = call(*args, "--data=faces", "--kimg=0.004")
+    metrics = ("--metrics=kid50k_full", "--num-gen=2")  # which would read all of it
+    with monkeypatch.context() as patch:
+        patch.setattr("eg3d.evaluation.open_archive", lambda *_: pytest.fail("was read"))
+        code, out, err = call(*args, "--data=faces", "--kimg=0.004", *metrics)
+    assert "going on" not in out
     assert code == 2 and "--data=faces: is not the data set the stopped run saw" in err and err.count("\n") == 1
     assert checkpoint.load_state(tmp_path / "run" / "training-state.pt")["images_seen"] == 2
-    code, _, err = call(*args, "--data=moved", "--kimg=0.004")
-    assert code == 0, err
+    code, out, err = call(*args, "--data=moved", "--kimg=0.004")
+    assert code == 0 and "going on with the run in run after 2 images" in out, err
     options = json.loads((tmp_path / "run" / "training_options.json").read_text())
     assert options["data"]["path"] == "moved"  # what scores the run's snapshots reads it there
 
