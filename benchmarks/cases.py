@@ -16,7 +16,6 @@ from PIL import Image
 
 from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, split_label
 from eg3d.draws import Midpoints
-from eg3d.files import REPOSITORY
 from eg3d.flags import resolve
 from eg3d.gaze import angle_error, estimate_gaze, target_of
 from eg3d.metrics.gfas import gaze_face_alignment
@@ -121,9 +120,8 @@ def training(preset: str, device, **flags) -> Callable:
 
 
 def plain_training(trainer: Trainer) -> Callable:
-    """As `training`, by the twin of the published step in tests/oracles: the same weights, images and cameras."""
-    sys.path.append(str(REPOSITORY / "tests"))
-    from oracles.plain_training import PlainTraining, PublishedDraws
+    """As `training`, by the twin of the published step: the same weights, images and cameras."""
+    from oracles.plain_training import PlainTraining, PublishedDraws  # of tests, where timing.Elsewhere looks too
 
     config, schedule, labels = trainer.config, trainer.config.schedule, trainer.dataset.labels.to(trainer.device)
     swap = swap_probability(trainer.images_seen, schedule.gpc_reg_prob, schedule.gpc_reg_fade_kimg)

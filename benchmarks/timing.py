@@ -74,7 +74,8 @@ class Elsewhere:
 
     def __init__(self, worktree: Path, case: str, device: torch.device):
         self.worktree = worktree
-        environment = {**os.environ, "PYTHONPATH": str(worktree), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+        paths = f"{worktree}{os.pathsep}{worktree / 'tests'}"
+        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(torch.get_num_threads())}
         command = [sys.executable, str(Path(__file__).with_name("cases.py")), case, device.type]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=worktree
