@@ -8,14 +8,14 @@ from cases import RAYS, cameras, generator
 from options import shared
 from timing import alternate, seconds, timed, write_results
 
-from eg3d.cameras import split_label
-from eg3d.cli import Command, pick_device, write_json
-from eg3d.draws import Midpoints
-from eg3d.ops.backend import using
-from eg3d.rendering.compiled_field import CompiledField
+from eg3d.geometry.cameras import split_label
+from eg3d.geometry.rays import camera_rays
+from eg3d.ops.kernels.backend import using
+from eg3d.ops.kernels.field import CompiledField
 from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.planes import mean_features
-from eg3d.rendering.rays import camera_rays
+from eg3d.running.cli import Command, pick_device, write_json
+from groundwork.draws import Midpoints
 
 
 class Scene:

@@ -5,7 +5,7 @@ from cases import gfas, gfas_one_by_one
 from options import shared
 from timing import alternate, floor, timed, under, write_results
 
-from eg3d.cli import Command, pick_device, write_json
+from eg3d.running.cli import Command, pick_device, write_json
 from l2cs.estimator import GazeEstimator
 
 

@@ -14,10 +14,10 @@ from cases import RAYS, generator, image, parts, view, volume
 from options import against_option, shared
 from timing import Elsewhere, alternate, floor, peak_bytes, seconds, timed, under, write_results
 
-from eg3d.checkpoint import save_snapshot
-from eg3d.cli import Command, pick_device, write_json
-from eg3d.files import REPOSITORY
-from eg3d.models.precision import PRECISIONS
+from eg3d.checkpoints.loading import save_snapshot
+from eg3d.ops.precision import PRECISIONS
+from eg3d.running.cli import Command, pick_device, write_json
+from groundwork.files import REPOSITORY
 
 
 @click.command(cls=Command)

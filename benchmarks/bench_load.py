@@ -15,17 +15,17 @@ import click
 import torch
 from timing import write_results
 
-from eg3d import presets
-from eg3d.checkpoint import save_snapshot
-from eg3d.cli import Command
-from eg3d.files import REPOSITORY
+from eg3d.checkpoints.loading import save_snapshot
+from eg3d.config import presets
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
+from eg3d.running.cli import Command
+from groundwork.files import REPOSITORY
 
 CHILD = """
 import json, sys, time
 import torch
-from eg3d.checkpoint import open_checkpoint
+from eg3d.checkpoints.loading import open_checkpoint
 torch.zeros(8).numpy()
 def memory(key):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))

@@ -10,7 +10,7 @@ import click
 from options import shared
 from timing import write_results
 
-from eg3d.cli import Command, pick_device, write_json
+from eg3d.running.cli import Command, pick_device, write_json
 
 HERE = Path(__file__).resolve().parent
 

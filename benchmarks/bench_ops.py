@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from options import shared
 from timing import alternate, seconds, timed, write_results
 
-from eg3d.cli import Command, pick_device, write_json
-from eg3d.ops.backend import kernels_for, using
 from eg3d.ops.bias_act import bias_act, modulated_act
+from eg3d.ops.kernels.backend import kernels_for, using
 from eg3d.ops.upfirdn2d import setup_filter, upfirdn2d
 from eg3d.rendering.planes import PlaneTable, mean_features
+from eg3d.running.cli import Command, pick_device, write_json
 
 
 def look_up(device):

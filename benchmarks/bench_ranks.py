@@ -18,10 +18,10 @@ from cases import training
 from options import shared
 from timing import Elsewhere, compared, in_turn, synchronise, write_results
 
-from eg3d import distributed
-from eg3d.cli import Command, pick_device, write_json
-from eg3d.files import REPOSITORY
+from eg3d.running import distributed
+from eg3d.running.cli import Command, pick_device, write_json
 from eg3d.training.loop import set_numerics
+from groundwork.files import REPOSITORY
 
 
 def measure(preset: str, flags: dict, device: torch.device, cycles: int, out: Path) -> int:

@@ -1,7 +1,7 @@
 """How many images a second training sees: full cycles of the embedded preset or another, no gaze term.
 
 Three variants in turn: the twin of the published step (tests/oracles/plain_training.py), our step in plain PyTorch, and
-our step by kernels. The twin has a process of its own, without `eg3d.ops.allocator`, and takes part for the embedded
+our step by kernels. The twin has a process of its own, without the allocator, and takes part for the embedded
 preset as it is, on a CPU: on a GPU the published code had kernels of its own, and the twin has none.
 """
 
@@ -14,9 +14,9 @@ from cases import training
 from options import against_option, shared
 from timing import Elsewhere, alternate, compared, floor, in_turn, peak_bytes, timed, under, write_results
 
-from eg3d.cli import Command, pick_device, write_json
-from eg3d.files import REPOSITORY
+from eg3d.running.cli import Command, pick_device, write_json
 from eg3d.training.loop import set_numerics
+from groundwork.files import REPOSITORY
 
 
 @click.command(cls=Command)

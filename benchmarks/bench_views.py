@@ -8,12 +8,12 @@ from cases import RAYS, cameras, generator, volume
 from options import against_option, shared
 from timing import Elsewhere, alternate, floor, seconds, timed, under, write_results
 
-from eg3d.cameras import split_label
-from eg3d.cli import Command, pick_device, write_json
-from eg3d.draws import Midpoints
-from eg3d.files import REPOSITORY
+from eg3d.geometry.cameras import split_label
+from eg3d.geometry.rays import camera_rays
 from eg3d.rendering.options import RenderOptions
-from eg3d.rendering.rays import camera_rays
+from eg3d.running.cli import Command, pick_device, write_json
+from groundwork.draws import Midpoints
+from groundwork.files import REPOSITORY
 
 
 def plain_volume(preset, device):

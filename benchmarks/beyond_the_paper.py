@@ -11,15 +11,15 @@ import click
 import torch
 from timing import write_results
 
-from eg3d import cli
-from eg3d.checkpoint import load_generator
-from eg3d.draws import Midpoints
-from eg3d.files import REPOSITORY
+from eg3d.checkpoints.loading import load_generator
+from eg3d.config.presets import PRESETS
+from eg3d.gaze.eye_region import eye_centres, soft_region
 from eg3d.metrics.gfas import gaze_face_alignment
-from eg3d.pictures import enlarge, side_by_side, stack, text_strip, to_uint8, write_png
-from eg3d.presets import PRESETS
-from eg3d.training.eye_region import eye_centres, soft_region
-from eg3d.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_views, styles_of_seeds
+from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, to_uint8, write_png
+from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_views, styles_of_seeds
+from eg3d.running import cli
+from groundwork.draws import Midpoints
+from groundwork.files import REPOSITORY
 from l2cs.estimator import GazeEstimator
 
 ARMS = {

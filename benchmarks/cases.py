@@ -14,19 +14,26 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, split_label
-from eg3d.draws import Midpoints
-from eg3d.flags import resolve
-from eg3d.gaze import angle_error, estimate_gaze, target_of
+from eg3d.config.flags import resolve
+from eg3d.config.presets import PRESETS
+from eg3d.data.dataset import ImageDataset
+from eg3d.gaze.term import angle_error, estimate_gaze, target_of
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, split_label
+from eg3d.geometry.rays import camera_rays
 from eg3d.metrics.gfas import gaze_face_alignment
 from eg3d.models.generator import TriPlaneGenerator
-from eg3d.presets import PRESETS
+from eg3d.pictures.views import (
+    GFAS_CAMERAS,
+    camera_labels,
+    pivot_and_radius,
+    render_styles,
+    render_views,
+    styles_of_seeds,
+)
 from eg3d.rendering.options import RenderOptions
-from eg3d.rendering.rays import camera_rays
-from eg3d.training.dataset import ImageDataset
 from eg3d.training.schedules import swap_probability
 from eg3d.training.trainer import Trainer
-from eg3d.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_styles, render_views, styles_of_seeds
+from groundwork.draws import Midpoints
 
 RAYS = {"ffhq": 128, "embedded": 32}  # per side, of the finished models
 
@@ -46,7 +53,7 @@ def image(preset: str, device, batch: int = 1, precision: str | None = None) -> 
     """Whole pictures of `batch` latents, from ws."""
     G, c = generator(preset, device), cameras(1, device)
     if precision is not None:
-        from eg3d.models.precision import set_precision  # which older code has not
+        from eg3d.ops.precision import set_precision  # which older code has not
 
         set_precision(G, precision)
     ws = G.mapping(torch.randn(batch, G.z_dim, device=device), c.expand(batch, -1))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from timing import write_results
 
-from eg3d.cli import Command, pick_device
+from eg3d.running.cli import Command, pick_device
 
 HERE = Path(__file__).resolve().parent
 RUNS = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from eg3d.cli import device_option, json_option
+from eg3d.running.cli import device_option, json_option
 
 results_option = click.option(
     "--results",

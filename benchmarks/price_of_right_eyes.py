@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from timing import write_results
 
-from eg3d import cli
-from eg3d.evaluation import content_digest, real_features
-from eg3d.metrics.features import load_embedded
+from eg3d.data.dataset import ImageDataset
+from eg3d.metrics.detectors import load_embedded
 from eg3d.metrics.registry import EMBEDDED, parse_metrics, score
-from eg3d.training.dataset import ImageDataset
-from eg3d.world.datasets import embedded_faces, samples
+from eg3d.running import cli
+from eg3d.scores.distances import content_digest, real_features
 from eg3d.world.heads import Identity
 from eg3d.world.render import render_head
+from eg3d.world.rendered_sets import embedded_faces, samples
 
 ALONG_THE_FACE = (0.0, 0.0, 1.0)  # of the head's own axes, which are the world's
 

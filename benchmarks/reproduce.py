@@ -19,11 +19,11 @@ import torch
 from reproduction_page import TITLES, made, write_page
 from timing import commit, facts
 
-from eg3d import cli
-from eg3d.checkpoint import GENERATORS, load_generator
-from eg3d.files import REPOSITORY, atomic_write
-from eg3d.pictures import side_by_side, stack, text_strip, to_uint8, write_png
-from eg3d.views import render_views
+from eg3d.checkpoints.loading import GENERATORS, load_generator
+from eg3d.pictures.layout import side_by_side, stack, text_strip, to_uint8, write_png
+from eg3d.pictures.views import render_views
+from eg3d.running import cli
+from groundwork.files import REPOSITORY, atomic_write
 
 RESULTS = Path(__file__).parent / "results" / "reproduction"
 PAGE = REPOSITORY / "docs" / "reproduction.md"

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from eg3d.all_scores import markdown
-from eg3d.files import atomic_write
+from eg3d.scores.table import markdown
+from groundwork.files import atomic_write
 
 JUDGE, LOSS_NETWORK = "gfas_mse_sum (embedded-judge)", "gfas_mse_sum (embedded)"
 SLOPE, DISTANCE, KERNEL = "slope of yaw (embedded-judge)", "fd_embedded", "kd_embedded"

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch.overrides import TorchFunctionMode
 
-from eg3d.files import REPOSITORY, atomic_write
-from eg3d.ops.backend import using
+from eg3d.ops.kernels.backend import using
+from groundwork.files import REPOSITORY, atomic_write
 
 
 def seconds(call: Callable[[], object], device: torch.device, repeats: int, warm_up: int = 2) -> float:
@@ -152,7 +152,7 @@ def floor(call: Callable[[], object], device: torch.device) -> float:
 
 
 def under(ops: str, call: Callable[[], object]) -> Callable[[], object]:
-    """The call with that choice of implementations, see eg3d.ops.backend."""
+    """The call with that choice of implementations, see eg3d.ops.kernels.backend."""
 
     def run():
         with using(ops):

@@ -6,11 +6,11 @@ import click
 import torch
 
 from dataset_preprocessing.checking import examine
-from dataset_preprocessing.drawing import contact_sheet, draw_poses
-from eg3d.cli import Command, check_writable, json_option, write_json
-from eg3d.pictures import write_png
-from eg3d.training.archive import open_archive
-from eg3d.world.datasets import embedded_faces
+from dataset_preprocessing.overview import contact_sheet, draw_poses
+from eg3d.data.archive import open_archive
+from eg3d.pictures.layout import write_png
+from eg3d.running.cli import Command, check_writable, json_option, write_json
+from eg3d.world.rendered_sets import embedded_faces
 
 PNG = click.Path(dir_okay=False, path_type=Path)
 

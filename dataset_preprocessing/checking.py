@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from eg3d.cameras import check_labels, split_label, yaw_pitch_of
-from eg3d.training.archive import Folder, Zip, open_archive, shown
-from eg3d.training.images import SUFFIXES, is_image, load_pixels, open_image, silence_pillow
-from eg3d.training.labels import LABEL_FILE, label_fault, read_entries
-from l2cs.cli import describe
+from eg3d.data.archive import Folder, Zip, open_archive, shown
+from eg3d.data.images import SUFFIXES, is_image, load_pixels, open_image, silence_pillow
+from eg3d.data.labels import LABEL_FILE, label_fault, read_entries
+from eg3d.geometry.cameras import check_labels, split_label, yaw_pitch_of
+from groundwork.command import describe
 
 MODES = {"RGB", "L"}  # what training reads
 ODD_SHARE = 0.2  # radius and focal length may differ from the median by this share; a look-at point, by that of radius

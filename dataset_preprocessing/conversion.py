@@ -17,10 +17,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from dataset_preprocessing.packing import new_data_set
-from eg3d.cameras import crop_intrinsics, make_label, split_label
-from eg3d.training.archive import open_archive, shown
-from eg3d.training.images import MOST_PIXELS, SUFFIXES, is_image, load_pixels, open_image, silence_pillow
-from eg3d.training.labels import LABEL_FILE, label_array, read_entries
+from eg3d.data.archive import open_archive, shown
+from eg3d.data.images import MOST_PIXELS, SUFFIXES, is_image, load_pixels, open_image, silence_pillow
+from eg3d.data.labels import LABEL_FILE, label_array, read_entries
+from eg3d.geometry.cameras import crop_intrinsics, make_label, split_label
 
 TRANSFORMS = ("center-crop", "center-crop-wide")
 LOSSLESS_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}  # those of 8 bits

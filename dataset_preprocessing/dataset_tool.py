@@ -7,7 +7,7 @@ import click
 
 from dataset_preprocessing.conversion import TRANSFORMS, Conversion, convert
 from dataset_preprocessing.packing import check_destination
-from eg3d.cli import Command, check_writable
+from eg3d.running.cli import Command, check_writable
 
 
 class Resolution(click.ParamType):

@@ -7,9 +7,9 @@ import click
 
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
-from eg3d import cli, distributed, processes
-from eg3d.files import atomic_write
-from eg3d.world.datasets import embedded_faces
+from eg3d.running import cli, distributed, processes
+from eg3d.world.rendered_sets import embedded_faces
+from groundwork.files import atomic_write
 from l2cs.estimator import GazeEstimator
 
 

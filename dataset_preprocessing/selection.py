@@ -17,12 +17,12 @@ import torch
 from tqdm import tqdm
 
 from dataset_preprocessing.packing import new_data_set
-from eg3d import processes
-from eg3d.files import atomic_write, sha256
-from eg3d.gaze import gaze_target
-from eg3d.training.archive import open_archive, shown
-from eg3d.training.images import is_image, load_pixels, open_image, silence_pillow
-from eg3d.training.labels import LABEL_FILE, label_array, read_entries
+from eg3d.data.archive import open_archive, shown
+from eg3d.data.images import is_image, load_pixels, open_image, silence_pillow
+from eg3d.data.labels import LABEL_FILE, label_array, read_entries
+from eg3d.gaze.term import gaze_target
+from eg3d.running import processes
+from groundwork.files import atomic_write, sha256
 from l2cs.estimator import GazeEstimator
 
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")

@@ -6,19 +6,19 @@ from pathlib import Path
 import click
 
 from dataset_preprocessing.ffhq.pose_estimators import EmbeddedPose, ReconPose
-from eg3d import cli, distributed, processes
-from eg3d.all_scores import HEADS_PSI, aligned, markdown, sample_scores, table, view_scores
-from eg3d.checkpoint import GENERATORS, load_generator, locate, short_names
-from eg3d.evaluation import content_digest
-from eg3d.files import atomic_write, sha256
-from eg3d.metrics.features import load_embedded
+from eg3d.checkpoints.loading import GENERATORS, load_generator, locate, short_names
+from eg3d.data.dataset import ImageDataset
+from eg3d.metrics.detectors import load_embedded
 from eg3d.metrics.identity import IdentityNetwork
 from eg3d.metrics.inception import load_inception
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.metrics.registry import EMBEDDED, INCEPTION, Metric, parse_metrics
-from eg3d.models.precision import set_precision
-from eg3d.training.dataset import ImageDataset
-from eg3d.world.datasets import embedded_faces
+from eg3d.ops.precision import set_precision
+from eg3d.running import cli, distributed, processes
+from eg3d.scores.distances import content_digest
+from eg3d.scores.table import HEADS_PSI, aligned, markdown, sample_scores, table, view_scores
+from eg3d.world.rendered_sets import embedded_faces
+from groundwork.files import atomic_write, sha256
 from l2cs.estimator import GazeEstimator
 
 FILE = click.Path(dir_okay=False, path_type=Path)

@@ -2,13 +2,13 @@
 
 import click
 
-from eg3d import cli, distributed, processes
-from eg3d.checkpoint import gaze_network_of, load_generator, locate
-from eg3d.files import sha256
-from eg3d.gaze import CROPS
+from eg3d.checkpoints.loading import gaze_network_of, load_generator, locate
+from eg3d.gaze.term import CROPS
 from eg3d.metrics.gfas import GazeTally, Readings
-from eg3d.models.precision import set_precision
-from eg3d.views import render_batch
+from eg3d.ops.precision import set_precision
+from eg3d.pictures.views import render_batch
+from eg3d.running import cli, distributed, processes
+from groundwork.files import sha256
 from l2cs.estimator import GazeEstimator
 
 SCORES, JUDGE = "l2cs_path", "judge"

@@ -5,16 +5,16 @@ from pathlib import Path
 import click
 import torch
 
-from eg3d import cli, distributed, processes
-from eg3d.checkpoint import GENERATORS, load_generator, locate
-from eg3d.files import atomic_write, sha256
+from eg3d.checkpoints.loading import GENERATORS, load_generator, locate
+from eg3d.data.dataset import ImageDataset
 from eg3d.metrics.identity import IdentityNetwork, IdentityTally, pair_names
 from eg3d.metrics.landmark_sources import load_source
-from eg3d.models.precision import set_precision
-from eg3d.pictures import png_bytes, to_uint8
-from eg3d.training.dataset import ImageDataset
-from eg3d.views import drawn_labels, random_labels, render_batch
-from eg3d.world.datasets import embedded_faces
+from eg3d.ops.precision import set_precision
+from eg3d.pictures.layout import png_bytes, to_uint8
+from eg3d.pictures.views import drawn_labels, random_labels, render_batch
+from eg3d.running import cli, distributed, processes
+from eg3d.world.rendered_sets import embedded_faces
+from groundwork.files import atomic_write, sha256
 
 
 @click.command(cls=cli.Command)

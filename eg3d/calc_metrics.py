@@ -5,10 +5,8 @@ from pathlib import Path
 
 import click
 
-from eg3d import cli, distributed, processes
-from eg3d.checkpoint import load_generator, locate, open_checkpoint
-from eg3d.evaluation import content_digest, load_detectors, measure, score_line
-from eg3d.files import sha256
+from eg3d.checkpoints.loading import load_generator, locate, open_checkpoint
+from eg3d.data.dataset import ImageDataset
 from eg3d.metrics.registry import (
     DETECTORS,
     INCEPTION,
@@ -17,10 +15,12 @@ from eg3d.metrics.registry import (
     Metric,
     parse_metrics,
 )
-from eg3d.models.precision import set_precision
-from eg3d.training.dataset import ImageDataset
+from eg3d.ops.precision import set_precision
+from eg3d.running import cli, distributed, processes
+from eg3d.scores.distances import content_digest, load_detectors, measure, score_line
 from eg3d.training.stats import append_line
-from eg3d.world.datasets import embedded_faces
+from eg3d.world.rendered_sets import embedded_faces
+from groundwork.files import sha256
 
 OPTIONS_FILE = "training_options.json"
 WEIGHTS = click.Path(dir_okay=False, path_type=Path)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from eg3d import cli
 from eg3d.metrics.pose import pose_report
 from eg3d.metrics.pose_files import estimate_facts, match, read_labels
+from eg3d.running import cli
 
 
 @click.command(cls=cli.Command)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from eg3d import cli
-from eg3d.checkpoint import open_checkpoint, save_snapshot
-from eg3d.files import sha256
-from eg3d.published import save_state_dict
-from eg3d.stored import NAMES
+from eg3d.checkpoints.loading import open_checkpoint, save_snapshot
+from eg3d.checkpoints.published import save_state_dict
+from eg3d.checkpoints.stored import NAMES
+from eg3d.running import cli
+from groundwork.files import sha256
 
 SUFFIXES = (".safetensors", ".pt")
 

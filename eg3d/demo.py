@@ -4,16 +4,16 @@ from pathlib import Path
 
 import click
 
-from eg3d import cli
-from eg3d.checkpoint import load_generator, locate, save_snapshot
-from eg3d.files import sha256
-from eg3d.flags import resolve
+from eg3d.checkpoints.loading import load_generator, locate, save_snapshot
+from eg3d.config.flags import resolve
+from eg3d.data.dataset import ImageDataset
 from eg3d.metrics.gfas import gaze_face_alignments
-from eg3d.pictures import before_after_sheet, turning_frames, write_gif, write_png
-from eg3d.training.dataset import ImageDataset
+from eg3d.pictures.layout import before_after_sheet, turning_frames, write_gif, write_png
+from eg3d.pictures.views import render_views
+from eg3d.running import cli
 from eg3d.training.loop import train
-from eg3d.views import render_views
-from eg3d.world.datasets import embedded_faces
+from eg3d.world.rendered_sets import embedded_faces
+from groundwork.files import sha256
 from l2cs.estimator import GazeEstimator
 
 POSITIVE = click.FloatRange(min=0, min_open=True)

@@ -9,8 +9,8 @@ import platform
 import click
 import torch
 
-from eg3d import cli
-from eg3d.ops import backend
+from eg3d.ops.kernels import backend
+from eg3d.running import cli
 
 BRAIN_FLOATS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX", "bf16": "Arm BF16"}  # torch.cpu's names -> ours
 
@@ -81,7 +81,7 @@ def built_for(major: int, minor: int) -> bool:
 
 def cpp_compiler() -> str | None:
     try:
-        from eg3d.ops import native
+        from eg3d.ops.kernels import native
 
         return native.compiler()
     except (ImportError, OSError):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from eg3d import cli
-from eg3d.checkpoint import gaze_network_of, load_generator, locate
-from eg3d.files import sha256
-from eg3d.gaze import CROPS
+from eg3d.checkpoints.loading import gaze_network_of, load_generator, locate
+from eg3d.gaze.term import CROPS
 from eg3d.metrics.gfas import GazeTally
-from eg3d.models.precision import set_precision
-from eg3d.pictures import side_by_side, to_uint8, write_png
-from eg3d.views import render_views
+from eg3d.ops.precision import set_precision
+from eg3d.pictures.layout import side_by_side, to_uint8, write_png
+from eg3d.pictures.views import render_views
+from eg3d.running import cli
+from groundwork.files import sha256
 from l2cs.estimator import GazeEstimator
 
 SORTED = re.compile(r"sorted_\d{4,}_seed\d{4,}\.png")

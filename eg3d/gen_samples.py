@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from eg3d import cli
-from eg3d.checkpoint import load_generator
-from eg3d.models.precision import set_precision
-from eg3d.pictures import side_by_side, to_uint8, write_png
-from eg3d.shapes import DENSITY_LEVEL, SHAPE_FORMATS, write_shape
-from eg3d.views import render_views, styles_of_seeds
+from eg3d.checkpoints.loading import load_generator
+from eg3d.ops.precision import set_precision
+from eg3d.pictures.layout import side_by_side, to_uint8, write_png
+from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, write_shape
+from eg3d.pictures.views import render_views, styles_of_seeds
+from eg3d.running import cli
 
 
 @click.command(cls=cli.Command)

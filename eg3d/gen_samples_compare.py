@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
-from eg3d import cli
-from eg3d.checkpoint import gaze_network_of, load_generator, locate, short_names
-from eg3d.files import sha256
-from eg3d.gaze import CROPS
+from eg3d.checkpoints.loading import gaze_network_of, load_generator, locate, short_names
+from eg3d.gaze.term import CROPS
 from eg3d.metrics.gfas import GazeTally, GfasReport
-from eg3d.models.precision import set_precision
-from eg3d.pictures import before_after_sheet, side_by_side, to_uint8, write_png
-from eg3d.report import (
+from eg3d.ops.precision import set_precision
+from eg3d.pictures.layout import before_after_sheet, side_by_side, to_uint8, write_png
+from eg3d.pictures.report import (
     NO_FRECHET,
     TURN_CAMERAS,
     Subject,
@@ -24,7 +22,9 @@ from eg3d.report import (
     turns_of,
     write_report,
 )  # fmt: skip
-from eg3d.views import GFAS_CAMERAS, render_views
+from eg3d.pictures.views import GFAS_CAMERAS, render_views
+from eg3d.running import cli
+from groundwork.files import sha256
 from l2cs.estimator import GazeEstimator
 
 FILE = click.Path(dir_okay=False, path_type=Path)

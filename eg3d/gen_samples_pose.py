@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from eg3d import cli, distributed, processes
-from eg3d.checkpoint import load_generator
-from eg3d.files import atomic_write
-from eg3d.models.precision import set_precision
-from eg3d.pictures import png_bytes, to_uint8
-from eg3d.views import random_labels, render_batch
+from eg3d.checkpoints.loading import load_generator
+from eg3d.ops.precision import set_precision
+from eg3d.pictures.layout import png_bytes, to_uint8
+from eg3d.pictures.views import random_labels, render_batch
+from eg3d.running import cli, distributed, processes
+from groundwork.files import atomic_write
 
 LABELS = "labels_generate.json"
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from eg3d import cli
-from eg3d.cameras import focal_to_fov
-from eg3d.checkpoint import load_generator, short_names
-from eg3d.models.precision import set_precision
-from eg3d.shapes import DENSITY_LEVEL, SHAPE_FORMATS, write_shape
-from eg3d.video import (
+from eg3d.checkpoints.loading import load_generator, short_names
+from eg3d.geometry.cameras import focal_to_fov
+from eg3d.ops.precision import set_precision
+from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, write_shape
+from eg3d.pictures.video import (
     FOCAL,
     IMAGE_MODES,
     SMALLEST_SIDE,
@@ -26,6 +25,7 @@ from eg3d.video import (
     write_camera_path,
     write_video,
 )
+from eg3d.running import cli
 
 
 def parse_grid(ctx, param, value: str) -> tuple[int, int]:

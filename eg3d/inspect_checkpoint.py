@@ -4,11 +4,11 @@ import math
 
 import click
 
-from eg3d import cli
-from eg3d.checkpoint import Checkpoint, open_checkpoint
-from eg3d.files import sha256
-from eg3d.stored import StoredNetwork, compare, digest
-from l2cs.strict_pickle import one_line
+from eg3d.checkpoints.loading import Checkpoint, open_checkpoint
+from eg3d.checkpoints.stored import StoredNetwork, compare, digest
+from eg3d.running import cli
+from groundwork.files import sha256
+from groundwork.strict_pickle import one_line
 
 CAMERA = ("avg_camera_radius", "avg_camera_pivot", "ray_start", "ray_end", "box_warp")
 

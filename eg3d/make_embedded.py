@@ -12,13 +12,13 @@ from pathlib import Path
 
 import click
 
-from eg3d import cli, model_card
-from eg3d.checkpoint import DISCRIMINATOR, GENERATORS, export_half, load_generator
-from eg3d.embedded import stages
-from eg3d.embedded.features import make_features, measured_features
-from eg3d.files import CACHE, EMBEDDED_WEIGHTS, REPOSITORY, atomic_write
+from eg3d.checkpoints.loading import DISCRIMINATOR, GENERATORS, export_half, load_generator
 from eg3d.metrics.dlib_points import import_dlib
+from eg3d.running import cli
 from eg3d.world.heads import WORLD_VERSION
+from eg3d.world.training import model_card, stages
+from eg3d.world.training.fit_features import make_features, measured_features
+from groundwork.files import CACHE, REPOSITORY, WORLD_WEIGHTS, atomic_write
 from l2cs.estimator import EMBEDDED as GAZE_NETWORKS
 from l2cs.estimator import GazeEstimator
 
@@ -42,7 +42,7 @@ GAZE_RECIPES = {
 @cli.seed_option
 @cli.device_option
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Where card writes.",
-              default=EMBEDDED_WEIGHTS / "measured.json")  # fmt: skip
+              default=WORLD_WEIGHTS / "measured.json")  # fmt: skip
 def main(wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
     """Trains the gaze networks, both generators and the networks that score them, and measures all of it."""
     if unknown := set(wanted.split(",")) - set(STAGES):

@@ -10,23 +10,23 @@ from pathlib import Path
 import click
 import torch
 
-from eg3d import distributed
-from eg3d.augmentation import MODES, PIPES
-from eg3d.checkpoint import load_state, open_checkpoint
-from eg3d.cli import Command, device_option, finite, ops_option, pick_device, precision_option
-from eg3d.config import ConfigError, TrainConfig, check_same_run, from_dict, to_dict
-from eg3d.flags import resolve
-from eg3d.gaze import CROPS, KINDS, TARGETS, GazeLossConfig
+from eg3d.checkpoints.loading import load_state, open_checkpoint
+from eg3d.config.augmentation import MODES, PIPES
+from eg3d.config.flags import resolve
+from eg3d.config.presets import PRESETS
+from eg3d.config.run import ConfigError, TrainConfig, check_same_run, from_dict, to_dict
+from eg3d.data.dataset import ImageDataset
+from eg3d.gaze.term import CROPS, KINDS, TARGETS, GazeLossConfig
 from eg3d.metrics.registry import DETECTORS, NAMES
-from eg3d.ops.backend import chosen, using
-from eg3d.presets import PRESETS
-from eg3d.run_scores import SnapshotMetrics
-from eg3d.training.dataset import ImageDataset
+from eg3d.ops.kernels.backend import chosen, using
+from eg3d.running import distributed
+from eg3d.running.cli import Command, device_option, finite, ops_option, pick_device, precision_option
+from eg3d.scores.snapshot_metrics import SnapshotMetrics
 from eg3d.training.loop import train
 from eg3d.training.records import check_tensorboard, held
 from eg3d.training.resume import ResumeError
 from eg3d.training.trainer import STATE_FILE, Trainer
-from eg3d.world.datasets import embedded_faces
+from eg3d.world.rendered_sets import embedded_faces
 from l2cs.estimator import EMBEDDED, GazeEstimator
 
 

@@ -8,11 +8,11 @@ import click
 import torch
 from tqdm import tqdm
 
-from l2cs.cli import Command, check_writable, device_option, pick_device
-from l2cs.datasets import FaceImages, image_files, read_image, to_float
+from groundwork.command import Command, check_writable, device_option, pick_device
+from groundwork.files import atomic_file, atomic_write
 from l2cs.drawing import draw_gaze
 from l2cs.estimator import GazeEstimator, mirror_self_test
-from l2cs.files import atomic_file, atomic_write
+from l2cs.gaze_sets import FaceImages, image_files, read_image, to_float
 from l2cs.measuring import estimate
 
 

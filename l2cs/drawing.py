@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from l2cs.cli import check_writable
-from l2cs.files import atomic_file
+from groundwork.command import check_writable
+from groundwork.files import atomic_file
 
 ARROW_COLOUR = (255, 40, 40)
 TIP = 0.18  # of the arrow's length, as in the published demo

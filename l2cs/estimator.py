@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from groundwork.files import WORLD_WEIGHTS
 from l2cs.decode import binning_of, decode
 from l2cs.model import L2CS
 from l2cs.preprocess import preprocess
 from l2cs.weights import load_weights
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 EMBEDDED = {
-    "embedded": REPOSITORY / "assets" / "embedded" / "gaze_loss.safetensors",
-    "embedded-judge": REPOSITORY / "assets" / "embedded" / "gaze_judge.safetensors",
+    "embedded": WORLD_WEIGHTS / "gaze_loss.safetensors",
+    "embedded-judge": WORLD_WEIGHTS / "gaze_judge.safetensors",
 }
 MEASURED = "measured.json"  # beside weights: what was measured on them later, by their hash
 MIRROR_FACES = Path(__file__).resolve().parent / "data" / "mirror_faces.npz"

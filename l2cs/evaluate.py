@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import torch
 
-from l2cs.cli import Command, check_writable, device_option, pick_device
-from l2cs.datasets import GAZE360_TEST_DEG, FaceImages, read_labels, read_mpii
+from groundwork.command import Command, check_writable, device_option, pick_device
+from groundwork.files import atomic_write
 from l2cs.drawing import check_plot, plot_evaluation
 from l2cs.estimator import GazeEstimator
-from l2cs.files import atomic_write
+from l2cs.gaze_sets import GAZE360_TEST_DEG, FaceImages, read_labels, read_mpii
 from l2cs.measuring import measure
 
 FILE = click.Path(dir_okay=False, path_type=Path)

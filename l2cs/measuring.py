@@ -3,8 +3,8 @@
 import torch
 from tqdm import tqdm
 
-from l2cs.datasets import FaceImages, to_float
 from l2cs.estimator import GazeAngles, GazeEstimator, angular_error
+from l2cs.gaze_sets import FaceImages, to_float
 
 
 @torch.no_grad()

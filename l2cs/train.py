@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from l2cs.cli import Command, check_writable, device_option, pick_device, seed_option
-from l2cs.datasets import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, mpii_people, read_labels, read_mpii
-from l2cs.files import atomic_write
+from groundwork.command import Command, check_writable, device_option, pick_device, seed_option
+from groundwork.files import atomic_write
+from l2cs.gaze_sets import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, mpii_people, read_labels, read_mpii
 from l2cs.model import PUBLISHED, Architecture
 from l2cs.training import WEIGHTS_FILE, TrainingConfig, train_and_measure
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from l2cs.augment import Augmentation, augment
-from l2cs.datasets import FaceImages, GazeList, to_float
+from groundwork.files import atomic_write
+from l2cs.augmented_crops import Augmentation, augment
 from l2cs.decode import Binning, binning_of, decode_degrees, digitize
 from l2cs.estimator import GazeEstimator
-from l2cs.files import atomic_write
+from l2cs.gaze_sets import FaceImages, GazeList, to_float
 from l2cs.measuring import measure
 from l2cs.model import L2CS, Architecture
 from l2cs.preprocess import preprocess

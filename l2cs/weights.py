@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
-from l2cs.files import atomic_write
-from l2cs.filling import filled
+from groundwork.files import atomic_write
+from groundwork.filling import filled
+from groundwork.strict_pickle import one_line
+from groundwork.torch_file import LARGEST_FILE, read_torch
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
-from l2cs.strict_pickle import one_line
-from l2cs.torch_file import LARGEST_FILE, read_torch
 
 HEADER_KEY = "l2cs"
 LONGEST_HEADER = 1 << 20  # bytes; ours have some 20,000

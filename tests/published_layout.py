@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from eg3d import presets
+from eg3d.config import presets
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.ops.bias_act import ACTIVATIONS

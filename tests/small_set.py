@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
 Members = list[tuple[str, bytes]]
 

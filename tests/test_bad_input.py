@@ -14,12 +14,12 @@ from dataset_preprocessing.dataset_tool import main as dataset_tool
 from dataset_preprocessing.filter_by_gaze import main as filter_by_gaze
 from dataset_preprocessing.synthetic.make_faces import main as make_faces
 from dataset_preprocessing.synthetic.make_gaze import main as make_gaze
-from eg3d import cli
 from eg3d.calc_gfas import main as calc_gfas
 from eg3d.demo import main as demo
-from eg3d.files import atomic_write
 from eg3d.gen_samples import main as gen_samples
-from l2cs.cli import Command, check_writable, describe, pick_device
+from eg3d.running import cli
+from groundwork.command import Command, check_writable, describe, pick_device
+from groundwork.files import atomic_write
 from l2cs.demo import main as gaze_demo
 from l2cs.evaluate import main as evaluate
 from l2cs.train import main as train_gaze

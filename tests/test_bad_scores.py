@@ -21,8 +21,8 @@ from eg3d import (
     gen_samples_pose,
     gen_videos,
 )
-from eg3d.checkpoint import save_snapshot
-from eg3d.files import EMBEDDED_WEIGHTS
+from eg3d.checkpoints.loading import save_snapshot
+from groundwork.files import WORLD_WEIGHTS
 
 TOO_LARGE = 10**400  # a number that JSON holds and no float does
 
@@ -84,7 +84,7 @@ GOOD = "--network=G.safetensors --seeds=0 --outdir=out/good"
 )
 def test_weights_of_another_network_are_named(fails, script, options, flag, weights):
     if weights == "safetensors":  # a network of ours, for another purpose
-        weights = EMBEDDED_WEIGHTS / ("identity.safetensors" if flag == "--l2cs-path" else "gaze_judge.safetensors")
+        weights = WORLD_WEIGHTS / ("identity.safetensors" if flag == "--l2cs-path" else "gaze_judge.safetensors")
     assert str(weights) in fails(script, f"{options} {flag}={weights}")
 
 

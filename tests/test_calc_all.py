@@ -7,8 +7,9 @@ import small_set
 import torch
 from click.testing import CliRunner
 
-from eg3d import all_scores, calc_all, calc_gfas, calc_id
-from eg3d.files import EMBEDDED_WEIGHTS, sha256
+from eg3d import calc_all, calc_gfas, calc_id
+from eg3d.scores import table as all_scores
+from groundwork.files import WORLD_WEIGHTS, sha256
 from l2cs.estimator import GazeEstimator
 
 SEEDS = "0-3"
@@ -65,7 +66,7 @@ def test_the_json_names_every_judge_by_its_hash_and_says_what_was_drawn(both):
     report = both[1]
     assert report["judged_by"]["gaze"] == {"embedded-judge": GazeEstimator.load("embedded-judge", "cpu").sha256}
     for judge, file in (("identity", "identity"), ("pose", "face_reader"), ("pictures", "features")):
-        assert report["judged_by"][judge]["sha256"] == sha256(EMBEDDED_WEIGHTS / f"{file}.safetensors")
+        assert report["judged_by"][judge]["sha256"] == sha256(WORLD_WEIGHTS / f"{file}.safetensors")
     assert (report["psi_of_heads"], report["psi_of_pictures"], report["samples_real"]) == (0.7, 1.0, 24)
     assert len(report["data_sha256"]) == 64
 
@@ -98,7 +99,7 @@ def test_the_correction_shows_in_the_table(both):
 
 
 def test_cameras_of_a_batch_are_cut_out_seed_by_seed():
-    from eg3d.views import Views
+    from eg3d.pictures.views import Views
 
     n, k = 2, 3
     images = torch.arange(n * k, dtype=torch.float32).reshape(-1, 1, 1, 1)

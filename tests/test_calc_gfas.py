@@ -5,10 +5,10 @@ from click.testing import CliRunner
 from tiny_networks import tiny_estimator, tiny_gaze_network, tiny_generator
 
 from eg3d.calc_gfas import main
-from eg3d.checkpoint import save_snapshot
-from eg3d.files import sha256
+from eg3d.checkpoints.loading import save_snapshot
 from eg3d.metrics.gfas import gaze_face_alignment
-from eg3d.views import render_views
+from eg3d.pictures.views import render_views
+from groundwork.files import sha256
 from l2cs.weights import save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mirrored faces")  # the gaze networks here are random

@@ -7,11 +7,11 @@ from PIL import Image
 from tiny_networks import tiny_generator
 
 from eg3d import calc_id
-from eg3d.checkpoint import save_snapshot
+from eg3d.checkpoints.loading import save_snapshot
 from eg3d.metrics import identity
 from eg3d.metrics.iresnet import Architecture, IResNet
 from eg3d.metrics.network_file import save_network
-from eg3d.world.datasets import write_faces
+from eg3d.world.rendered_sets import write_faces
 
 
 @pytest.fixture(scope="module")

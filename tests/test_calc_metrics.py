@@ -9,11 +9,11 @@ from PIL import Image
 from tiny_networks import tiny_generator
 
 from eg3d import calc_metrics
-from eg3d.checkpoint import save_snapshot
-from eg3d.files import sha256
-from eg3d.metrics.embedded import FEATURES_FILE
-from eg3d.training.dataset import ImageDataset
-from eg3d.views import render_samples
+from eg3d.checkpoints.loading import save_snapshot
+from eg3d.data.dataset import ImageDataset
+from eg3d.metrics.world_features import FEATURES_FILE
+from eg3d.pictures.views import render_samples
+from groundwork.files import sha256
 
 COUNT = 24
 NAMES = "fid50k_full,kid50k_full,pr50k3_full"

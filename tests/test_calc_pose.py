@@ -9,8 +9,8 @@ from tiny_networks import tiny_generator
 from dataset_preprocessing.ffhq import preprocess_in_the_wild
 from dataset_preprocessing.ffhq.pose_estimators import NoFace
 from eg3d import calc_pose, gen_samples_pose
-from eg3d.cameras import split_label
-from eg3d.checkpoint import save_snapshot
+from eg3d.checkpoints.loading import save_snapshot
+from eg3d.geometry.cameras import split_label
 from eg3d.metrics.pose import angles_of_label
 
 

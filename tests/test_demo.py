@@ -10,13 +10,13 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_networks import tiny_gaze_network
 
-from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
-from eg3d.checkpoint import save_snapshot
+from eg3d.checkpoints.loading import save_snapshot
+from eg3d.config.presets import PRESETS
 from eg3d.demo import main
-from eg3d.files import sha256
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
-from eg3d.presets import PRESETS
+from groundwork.files import sha256
 from l2cs.weights import save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mirrored faces")  # the gaze networks here are random

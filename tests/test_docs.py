@@ -24,7 +24,7 @@ def test_links_lead_to_files(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_code_files_that_are_named_exist(document):
     names = set(re.findall(r"[\w/]+\.py\b", document.read_text())) - {"utils.py"}  # named as a thing not to make
-    folders = ("eg3d", "l2cs", "dataset_preprocessing", "tests", "benchmarks")
+    folders = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing", "tests", "benchmarks")
     known = {file.as_posix() for folder in folders for file in (REPOSITORY / folder).rglob("*.py")}
     for name in names:
         assert any(file.endswith("/" + name) for file in known), f"{document.name} names {name}"
@@ -41,7 +41,7 @@ def test_the_readmes_example_imports_what_exists():
 
 def test_options_in_the_documents_exist():
     # flags of our scripts in the README's commands, as written in the sources that define them
-    folders = ("eg3d", "l2cs", "dataset_preprocessing", "benchmarks")
+    folders = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing", "benchmarks")
     sources = "".join(file.read_text() for folder in folders for file in (REPOSITORY / folder).rglob("*.py"))
     for document in DOCUMENTS:
         for line in re.findall(r"python \S+\.py.*", document.read_text()):

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from eg3d import doctor
-from eg3d.ops import backend
+from eg3d.ops.kernels import backend
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_gpu_with_kernels_is_described(machine):
     assert rows["GPU 0"] == "Quick GPU, 80.0 GiB, compute capability 9.0"
     assert rows["--precision, GPU 0"] == "fp32, fp16, tf32, bf16"
     assert rows["CUDA driver"] == "up to CUDA 13.2"
-    assert rows["--ops=auto, GPU"] == rows["--ops=auto, CPU"] == "kernels (eg3d.ops.backend)"
+    assert rows["--ops=auto, GPU"] == rows["--ops=auto, CPU"] == "kernels (eg3d.ops.kernels.backend)"
 
 
 def test_what_keeps_kernels_away_is_said(machine):

@@ -9,11 +9,11 @@ from PIL import Image
 from tiny_networks import tiny_estimator, tiny_gaze_network, tiny_generator
 
 import eg3d.gen_good_samples
-from eg3d.checkpoint import save_snapshot
+from eg3d.checkpoints.loading import save_snapshot
 from eg3d.gen_good_samples import main
 from eg3d.metrics.gfas import GazeTally, gaze_face_alignment
-from eg3d.pictures import side_by_side, to_uint8
-from eg3d.views import render_views
+from eg3d.pictures.layout import side_by_side, to_uint8
+from eg3d.pictures.views import render_views
 from l2cs.weights import save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mirrored faces")  # the gaze networks here are random

@@ -6,10 +6,10 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_networks import tiny_generator
 
-from eg3d.checkpoint import save_snapshot
+from eg3d.checkpoints.loading import save_snapshot
 from eg3d.gen_samples import main
-from eg3d.shapes import OUTSIDE, read_mrc
-from eg3d.views import render_views
+from eg3d.pictures.shapes import OUTSIDE, read_mrc
+from eg3d.pictures.views import render_views
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from scipy.interpolate import interp1d
 from tiny_networks import tiny_generator
 
-from eg3d import video
-from eg3d.cameras import FFHQ_FOCAL, focal_to_fov, fov_to_intrinsics, lookat_pose
-from eg3d.checkpoint import save_snapshot
+from eg3d.checkpoints.loading import save_snapshot
 from eg3d.gen_videos import main
-from eg3d.pictures import enlarge, to_uint8
-from eg3d.video import Plan, abreast, closed_curve, film, grey, orbit, path_labels, plan_films, write_video
-from eg3d.views import camera_labels, pivot_and_radius, render_styles, styles_of_seeds
+from eg3d.geometry.cameras import FFHQ_FOCAL, focal_to_fov, fov_to_intrinsics, lookat_pose
+from eg3d.pictures import video
+from eg3d.pictures.layout import enlarge, to_uint8
+from eg3d.pictures.video import Plan, abreast, closed_curve, film, grey, orbit, path_labels, plan_films, write_video
+from eg3d.pictures.views import camera_labels, pivot_and_radius, render_styles, styles_of_seeds
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="films need the extra ffmpeg")
 

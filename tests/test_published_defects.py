@@ -11,7 +11,10 @@ import torch.nn.functional as F
 from tiny_networks import tiny_generator
 
 from dataset_preprocessing.ffhq.fitted_cameras import fitted_labels
-from eg3d.cameras import (
+from eg3d.checkpoints.loading import load_generator
+from eg3d.config.run import LossConfig
+from eg3d.gaze.term import angle_error, gaze_target, legacy_target
+from eg3d.geometry.cameras import (
     FFHQ_FOCAL,
     FFHQ_FOV_DEG,
     focal_to_fov,
@@ -22,21 +25,18 @@ from eg3d.cameras import (
     mirror_label,
     split_label,
 )
-from eg3d.checkpoint import load_generator
-from eg3d.config import LossConfig
-from eg3d.draws import Midpoints
-from eg3d.gaze import angle_error, gaze_target, legacy_target
+from eg3d.geometry.rays import box_bounds
 from eg3d.metrics.pose import pose_report
 from eg3d.metrics.precision_recall import share_inside, squared_radii
 from eg3d.models.discriminator import DummyDualDiscriminator
+from eg3d.pictures.shapes import OUTSIDE, density_grid, grid_points
+from eg3d.pictures.views import render_views
 from eg3d.rendering.marching import expected_depth
 from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ, mean_features
-from eg3d.rendering.rays import box_bounds
 from eg3d.rendering.sampling import importance_depths, stratified_depths
-from eg3d.shapes import OUTSIDE, density_grid, grid_points
 from eg3d.training import losses, schedules
 from eg3d.training.ada import adapted
-from eg3d.views import render_views
+from groundwork.draws import Midpoints
 from l2cs.decode import binning_of, decode_degrees
 from l2cs.estimator import GazeAngles, GazeEstimator, angular_error
 from l2cs.preprocess import preprocess

@@ -2,8 +2,8 @@
 
 import torch
 
-from eg3d.cameras import FFHQ_FOCAL, FFHQ_PIVOT, FFHQ_RADIUS, intrinsics_matrix, make_label
-from eg3d.landmarks import WORLD_OFFSET, WORLD_PER_DM
+from eg3d.geometry.cameras import FFHQ_FOCAL, FFHQ_PIVOT, FFHQ_RADIUS, intrinsics_matrix, make_label
+from eg3d.geometry.landmarks import WORLD_OFFSET, WORLD_PER_DM
 from eg3d.metrics.pose import FLIP, rotation_of_angles
 
 MODES = ("orig", "cor")  # what a camera's distance is counted from: the world's origin, or the head's centre

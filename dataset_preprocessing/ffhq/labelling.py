@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from dataset_preprocessing.ffhq.pose_estimators import NoFace
-from eg3d import processes
+from eg3d.data.images import load_pixels, open_image, silence_pillow
 from eg3d.metrics.pose_files import FACTS
-from eg3d.training.images import load_pixels, open_image, silence_pillow
+from eg3d.running import processes
 
 LABELS = "dataset.json"
 KINDS = {".png", ".jpg", ".jpeg"}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from eg3d.landmarks import STANDARD_DM
+from eg3d.geometry.landmarks import STANDARD_DM
 
 RECON_CROP, RECON_RESCALE = 224, 102.0  # px, and what a decimetre is scaled to in there
 EG3D_RESCALE, EG3D_CROP = 300.0, 700  # of EG3D's crops: on a canvas of 1024, of which the middle is kept

@@ -8,10 +8,10 @@ import click
 from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import EmbeddedPose, ReconPose
-from eg3d import cli, distributed, processes
-from eg3d.files import atomic_write
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.metrics.pose_files import FACTS
+from eg3d.running import cli, distributed, processes
+from groundwork.files import atomic_write
 
 
 @click.command(cls=cli.Command)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from eg3d.cli import Command, check_writable, seed_option
-from eg3d.world.datasets import write_faces
+from eg3d.running.cli import Command, check_writable, seed_option
+from eg3d.world.contact_sheet import write_sheet
 from eg3d.world.heads import SPLITS
-from eg3d.world.sheet import write_sheet
+from eg3d.world.rendered_sets import write_faces
 
 
 @click.command(cls=Command)

@@ -1,7 +1,7 @@
 """Five points of a face by a dlib shape predictor: `--landmarks=FILE.dat` (extra `dlib`).
 
 A predictor of 68 points looks into the box of dlib's own face detector. One of five points is of the kind that
-`make embedded` trains (eg3d/embedded/five_points.py): its box is the whole picture, so it finds a face in every one.
+`make embedded` trains (fit_five_points.py): its box is the whole picture, so it finds a face in every one.
 The file is read by dlib's own code, which trusts it: give only files from where you would install software.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from eg3d.landmarks import POINTS, five_points
+from eg3d.geometry.landmarks import POINTS, five_points
 
 # dlib answers in whole pixels and finds faces of 80 pixels and more, so smaller pictures are enlarged to this side.
 SIDE = 256

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from eg3d.landmarks import POINTS
+from eg3d.geometry.landmarks import POINTS
 from eg3d.metrics.iresnet import Architecture, IResNet
 
 

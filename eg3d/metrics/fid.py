@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from eg3d.metrics.statistics import CHUNK, FeatureStatistics
+from eg3d.metrics.moments import CHUNK, FeatureStatistics
 
 RELATIVE_ZERO = 1e-12  # eigenvalues of a covariance below this share of the largest are rounding errors
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from eg3d.gaze import GazeAngles, angle_error, estimate_gaze, gaze_target, legacy_target
+from eg3d.gaze.term import GazeAngles, angle_error, estimate_gaze, gaze_target, legacy_target
 from l2cs.estimator import angular_error
 
 
@@ -69,7 +69,7 @@ def _with_error(value: float | None, error: float | None, digits: int) -> str:
 
 
 def gaze_face_alignment(views: Iterable, estimator, crop: str = "none") -> GfasReport:
-    """The score of rendered views (batches of `eg3d.views.Views`) by one gaze network."""
+    """The score of rendered views (batches of `eg3d.pictures.views.Views`) by one gaze network."""
     return gaze_face_alignments(views, {"": estimator}, crop)[""]
 
 
@@ -104,14 +104,14 @@ class GazeTally:
         self._taken: list[Readings] = []
 
     def add(self, batch) -> torch.Tensor:
-        """Measures a batch of `eg3d.views.Views` -> one row of COLUMNS per picture."""
+        """Measures a batch of `eg3d.pictures.views.Views` -> one row of COLUMNS per picture."""
         readings = self.read(batch)
         self.take(readings)
         return readings.rows
 
     @torch.no_grad()
     def read(self, batch) -> Readings:
-        """Measures a batch of `eg3d.views.Views` for `take`."""
+        """Measures a batch of `eg3d.pictures.views.Views` for `take`."""
         return Readings(_measure(batch, self.estimator, self.crop).cpu(), batch.seeds, batch.camera)
 
     def take(self, readings: Readings) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from eg3d.files import EMBEDDED_WEIGHTS
 from eg3d.metrics.align import TEMPLATE, align, usable
 from eg3d.metrics.iresnet import CROP, PUBLISHED, Architecture, IResNet
 from eg3d.metrics.network_file import VERSION, filled, load_network, read_bytes, read_state
+from groundwork.files import WORLD_WEIGHTS
 
-EMBEDDED_FILE, KIND = EMBEDDED_WEIGHTS / "identity.safetensors", "identity"
+EMBEDDED_FILE, KIND = WORLD_WEIGHTS / "identity.safetensors", "identity"
 
 
 class IdentityNetwork:
@@ -130,7 +130,7 @@ class IdentityTally:
         self.failed = 0
 
     def add(self, views) -> None:
-        """A batch of `eg3d.views.Views` with two cameras per seed, in turn."""
+        """A batch of `eg3d.pictures.views.Views` with two cameras per seed, in turn."""
         self.take(self.read(views))
 
     def read(self, views) -> dict[int, float | None]:
@@ -177,7 +177,7 @@ def pair_names(views) -> list[str]:
 
 
 def identity_score(views: Iterable, network: IdentityNetwork, landmarks) -> IdentityReport:
-    """The score of rendered pairs (batches of `eg3d.views.Views`, two cameras per seed)."""
+    """The score of rendered pairs (batches of `eg3d.pictures.views.Views`, two cameras per seed)."""
     tally = IdentityTally(network, landmarks)
     for batch in views:
         tally.add(batch)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import inception
 
-from eg3d.metrics.features import Detector
+from eg3d.metrics.detectors import Detector
 from eg3d.metrics.network_file import filled, read_state
 
 SIDE, CLASSES, FEATURES = 299, 1008, 2048

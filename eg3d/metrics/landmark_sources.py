@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eg3d.files import EMBEDDED_WEIGHTS
-from eg3d.landmarks import EMBEDDED_MEAN, POINTS, five_points, project, standard_face
+from eg3d.geometry.landmarks import EMBEDDED_MEAN, POINTS, five_points, project, standard_face
 from eg3d.metrics.dlib_points import DlibPoints
 from eg3d.metrics.face_reader import FaceReader, FaceReading
 from eg3d.metrics.iresnet import Architecture
 from eg3d.metrics.network_file import VERSION, filled, load_network
 from eg3d.metrics.pose import rotation_of_angles
+from groundwork.files import WORLD_WEIGHTS
 
-READER_WEIGHTS, READER_KIND = EMBEDDED_WEIGHTS / "face_reader.safetensors", "pose and landmark"
+READER_WEIGHTS, READER_KIND = WORLD_WEIGHTS / "face_reader.safetensors", "pose and landmark"
 # Of the side, RMS, between the points and the mean face turned by the angles. Of 600 rendered and 384 generated heads
 # none exceeds it; of pure noise 6 in 10 pictures do, of a head upside down 1 in 20: it finds gross failures only.
 MOST_DISAGREEMENT = 0.015

@@ -16,10 +16,10 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from eg3d.files import atomic_write
-from l2cs import filling
-from l2cs.strict_pickle import one_line
-from l2cs.torch_file import read_torch
+from groundwork import filling
+from groundwork.files import atomic_write
+from groundwork.strict_pickle import one_line
+from groundwork.torch_file import read_torch
 
 HEADER_KEY = "eg3d-network"
 VERSION = 1  # of the embedded weights; numbers by different versions cannot be compared

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from eg3d.cameras import split_label
+from eg3d.geometry.cameras import split_label
 
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
 

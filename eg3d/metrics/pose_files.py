@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from eg3d.cameras import LABEL_DIM, check_labels
+from eg3d.geometry.cameras import LABEL_DIM, check_labels
 
 FACTS = "pose_estimate.json"  # beside estimated labels: by which network, from which points, which pictures failed
 

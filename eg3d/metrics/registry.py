@@ -8,8 +8,8 @@ import torch
 from eg3d.metrics.fid import frechet_distance, frechet_standard_error
 from eg3d.metrics.inception_score import SPLITS, inception_score
 from eg3d.metrics.kid import kernel_distance
+from eg3d.metrics.moments import FeatureStatistics
 from eg3d.metrics.precision_recall import NEIGHBOURS, precision_and_recall
-from eg3d.metrics.statistics import FeatureStatistics
 
 PUBLISHED_COUNT = 50_000
 INCEPTION, EMBEDDED = DETECTORS = ("inception", "embedded")

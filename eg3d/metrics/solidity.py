@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from eg3d.cameras import split_label
+from eg3d.geometry.cameras import split_label
 
 # Where nose tip and cheeks are in a frontal view of the embedded world, image coordinates (x, y) of 0..1: means of
 # the projected landmarks of 48 heads of the split "test" (30; half-way from jaw 2 or 14 to the nostril 31 or 35).

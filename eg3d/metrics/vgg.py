@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import vgg16
 
-from eg3d.metrics.features import Detector
+from eg3d.metrics.detectors import Detector
 from eg3d.metrics.network_file import filled, read_state
 
 SIDE, FEATURES = 224, 4096

@@ -4,9 +4,9 @@ import math
 
 from torch import nn
 
-from eg3d.draws import GlobalDraws
 from eg3d.models.blocks import SynthesisBlock
 from eg3d.models.mapping import MappingNetwork
+from groundwork.draws import GlobalDraws
 
 
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:

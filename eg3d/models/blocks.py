@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from eg3d.models.layers import Conv2dLayer, SynthesisLayer, ToRGBLayer
-from eg3d.models.precision import compute_dtype
 from eg3d.ops.conv2d import conv2d_resample
+from eg3d.ops.precision import compute_dtype
 from eg3d.ops.upfirdn2d import setup_filter, upsample2d
 
 

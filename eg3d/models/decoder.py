@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from eg3d.models.layers import FullyConnectedLayer
-from eg3d.ops.field import FieldWeights
+from eg3d.ops.kernels.field_network import FieldWeights
 
 MARGIN = 0.001  # colours reach a little beyond 0 and 1, so that sigmoids need not saturate (mip-NeRF)
 

@@ -6,13 +6,13 @@ import math
 import torch
 from torch import nn
 
-from eg3d.draws import GlobalDraws
 from eg3d.models.backbone import channels_at, check_power_of_two
 from eg3d.models.layers import Conv2dLayer, FullyConnectedLayer
 from eg3d.models.mapping import MappingNetwork
-from eg3d.models.precision import compute_dtype
+from eg3d.ops.precision import compute_dtype
 from eg3d.ops.resize import filtered_resizing
 from eg3d.ops.upfirdn2d import downsample2d, setup_filter
+from groundwork.draws import GlobalDraws
 
 
 def minibatch_std(x, group_size=4, num_channels=1):

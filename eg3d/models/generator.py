@@ -6,14 +6,14 @@ import warnings
 import torch
 from torch import nn
 
-from eg3d.cameras import split_label
-from eg3d.draws import GlobalDraws
+from eg3d.geometry.cameras import split_label
+from eg3d.geometry.rays import camera_rays
 from eg3d.models.backbone import Backbone
 from eg3d.models.decoder import OSGDecoder
 from eg3d.models.superresolution import superresolution_class
 from eg3d.rendering.options import RenderOptions
-from eg3d.rendering.rays import camera_rays
 from eg3d.rendering.renderer import VolumeRenderer
+from groundwork.draws import GlobalDraws
 
 PIXELS_AT_ONCE = 2**18  # of pictures that a CPU draws together; more only costs memory
 
@@ -102,7 +102,7 @@ class TriPlaneGenerator(nn.Module):
 
         Args:
             ws: [N, num_ws, w_dim]; c: rendering cameras [M, 25], those of the first latent first.
-            draws: source of randomness, see eg3d.draws (None: PyTorch's global generator, as published).
+            draws: source of randomness, see groundwork.draws (None: PyTorch's global generator, as published).
             noise_mode: of the backbone; the super-resolution has its own in rendering_kwargs.
         Returns: dict with image [M, 3, S, S], image_raw [M, 3, R, R], image_depth [M, 1, R, R] (along the ray).
         """

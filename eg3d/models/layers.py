@@ -10,7 +10,7 @@ from torch import nn
 
 from eg3d.ops.bias_act import ACTIVATIONS, bias_act, modulated_act
 from eg3d.ops.conv2d import conv2d_resample, undemodulated_conv2d
-from eg3d.ops.rgb import fused_rgb, kernels_for_rgb
+from eg3d.ops.kernels.fused_rgb import fused_rgb, kernels_for_rgb
 from eg3d.ops.upfirdn2d import setup_filter
 
 

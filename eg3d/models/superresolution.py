@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from eg3d.draws import GlobalDraws
 from eg3d.models.blocks import SynthesisBlock
 from eg3d.ops.resize import bilinear
 from eg3d.ops.upfirdn2d import setup_filter
+from groundwork.draws import GlobalDraws
 
 
 class Superresolution(nn.Module):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from eg3d.ops.backend import kernels_for
-from eg3d.ops.fused import FusedAct
+from eg3d.ops.kernels.backend import kernels_for
+from eg3d.ops.kernels.fused_act import FusedAct
 
 SQRT2 = math.sqrt(2)
 

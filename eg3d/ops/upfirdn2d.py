@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from eg3d.ops.backend import kernels_for
+from eg3d.ops.kernels.backend import kernels_for
 
 MOST_TAPS = 8  # per side, of a filter that kernels take; they unroll the taps
 

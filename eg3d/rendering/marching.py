@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from eg3d.rendering.compiled_march import kernels_for_march, march
+from eg3d.ops.kernels.march import kernels_for_march, march
 
 
 def interval_weights(sigma, depths):

@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from eg3d.geometry.rays import box_bounds
+from eg3d.ops.kernels.field import CompiledField
 from eg3d.rendering import marching, sampling
-from eg3d.rendering.compiled_field import CompiledField
 from eg3d.rendering.planes import PlaneTable, mean_features
-from eg3d.rendering.rays import box_bounds
 
 POINTS_PER_BLOCK = 2**15  # points of one block of rays when no gradient is kept: its features stay in the cache
 POINTS_PER_BLOCK_COMPILED = 2**17  # the kernels keep their features in the cache by themselves; fewer, larger calls
@@ -22,7 +22,7 @@ class VolumeRenderer(nn.Module):
 
         Args:
             planes: [N, 3, C, H, W]; decoder: features [N, C, P] -> (colours [N, C', P], sigma [N, P]).
-            origins, directions: [N, M, 3]; options: RenderOptions; draws: see eg3d.draws.
+            origins, directions: [N, M, 3]; options: RenderOptions; draws: see groundwork.draws.
         Returns: features [N, C', M], depth [N, M]. Raises: ValueError when there are no rays.
         """
         n, m, _ = origins.shape

@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from eg3d.ops.kernels.march import kernels_for_march
 from eg3d.rendering import marching
-from eg3d.rendering.compiled_march import kernels_for_march
 
 
 def stratified_depths(near, far, count: int, draws, shape, device="cpu", disparity=False):

@@ -2,7 +2,7 @@
 
 import torch
 
-from eg3d.augmentation import AugmentConfig
+from eg3d.config.augmentation import AugmentConfig
 
 
 def count_signs(real_logits: torch.Tensor) -> torch.Tensor:

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from eg3d import distributed
-from eg3d.config import TrainConfig
-from eg3d.ops.allocator import keep_freed_memory
-from eg3d.training.dataset import ImageDataset
+from eg3d.config.run import TrainConfig
+from eg3d.data.dataset import ImageDataset
+from eg3d.running import distributed
+from eg3d.running.allocator import keep_freed_memory
 from eg3d.training.records import Records
 from eg3d.training.trainer import Trainer
 
@@ -83,7 +83,7 @@ def train(
 def set_numerics(benchmark: bool) -> None:
     """As published: full float32 in matrix products and convolutions; cuDNN may time its algorithms.
 
-    Memory that a step frees is kept for the next, see eg3d.ops.allocator.
+    Memory that a step frees is kept for the next, see eg3d.running.allocator.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

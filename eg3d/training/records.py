@@ -18,13 +18,14 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from eg3d import checkpoint, distributed
-from eg3d.config import to_dict
-from eg3d.files import atomic_write
+from eg3d.checkpoints import loading as checkpoint
+from eg3d.config.run import to_dict
+from eg3d.running import distributed
 from eg3d.training.health import Health
 from eg3d.training.snapshots import STOPPED, gaze_scores, prune, write_grid
 from eg3d.training.stats import append_line, drop_lines_after, finite, read_lines
 from eg3d.training.trainer import STATE_FILE, Trainer
+from groundwork.files import atomic_write
 
 STATS_FILE, OPTIONS_FILE = "stats.jsonl", "training_options.json"
 FAILED_STATE_FILE = "training-state-not-finite.pt"

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from eg3d.checkpoint import CheckpointError, Difference, compare, training_networks
-from eg3d.gaze import GAZE_DIM
+from eg3d.checkpoints.loading import CheckpointError, Difference, compare, training_networks
+from eg3d.gaze.term import GAZE_DIM
 
 
 class ResumeError(CheckpointError):

@@ -3,12 +3,12 @@
 import subprocess
 from pathlib import Path
 
-from eg3d.checkpoint import open_checkpoint
-from eg3d.files import REPOSITORY
+from eg3d.checkpoints.loading import open_checkpoint
 from eg3d.metrics.gfas import gaze_face_alignment
 from eg3d.models.generator import TriPlaneGenerator
-from eg3d.pictures import tiles, to_uint8, write_png
-from eg3d.views import render_views
+from eg3d.pictures.layout import tiles, to_uint8, write_png
+from eg3d.pictures.views import render_views
+from groundwork.files import REPOSITORY
 
 GRID_SEEDS = range(8)  # one row each
 GRID_CAMERAS = [(yaw, 0.0) for yaw in (-0.5, -0.25, 0.0, 0.25, 0.5)]  # one column each

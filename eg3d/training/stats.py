@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from eg3d import distributed
-from eg3d.files import atomic_write
+from eg3d.running import distributed
+from groundwork.files import atomic_write
 
 
 class Stats:

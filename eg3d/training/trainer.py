@@ -13,20 +13,22 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from eg3d import checkpoint, distributed
-from eg3d.config import TrainConfig, check_same_run, from_dict, to_dict
-from eg3d.draws import KeyedDraws, draw_key
-from eg3d.gaze import estimate_gaze, gaze_error
-from eg3d.training import eye_region, losses, schedules
+from eg3d.checkpoints import loading as checkpoint
+from eg3d.config.run import TrainConfig, check_same_run, from_dict, to_dict
+from eg3d.data.dataset import EpochOrder, ImageDataset
+from eg3d.data.prefetch import Batches
+from eg3d.gaze import eye_region
+from eg3d.gaze.term import estimate_gaze, gaze_error
+from eg3d.running import distributed
+from eg3d.training import losses, schedules
 from eg3d.training.ada import Strength, count_signs
-from eg3d.training.augment import AugmentPipe
-from eg3d.training.batches import Fakes, Reals
-from eg3d.training.building import build_networks, build_optimisers, early_layers
-from eg3d.training.dataset import EpochOrder, ImageDataset
+from eg3d.training.augment_pipe import AugmentPipe
 from eg3d.training.ema import update_ema, update_mean_latent
-from eg3d.training.prefetch import Batches
+from eg3d.training.latents import Fakes, Reals
+from eg3d.training.setup import build_networks, build_optimisers, early_layers
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
+from groundwork.draws import KeyedDraws, draw_key
 
 STATE_FILE = "training-state.pt"
 

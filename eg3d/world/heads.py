@@ -1,6 +1,6 @@
 """Identities of the embedded world: every number that makes one face differ from another.
 
-The head frame is the world frame of `eg3d.cameras`: +y up, +z out of the face, +x toward the subject's left (image
+The head frame is the world frame of `cameras.py`: +y up, +z out of the face, +x toward the subject's left (image
 right in a frontal view). Lengths are world units: the head is about 0.42 wide, its eyeballs about 0.1.
 """
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eg3d.draws import draw_key
+from groundwork.draws import draw_key
 
 WORLD_VERSION = (
     1  # raise it when a face, a camera or a gaze of the same index changes: caches and draws are keyed by it

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from eg3d.draws import draw_key
-from eg3d.files import CACHE, atomic_write
-from eg3d.landmarks import five_points
-from eg3d.world.datasets import GAZE_SET_CAMERA, camera_label, head_angles_to_vector
+from eg3d.geometry.landmarks import five_points
 from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, WORLD_VERSION, Identity
 from eg3d.world.render import render_head
+from eg3d.world.rendered_sets import GAZE_SET_CAMERA, camera_label, head_angles_to_vector
+from groundwork.draws import draw_key
+from groundwork.files import CACHE, atomic_write
 
 MAX_ROLL = 0.2  # rad, of the camera about its axis
 SETTING = ("light", "ambient", "background", "background_slope", "shirt")  # what does not make a person

@@ -27,7 +27,7 @@ def render_head(identity: Identity, label, gaze_world, size: int = 64, eyes: str
     """Renders one head by casting 2 x 2 rays per pixel and averaging them.
 
     Args:
-        label: camera, 25 numbers (`eg3d.cameras`).
+        label: camera, 25 numbers (`eg3d.geometry.cameras`).
         gaze_world: [3], direction both eyes look in, in the world (= head) frame; need not be of unit length.
         eyes: "open", or "painted": eyeballs in the colour of skin, to test that a gaze network reads eyes.
         caster: `raycast.cast_embree` or `raycast.cast_zbuffer`; default is the faster one installed.

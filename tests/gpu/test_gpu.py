@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
-from eg3d.draws import Midpoints
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
+from groundwork.draws import Midpoints
 
 pytestmark = [
     pytest.mark.gpu,
@@ -97,8 +97,8 @@ def test_float16_blocks_draw_nearly_the_float32_picture(tiny_generator):
 
 
 def test_two_training_steps_change_both_networks_and_log_finite_terms(tmp_path):
-    from eg3d.flags import resolve
-    from eg3d.training.dataset import ImageDataset
+    from eg3d.config.flags import resolve
+    from eg3d.data.dataset import ImageDataset
     from eg3d.training.trainer import Trainer
 
     pixels = np.random.default_rng(0).integers(0, 255, (8, 64, 64, 3), dtype=np.uint8)

@@ -10,7 +10,7 @@ import torch
 from oracles import plain_field
 from oracles.plain_field import Scene
 
-from eg3d.ops.field import FieldWeights
+from eg3d.ops.kernels.field_network import FieldWeights
 
 pytestmark = [
     pytest.mark.gpu,
@@ -39,7 +39,7 @@ def scene():
 @pytest.fixture
 def kernels():
     """Called with every result on memory that was nan."""
-    from eg3d.ops import triton_field
+    from eg3d.ops.kernels import triton_field
 
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield triton_field

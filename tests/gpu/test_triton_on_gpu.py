@@ -8,8 +8,8 @@ import secrets
 import pytest
 import torch
 
-from eg3d.ops.backend import kernels_for, using
 from eg3d.ops.bias_act import bias_act
+from eg3d.ops.kernels.backend import kernels_for, using
 from eg3d.ops.upfirdn2d import setup_filter, upfirdn2d
 
 pytestmark = [
@@ -46,7 +46,7 @@ def assert_near(result, expected, dtype=torch.float32):
 
 def test_tensors_on_the_gpu_get_kernels(draw):
     for dtype in ROUNDING:
-        assert kernels_for(draw(1).to(dtype)).__name__ == "eg3d.ops.triton_kernels"
+        assert kernels_for(draw(1).to(dtype)).__name__ == "eg3d.ops.kernels.triton_kernels"
     assert kernels_for(draw(1).double()) is None
     with using("torch"):
         assert kernels_for(draw(1)) is None

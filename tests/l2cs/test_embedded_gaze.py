@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from eg3d.gaze import gaze_target
-from eg3d.world.datasets import camera_label, gaze_samples
+from eg3d.gaze.term import gaze_target
 from eg3d.world.heads import Identity
 from eg3d.world.render import render_head
-from l2cs.augment import gaussian_blur
-from l2cs.datasets import to_float
+from eg3d.world.rendered_sets import camera_label, gaze_samples
+from l2cs.augmented_crops import gaussian_blur
 from l2cs.estimator import (
     GazeAngles,
     GazeEstimator,
@@ -20,6 +19,7 @@ from l2cs.estimator import (
     mirror_faces,
     mirror_self_test,
 )
+from l2cs.gaze_sets import to_float
 
 GENERATOR_BLUR_PX = 0.8  # the generator's pictures are about as soft as renders with this blur
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from PIL import Image
 
-from l2cs.augment import Augmentation, augment
-from l2cs.datasets import FaceImages, read_image, read_labels, read_mpii, to_float
+from l2cs.augmented_crops import Augmentation, augment
+from l2cs.gaze_sets import FaceImages, read_image, read_labels, read_mpii, to_float
 
 GAZE360 = "Face Left Right Origin 3DGaze 2DGaze\n"
 MPII = "Face Left Right Origin WhichEye 3DGaze 3DHead 2DGaze 2DHead Rmat Smat GazeOrigin\n"

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from eg3d.embedded.features import rendered_heads, spoil
-from eg3d.files import EMBEDDED_WEIGHTS
-from eg3d.metrics.embedded import FEATURES_FILE, Architecture, FeatureNetwork, load_feature_network
-from eg3d.metrics.features import load_embedded
+from eg3d.metrics.detectors import load_embedded
 from eg3d.metrics.fid import frechet_distance
 from eg3d.metrics.kid import kernel_distance
+from eg3d.metrics.moments import FeatureStatistics
 from eg3d.metrics.network_file import load_network
-from eg3d.metrics.statistics import FeatureStatistics
-from eg3d.world.datasets import samples
+from eg3d.metrics.world_features import FEATURES_FILE, Architecture, FeatureNetwork, load_feature_network
 from eg3d.world.heads import Identity
+from eg3d.world.rendered_sets import samples
+from eg3d.world.training.fit_features import rendered_heads, spoil
+from groundwork.files import WORLD_WEIGHTS
 
 COUNT = 1000
 
@@ -24,7 +24,7 @@ def noise_images(n: int, side: int = 64) -> torch.Tensor:
 
 def test_the_file_is_small_and_says_how_it_was_made():
     stored = load_network(FEATURES_FILE, "features")
-    assert FEATURES_FILE.stat().st_size <= 2_000_000 and FEATURES_FILE.parent == EMBEDDED_WEIGHTS
+    assert FEATURES_FILE.stat().st_size <= 2_000_000 and FEATURES_FILE.parent == WORLD_WEIGHTS
     assert all(width % 16 == 0 for width in stored.architecture["widths"])
     assert stored.facts["split"] == "features" and stored.facts["explained_variance"] >= 0.5
     assert stored.facts["hair_style_accuracy"] >= 0.8
@@ -59,7 +59,7 @@ def test_larger_pictures_are_made_smaller_without_aliasing():
 
 def test_other_files_are_one_line(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(FEATURES_FILE.read_bytes()[:-7])
-    for path in (tmp_path / "x.safetensors", tmp_path / "none", EMBEDDED_WEIGHTS / "generator.safetensors"):
+    for path in (tmp_path / "x.safetensors", tmp_path / "none", WORLD_WEIGHTS / "generator.safetensors"):
         with pytest.raises(ValueError, match=str(path)) as error:
             load_feature_network(path)
         assert "\n" not in str(error.value)
@@ -123,7 +123,7 @@ def test_distances_grow_with_what_is_wrong(heads, kind):
 
 
 def test_rendered_heads_are_kept_and_have_all_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr("eg3d.embedded.features.CACHE", tmp_path)
+    monkeypatch.setattr("eg3d.world.training.fit_features.CACHE", tmp_path)
     first, again = rendered_heads(3), rendered_heads(3)
     assert first["images"].shape == (3, 3, 64, 64) and first["images"].dtype == torch.uint8
     assert all(torch.equal(first[name], again[name]) for name in first)

@@ -9,13 +9,13 @@ import torch
 from click.testing import CliRunner
 
 from eg3d import calc_id
-from eg3d.embedded import five_points
 from eg3d.metrics.identity import IdentityNetwork
 from eg3d.metrics.landmark_sources import load_source
-from eg3d.world.datasets import camera_label
 from eg3d.world.heads import Identity
 from eg3d.world.people import render_people
 from eg3d.world.render import render_head
+from eg3d.world.rendered_sets import camera_label
+from eg3d.world.training import fit_five_points
 
 # Global average pooling and a flatten, made with onnx.helper: for any batch, and for a batch of one.
 MEAN_COLOUR = "CAg6YwoZCgF4EgFwIhFHbG9iYWxBdmVyYWdlUG9vbAoPCgFwEgF5IgdGbGF0dGVuEgFnWhwKAXgSFwoVCAESEQoDEgFOCgIIAwoCCHAKAghwYhQKAXkSDwoNCAESCQoDEgFOCgIIA0IECgAQDQ=="  # noqa: E501
@@ -95,25 +95,25 @@ def test_what_is_no_dlib_file_is_one_line(tmp_path, content):
 
 def test_the_shipped_five_point_file_finds_the_points_of_unseen_people():
     pytest.importorskip("dlib")
-    found = five_points.errors(five_points.POINTS_FILE, render_people("test", 8, views=3))
+    found = fit_five_points.errors(fit_five_points.POINTS_FILE, render_people("test", 8, views=3))
     assert found["point_error_share_of_side"] < 0.009 < 0.03 < found["mean_points_error_share_of_side"]
 
 
 def test_identity_by_the_shipped_five_point_file(tmp_path):
     pytest.importorskip("dlib")
-    options = [f"--landmarks={five_points.POINTS_FILE}", f"--json={tmp_path / 'id.json'}", "--num-gen=6"]
+    options = [f"--landmarks={fit_five_points.POINTS_FILE}", f"--json={tmp_path / 'id.json'}", "--num-gen=6"]
     assert CliRunner().invoke(calc_id.main, ["--network=embedded", *options]).exit_code == 0
     score = json.loads((tmp_path / "id.json").read_text())
     assert score["id_pairs"] == 6 and 0.3 < score["id_similarity_mean"] < 1
-    assert score["landmarks"] == "dlib five_points.dat (whole picture)"
+    assert score["landmarks"] == "dlib fit_five_points.dat (whole picture)"
 
 
 @pytest.mark.slow
 def test_training_writes_a_file_with_the_error_it_has(tmp_path, capsys):
     pytest.importorskip("dlib")
     people, path = render_people("people", 20), tmp_path / "p.dat"
-    recipe = five_points.Recipe(pictures=100, cascade_depth=2, num_trees_per_cascade_level=20)
-    facts = five_points.make_five_points(people, people, "people", path, recipe)
+    recipe = fit_five_points.Recipe(pictures=100, cascade_depth=2, num_trees_per_cascade_level=20)
+    facts = fit_five_points.make_five_points(people, people, "people", path, recipe)
     assert facts["point_error_share_of_side"] < 0.7 * facts["mean_points_error_share_of_side"]
     assert json.loads(path.with_suffix(".json").read_text()) == facts
     assert f"off by {64 * facts['point_error_share_of_side']:.2f} pixels of 64 on 120" in capsys.readouterr().out

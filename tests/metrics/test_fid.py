@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eg3d.metrics.fid import frechet_distance, frechet_standard_error
-from eg3d.metrics.statistics import FeatureStatistics
+from eg3d.metrics.moments import FeatureStatistics
 
 
 def rows_with(mean: torch.Tensor, std: torch.Tensor, n: int = 64) -> torch.Tensor:

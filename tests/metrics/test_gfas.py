@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from eg3d.cameras import FFHQ_FOV_DEG, fov_to_intrinsics, lookat_pose, make_label
-from eg3d.gaze import gaze_target
+from eg3d.gaze.term import gaze_target
+from eg3d.geometry.cameras import FFHQ_FOV_DEG, fov_to_intrinsics, lookat_pose, make_label
 from eg3d.metrics.gfas import gaze_face_alignment, gaze_face_alignments, slope_with_error
 from l2cs.estimator import GazeAngles
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
-from eg3d.landmarks import EMBEDDED_MEAN, project
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
+from eg3d.geometry.landmarks import EMBEDDED_MEAN, project
 from eg3d.metrics.face_reader import FaceReader, FaceReading
 from eg3d.metrics.iresnet import Architecture
 from eg3d.metrics.landmark_sources import READER_KIND, Embedded, disagreement, load_source, read_points

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from eg3d.cameras import FFHQ_FOCAL, fov_to_intrinsics, intrinsics_matrix, lookat_pose, make_label
+from eg3d.geometry.cameras import FFHQ_FOCAL, fov_to_intrinsics, intrinsics_matrix, lookat_pose, make_label
 from eg3d.metrics.pose import angles_of_label, pose_report, rotation_error, rotation_of_angles
 
 

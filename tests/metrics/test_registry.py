@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from eg3d.metrics.fid import frechet_standard_error
+from eg3d.metrics.moments import FeatureStatistics
 from eg3d.metrics.registry import EMBEDDED, NAMES, Metric, parse_metrics, score
-from eg3d.metrics.statistics import FeatureStatistics
 
 
 def names(text: str, count: int = 50_000, detector: str = "inception", vgg: bool = False) -> list[str]:

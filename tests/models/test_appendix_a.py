@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from eg3d.cameras import FFHQ_PIVOT, intrinsics_matrix, lookat_pose, make_label
-from eg3d.draws import Midpoints
+from eg3d.geometry.cameras import FFHQ_PIVOT, intrinsics_matrix, lookat_pose, make_label
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
+from groundwork.draws import Midpoints
 
 CAMERAS = make_label(lookat_pose([0.3, -0.1], [-0.2, 0.1], FFHQ_PIVOT, 2.7), intrinsics_matrix(4.2647))
 

@@ -7,8 +7,8 @@ import torch
 from oracles import plain_networks
 from torch.autograd import gradcheck
 
-from eg3d.cameras import intrinsics_matrix, lookat_pose, make_label, split_label
-from eg3d.draws import KeyedDraws, Midpoints
+from eg3d.geometry.cameras import intrinsics_matrix, lookat_pose, make_label, split_label
+from eg3d.geometry.rays import camera_rays
 from eg3d.models import generator, superresolution
 from eg3d.models.decoder import OSGDecoder
 from eg3d.models.generator import TriPlaneGenerator
@@ -16,8 +16,8 @@ from eg3d.rendering import renderer
 from eg3d.rendering.marching import composite
 from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.planes import sample_planes
-from eg3d.rendering.rays import camera_rays
 from eg3d.rendering.sampling import importance_depths, stratified_depths
+from groundwork.draws import KeyedDraws, Midpoints
 
 RENDERING = dict(
     superresolution_module="SuperresolutionHybrid2X", sr_antialias=True, superresolution_noise_mode="none",
@@ -104,7 +104,7 @@ def test_many_cameras_per_latent_equal_one_call_each():
 @pytest.mark.parametrize("ops", ["torch", "kernels"])
 def test_blocks_with_a_clamp_in_float32_can_be_trained(ops):
     """The image is summed up in place only where no gradient needs what it was."""
-    from eg3d.ops.backend import using
+    from eg3d.ops.kernels.backend import using
 
     torch.manual_seed(0)
     G = TriPlaneGenerator(**SMALL | {"conv_clamp": 256, "num_fp16_res": 1}, rendering_kwargs=RENDERING)
@@ -116,7 +116,7 @@ def test_blocks_with_a_clamp_in_float32_can_be_trained(ops):
 @pytest.mark.parametrize("ops", ["torch", "kernels"])
 @pytest.mark.parametrize("architecture", ["orig", "resnet"])
 def test_a_super_resolution_enlarges_its_image_in_blocks_without_colours_too(architecture, ops):
-    from eg3d.ops.backend import using
+    from eg3d.ops.kernels.backend import using
 
     torch.manual_seed(0)
     m = superresolution.SuperresolutionHybrid8XDC(16, 32, w_dim=16, widths=(16, 16), architecture=architecture)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from eg3d.ops.backend import using
 from eg3d.ops.bias_act import BLOCK, bias_act, modulated_act
 from eg3d.ops.conv2d import modulated_conv2d, undemodulated_conv2d
+from eg3d.ops.kernels.backend import using
 
 CASES = {
     "all": dict(scale=True, noise=True, b=True, clamp=0.7),

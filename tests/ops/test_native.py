@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from eg3d.ops import backend, native
 from eg3d.ops.bias_act import bias_act, modulated_act, scale_channels
-from eg3d.ops.field import FieldWeights
+from eg3d.ops.kernels import backend, native
+from eg3d.ops.kernels.field_network import FieldWeights
 from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ
 
 try:
@@ -257,7 +257,7 @@ def run(code, **environment):
 
 DRAW = """
 import torch
-from eg3d.ops.backend import using
+from eg3d.ops.kernels.backend import using
 from eg3d.ops.bias_act import modulated_act
 x = torch.ones(1, 16, 2, 2).to(memory_format=torch.channels_last)
 with using("{}"):

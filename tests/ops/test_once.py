@@ -5,11 +5,11 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from eg3d.models.decoder import OSGDecoder
-from eg3d.ops.backend import using
-from eg3d.ops.rgb import fused_rgb, kernels_for_rgb
+from eg3d.ops.kernels.backend import using
+from eg3d.ops.kernels.field import CompiledField
+from eg3d.ops.kernels.fused_rgb import fused_rgb, kernels_for_rgb
 from eg3d.ops.upfirdn2d import setup_filter
 from eg3d.rendering import marching
-from eg3d.rendering.compiled_field import CompiledField
 from eg3d.rendering.options import RenderOptions
 
 OPTIONS = RenderOptions(depth_resolution=6, depth_resolution_importance=5, ray_start=2.25, ray_end=3.3, box_warp=0.8)

@@ -6,8 +6,8 @@ from oracles import plain_networks as plain
 
 from eg3d.models.blocks import SynthesisBlock
 from eg3d.models.layers import ToRGBLayer
-from eg3d.ops.backend import using
-from eg3d.ops.rgb import fused_rgb, kernels_for_rgb
+from eg3d.ops.kernels.backend import using
+from eg3d.ops.kernels.fused_rgb import fused_rgb, kernels_for_rgb
 from eg3d.ops.upfirdn2d import setup_filter
 
 

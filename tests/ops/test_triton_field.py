@@ -14,7 +14,7 @@ from compiled import cubins
 from oracles import plain_field
 from oracles.plain_field import Scene
 
-from eg3d.ops.field import FieldWeights
+from eg3d.ops.kernels.field_network import FieldWeights
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="here the kernels run on the GPU, see tests/gpu")
@@ -40,7 +40,7 @@ def poisoned():
 
 @pytest.fixture
 def kernels(monkeypatch):
-    from eg3d.ops import triton_field
+    from eg3d.ops.kernels import triton_field
 
     for name in ("DENSITY", "PIXELS", "SHARES", "BACKWARD"):  # so that few rays are several blocks
         monkeypatch.setattr(triton_field, name, triton_field.Tile(32, 4))
@@ -86,7 +86,7 @@ def test_values_and_gradients_equal_the_plain_field(kernels, size):
 
 @pytest.mark.slow
 def test_rays_of_48_samples_equal_the_plain_field_at_the_tiles_of_a_gpu():
-    from eg3d.ops import triton_field
+    from eg3d.ops.kernels import triton_field
 
     check(triton_field, scene((1, 70, 48, 32, 64, 32, 16, 8)))
 
@@ -173,7 +173,7 @@ def launch(n, rays, samples, c, hidden, colours, side):
     """Every launcher once, on memory that divides as that of real sizes does."""
 
     def run():
-        from eg3d.ops import triton_field as kernels
+        from eg3d.ops.kernels import triton_field as kernels
 
         weights = FieldWeights(*(torch.empty(s) for s in ((hidden, c), hidden, (1 + colours, hidden), 1 + colours)))
         texels, points = torch.empty(n, side, side, 3 * c), torch.empty(n, rays * samples, 3)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from compiled import cubins
 
-from eg3d.ops import backend, native
 from eg3d.ops import upfirdn2d as resampling
 from eg3d.ops.bias_act import bias_act
+from eg3d.ops.kernels import backend, native
 from eg3d.ops.upfirdn2d import upfirdn2d
 
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -36,7 +36,7 @@ def poisoned():
 
 @pytest.fixture
 def kernels():
-    from eg3d.ops import triton_kernels
+    from eg3d.ops.kernels import triton_kernels
 
     return triton_kernels
 
@@ -272,26 +272,26 @@ def launches(dtype, layout):
         return torch.empty(shape, dtype=dtype, memory_format=layout)
 
     def act():
-        from eg3d.ops import triton_kernels as kernels
+        from eg3d.ops.kernels import triton_kernels as kernels
 
         x, scale, noise, b = empty(2, 128, 64, 64), torch.empty(2, 128), torch.empty(2, 1, 64, 64), torch.empty(128)
         kernels.act(x, scale, noise, b, 1.4, 0.2, 256.0)
         kernels.act_backward(x, x, x, scale, noise.shape, 1.4, 0.2, 256.0, (True,) * 4)
 
     def bare_act():
-        from eg3d.ops import triton_kernels as kernels
+        from eg3d.ops.kernels import triton_kernels as kernels
 
         x = empty(2, 3, 5, 7)
         kernels.act(x, None, None, None, 1.0, 1.0, None)
         kernels.act_backward(x, x, None, None, None, 1.0, 1.0, None, (True, False, False, False))
 
     def filtered():
-        from eg3d.ops import triton_kernels as kernels
+        from eg3d.ops.kernels import triton_kernels as kernels
 
         kernels.upfirdn2d(empty(2, 64, 65, 65), torch.empty(4, 4), (1, 1), (1, 1), (1, 1, 1, 1), False, 4.0)
 
     def enlarged():
-        from eg3d.ops import triton_kernels as kernels
+        from eg3d.ops.kernels import triton_kernels as kernels
 
         kernels.upfirdn2d(empty(2, 3, 64, 64), torch.empty(4, 4), (2, 2), (1, 1), (2, 1, 2, 1), False, 4.0)
 
@@ -366,7 +366,7 @@ def test_without_triton_the_reason_is_one_line(monkeypatch):
     import eg3d.ops
 
     monkeypatch.setitem(sys.modules, "triton", None)
-    monkeypatch.delitem(sys.modules, "eg3d.ops.triton_kernels", raising=False)
+    monkeypatch.delitem(sys.modules, "eg3d.ops.kernels.triton_kernels", raising=False)
     monkeypatch.delattr(eg3d.ops, "triton_kernels", raising=False)
     module, reason = backend.available.__wrapped__("cuda")
     assert module is None and reason.startswith("Triton is not installed") and "\n" not in reason

@@ -1,6 +1,6 @@
 """The augmentation of spec section 8 a second time, in NumPy and float64, by points and loops instead of matrices.
 
-Origin: written from the specification alone, apart from `eg3d/training/augment.py`. One sample, every transform on.
+Origin: written from the specification alone, apart from `augment_pipe.py`. One sample, every transform on.
 `r` holds the random value of each transform: U in [0, 1) or n normal, by the names of the specification's tables.
 """
 

@@ -1,9 +1,9 @@
-"""The tri-plane field written plainly: the twin of `eg3d.ops.native` and `eg3d.ops.triton_field`. Own code."""
+"""The tri-plane field written plainly: the twin of `native.py` and `triton_field.py`. Own code."""
 
 import torch
 import torch.nn.functional as F
 
-from eg3d.ops.field import FieldWeights
+from eg3d.ops.kernels.field_network import FieldWeights
 
 AXES = ((0, 1), (0, 2), (2, 0))
 

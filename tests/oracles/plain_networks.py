@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from oracles import plain_renderer
 
-from eg3d.cameras import split_label
+from eg3d.geometry.cameras import split_label
+from eg3d.geometry.rays import camera_rays
 from eg3d.rendering.options import RenderOptions
-from eg3d.rendering.rays import camera_rays
 
 # ---------------------------------------------------------------- section 2: layers
 

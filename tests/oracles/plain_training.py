@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from oracles import plain_networks as plain
 
-from eg3d.draws import GlobalDraws
 from eg3d.training import schedules
+from groundwork.draws import GlobalDraws
 
 
 @dataclass(frozen=True)

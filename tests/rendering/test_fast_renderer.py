@@ -6,14 +6,14 @@ import pytest
 import torch
 from oracles import plain_renderer
 
-from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose
-from eg3d.draws import Midpoints
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose
+from eg3d.geometry.rays import camera_rays
 from eg3d.models.decoder import OSGDecoder
-from eg3d.ops.backend import using
+from eg3d.ops.kernels.backend import using
 from eg3d.rendering import renderer
 from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ, PlaneTable, mean_features
-from eg3d.rendering.rays import camera_rays
+from groundwork.draws import Midpoints
 
 OPTIONS = RenderOptions(
     depth_resolution=6, depth_resolution_importance=5, ray_start=2.25, ray_end=3.3, box_warp=0.8
@@ -120,7 +120,7 @@ def test_samples_of_a_step_are_freed_without_the_cyclic_collector(scene):
     import gc
     import weakref
 
-    from eg3d.rendering.compiled_field import CompiledField
+    from eg3d.ops.kernels.field import CompiledField
 
     planes = scene[0].requires_grad_()
     gc.collect()

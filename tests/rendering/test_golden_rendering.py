@@ -4,11 +4,11 @@ import golden
 import pytest
 import torch
 
-from eg3d.draws import Midpoints
+from eg3d.geometry.rays import box_bounds, camera_rays
 from eg3d.rendering.marching import composite, expected_depth, interval_weights, sample_weights
 from eg3d.rendering.planes import mean_features, sample_planes
-from eg3d.rendering.rays import box_bounds, camera_rays
 from eg3d.rendering.sampling import importance_depths, stratified_depths
+from groundwork.draws import Midpoints
 
 PIECES = golden.load("pieces")[1]
 

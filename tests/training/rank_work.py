@@ -16,15 +16,16 @@ import torch.distributed as dist
 from tiny_networks import tiny_estimator
 from tiny_run import everything_in_float64, tiny_config
 
-from eg3d import checkpoint, distributed
-from eg3d.augmentation import AugmentConfig
-from eg3d.config import WatchConfig
-from eg3d.run_scores import SnapshotMetrics
+from eg3d.checkpoints import loading as checkpoint
+from eg3d.config.augmentation import AugmentConfig
+from eg3d.config.run import WatchConfig
+from eg3d.data.dataset import ImageDataset
+from eg3d.running import distributed
+from eg3d.scores.snapshot_metrics import SnapshotMetrics
 from eg3d.training import records
-from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
 from eg3d.training.trainer import Trainer
-from l2cs.cli import describe, fail
+from groundwork.command import describe, fail
 
 
 def shared_config(folder: Path, gpus: int, **changes):

@@ -9,13 +9,13 @@ import torch
 from oracles import plain_augment
 from torch.autograd import gradcheck, gradgradcheck
 
-from eg3d.augmentation import GEOMETRIC, PIPES, AugmentConfig, Transforms
-from eg3d.draws import KeyedDraws
+from eg3d.config.augmentation import GEOMETRIC, PIPES, AugmentConfig, Transforms
 from eg3d.ops.resize import bilinear
 from eg3d.ops.warp import warp
 from eg3d.training import augment, losses
 from eg3d.training.ada import Strength, adapted, count_signs
-from eg3d.training.augment import GATES, NORMALS, UNIFORMS, AugmentPipe
+from eg3d.training.augment_pipe import GATES, NORMALS, UNIFORMS, AugmentPipe
+from groundwork.draws import KeyedDraws
 
 ALL = PIPES["bgcfnc"]
 NEUTRAL = dict.fromkeys(UNIFORMS, 0.5) | dict.fromkeys(NORMALS, 0.0) | {"xflip": 0.0, "rotate90": 0.0, "lumaflip": 0.0}

@@ -7,14 +7,14 @@ import torch
 from tiny_networks import tiny_estimator, tiny_generator
 from tiny_run import tiny_config, write_images
 
-from eg3d import checkpoint
-from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
-from eg3d.draws import Midpoints
-from eg3d.gaze import GazeLossConfig
-from eg3d.training import eye_region
-from eg3d.training.dataset import ImageDataset
+from eg3d.checkpoints import loading as checkpoint
+from eg3d.data.dataset import ImageDataset
+from eg3d.gaze import eye_region
+from eg3d.gaze.term import GazeLossConfig
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 from eg3d.training.resume import start_from
 from eg3d.training.trainer import Trainer
+from groundwork.draws import Midpoints
 
 
 def trainer(tmp_path, gaze=None, **changes):
@@ -39,8 +39,8 @@ def test_gradients_outside_the_region_are_stopped_and_the_picture_stays():
 
 def test_the_region_is_a_bell_round_the_nearest_eye_in_world_space():
     cameras = make_label(lookat_pose(torch.tensor([0.3]), torch.tensor([-0.1])), intrinsics_matrix(FFHQ_FOCAL))
-    from eg3d.cameras import split_label
-    from eg3d.rendering.rays import camera_rays
+    from eg3d.geometry.cameras import split_label
+    from eg3d.geometry.rays import camera_rays
 
     origins, directions = camera_rays(*split_label(cameras), 4)
     depth = torch.full((1, 1, 4, 4), 2.5)

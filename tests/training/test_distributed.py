@@ -13,7 +13,8 @@ import rank_work
 import torch
 from tiny_run import write_images
 
-from eg3d import checkpoint, distributed
+from eg3d.checkpoints import loading as checkpoint
+from eg3d.running import distributed
 
 CPU = torch.device("cpu")
 

@@ -10,11 +10,11 @@ import torch
 from tiny_networks import tiny_estimator
 from tiny_run import tiny_config, write_images
 
-from eg3d import checkpoint
-from eg3d.augmentation import AugmentConfig
-from eg3d.config import LossConfig
+from eg3d.checkpoints import loading as checkpoint
+from eg3d.config.augmentation import AugmentConfig
+from eg3d.config.run import LossConfig
+from eg3d.data.dataset import ImageDataset
 from eg3d.training import losses
-from eg3d.training.dataset import ImageDataset
 from eg3d.training.loop import train
 from eg3d.training.trainer import STATE_FILE, Trainer
 from l2cs.estimator import GazeAngles

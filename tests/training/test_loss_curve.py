@@ -14,7 +14,7 @@ import pytest
 from tiny_networks import tiny_estimator
 from tiny_run import everything_in_float64, tiny_config, write_images
 
-from eg3d.training.dataset import ImageDataset
+from eg3d.data.dataset import ImageDataset
 from eg3d.training.trainer import Trainer
 
 STORED = Path(__file__).with_name("loss_curve.json")

@@ -8,10 +8,10 @@ from oracles import plain_networks
 from oracles.plain_training import Latents, PlainTraining, PublishedDraws
 from tiny_run import everything_in_float64, tiny_config, write_images
 
-from eg3d.draws import KeyedDraws
-from eg3d.ops.backend import using
-from eg3d.training.dataset import ImageDataset
+from eg3d.data.dataset import ImageDataset
+from eg3d.ops.kernels.backend import using
 from eg3d.training.trainer import Trainer
+from groundwork.draws import KeyedDraws
 
 TERMS = {"Gmain": "Loss/G/loss", "Greg": "Loss/G/density_reg", "Dreg": "Loss/D/reg"}
 

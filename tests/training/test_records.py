@@ -13,11 +13,11 @@ import torch
 from tiny_networks import tiny_estimator
 from tiny_run import tiny_config, write_images
 
-from eg3d import checkpoint
-from eg3d.config import WatchConfig
+from eg3d.checkpoints import loading as checkpoint
+from eg3d.config.run import WatchConfig
+from eg3d.data.dataset import ImageDataset
 from eg3d.train import what_is_saved
 from eg3d.training import losses, records
-from eg3d.training.dataset import ImageDataset
 from eg3d.training.health import Health
 from eg3d.training.loop import TIME_UP, train
 from eg3d.training.records import FAILED_STATE_FILE, lock

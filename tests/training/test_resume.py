@@ -9,7 +9,7 @@ import torch
 from published_layout import write_published
 from tiny_run import tiny_config, write_images
 
-from eg3d import checkpoint
+from eg3d.checkpoints import loading as checkpoint
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.training.resume import ResumeError, start_from

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from eg3d.presets import FFHQ
+from eg3d.config.presets import FFHQ
 from eg3d.training import schedules
 from eg3d.training.ema import update_ema
 
@@ -59,7 +59,7 @@ def test_adam_is_corrected_for_lazy_regularisation_as_published():
 
 
 def test_torch_adam_gets_those_numbers():
-    from eg3d.training.building import adam
+    from eg3d.training.setup import adam
 
     group = adam(nn.Linear(1, 1), 0.0025, FFHQ.optim, 4).param_groups[0]
     assert (group["lr"], group["betas"][1], group["eps"]) == pytest.approx((0.002, 0.991992, 1e-8), abs=1e-6)

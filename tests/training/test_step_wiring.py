@@ -8,11 +8,11 @@ import torch
 from tiny_networks import tiny_estimator
 from tiny_run import tiny_config, write_images
 
-from eg3d.draws import KeyedDraws
-from eg3d.gaze import GazeLossConfig
+from eg3d.data.dataset import ImageDataset
+from eg3d.gaze.term import GazeLossConfig
 from eg3d.training import losses, trainer
-from eg3d.training.dataset import ImageDataset
 from eg3d.training.trainer import Trainer
+from groundwork.draws import KeyedDraws
 
 SCHEDULE = dict(
     blur_init_sigma=1.0, blur_fade_kimg=0.02, gpc_reg_prob=1.0, raw_resolution_initial=8, raw_resolution_final=16,

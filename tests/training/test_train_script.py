@@ -6,11 +6,11 @@ import pytest
 import torch
 from tiny_run import write_images
 
-from eg3d import checkpoint
-from eg3d.files import sha256
-from eg3d.flags import resolve
+from eg3d.checkpoints import loading as checkpoint
+from eg3d.config.flags import resolve
 from eg3d.train import advice_on_memory, load_gaze_network, main
 from eg3d.training.records import held, lock
+from groundwork.files import sha256
 from l2cs.estimator import EMBEDDED
 
 PUBLISHED = (
@@ -215,7 +215,7 @@ def test_a_run_knows_its_data_set_wherever_it_lies(call, tmp_path, monkeypatch):
     write_images(tmp_path / "faces", count=7, side=64)
     metrics = ("--metrics=kid50k_full", "--num-gen=2")  # which would read all of it
     with monkeypatch.context() as patch:
-        patch.setattr("eg3d.evaluation.open_archive", lambda *_: pytest.fail("was read"))
+        patch.setattr("eg3d.scores.distances.open_archive", lambda *_: pytest.fail("was read"))
         code, out, err = call(*args, "--data=faces", "--kimg=0.004", *metrics)
     assert "going on" not in out
     assert code == 2 and "--data=faces: is not the data set the stopped run saw" in err and err.count("\n") == 1

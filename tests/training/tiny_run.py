@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from tiny_networks import tiny_generator_kwargs
 
-from eg3d.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
-from eg3d.config import DataConfig, LossConfig, ScheduleConfig, TrainConfig
-from eg3d.gaze import GazeLossConfig
+from eg3d.config.run import DataConfig, LossConfig, ScheduleConfig, TrainConfig
+from eg3d.gaze.term import GazeLossConfig
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
 SIDE = 16
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from eg3d.cameras import check_labels
+from eg3d.geometry.cameras import check_labels
 from eg3d.world import datasets
 from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, Identity
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from eg3d.world import raycast
-from eg3d.world.datasets import camera_label, head_angles_to_vector, vector_to_camera_angles
 from eg3d.world.heads import SPLITS, Identity
 from eg3d.world.meshes import head_mesh
 from eg3d.world.render import render_head
+from eg3d.world.rendered_sets import camera_label, head_angles_to_vector, vector_to_camera_angles
 
 AHEAD = (0.0, 0.0, 1.0)
 

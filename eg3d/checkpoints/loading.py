@@ -1,0 +1,133 @@
+"""One way to load networks, whatever file they are in: `load_generator(name, device)`.
+
+A name is a file (our .safetensors, a published .pkl, a state-dict .pt), `embedded` or `embedded-base`, or an address
+(https://, file://). What a file is shows in its first bytes, not in its name. See docs/checkpoints.md.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from eg3d.checkpoints.download import fetch, is_address
+from eg3d.checkpoints.own import STATE_FORMAT, load_state, open_snapshot, save_snapshot, save_state
+from eg3d.checkpoints.published import open_published, open_state_dict
+from eg3d.checkpoints.stored import Checkpoint, CheckpointError, Difference, compare
+from eg3d.models.generator import TriPlaneGenerator
+from groundwork.files import WORLD_WEIGHTS
+
+__all__ = [
+    "DISCRIMINATOR", "GENERATORS", "STATE_FORMAT", "Checkpoint", "CheckpointError", "Difference", "compare",
+    "export_half", "gaze_network_of", "load_discriminator", "load_generator", "load_network", "load_state", "locate",
+    "open_checkpoint", "save_snapshot", "save_state", "short_names", "training_networks",
+]  # fmt: skip
+
+GENERATORS = {
+    "embedded": WORLD_WEIGHTS / "generator.safetensors",
+    "embedded-base": WORLD_WEIGHTS / "generator_base.safetensors",
+}
+DISCRIMINATOR = WORLD_WEIGHTS / "discriminator_base.safetensors"  # of embedded-base; embedded continues from it too
+
+
+def locate(name: str | Path) -> Path:
+    """The file of a path, an embedded name or an address, which is downloaded once; ValueError when there is none."""
+    if is_address(str(name)):
+        return fetch(str(name))
+    path = GENERATORS.get(str(name), Path(name))
+    if not str(name):
+        raise CheckpointError("the name of a checkpoint is empty; give a file, an https:// address or embedded")
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path}: is a folder or device; name a checkpoint's file")
+    if not path.is_file():
+        embedded = str(name) in GENERATORS
+        hint = "`make embedded` trains it" if embedded else "give a checkpoint, an https:// address or embedded"
+        raise CheckpointError(f"{path}: there is no such file; {hint}")
+    return path
+
+
+def open_checkpoint(name: str | Path) -> Checkpoint:
+    """A checkpoint of any kind, without its weights where the kind allows it.
+
+    Errors: CheckpointError (a ValueError), one line that names the file; OSError when it cannot be read.
+    """
+    path = locate(name)
+    if not str(name).startswith(("http://", "https://")):
+        return _open(path)
+    try:
+        return _open(path)
+    except CheckpointError as error:
+        path.unlink(missing_ok=True)  # so that the next call asks the server again
+        raise CheckpointError(f"{name}: what came from there cannot be used: {error}") from None
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """What pictures call networks: names of their files without folder and ending, or more where two would be alike."""
+    paths = [Path(name) for name in names]
+    for kind in ([path.stem for path in paths], [f"{path.parent.name}/{path.stem}" for path in paths]):
+        if len(set(kind)) == len(set(names)):
+            return kind
+    return [str(name) for name in names]
+
+
+def gaze_network_of(name: str | Path) -> str | None:
+    """sha256 of the gaze network that a checkpoint was trained against; None: there was none, or it is not known."""
+    return open_checkpoint(name).facts.get("gaze", {}).get("network_sha256")
+
+
+def _open(path: Path) -> Checkpoint:
+    with open(path, "rb") as file:
+        start = file.read(32)
+    if start[8:9] == b"{":
+        return open_snapshot(path)
+    if start[:2] == b"PK":
+        return open_state_dict(path)
+    if start[:1] == b"\x80":
+        # A pickle: the published ones begin with their dict, a torch.save of the legacy format with its magic number.
+        return open_state_dict(path) if b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20" in start else open_published(path)
+    raise CheckpointError(f"{path}: is no checkpoint (empty, cut short, or of another kind); give another file")
+
+
+def load_network(name: str | Path, network: str) -> nn.Module:
+    """One network of a checkpoint (`G_ema`, `G` or `D`), on the CPU, float32, ready to train.
+
+    Strict: a missing, extra or misshapen tensor raises CheckpointError with its name.
+    """
+    checkpoint = open_checkpoint(name)
+    return checkpoint.network(network).build(str(checkpoint.path))
+
+
+def load_generator(name: str | Path, device="cpu") -> TriPlaneGenerator:
+    """The averaged generator of a checkpoint, for drawing: eval mode, no gradients.
+
+    name: a file, an embedded name (`embedded` is gaze-corrected, `embedded-base` is not) or an address.
+    """
+    return load_network(name, "G_ema").eval().requires_grad_(False).to(device)
+
+
+def load_discriminator(name: str | Path, device="cpu") -> nn.Module:
+    """The discriminator of a checkpoint, for training on; the embedded names share one that has its own file."""
+    checkpoint = open_checkpoint(name)
+    apart = str(name) in GENERATORS and "D" not in checkpoint.networks
+    return load_network(DISCRIMINATOR if apart else name, "D").to(device)
+
+
+def training_networks(name: str | Path) -> Checkpoint:
+    """A checkpoint to continue training from: with the embedded discriminator, and G started from G_ema where absent.
+
+    `notes` says so. Networks that are nowhere stay absent.
+    """
+    checkpoint = open_checkpoint(name)
+    networks, notes = dict(checkpoint.networks), list(checkpoint.notes)
+    if str(name) in GENERATORS and "D" not in networks:
+        networks["D"] = open_checkpoint(DISCRIMINATOR).network("D")
+    for absent, other in (("G", "G_ema"), ("G_ema", "G")):
+        if absent not in networks and other in networks:
+            networks[absent] = networks[other]
+            notes.append(f"there is no {absent}: it starts from {other}")
+    return Checkpoint(checkpoint.path, checkpoint.kind, networks, checkpoint.facts, tuple(notes))
+
+
+def export_half(source: str | Path, destination: Path, networks: list[str]) -> None:
+    """Copies some networks of a checkpoint to a small snapshot in float16, with the facts about their making."""
+    facts = open_checkpoint(source).facts
+    save_snapshot(destination, {name: load_network(source, name) for name in networks}, facts, half=True)

@@ -1,0 +1,207 @@
+"""Published EG3D checkpoints as our networks, and ours with the published names: pickles in, state dicts in and out.
+
+A state-dict file is a dict that `torch.save` wrote, which code of either kind can build its own network from:
+
+    {"format": 1, "facts": {...},
+     "G_ema": {"class_name", "init_kwargs", "state_dict", "rendering_kwargs", "neural_rendering_resolution"}, ...}
+
+One network alone, `{"init_kwargs", "state_dict"}` with or without the rest, is read as G_ema.
+"""
+
+import copy
+import io
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from eg3d.checkpoints.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored
+from eg3d.checkpoints.upstream_pickle import UpstreamNetwork, plain_dict, read_upstream
+from eg3d.rendering.options import OTHER_KEYS, RenderOptions
+from eg3d.rendering.planes import PLANE_MATRICES
+from groundwork.files import atomic_write
+from groundwork.torch_file import read_torch
+
+STATE_DICT_FORMAT = 1
+POSITIONAL = {  # names of the published constructors' first arguments
+    "TriPlaneGenerator": ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"),
+    "D": ("c_dim", "img_resolution", "img_channels"),
+}
+# Arguments of our constructor that the published one has not, and what is wired into its place there.
+OURS_ONLY = {"plane_resolution": 256, "plane_channels": 32, "decoder_width": 64}
+
+
+# ------------------------------------------------------------------ pickles
+
+
+def open_published(path: Path) -> Checkpoint:
+    """A published network pickle, its numbers not read yet; CheckpointError for anything else."""
+    try:
+        content = read_upstream(path)
+        notes: list[str] = []
+        networks = {name: _from_upstream(path, name, net, notes) for name, net in content.networks.items()}
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"{path}: cannot be read as an EG3D network pickle: {error}") from None
+    facts = {"published": {"training_set_kwargs": content.training_set_kwargs, "augment_pipe": content.augment_pipe}}
+    return Checkpoint(path, "published pickle", networks, facts, tuple(dict.fromkeys(notes)))
+
+
+def _from_upstream(path: Path, name: str, net: UpstreamNetwork, notes: list[str]) -> StoredNetwork:
+    if net.cls not in CLASSES:
+        raise CheckpointError(f"{path}: {name} is a {net.cls[:60]}, none of {', '.join(CLASSES)}; it cannot be built")
+    names = POSITIONAL.get(net.cls, POSITIONAL["D"])
+    if len(net.init_args) > len(names):
+        raise CheckpointError(f"{path}: {name} has {len(net.init_args)} unnamed arguments; it cannot be built")
+    arguments = dict(zip(names, net.init_args, strict=False)) | net.init_kwargs
+
+    def read() -> dict[str, torch.Tensor]:
+        with open(path, "rb") as file:
+            try:
+                return {key: tensor.read(file) for key, tensor in net.tensors.items()}
+            except ValueError as error:
+                raise CheckpointError(f"{path}: the weights of {name} are damaged: {error}") from None
+
+    common = dict(cls=net.cls, shapes={key: tensor.shape for key, tensor in net.tensors.items()}, read=read)
+    if net.cls != "TriPlaneGenerator":
+        if net.raw_fade is not None:
+            arguments["raw_fade"] = net.raw_fade
+        return StoredNetwork(init_kwargs=arguments, **common)
+    rendering = net.rendering_kwargs if net.rendering_kwargs is not None else arguments.get("rendering_kwargs", {})
+    rendering = _rendering(rendering, notes) | _planes(path, net, notes)
+    arguments["rendering_kwargs"] = _rendering(arguments.get("rendering_kwargs", rendering), notes)
+    return StoredNetwork(
+        init_kwargs=arguments, rendering_kwargs=rendering,
+        neural_rendering_resolution=net.neural_rendering_resolution or 64, **common,
+    )  # fmt: skip
+
+
+def _rendering(published: dict, notes: list[str]) -> dict:
+    """`rendering_kwargs` without the keys that nothing reads, and with what a missing `c_scale` meant."""
+    if not isinstance(published, dict):
+        raise ValueError("rendering_kwargs is no dict")
+    known = set(RenderOptions.__dataclass_fields__) | OTHER_KEYS
+    for key in sorted(set(published) - known):
+        notes.append(f"rendering_kwargs has {key[:60]!r}, which the renderer does not know; left out")
+    rendering = {key: value for key, value in published.items() if key in known}
+    if "c_scale" not in rendering and not rendering.get("c_gen_conditioning_zero", True):
+        notes.append("rendering_kwargs has no c_scale: taken as 0, as the published code does, for the same pictures")
+        rendering["c_scale"] = 0.0  # D-18
+    return rendering
+
+
+def _planes(path: Path, net: UpstreamNetwork, notes: list[str]) -> dict:
+    """The renderer's `planes` for the axes in the file, which are no part of the published state dict (D-32)."""
+    if net.plane_axes is None:
+        return {}
+    with open(path, "rb") as file:
+        axes = net.plane_axes.read(file)
+    for planes, matrices in PLANE_MATRICES.items():
+        if axes.tolist() == matrices:
+            if planes != "published":
+                notes.append(f"the file's planes are {planes}, not the published ones")
+            return {} if planes == "published" else {"planes": planes}
+    raise CheckpointError(f"{path}: its planes lie along axes that the renderer does not know; it cannot be drawn")
+
+
+# ------------------------------------------------------------------ state dicts
+
+
+def open_state_dict(path: Path) -> Checkpoint:
+    """A state-dict file; CheckpointError for anything else. Reads it wholly."""
+    try:
+        content = read_torch(path)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: cannot be read as a state dict: {error}; fetch or make it again") from None
+    if not isinstance(content, dict) or not content:
+        raise CheckpointError(f"{path}: holds no dict; give a checkpoint")
+    if "state_dict" in content:
+        content = {"G_ema": content, "facts": content.get("facts", "{}")}
+    entries = {name: content[name] for name in NAMES if content.get(name) is not None}
+    if any(_bare(entry) for entry in entries.values()) or (not entries and _bare(content)):
+        raise CheckpointError(
+            f"{path}: holds tensors without their network's arguments; save "
+            "{'init_kwargs': ..., 'state_dict': ...} instead"
+        )
+    if not entries:
+        raise CheckpointError(f"{path}: holds no networks by the names {', '.join(NAMES)}; give a checkpoint")
+    try:
+        facts = json.loads(content.get("facts", "{}"), parse_constant=_no_number)
+        if not isinstance(facts, dict):
+            raise ValueError("the facts are no object")
+        networks = {name: _from_entry(name, entry) for name, entry in entries.items()}
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        reason = " ".join(str(error)[:200].split())
+        raise CheckpointError(f"{path}: its description of a network is damaged ({reason}); make it again") from None
+    return Checkpoint(path, "state dict", networks, facts)
+
+
+def _bare(content) -> bool:
+    return isinstance(content, dict) and bool(content) and all(isinstance(v, torch.Tensor) for v in content.values())
+
+
+def _no_number(text: str):
+    raise ValueError(f"the facts hold {text}, which is no number")
+
+
+def _from_entry(name: str, entry: dict) -> StoredNetwork:
+    cls = entry.get("class_name", "DualDiscriminator" if name == "D" else "TriPlaneGenerator")
+    if not isinstance(cls, str) or cls not in CLASSES or (cls == "TriPlaneGenerator") != (name != "D"):
+        raise ValueError(f"{name} is of a class that is none of its own")
+    tensors = {key: value for key, value in entry["state_dict"].items() if key != "dataset_label_std"}
+    if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in tensors.items()):
+        raise ValueError(f"the state dict of {name} holds more than tensors")
+    if any(value.is_sparse or value.is_quantized or value.device.type != "cpu" for value in tensors.values()):
+        raise ValueError(f"the state dict of {name} holds no plain tensors")
+    arguments = plain_dict(entry["init_kwargs"], f"init_kwargs of {name}")
+    common = dict(cls=cls, init_kwargs=arguments, shapes={k: tuple(v.shape) for k, v in tensors.items()})
+    if name == "D":
+        return StoredNetwork(read=lambda: tensors, **common)
+    rays = entry.get("neural_rendering_resolution", arguments.get("neural_rendering_resolution", 64))
+    if type(rays) is not int or not 0 < rays < 2**20:
+        raise ValueError(f"neural_rendering_resolution of {name} is no positive integer")
+    rendering = entry.get("rendering_kwargs") or arguments["rendering_kwargs"]
+    rendering = _rendering(plain_dict(rendering, f"rendering_kwargs of {name}"), [])
+    arguments["rendering_kwargs"] = _rendering(arguments.get("rendering_kwargs", rendering), [])
+    return StoredNetwork(read=lambda: tensors, rendering_kwargs=rendering, neural_rendering_resolution=rays, **common)
+
+
+def save_state_dict(path: Path, networks: dict[str, nn.Module], facts: dict, half: bool = False) -> list[str]:
+    """Writes a state-dict file atomically; returns what keeps the published code from using it, if anything does."""
+    content: dict = {"format": STATE_DICT_FORMAT, "facts": json.dumps(facts)}
+    obstacles = []
+    for name, network in networks.items():
+        arguments = copy.deepcopy(network.init_kwargs)
+        tensors = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
+        entry = {"class_name": type(network).__name__, "init_kwargs": arguments, "state_dict": tensors}
+        if hasattr(network, "rendering_kwargs"):
+            obstacles += _to_published(arguments)
+            entry["rendering_kwargs"] = copy.deepcopy(network.rendering_kwargs)
+            entry["neural_rendering_resolution"] = network.neural_rendering_resolution
+            if network.rendering_kwargs.get("planes", "published") != "published":
+                obstacles.append(f"planes={network.rendering_kwargs['planes']}")
+        content[name] = entry
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    atomic_write(Path(path), buffer.getbuffer())
+    return list(dict.fromkeys(obstacles))
+
+
+def _to_published(arguments: dict) -> list[str]:
+    """Takes our own arguments out of a generator's where they have the published value; returns the others."""
+    arguments.pop("neural_rendering_resolution", None)  # an attribute there
+    obstacles = []
+    for name, wired in OURS_ONLY.items():
+        if arguments.get(name, wired) == wired:
+            arguments.pop(name, None)
+        else:
+            obstacles.append(f"{name}={arguments[name]}")
+    if arguments["sr_kwargs"].get("widths") is None:
+        arguments["sr_kwargs"].pop("widths", None)
+    else:
+        obstacles.append(f"sr_kwargs widths={arguments['sr_kwargs']['widths']}")
+    if arguments["w_dim"] != 512:
+        obstacles.append(f"w_dim={arguments['w_dim']}")  # wired into the published super-resolution (D-17)
+    return obstacles

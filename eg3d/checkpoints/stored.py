@@ -1,0 +1,209 @@
+"""Networks as files hold them: class, constructor's arguments, tensors. What all checkpoint formats share."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from eg3d.models.discriminator import DualDiscriminator, DummyDualDiscriminator, SingleDiscriminator
+from eg3d.models.generator import TriPlaneGenerator
+from eg3d.rendering.options import RenderOptions
+from groundwork.strict_pickle import one_line
+
+CLASSES = {
+    cls.__name__: cls for cls in (TriPlaneGenerator, DualDiscriminator, DummyDualDiscriminator, SingleDiscriminator)
+}
+NAMES = ("G_ema", "G", "D")
+MOST_RAYS = 1024  # per side
+LARGEST_ARGUMENT, MOST_LAYERS = 1 << 20, 64  # far beyond every network; a damaged file must not build for hours
+LONGEST_TEXT = 1000  # characters of a text among the arguments
+MOST_NUMBERS = 1 << 28  # of one network; published ones have 31 million
+
+
+class CheckpointError(ValueError):
+    """What is wrong with a checkpoint: one line that names the file."""
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message, 5000))  # a path may have 4096 characters
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """One network of a checkpoint.
+
+    Attributes:
+        cls: a name in CLASSES; init_kwargs: its constructor's arguments.
+        shapes: of every tensor, by state-dict name.
+        read: gives the tensors, by the same names; on the CPU, of the type they are stored in.
+        rendering_kwargs, neural_rendering_resolution: attributes of a generator; None for a discriminator.
+    """
+
+    cls: str
+    init_kwargs: dict
+    shapes: dict[str, tuple[int, ...]]
+    read: Callable[[], dict[str, torch.Tensor]] = field(repr=False)
+    rendering_kwargs: dict | None = None
+    neural_rendering_resolution: int | None = None
+
+    @property
+    def is_generator(self) -> bool:
+        return self.cls == TriPlaneGenerator.__name__
+
+    def build(self, where: str) -> nn.Module:
+        """The network, on the CPU, float32, ready to train; `where` begins the line of a CheckpointError.
+
+        Strict: a missing, extra or misshapen tensor is an error that names the first.
+        """
+        network = self.build_empty(where)
+        difference = compare(network, self.shapes)
+        if difference:
+            raise CheckpointError(f"{where}: {difference.first()}; the file belongs to another network")
+        network.load_state_dict({name: value.float() for name, value in self.read().items()}, assign=True)
+        return network
+
+    def build_empty(self, where: str) -> nn.Module:
+        """The network with whatever numbers memory holds; it has no more of them than the file."""
+        try:
+            check_arguments([self.init_kwargs, self.rendering_kwargs])
+            numbers = sum(math.prod(shape) for shape in self.shapes.values())
+            if numbers > MOST_NUMBERS:
+                raise ValueError(f"the file says {numbers} weights, no network here has so many")
+            with _WithoutDraws(numbers):
+                network = CLASSES[self.cls](**self.init_kwargs)
+            if self.is_generator:
+                RenderOptions.from_kwargs(self.rendering_kwargs)
+                if not 1 <= self.neural_rendering_resolution <= MOST_RAYS:
+                    raise ValueError(f"{self.neural_rendering_resolution} rays per side, more than {MOST_RAYS}")
+                network.rendering_kwargs = self.rendering_kwargs
+                network.neural_rendering_resolution = self.neural_rendering_resolution
+        except Exception as error:  # wrong arguments fail in many ways; all mean the same to the user
+            reason = f"{type(error).__name__}: {' '.join(str(error)[:300].split())}"
+            raise CheckpointError(f"{where}: its arguments build no {self.cls} ({reason}); fetch it again") from None
+        return network
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A readable file: its networks by name (of NAMES) and facts about its making.
+
+    kind: 'snapshot' (ours), 'published pickle' or 'state dict'. notes: what the reader had to decide, for the user.
+    """
+
+    path: Path
+    kind: str
+    networks: dict[str, StoredNetwork]
+    facts: dict
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if not isinstance(self.facts.get("gaze", {}), dict):
+            raise CheckpointError(f"{self.path}: its facts are damaged ('gaze' is no object); make it anew")
+
+    def network(self, name: str) -> StoredNetwork:
+        """One network; CheckpointError when the file has none of this name."""
+        if name not in self.networks:
+            there = ", ".join(sorted(self.networks))
+            raise CheckpointError(f"{self.path}: holds no network {name} (only {there}); give another checkpoint")
+        return self.networks[name]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the tensors of a file differ from those of a network. False when they do not."""
+
+    missing: tuple[str, ...]  # the file lacks them
+    extra: tuple[str, ...]  # the network lacks them
+    misshapen: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]  # shapes in the file and in the network
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.extra or self.misshapen)
+
+    def lines(self) -> list[str]:
+        """One line for every tensor."""
+        return [
+            *(f"the tensor {name} is missing" for name in self.missing),
+            *(f"the tensor {name} is not part of this network" for name in self.extra),
+            *(
+                f"the tensor {name} has shape {list(got)}, this network has {list(want)}"
+                for name, (got, want) in self.misshapen.items()
+            ),
+        ]
+
+    def first(self) -> str:
+        return self.lines()[0]
+
+
+def compare(network: nn.Module, shapes: dict[str, tuple[int, ...]]) -> Difference:
+    """The tensors of a file, by name, against those of a network."""
+    own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    return Difference(
+        missing=tuple(name for name in own if name not in shapes),
+        extra=tuple(name for name in shapes if name not in own),
+        misshapen={name: (shapes[name], own[name]) for name in own if name in shapes and shapes[name] != own[name]},
+    )
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """While networks are built: no time is spent on random weights, and hostile arguments claim no memory.
+
+    The meta device does that too, but its first arithmetic imports PyTorch's compiler, which takes longer than loading.
+    """
+
+    def __init__(self, numbers: int):
+        super().__init__()
+        self.numbers = numbers + 1000  # filters are made from shorter lists
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (torch.randn, torch.zeros, torch.ones, torch.full, torch.empty):
+            size = args[0] if args and not isinstance(args[0], int) else args
+            self.numbers -= math.prod(size)
+            if self.numbers < 0:
+                raise ValueError("they ask for more weights than the file has")
+            func = torch.empty if func is torch.randn else func
+        return func(*args, **(kwargs or {}))
+
+
+def check_arguments(value, name: str = "arguments", depth: int = 0) -> None:
+    """ValueError for arguments that no network has, before they make the constructor loop or fill the memory."""
+    if depth > 8:
+        raise ValueError(f"{name} is nested too deep")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            check_arguments(item, str(key)[:60], depth + 1)
+    elif isinstance(value, (list, tuple)):
+        if len(value) > 1000:
+            raise ValueError(f"{name} has {len(value)} items")
+        for item in value:
+            check_arguments(item, name, depth + 1)
+    elif isinstance(value, str):
+        if len(value) > LONGEST_TEXT:
+            raise ValueError(f"{name} is a text of {len(value)} characters")
+    elif isinstance(value, (int, float)):
+        limit = MOST_LAYERS if name == "num_layers" else LARGEST_ARGUMENT
+        if not (math.isfinite(value) and abs(value) <= limit):
+            raise ValueError(f"{name}={value:.3g} is more than {limit}")
+
+
+def as_stored(value: torch.Tensor, half: bool, name: str) -> torch.Tensor:
+    """A copy for a file, float16 with `half`; ValueError, with its name, for a tensor that float16 cannot hold."""
+    stored = value.detach().cpu()
+    if half and stored.is_floating_point():
+        stored = stored.half()
+        if not stored.isfinite().all():
+            raise ValueError(f"{name} has values beyond float16; save it without half precision")
+    return stored.clone(memory_format=torch.contiguous_format)
+
+
+def digest(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of tensors: names in order, types, shapes and bytes. The same weights have it in every format."""
+    result = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().contiguous().cpu()
+        result.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        result.update(value.reshape(-1).view(torch.uint8).numpy())
+    return result.hexdigest()

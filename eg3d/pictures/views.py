@@ -1,0 +1,202 @@
+"""Pictures of a generator from chosen cameras, in batches: what samples, scores and films iterate over.
+
+A camera here is EG3D's (yaw, pitch) pair of parameters (see `cameras.lookat_pose`); pivot and radius come from the
+generator. Everything is deterministic: z comes from the seed, rays take the middle of their strata, noise is constant.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from eg3d.geometry.cameras import FFHQ_FOV_DEG, FFHQ_RADIUS, fov_to_intrinsics, lookat_pose, make_label
+from eg3d.models.generator import TriPlaneGenerator
+from groundwork.draws import KeyedDraws, Midpoints, draw_key
+
+# The published three views of samples and of GFAS: from one side, the front and the other side, a little from above.
+GFAS_CAMERAS = ((0.4, -0.2), (0.0, -0.2), (-0.4, -0.2))
+
+
+@dataclass(frozen=True)
+class Views:
+    """k pictures of each of n seeds, seed by seed: row i shows seed `seeds[i]` from camera `camera[i]`."""
+
+    images: torch.Tensor  # [n*k, 3, H, W] in [-1, 1]
+    raw: torch.Tensor  # [n*k, 3, R, R] before super-resolution
+    depth: torch.Tensor  # [n*k, 1, R, R] distance along the ray, world units
+    labels: torch.Tensor  # [n*k, 25]
+    seeds: list[int]  # n*k
+    camera: list[int]  # n*k, index into the cameras asked for
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def cameras(self, first: int, stop: int) -> "Views":
+        """Only the pictures of cameras first .. stop - 1 of every seed, which count from 0 again."""
+        rows = [i for i, camera in enumerate(self.camera) if first <= camera < stop]
+        return Views(
+            self.images[rows], self.raw[rows], self.depth[rows], self.labels[rows],
+            [self.seeds[i] for i in rows], [self.camera[i] - first for i in rows],
+        )  # fmt: skip
+
+    def by_seed(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """(seed, images [k, 3, H, W]) of each seed in turn."""
+        k = max(self.camera) + 1
+        for i in range(0, len(self), k):
+            yield self.seeds[i], self.images[i : i + k]
+
+
+def pivot_and_radius(G: TriPlaneGenerator) -> tuple[Sequence[float], float]:
+    """The point a generator's cameras look at, and their distance from the world origin."""
+    kwargs = G.rendering_kwargs
+    return kwargs.get("avg_camera_pivot", [0.0, 0.0, 0.0]), kwargs.get("avg_camera_radius", FFHQ_RADIUS)
+
+
+def camera_labels(yaws, pitches, pivot, radius: float, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
+    """Labels [k, 25] of look-at cameras; yaws and pitches are parameters in radians, numbers or sequences."""
+    return make_label(lookat_pose(yaws, pitches, pivot, radius), fov_to_intrinsics(fov_deg))
+
+
+def conditioning_label(G: TriPlaneGenerator, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
+    """Label [1, 25] of the frontal camera, which conditions the mapping network whatever camera renders."""
+    return camera_labels(0.0, 0.0, *pivot_and_radius(G), fov_deg)
+
+
+def latent_of_seed(seed: int, z_dim: int) -> torch.Tensor:
+    """z [1, z_dim] of a seed, as every published script draws it."""
+    return torch.from_numpy(np.random.RandomState(seed).randn(1, z_dim).astype(np.float32))
+
+
+@torch.no_grad()
+def styles_of_seeds(
+    G: TriPlaneGenerator,
+    seeds: Sequence[int],
+    truncation_psi: float = 0.7,
+    truncation_cutoff: int | None = 14,
+    fov_deg: float = FFHQ_FOV_DEG,
+) -> torch.Tensor:
+    """ws [n, num_ws, w_dim] under the frontal conditioning camera.
+
+    Truncation pulls the first `truncation_cutoff` rows toward the mean; a small model with fewer rows pulls them all.
+    """
+    device = next(G.parameters()).device
+    z = torch.cat([latent_of_seed(seed, G.z_dim) for seed in seeds]).to(device)
+    c = conditioning_label(G, fov_deg).to(device).expand(len(z), -1)
+    if truncation_cutoff is not None:
+        truncation_cutoff = min(truncation_cutoff, G.backbone.mapping.num_ws)
+    return G.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+
+
+def check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
+    """ValueError, by name, for the first of the pictures [N, ...] that holds NaN or infinity: bytes would hide it."""
+    bad = ~images.isfinite().flatten(1).all(dim=1)
+    if bad.any():
+        name = names[int(bad.nonzero()[0])]
+        raise ValueError(f"{name}: the generator draws values that are not finite; give an earlier checkpoint")
+
+
+@torch.no_grad()
+def render_styles(G: TriPlaneGenerator, ws: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Every latent of ws [n, ...] from every camera of labels [k, 25]: pictures [n*k, ...], latent by latent.
+
+    The planes of a latent are computed once for all its cameras.
+    """
+    c = labels.to(ws.device).repeat(len(ws), 1)
+    return G.synthesis(ws, c, draws=Midpoints(), noise_mode="const")
+
+
+@torch.no_grad()
+def render_batch(
+    G: TriPlaneGenerator,
+    seeds: Sequence[int],
+    cameras: Sequence[tuple[float, float]] | torch.Tensor = GFAS_CAMERAS,
+    truncation_psi: float = 0.7,
+    truncation_cutoff: int | None = 14,
+    fov_deg: float = FFHQ_FOV_DEG,
+) -> Views:
+    """The pictures of a few `seeds` from all `cameras`, at once.
+
+    Args:
+        cameras: (yaw, pitch) parameters in radians, or labels [n, k, 25]: every seed's own cameras, whatever `fov_deg`.
+        fov_deg: of the conditioning camera too.
+    """
+    if not isinstance(cameras, torch.Tensor):
+        yaws, pitches = zip(*cameras, strict=True)
+        cameras = camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg).expand(len(seeds), -1, -1)
+    ws, k = styles_of_seeds(G, seeds, truncation_psi, truncation_cutoff, fov_deg), cameras.shape[1]
+    labels = cameras.flatten(0, 1).to(ws.device)
+    out = G.synthesis(ws, labels, draws=Midpoints(), noise_mode="const")
+    check_finite(out["image"], [f"seed {seed}" for seed in seeds for _ in range(k)])
+    return Views(
+        images=out["image"],
+        raw=out["image_raw"],
+        depth=out["image_depth"],
+        labels=labels,
+        seeds=[seed for seed in seeds for _ in range(k)],
+        camera=list(range(k)) * len(seeds),
+    )
+
+
+def render_views(
+    G: TriPlaneGenerator,
+    seeds: Sequence[int],
+    cameras: Sequence[tuple[float, float]] = GFAS_CAMERAS,
+    batch_size: int = 8,
+    progress: str | None = None,
+    **look,
+) -> Iterator[Views]:
+    """Yields the pictures of `seeds` from all `cameras`, `batch_size` seeds at a time.
+
+    Args:
+        progress: name of a progress bar on stderr; None shows none.
+        look: truncation and field of view, as of `render_batch`.
+    The result does not depend on batch_size beyond float rounding.
+    """
+    with tqdm(total=len(seeds), desc=progress, unit="seed", disable=progress is None) as bar:
+        for start in range(0, len(seeds), batch_size):
+            chunk = seeds[start : start + batch_size]
+            yield render_batch(G, chunk, cameras, **look)
+            bar.update(len(chunk))
+
+
+def random_labels(
+    G: TriPlaneGenerator,
+    seeds: Sequence[int],
+    k: int,
+    key: str,
+    seed: int = 0,
+    fov_deg: float = FFHQ_FOV_DEG,
+    spread: float = 0.4,
+) -> torch.Tensor:
+    """k cameras for every seed, yaw and pitch parameters uniform in +-spread: labels [n, k, 25].
+
+    A seed's cameras depend on (`seed`, `key`, its number) alone, not on which other seeds are asked for.
+    """
+    draws = [np.random.default_rng(draw_key(seed, key, number, 0)).uniform(-spread, spread, (k, 2)) for number in seeds]
+    yaws, pitches = torch.from_numpy(np.concatenate(draws)).unbind(1)
+    return camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg).unflatten(0, (len(seeds), k))
+
+
+def drawn_labels(pool: torch.Tensor, seeds: Sequence[int], k: int, key: str, seed: int = 0) -> torch.Tensor:
+    """k cameras for every seed, drawn with replacement from labels [N, 25]: [n, k, 25]; keyed as `random_labels`."""
+    rows = [np.random.default_rng(draw_key(seed, key, number, 0)).integers(len(pool), size=k) for number in seeds]
+    return pool[torch.from_numpy(np.stack(rows))]
+
+
+@torch.no_grad()
+def render_samples(
+    G: TriPlaneGenerator, labels: torch.Tensor, items: Sequence[int], seed: int, truncation_psi: float = 1.0
+) -> torch.Tensor:
+    """Pictures uint8 [n, 3, H, W] for scores: numbers `items` of the endless series that `seed` means.
+
+    Latent and camera, a random row of labels [N, 25], depend on (seed, number) alone, and so do noise and the jitter of
+    the rays, which are random here as in the published metrics. The camera conditions too.
+    """
+    device, draws = next(G.parameters()).device, KeyedDraws.at(seed, "samples", items, 0)
+    z = draws.normal((len(items), G.z_dim)).to(device)
+    c = labels[(draws.uniform((len(items),)) * len(labels)).long().clamp(max=len(labels) - 1)].to(device)
+    images = G(z, c, truncation_psi=truncation_psi, draws=draws, noise_mode="random")["image"]
+    check_finite(images, [f"sample {number}" for number in items])
+    return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

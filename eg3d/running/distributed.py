@@ -1,0 +1,417 @@
+"""The processes of one run: how they start, what they tell each other, and how they end together.
+
+A run of N processes has the ranks 0 .. N - 1, one per GPU. `launch` starts them on this machine (`--gpus=N`), or takes
+those that torchrun has started (RANK, WORLD_SIZE, ... in the environment), on any number of machines. A plain process
+is rank 0 of 1, for which everything here does nothing. GPUs talk by NCCL; CPUs, and all control messages, by gloo.
+
+Nothing here knows what a run does. Its rules: every process calls the same functions in the same order; rank 0 alone
+writes; whatever ends one process ends all.
+"""
+
+import contextlib
+import datetime
+import io
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import connection, get_context, parent_process
+
+import click
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from groundwork.command import Command, end_bars, pick_device
+
+LOST = 71  # exit code of a process that another one has left alone
+AGAIN = "the same command goes on from the last saved state, or starts anew where nothing is saved"
+GRACE_S = 20  # for the other processes to end by themselves when one has ended
+
+
+class LostProcess(RuntimeError):
+    """Another process of this run has ended, or has not answered in time."""
+
+
+# ------------------------------------------------------------------ who am I
+
+
+def rank() -> int:
+    """This process's number; 0 writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes the run has."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def share(batch: int) -> range:
+    """This process's part of the indices of a global batch: one block, in the order of the ranks."""
+    each = batch // size()
+    assert each * size() == batch, f"a batch of {batch} for {size()} processes"
+    return range(rank() * each, (rank() + 1) * each)
+
+
+def started_outside() -> bool:
+    """Whether torchrun, or the like, has started this process as one of several."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def first_started() -> bool:
+    """Whether this is rank 0, asked before the processes talk."""
+    return not started_outside() or os.environ["RANK"] == "0"
+
+
+def check_count(asked: int | None) -> int | None:
+    """The number of processes: torchrun's where it has started them, else as asked; ValueError when the two differ."""
+    if not started_outside():
+        return asked
+    given = int(os.environ["WORLD_SIZE"])
+    if asked not in (None, given):
+        if not first_started():
+            sys.exit(2)  # all of them find this; one says it
+        raise ValueError(
+            f"--gpus={asked}, but torchrun has started {given} processes; leave --gpus out, or make it {given}"
+        )
+    return given
+
+
+# ------------------------------------------------------------------ talking
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[None]:
+    """Failures of a collective call as LostProcess."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise LostProcess(
+            f"rank {rank()} of {size()}: another process of this run has ended or does not answer ({reason}); {AGAIN}"
+        ) from None
+
+
+def add_up(tensors: list[torch.Tensor]) -> None:
+    """Replaces each tensor by its sum over all processes, in one flat message; they share dtype and device."""
+    if size() == 1 or not tensors:
+        return
+    flat = torch.cat([t.detach().reshape(-1) for t in tensors])
+    with _listening():
+        dist.all_reduce(flat)
+    for tensor, total in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.detach().copy_(total.view(tensor.shape))
+
+
+def largest(*numbers: int) -> list[int]:
+    """For each number its maximum over all processes: how they agree on something that only one has noticed."""
+    if size() == 1:
+        return list(numbers)
+    values = torch.tensor(numbers)
+    with _listening():
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+    return values.tolist()
+
+
+def gather(value) -> list:
+    """The values of all processes, by rank, on every process; anything that pickles, tensors on the CPU."""
+    values = [value]
+    if size() > 1:
+        values = [None] * size()
+        with _listening():
+            dist.all_gather_object(values, value)
+    return values
+
+
+def to_first(value) -> list | None:
+    """The values of all processes, by rank, on rank 0, and None elsewhere; what `gather` takes."""
+    if size() == 1:
+        return [value]
+    values = [None] * size() if rank() == 0 else None
+    with _listening():
+        dist.gather_object(value, values)
+    return values
+
+
+def together(work: Callable):
+    """`work()`, done by every process; returns when all have done it, so it is a barrier too.
+
+    An error of a user in one of them ends all: it is raised there, once, and the others leave quietly.
+    """
+    if size() == 1:
+        return work()
+    result = error = None
+    try:
+        result = work()
+    except (ValueError, OSError) as problem:
+        error = problem
+    failed = [i for i, bad in enumerate(gather(error is not None)) if bad]
+    if failed and failed[0] == rank():
+        raise error
+    if failed:
+        sys.exit(2)
+    return result
+
+
+def by_first(work: Callable):
+    """`work()`, done by rank 0 alone, while the others wait; returns its value there and None elsewhere."""
+    return together(lambda: work() if rank() == 0 else None)
+
+
+def from_first(work: Callable):
+    """`work()`, done by rank 0 alone; every process gets its value, which pickles."""
+    value = by_first(work)
+    if size() == 1:
+        return value
+    message = [value]
+    with _listening():
+        dist.broadcast_object_list(message, src=0)
+    return message[0]
+
+
+def large_from_first(work: Callable):
+    """`from_first` for a value with large tensors, on the CPU: they are sent one by one, so that none is held twice."""
+    value = by_first(work)
+    if size() == 1:
+        return value
+    outline = io.BytesIO()
+    if rank() == 0:
+        places = _Outline(outline)
+        places.dump(value)
+    text = from_first(outline.getvalue)
+    if rank() > 0:
+        places = _Filled(io.BytesIO(text))
+        value = places.load()
+    for tensor in places.tensors:
+        with _listening():
+            dist.broadcast(tensor, src=0)
+    return value
+
+
+class _Outline(pickle.Pickler):
+    """Writes everything but tensors, which it collects in the order of their places."""
+
+    def __init__(self, file):
+        super().__init__(file)
+        self.tensors: list[torch.Tensor] = []
+
+    def persistent_id(self, value):
+        if not isinstance(value, torch.Tensor):
+            return None
+        self.tensors.append(value.contiguous())
+        return tuple(value.shape), value.dtype
+
+
+class _Filled(pickle.Unpickler):
+    """Reads it, with empty tensors in their places, collected in the same order."""
+
+    def __init__(self, file):
+        super().__init__(file)
+        self.tensors: list[torch.Tensor] = []
+
+    def persistent_load(self, place):
+        self.tensors.append(torch.empty(place[0], dtype=place[1]))
+        return self.tensors[-1]
+
+
+def first_of_each_machine(work: Callable):
+    """`work()`, done by one process of each machine first (it may fill a cache), then by the others."""
+    if size() == 1:
+        return work()
+    first = int(os.environ.get("LOCAL_RANK", 0)) == 0
+    done = together(lambda: work() if first else None)
+    return together(lambda: done if first else work())
+
+
+def copy_from_first(networks: Iterable[nn.Module]) -> None:
+    """Gives every process the parameters and buffers of rank 0."""
+    if size() == 1:
+        return
+    for network in networks:
+        for tensor in [*network.parameters(), *network.buffers()]:
+            with _listening():
+                dist.broadcast(tensor.detach(), src=0)
+
+
+def check_equal(networks: dict[str, nn.Module]) -> None:
+    """Asserts that every process holds the same parameters, bit by bit, in each network."""
+    if size() == 1:
+        return
+    sums = {
+        name: sum(p.detach().reshape(-1).view(torch.int32).sum(dtype=torch.int64) for p in network.parameters()).item()
+        for name, network in networks.items()
+    }
+    differ = [name for name in sums if len({other[name] for other in gather(sums)}) > 1]
+    assert not differ, f"the processes hold different weights of {', '.join(differ)}"
+
+
+# ------------------------------------------------------------------ starting and ending
+
+
+def device_of(device: torch.device) -> torch.device:
+    """This process's own device of the kind asked for."""
+    if device.type != "cuda" or not dist.is_initialized():
+        return device
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
+
+
+def launch(work: Callable[..., int], arguments: tuple, count: int, device: torch.device, wait_minutes: float) -> int:
+    """`work(*arguments)` in `count` processes; returns the exit code, which is `work`'s where all went well.
+
+    Args:
+        work: a module's function, for it is looked up by name in new processes; its errors are Command's.
+        device: decides how the processes talk; `device_of` gives each its own.
+        wait_minutes: how long a process waits for another before it gives up.
+    """
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if started_outside() else count
+    if device.type == "cuda" and local > torch.cuda.device_count():
+        raise ValueError(
+            f"--gpus={count}: {local} processes on this machine, which has {torch.cuda.device_count()} GPUs; "
+            "use as many as there are, or --device=cpu"
+        )
+    if started_outside():
+        return _as_rank(work, arguments, device.type, wait_minutes)
+    if count == 1:
+        return work(*arguments)
+    return _start(work, arguments, count, device.type, wait_minutes)
+
+
+def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float) -> int:
+    """`work(*arguments)` as the rank that the environment says."""
+    timeout = datetime.timedelta(minutes=wait_minutes)
+    if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    store = None
+    try:
+        try:
+            store, number, count = next(dist.rendezvous("env://", timeout=timeout))
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=timeout,
+                store=dist.PrefixStore("group", store), rank=number, world_size=count,
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise LostProcess(f"the processes of this run do not find each other ({error})") from None
+        code = work(*arguments)
+        dist.destroy_process_group()
+        return code
+    except (ValueError, OSError):
+        if not _first_to_fail(store):
+            end_bars()
+            sys.exit(2)  # it has been said
+        if rank() > 0:
+            click.echo(err=True)  # ends the line of rank 0's progress bar
+        raise
+    except KeyboardInterrupt:
+        if rank() > 0:
+            sys.exit(130)  # rank 0, which is interrupted too, says it
+        raise
+    except LostProcess as error:
+        end_bars()
+        if parent_process() is None and _first_to_fail(store):  # nobody else will say it
+            click.echo(f"error: {error}", err=True)
+        sys.stderr.flush()
+        os._exit(LOST)  # an orderly end would wait for the lost one
+
+
+def _first_to_fail(store) -> bool:
+    """Whether no other process has said why the run ends: what all of them find is said once."""
+    try:
+        return store is None or store.add("failed", 1) == 1
+    except RuntimeError:  # the process that kept the store has gone
+        return True
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start(work: Callable, arguments: tuple, count: int, device: str, wait_minutes: float) -> int:
+    """Starts the ranks on this machine and waits for them."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    pickle.dumps((work, arguments))  # what does not pickle should fail here, in one process
+    context = get_context("spawn")
+    ranks = [
+        context.Process(target=_rank_main, args=(i, count, store.port, work, arguments, device, wait_minutes))
+        for i in range(count)
+    ]
+    received: list[int] = []
+
+    def forward(number, frame):
+        received.append(number)
+        for process in ranks:
+            if process.is_alive():
+                os.kill(process.pid, number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for process in ranks:
+            process.start()
+        ended = _wait_for(ranks)
+    finally:
+        for process in ranks:
+            if process.is_alive():
+                process.kill()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return _exit_code(ended, count, received, wait_minutes)
+
+
+def _rank_main(index, count, port, work, arguments, device, wait_minutes) -> None:
+    """First function of a started process."""
+    os.environ.update(
+        RANK=str(index), WORLD_SIZE=str(count), LOCAL_RANK=str(index), LOCAL_WORLD_SIZE=str(count),
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
+    )  # fmt: skip
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    pick_device(device)  # TF32 off here too
+    command = Command("rank", callback=lambda: sys.exit(_as_rank(work, arguments, device, wait_minutes)))
+    command.main([], prog_name="rank")
+
+
+def _end_with_parent() -> None:
+    connection.wait([parent_process().sentinel])
+    os._exit(LOST)
+
+
+def _wait_for(ranks: list) -> list[tuple[int, int]]:
+    """(rank, exit code) in the order of ending; after the first failure the others have GRACE_S left."""
+    ended, running, deadline = [], dict(enumerate(ranks)), None
+    while running:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        connection.wait([process.sentinel for process in running.values()], left)
+        for index in [i for i, process in running.items() if not process.is_alive()]:
+            ended.append((index, running.pop(index).exitcode))
+        if deadline is None and any(code for _, code in ended):
+            deadline = time.monotonic() + GRACE_S
+        if deadline is not None and time.monotonic() >= deadline:
+            break
+    return ended
+
+
+def _exit_code(ended: list[tuple[int, int]], count: int, received: list[int], wait_minutes: float) -> int:
+    """The run's exit code; says in one line what nobody else could say."""
+    bad = [(index, code) for index, code in ended if code]
+    own = [(index, code) for index, code in bad if code != LOST]
+    if not bad:
+        return 0
+    if own and own[0][1] > 0:
+        return own[0][1]  # that process has said why
+    if received:
+        return 128 + received[0]
+    if own:
+        index, code = own[0]
+        name = signal.Signals(-code).name
+        hint = " (its memory may have run out)" if name == "SIGKILL" else ""
+        reason = f"process {index} of {count} was ended by {name}{hint}"
+    else:
+        reason = f"a process did not answer for {wait_minutes:g} minutes"
+    click.echo(f"error: {reason}; {AGAIN}", err=True)
+    return 1

@@ -1,0 +1,151 @@
+"""Every score of a generator: gaze, identity and pose of the same heads and planes, distances of their own pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from eg3d.metrics.gfas import GazeTally
+from eg3d.metrics.identity import IdentityTally
+from eg3d.metrics.pose import pose_report
+from eg3d.pictures.layout import to_uint8
+from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, random_labels, render_batch
+from eg3d.running import distributed, processes
+from eg3d.scores.distances import measure
+
+VIEW_BATCH = 8  # heads rendered at a time
+HEADS_PSI = 0.7  # truncation of heads that are looked at from chosen cameras
+# Field of a report -> what it is called in the table, and which way is better.
+GAZE = {
+    "gfas_mse_sum": ("gfas_mse_sum", "lower"),
+    "gfas_eq1": ("gfas_eq1", "lower"),
+    "gfas_legacy": ("gfas_legacy", "lower"),
+    "angular_error_deg": ("gaze error, degrees", "lower"),
+    "slope": ("slope of yaw", "1 is best"),
+}
+IDENTITY = {
+    "id_similarity_mean": ("id_similarity", "higher"),
+    "id_distance_mean": ("id_distance (published as ID)", "lower"),
+    "id_failed": ("pairs without two faces", "lower"),
+}
+POSE = {
+    "pose_mse": ("pose_mse", "lower"),
+    "pitch_rmse_deg": ("pitch, degrees RMS", "lower"),
+    "yaw_rmse_deg": ("yaw, degrees RMS", "lower"),
+    "roll_rmse_deg": ("roll, degrees RMS", "lower"),
+    "rotation_error_deg": ("pose rotation error (degrees)", "lower"),
+    "pose_legacy25": ("pose_legacy25", "lower"),
+    "pose_failed": ("pictures without a pose", "lower"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score of one network. better: higher, lower, or what else it should be; error: standard error or None."""
+
+    name: str
+    better: str
+    value: float | None
+    error: float | None
+
+
+def view_scores(
+    G, seeds: Sequence[int], gaze: dict, identity, points, pose, seed: int, progress: str
+) -> list[Row] | None:
+    """Scores that look at heads from chosen cameras; the planes of a head serve all six of its views. On rank 0.
+
+    Args:
+        gaze: gaze networks by name; identity, points: as IdentityTally takes them.
+        pose: estimator with `prepare(picture, name)` and `labels(batch)`, see dataset_preprocessing/ffhq.
+        seed: of the cameras, which are those of calc_gfas.py, calc_id.py and gen_samples_pose.py.
+    """
+    fixed = camera_labels(*zip(*GFAS_CAMERAS, strict=True), *pivot_and_radius(G))
+    k = len(fixed)
+    tallies = {name: GazeTally(network) for name, network in gaze.items()}
+    alike, rendered, estimated = IdentityTally(identity, points), [], []
+
+    def read(part: Sequence[int]):
+        drawn = [random_labels(G, part, 2, "identity", seed), random_labels(G, part, 1, "pose", seed)]
+        views = render_batch(G, part, torch.cat([fixed.expand(len(part), -1, -1), *drawn], dim=1), HEADS_PSI)
+        single = views.cameras(k + 2, k + 3)
+        pictures = [pose.prepare(Image.fromarray(picture), "") for picture in to_uint8(single.images)]
+        return (
+            [tally.read(views.cameras(0, k)) for tally in tallies.values()],
+            alike.read(views.cameras(k, k + 2)),
+            single.labels.cpu(),
+            pose.labels(torch.stack(pictures)),
+        )
+
+    for readings, similarity, true, found in processes.batches(seeds, VIEW_BATCH, read, progress, "seed"):
+        for tally, reading in zip(tallies.values(), readings, strict=True):
+            tally.take(reading)
+        alike.take(similarity)
+        rendered.append(true)
+        estimated += found
+    if distributed.rank() > 0:
+        return None
+    rows = [row for name, tally in tallies.items() for row in _rows_of(GAZE, tally.report(), f" ({name})")]
+    return rows + _rows_of(IDENTITY, alike.report()) + _pose_rows(torch.cat(rendered), estimated)
+
+
+def _pose_rows(rendered: torch.Tensor, estimated: list) -> list[Row]:
+    """Of the true labels [N, 25] and, for each, an estimated one or the reason why there is none."""
+    good = np.array([not isinstance(label, str) for label in estimated])
+    if not good.any():
+        raise ValueError(f"no picture gave a pose: {estimated[0]}")
+    found = torch.stack([label for label in estimated if not isinstance(label, str)])
+    return _rows_of(POSE, pose_report(rendered[torch.from_numpy(good)], found, int((~good).sum())))
+
+
+def _rows_of(fields: dict[str, tuple[str, str]], report, who: str = "") -> list[Row]:
+    """Fields of a report with their standard errors, where it has any."""
+    return [
+        Row(title + who, better, getattr(report, name), getattr(report, _error_of(name), None))
+        for name, (title, better) in fields.items()
+    ]
+
+
+def _error_of(name: str) -> str:
+    return f"{name.removesuffix('_mean')}_se"
+
+
+def sample_scores(G, dataset, digest, metrics, detectors, seed: int, batch: int, progress: bool) -> list[Row]:
+    """Distances to the data set (digest: its `content_digest`), of pictures with its cameras; see calc_metrics.py.
+
+    On rank 0; none elsewhere.
+    """
+    rows = []
+    for score, _, _ in measure(G, dataset, digest, metrics, detectors, seed, 1.0, batch, progress):
+        for key, value in score.results.items():
+            direction = score.directions[key].removesuffix(" is better")
+            rows.append(Row(key, direction, value, score.standard_errors.get(key)))
+    return rows
+
+
+def table(columns: dict[str, list[Row]]) -> list[list[str]]:
+    """Header and lines of text cells, one column per network."""
+    first = next(iter(columns.values()))
+    lines = [["score", "better", *columns]]
+    for i, row in enumerate(first):
+        lines.append([row.name, row.better, *(_cell(rows[i]) for rows in columns.values())])
+    return lines
+
+
+def _cell(row: Row) -> str:
+    if row.value is None:
+        return "-"
+    return f"{row.value:.4g}" + ("" if row.error is None else f" +- {row.error:.2g}")
+
+
+def aligned(lines: list[list[str]]) -> str:
+    """For a terminal."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """For a document."""
+    rows = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([rows[0], "|" + " --- |" * len(lines[0]), *rows[1:]]) + "\n"

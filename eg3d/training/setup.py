@@ -1,0 +1,66 @@
+"""What a run starts with: networks, with random weights or those of a checkpoint, and optimisers."""
+
+import copy
+
+import torch
+from torch import nn
+
+from eg3d.config.run import TrainConfig
+from eg3d.geometry.cameras import LABEL_DIM
+from eg3d.models.discriminator import DualDiscriminator
+from eg3d.models.generator import TriPlaneGenerator
+from eg3d.ops.precision import set_precision
+from eg3d.running import distributed
+from eg3d.training import schedules
+from eg3d.training.resume import start_from
+from groundwork.draws import draw_key
+
+
+def build_networks(
+    config: TrainConfig, labels: torch.Tensor, device: torch.device, resume: bool
+) -> tuple[dict[str, nn.Module], dict | None, list[str]]:
+    """G_ema, G and D, the same in all processes; facts about the checkpoint they start from; lines for the user.
+
+    Args: labels [n, 25] of the data set, whose spread is the unit of the label noise; resume, whether the weights of
+    `config.resume` are wanted (a state will replace them otherwise).
+    """
+    torch.manual_seed(draw_key(config.seed, "initial weights", 0, 0))
+    G = TriPlaneGenerator(**config.generator, neural_rendering_resolution=config.schedule.raw_resolution_initial)
+    D, G_ema = DualDiscriminator(**config.discriminator), copy.deepcopy(G)
+    networks = {"G_ema": G_ema.eval(), "G": G.train(), "D": D.train()}
+    for network in networks.values():
+        network.to(device).requires_grad_(False)
+    source, notes = None, []
+    if config.resume is not None and resume:
+        read = distributed.by_first(lambda: start_from(networks, config.resume, config.resume_partial))
+        source, notes = read or (None, [])
+        distributed.copy_from_first(networks.values())
+    D.label_std.zero_()  # label noise is for the camera, not for a gaze beside it
+    D.label_std[:LABEL_DIM] = labels.std(dim=0, unbiased=False)
+    for network in networks.values():
+        set_precision(network, config.precision)
+    return networks, source, notes
+
+
+def early_layers(G: TriPlaneGenerator, blocks: int) -> list[nn.Module]:
+    """What `--freeze-g=blocks` leaves as it is: the mapping network (but for its mean latent) and the first blocks.
+
+    They set pose-independent shape and identity (Mo et al. 2020 freeze the early layers of a discriminator alike).
+    """
+    synthesis = G.backbone.synthesis
+    return [G.backbone.mapping] * (blocks > 0) + [getattr(synthesis, f"b{r}") for r in synthesis.resolutions[:blocks]]
+
+
+def build_optimisers(config: TrainConfig, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+    """Adam for both, with the correction for regularisers that step now and then."""
+    optim, loss = config.optim, config.loss
+    return (
+        adam(G, optim.generator_lr, optim, loss.density_reg_every if loss.density_reg > 0 else None),
+        adam(D, optim.discriminator_lr, optim, loss.r1_every if loss.r1_gamma > 0 else None),
+    )
+
+
+def adam(network: nn.Module, lr: float, optim, interval: int | None) -> torch.optim.Adam:
+    """Adam with the correction for a regulariser that steps every `interval` batches."""
+    lr, betas = schedules.lazy_adam(lr, optim.betas, interval)
+    return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, eps=optim.eps, fused=True)

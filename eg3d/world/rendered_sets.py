@@ -1,0 +1,283 @@
+"""Data sets of the embedded world: faces for the GAN and heads of known gaze for gaze networks.
+
+Every image depends on (world version, split, seed, index) alone, so the number of processes changes nothing. The faces
+carry the bias of photographs: most of them look at the camera, which is what teaches a 3D GAN eyes that follow it.
+"""
+
+import errno
+import io
+import json
+import multiprocessing
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from eg3d.geometry import cameras
+from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, WORLD_VERSION, Identity
+from eg3d.world.render import RenderedHead, render_head
+from groundwork.draws import draw_key
+from groundwork.files import CACHE, atomic_write
+
+CAMERA_YAW_STD, CAMERA_PITCH_STD = 0.35, 0.15  # rad and EG3D's vertical parameter, as in FFHQ
+CAMERA_YAW_MAX, CAMERA_PITCH_MAX = 1.0, 0.5
+LOOKS_AT_CAMERA = 0.8  # share of the faces whose gaze is biased
+GAZE_NOISE_RAD = np.deg2rad(5.0)
+GAZE_SET_CAMERA = (0.8, 0.4)  # half-ranges of the uniform head poses of gaze sets
+GAZE_SET_GAZE = (0.9, 0.55)  # half-ranges of the gaze in the camera frame, before the eyes' own range cuts it
+IDENTITIES_PER_SEED = 10_000_000
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture and all that is true of it.
+
+    label [25]; gaze_head [3] unit vector in the head (= world) frame; gaze_cam (yaw, pitch) rad in the camera frame,
+    (0, 0) into the lens, +yaw toward the image's left, +pitch up; identity: index in its split;
+    to_camera: the gaze was drawn toward the camera.
+    """
+
+    label: np.ndarray
+    gaze_head: np.ndarray
+    gaze_cam: np.ndarray
+    identity: int
+    to_camera: bool
+    rendered: RenderedHead
+
+
+def head_angles_to_vector(yaw, pitch) -> np.ndarray:
+    """Eye-in-head angles (rad; +yaw toward world +x, +pitch up) -> unit vectors [..., 3] in the head frame."""
+    return np.stack([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)], axis=-1)
+
+
+def vector_to_head_angles(direction) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of `head_angles_to_vector` for vectors [..., 3] of any length."""
+    d = np.asarray(direction) / np.linalg.norm(direction, axis=-1, keepdims=True)
+    return np.arctan2(d[..., 0], d[..., 2]), np.arcsin(np.clip(d[..., 1], -1, 1))
+
+
+def camera_angles_to_vector(yaw, pitch) -> np.ndarray:
+    """Gaze angles (L2CS convention) -> unit vectors [..., 3] in OpenCV camera axes."""
+    return np.stack([-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)], axis=-1)
+
+
+def vector_to_camera_angles(direction) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors [..., 3] in camera axes -> (yaw, pitch), inverse of `camera_angles_to_vector`."""
+    d = np.asarray(direction)
+    return np.arctan2(-d[..., 0], -d[..., 2]), np.arcsin(np.clip(-d[..., 1], -1, 1))
+
+
+def camera_label(yaw: float, pitch: float) -> np.ndarray:
+    """Label float32 [25] of an FFHQ camera at these parameters of `lookat_pose`."""
+    pose = cameras.lookat_pose(float(yaw), float(pitch))
+    return cameras.make_label(pose, cameras.intrinsics_matrix(cameras.FFHQ_FOCAL))[0].numpy()
+
+
+def _within_eyes(gaze_head: np.ndarray) -> np.ndarray:
+    """The nearest direction the eyes can turn to."""
+    yaw, pitch = vector_to_head_angles(gaze_head)
+    return head_angles_to_vector(np.clip(yaw, -EYE_MAX_YAW, EYE_MAX_YAW), np.clip(pitch, -EYE_MAX_PITCH, EYE_MAX_PITCH))
+
+
+def _draw_face(rng: np.random.Generator, identity: Identity) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Camera and gaze of a face picture: (label, gaze_head, to_camera)."""
+    yaw = np.clip(rng.normal(0, CAMERA_YAW_STD), -CAMERA_YAW_MAX, CAMERA_YAW_MAX)
+    pitch = np.clip(rng.normal(0, CAMERA_PITCH_STD), -CAMERA_PITCH_MAX, CAMERA_PITCH_MAX)
+    label = camera_label(yaw, pitch)
+    to_camera = bool(rng.uniform() < LOOKS_AT_CAMERA)
+    noise = rng.normal(0, GAZE_NOISE_RAD, 2)
+    free = rng.uniform(-1, 1, 2) * (EYE_MAX_YAW, EYE_MAX_PITCH)
+    if not to_camera:
+        return label, head_angles_to_vector(*free), False
+    eye_yaw, eye_pitch = vector_to_head_angles(label[[3, 7, 11]] - identity.eye_centres.mean(axis=0))
+    return label, _within_eyes(head_angles_to_vector(eye_yaw + noise[0], eye_pitch + noise[1])), True
+
+
+def _draw_gaze(rng: np.random.Generator, identity: Identity) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Camera and gaze of a gaze-set picture: both uniform, the gaze in the *camera* frame.
+
+    Drawn there, and not in the head's, so that head pose says as little about the gaze as the eyes' range permits
+    and a network must read the eyes.
+    """
+    label = camera_label(*(rng.uniform(-1, 1, 2) * GAZE_SET_CAMERA))
+    rotation = label[:16].reshape(4, 4)[:3, :3].astype(np.float64)
+    while True:
+        gaze_head = rotation @ camera_angles_to_vector(*(rng.uniform(-1, 1, 2) * GAZE_SET_GAZE))
+        yaw, pitch = vector_to_head_angles(gaze_head)
+        if abs(yaw) <= EYE_MAX_YAW and abs(pitch) <= EYE_MAX_PITCH:
+            return label, gaze_head, False
+
+
+_DRAWS = {"faces": _draw_face, "gaze": _draw_gaze}
+
+
+def make_sample(index: int, kind: str, split: str, seed: int, size: int = 64, eyes: str = "open") -> Sample:
+    """Image number `index` of a data set; kind: "faces" (biased gaze) or "gaze" (uniform gaze and head pose)."""
+    number = seed * IDENTITIES_PER_SEED + index
+    identity = Identity.draw(split, number)
+    rng = np.random.default_rng([draw_key(seed, f"{kind}-{split}", index, WORLD_VERSION), index])
+    label, gaze_head, to_camera = _DRAWS[kind](rng, identity)
+    rotation = label[:16].reshape(4, 4)[:3, :3].astype(np.float64)
+    gaze_cam = np.array(vector_to_camera_angles(gaze_head @ rotation))
+    return Sample(label, gaze_head, gaze_cam, number, to_camera, render_head(identity, label, gaze_head, size, eyes))
+
+
+def samples(
+    kind: str, split: str, count: int, seed: int, size: int = 64, eyes: str = "open", progress: bool = False
+) -> Iterator[Sample]:
+    """Samples 0 .. count - 1 in order, rendered by up to four processes (one for small counts)."""
+    make = partial(make_sample, kind=kind, split=split, seed=seed, size=size, eyes=eyes)
+    processes = min(4, os.cpu_count() or 1) if count >= 500 else 1
+    with tqdm(total=count, desc=f"rendering {kind} {split}", unit="img", disable=not progress) as bar:
+        if processes == 1:
+            for index in range(count):
+                yield make(index)
+                bar.update()
+            return
+        # Spawned, not forked: the caller may hold PyTorch's threads, which a fork would leave locked.
+        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+            for sample in pool.map(make, range(count), chunksize=32):
+                yield sample
+                bar.update()
+
+
+def gaze_samples(
+    split: str, count: int, seed: int = 0, size: int = 64, eyes: str = "open", progress: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Heads of known gaze in memory: images uint8 [N, H, W, 3], camera-frame (yaw, pitch) rad [N, 2], labels [N, 25].
+
+    `eyes="painted"` renders the same heads with skin over their eyeballs.
+    """
+    items = list(samples("gaze", split, count, seed, size, eyes, progress))
+    return (
+        np.stack([s.rendered.rgb for s in items]),
+        np.stack([s.gaze_cam for s in items]).astype(np.float32),
+        np.stack([s.label for s in items]),
+    )
+
+
+def face_samples(split: str, count: int, seed: int = 0, size: int = 64, progress: bool = False):
+    """Face pictures in memory: images uint8 [N, H, W, 3], camera-frame (yaw, pitch) rad [N, 2], labels [N, 25]."""
+    items = list(samples("faces", split, count, seed, size, "open", progress))
+    return (
+        np.stack([s.rendered.rgb for s in items]),
+        np.stack([s.gaze_cam for s in items]).astype(np.float32),
+        np.stack([s.label for s in items]),
+    )
+
+
+def embedded_faces(count: int = 8000, seed: int = 0, progress: bool = True) -> Path:
+    """The zip that `--data=embedded` means: rendered once into the cache, keyed by world version, seed and count."""
+    path = CACHE / f"faces-v{WORLD_VERSION}-seed{seed}-{count}.zip"
+    if not path.exists():
+        write_faces(path, count, seed, progress=progress)
+    return path
+
+
+def write_faces(
+    path: Path, count: int, seed: int = 0, split: str = "faces", size: int = 64, progress: bool = False
+) -> None:
+    """Writes a data set in EG3D's layout: `img00000000.png` ..., `dataset.json`, and the truth in `truth.npz`.
+
+    truth.npz: gaze_head [N, 3], gaze_cam [N, 2] (yaw, pitch rad), landmarks [N, 68, 2] px, identity [N],
+    to_camera [N], eye_mask uint8 [N, ceil(H W / 8)] (`numpy.packbits` of the flattened mask), split.
+    The file appears when it is whole.
+    """
+    path = Path(path)
+    if path.is_dir() or path.suffix != ".zip":
+        raise ValueError(f"{path}: the data set is written as one file; give a name that ends in .zip")
+    _check_writable(path.parent)
+    buffer, labels, truth = io.BytesIO(), [], []
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for index, sample in enumerate(samples("faces", split, count, seed, size, progress=progress)):
+            name = f"img{index:08d}.png"
+            _add(archive, name, png_bytes(sample.rendered.rgb))
+            labels.append([name, [float(f"{x:.9g}") for x in sample.label]])
+            truth.append(_truth(sample))
+        _add(archive, "dataset.json", json.dumps({"labels": labels}).encode())
+        _add(archive, "truth.npz", _truth_bytes(truth, split))
+    atomic_write(path, buffer.getvalue())
+
+
+def _check_writable(folder: Path) -> None:
+    """Makes the folder and raises OSError if nothing can be written there, before minutes are spent on rendering."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, "no permission to write here; choose another folder", str(folder))
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), data)
+
+
+def png_bytes(rgb: np.ndarray) -> bytes:
+    """uint8 [H, W, 3] -> PNG file content."""
+    out = io.BytesIO()
+    Image.fromarray(rgb).save(out, format="png", compress_level=6)
+    return out.getvalue()
+
+
+def _truth(sample: Sample) -> dict[str, np.ndarray]:
+    return {
+        "gaze_head": sample.gaze_head.astype(np.float32),
+        "gaze_cam": sample.gaze_cam.astype(np.float32),
+        "landmarks": sample.rendered.landmarks.astype(np.float32),
+        "identity": np.int64(sample.identity),
+        "to_camera": np.bool_(sample.to_camera),
+        "eye_mask": np.packbits(sample.rendered.eye_mask),
+    }
+
+
+def _truth_bytes(rows: list[dict[str, np.ndarray]], split: str) -> bytes:
+    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]} | {"split": np.array(split)}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:  # numpy.savez would stamp the time of day
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array, allow_pickle=False)
+            _add(archive, f"{name}.npy", member.getvalue())
+    return out.getvalue()
+
+
+def write_gaze(
+    folder: Path, count: int, seed: int = 0, split: str = "gaze-loss", size: int = 64, progress: bool = False
+) -> None:
+    """Writes a gaze data set in GazeHub's Gaze360 layout: `Image/...png` and `Label/{train,val,test}.label`.
+
+    80 / 10 / 10 % of the images, in order, are train / val / test; no two share an identity. `3DGaze` follows
+    Gaze360's axes (+x image left, +y up, (0, 0, -1) into the camera), `2DGaze` is "yaw,pitch" in radians.
+    The folder must not exist or be empty; it appears when it is whole.
+    """
+    folder = Path(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ValueError(f"{folder}: exists already; give a new or empty folder, so that two data sets never mix")
+    _check_writable(folder.resolve().parent)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.resolve().parent) as temporary:
+        whole = Path(temporary) / "whole"
+        _write_gaze_files(whole, count, seed, split, size, progress)
+        os.replace(whole, folder)
+
+
+def _write_gaze_files(folder: Path, count: int, seed: int, split: str, size: int, progress: bool) -> None:
+    rows: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for index, sample in enumerate(samples("gaze", split, count, seed, size, progress=progress)):
+        part = "train" if index < 0.8 * count else "val" if index < 0.9 * count else "test"
+        name = f"{part}/{index:08d}.png"
+        target = folder / "Image" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(png_bytes(sample.rendered.rgb))
+        yaw, pitch = sample.gaze_cam
+        x, y, z = camera_angles_to_vector(yaw, pitch) * (-1, -1, 1)
+        rows[part].append(f"{name} {name} {name} {name} {x:.6f},{y:.6f},{z:.6f} {yaw:.6f},{pitch:.6f}\n")
+    (folder / "Label").mkdir(parents=True)
+    for part, lines in rows.items():
+        (folder / "Label" / f"{part}.label").write_text("Face Left Right Origin 3DGaze 2DGaze\n" + "".join(lines))

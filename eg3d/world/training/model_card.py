@@ -1,0 +1,122 @@
+"""What the embedded weights can do: every number of `assets/embedded/MODEL_CARD.md`, measured by one function each.
+
+Only eyes, depth and pictures are looked at, through the same functions that score any generator.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from eg3d.gaze.term import gaze_target
+from eg3d.metrics import solidity
+from eg3d.metrics.gfas import gaze_face_alignments, slope_with_error
+from eg3d.pictures.views import camera_labels, pivot_and_radius, render_styles, render_views, styles_of_seeds
+from eg3d.world.heads import Identity
+from eg3d.world.render import render_head
+from eg3d.world.rendered_sets import camera_label, gaze_samples
+from l2cs.estimator import GazeAngles, angular_error
+
+SIDE_YAW = 0.3  # rad, of the views that a frontal depth must predict
+BACKGROUND_DEPTH = 3.15  # where the embedded volume ends
+GENERATOR_BLUR_PX = 0.8  # sigma that makes renders as soft as the small generator's pictures
+
+
+def to_images(rgb) -> torch.Tensor:
+    """uint8 [N, H, W, 3] -> [N, 3, H, W] in [-1, 1]."""
+    return torch.as_tensor(np.asarray(rgb)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def gaussian_blur(images: torch.Tensor, sigma_px: float) -> torch.Tensor:
+    """Separable Gaussian over images [N, 3, H, W], edges repeated."""
+    radius = int(3 * sigma_px + 1)
+    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma_px) ** 2)
+    kernel = torch.outer(taps, taps) / taps.sum() ** 2
+    padded = F.pad(images, (radius,) * 4, mode="replicate")
+    return F.conv2d(padded, kernel.expand(images.shape[1], 1, -1, -1), groups=images.shape[1])
+
+
+# ------------------------------------------------------------------ gaze networks
+
+
+@torch.no_grad()
+def gaze_network_error(estimator, count: int = 1000) -> dict[str, float]:
+    """Errors in degrees on unseen identities, uniform head pose and gaze."""
+    rgb, truth, _ = gaze_samples("test", count)
+    truth = torch.as_tensor(np.asarray(truth)).float()
+    truth = GazeAngles(*(truth if truth.shape[0] == 2 else truth.T))
+    estimate = _estimate(estimator, to_images(rgb))
+    return {
+        "mean_angular_error_deg": angular_error(estimate, truth).rad2deg().mean().item(),
+        "yaw_error_deg": (estimate.yaw - truth.yaw).abs().rad2deg().mean().item(),
+        "pitch_error_deg": (estimate.pitch - truth.pitch).abs().rad2deg().mean().item(),
+    }
+
+
+@torch.no_grad()
+def reads_eyes(estimator, heads: int = 64, yaws=(-0.4, -0.2, 0.0, 0.2, 0.4)) -> dict[str, float]:
+    """Slope of estimated yaw against yaw* on blurred renders: eyes on the camera, along the face, painted over.
+
+    A network that reads eyes gives 0 and 1 for the first two; what it gives for painted eyes is read off the head.
+    """
+    slopes = {}
+    for name in ("camera", "face", "painted"):
+        shots, labels = [], []
+        for i in range(heads):
+            identity = Identity.draw("test", i)
+            for yaw in yaws:
+                label = camera_label(yaw, 0.0)
+                position = label[[3, 7, 11]]
+                gaze = position - identity.eye_centres.mean(axis=0) if name == "camera" else np.array([0.0, 0, 1])
+                eyes = "painted" if name == "painted" else "open"
+                shots.append(render_head(identity, label, gaze, eyes=eyes).rgb)
+                labels.append(label)
+        images = gaussian_blur(to_images(shots), GENERATOR_BLUR_PX)
+        target = gaze_target(torch.as_tensor(np.array(labels)).float())
+        estimate = _estimate(estimator, images)
+        groups = np.repeat(np.arange(heads), len(yaws))
+        slopes[name] = slope_with_error(target.yaw.numpy(), estimate.yaw.numpy(), groups)[0]
+    return {f"{name}_eyes_slope": float(slope) for name, slope in slopes.items()}
+
+
+def _estimate(estimator, images: torch.Tensor) -> GazeAngles:
+    parts = [estimator(chunk) for chunk in images.split(128)]
+    return GazeAngles(*(torch.cat(angles) for angles in zip(*parts, strict=True)))
+
+
+# ------------------------------------------------------------------ generators
+
+
+def scores(G, estimators: dict, seeds=range(256)) -> dict[str, dict]:
+    """GFAS of a generator by every gaze network {name: estimator}, without the long per-seed lists."""
+    reports = gaze_face_alignments(render_views(G, list(seeds)), estimators)
+    kept = ("gfas_mse_sum", "gfas_mse_sum_se", "gfas_eq1", "gfas_legacy", "angular_error_deg", "slope", "slope_se")
+    return {name: {key: getattr(report, key) for key in kept} for name, report in reports.items()}
+
+
+@torch.no_grad()
+def generator_solidity(G, seeds=range(64)) -> solidity.Solidity:
+    """Solidity of generated heads without truncation; depth at one ray per pixel."""
+    yaws = (0.0, SIDE_YAW, -SIDE_YAW)
+    labels = camera_labels(yaws, [0.0] * 3, *pivot_and_radius(G))
+    ws = styles_of_seeds(G, list(seeds), truncation_psi=1.0)
+    pictures = render_styles(G, ws, labels)["image"].unflatten(0, (len(ws), 3))
+    resolution, G.neural_rendering_resolution = G.neural_rendering_resolution, G.img_resolution
+    try:
+        depths = [render_styles(G, w[None], labels[:1])["image_depth"] for w in ws]
+    finally:
+        G.neural_rendering_resolution = resolution
+    repeated = [label[None].expand(len(ws), -1) for label in labels]
+    turned = [(pictures[:, i], repeated[i]) for i in (1, 2)]
+    return solidity.measure(pictures[:, 0], torch.cat(depths), repeated[0], turned)
+
+
+def rendered_solidity(heads: int = 64) -> solidity.Solidity:
+    """The same of rendered heads of known shape: what the generator is compared with."""
+    views = {}
+    for yaw in (0.0, SIDE_YAW, -SIDE_YAW):
+        label = camera_label(yaw, 0.0)
+        shots = [render_head(Identity.draw("test", i), label, np.array([0.0, 0, 1])) for i in range(heads)]
+        depth = torch.as_tensor(np.array([s.depth for s in shots])).float()[:, None].clamp(max=BACKGROUND_DEPTH)
+        views[yaw] = to_images([s.rgb for s in shots]), depth, torch.as_tensor(label).float()[None].expand(heads, -1)
+    (image, depth, label), *turned = views.values()
+    return solidity.measure(image, depth, label, [(t[0], t[2]) for t in turned])

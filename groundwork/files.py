@@ -1,0 +1,52 @@
+"""Where this repository keeps things, and how a file is written so that it is never half there."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+WORLD_WEIGHTS = REPOSITORY / "assets" / "embedded"
+CACHE = REPOSITORY / ".cache"  # ignored by git; holds the rendered data sets
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A new binary file that takes the name `path` when the block has ended well; a failure leaves what was there.
+
+    Temporary name beside `path`, flush to disk, rename. An OSError names `path`, not the temporary file.
+    """
+    path, temporary = Path(path), ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and (not temporary or error.filename in (None, temporary)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Writes a file so that a reader sees the old content or the whole new one."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

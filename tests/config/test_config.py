@@ -1,0 +1,290 @@
+import json
+
+import click
+import pytest
+
+from eg3d.config.flags import FLAG_NAMES, resolve
+from eg3d.config.presets import PRESETS
+from eg3d.config.run import ConfigError, check_same_run, from_dict, to_dict
+
+NO_GAZE = {"gaze_weight": 0.0}
+PUBLISHED = dict(
+    data="faces", resume="ffhqrebalanced512-128.pkl", l2cs_path="L2CSNet_gaze360.pkl", gpus=4, batch=16, gamma=1.0,
+    batch_gpu=4, gen_pose_cond=True, neural_rendering_resolution_final=128,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_configuration_survives_json(name):
+    config = PRESETS[name]
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_ffhq_holds_the_published_values():
+    config = resolve("ffhq", **NO_GAZE)
+    G, rendering = config.generator, config.rendering
+    assert (G["z_dim"], G["w_dim"], G["mapping_kwargs"], G["channel_base"], G["channel_max"]) == (
+        512, 512, {"num_layers": 2}, 32768, 512,
+    )  # fmt: skip
+    assert (G["num_fp16_res"], G["conv_clamp"], G["sr_num_fp16_res"]) == (0, None, 4)
+    assert (rendering["depth_resolution"], rendering["depth_resolution_importance"]) == (48, 48)
+    assert (rendering["ray_start"], rendering["ray_end"], rendering["box_warp"]) == (2.25, 3.3, 1)
+    assert rendering["superresolution_module"] == "training.superresolution.SuperresolutionHybrid8XDC"
+    assert rendering["c_gen_conditioning_zero"] is True and rendering["avg_camera_pivot"] == [0, 0, 0.2]
+    D = config.discriminator
+    assert (D["num_fp16_res"], D["conv_clamp"], D["epilogue_kwargs"]) == (4, 256, {"mbstd_group_size": 4})
+    assert (config.optim.generator_lr, config.optim.discriminator_lr) == (0.0025, 0.002)
+    loss, schedule = config.loss, config.schedule
+    assert (loss.density_reg, loss.density_reg_every, loss.density_reg_p_dist, loss.r1_every) == (0.25, 4, 0.004, 16)
+    assert (schedule.blur_init_sigma, schedule.blur_fade_kimg, schedule.ema_kimg, schedule.ema_rampup) == (
+        10, 200, 10, 0.05,
+    )  # fmt: skip
+    assert schedule.gpc_reg_prob is None and schedule.raw_resolution_initial == 64
+    assert (config.kimg, config.tick, config.snap) == (25000, 4, 50)
+
+
+def test_the_other_published_presets_differ_as_published():
+    afhq, shapenet = (resolve(name, **NO_GAZE) for name in ("afhq", "shapenet"))
+    assert afhq.rendering["avg_camera_pivot"] == [0, 0, -0.06] and afhq.loss.r1_gamma == 5
+    r = shapenet.rendering
+    assert (r["depth_resolution"], r["ray_start"], r["ray_end"], r["box_warp"], r["white_back"]) == (
+        64, 0.1, 2.6, 1.6, True,
+    )  # fmt: skip
+    assert (r["avg_camera_radius"], shapenet.data.resolution, shapenet.loss.r1_gamma) == (1.7, 128, 0.3)
+
+
+def test_the_published_command_is_a_conditioned_fine_tuning_with_the_gaze_term():
+    config = resolve("ffhq", **PUBLISHED)
+    assert (config.gpus, config.batch, config.micro_batch, config.loss.r1_gamma) == (4, 16, 4, 1)
+    assert config.rendering["c_gen_conditioning_zero"] is False and config.schedule.gpc_reg_prob == 0.5
+    assert (config.schedule.raw_resolution_initial, config.schedule.raw_resolution_final) == (64, 128)
+    assert (config.gaze.weight, config.gaze.kind, config.gaze.l2cs_path) == (1, "mse", "L2CSNet_gaze360.pkl")
+    # Resuming, as published: no blur, no ramp of the swap, no ramp-up of the average; lengths scale with the batch.
+    schedule = config.schedule
+    assert (schedule.blur_init_sigma, schedule.gpc_reg_fade_kimg, schedule.ema_rampup) == (0, 0, None)
+    assert (schedule.blur_fade_kimg, schedule.ema_kimg) == (100, 5)
+
+
+def test_resume_blur_keeps_blur_and_swap_ramps():
+    schedule = resolve("ffhq", **PUBLISHED, resume_blur=True).schedule
+    assert (schedule.blur_init_sigma, schedule.gpc_reg_fade_kimg, schedule.ema_rampup) == (10, 1000, None)
+
+
+def test_the_super_resolution_follows_the_images():
+    for side, name in ((512, "8XDC"), (256, "4X"), (128, "2X")):
+        config = resolve("ffhq", resolution=side, **NO_GAZE)
+        assert config.rendering["superresolution_module"].endswith("Hybrid" + name)
+        assert config.generator["img_resolution"] == config.discriminator["img_resolution"] == side
+
+
+def test_the_embedded_preset_is_small_and_forgets_quickly():
+    config = resolve("embedded", **NO_GAZE)
+    assert config.schedule.ema_kimg <= 0.5 and config.batch == 16 and config.data.path == "embedded"
+    assert config.schedule.gpc_reg_prob == 1.0 and config.rendering["c_gen_conditioning_zero"] is False
+    assert resolve("embedded").gaze.l2cs_path == "embedded"
+
+
+def test_flags_reach_the_networks():
+    config = resolve(
+        "ffhq", **NO_GAZE, cbase=1024, cmax=32, map_depth=3, mbstd_group=2, freezed=5, g_num_fp16_res=2,
+        gen_pose_cond=True, d_num_fp16_res=0, sr_noise_mode="random", c_scale=0.5, decoder_lr_mul=2.0,
+        disc_c_noise=0.1, sr_num_fp16_res=0,
+    )  # fmt: skip
+    G, D, r = config.generator, config.discriminator, config.rendering
+    assert G["channel_base"] == D["channel_base"] == 1024 and G["channel_max"] == D["channel_max"] == 32
+    assert G["mapping_kwargs"] == {"num_layers": 3} and D["epilogue_kwargs"] == {"mbstd_group_size": 2}
+    assert D["block_kwargs"] == {"freeze_layers": 5} and D["disc_c_noise"] == 0.1
+    assert (G["conv_clamp"], D["conv_clamp"], G["sr_num_fp16_res"]) == (256, None, 0)
+    assert (r["superresolution_noise_mode"], r["c_scale"], r["decoder_lr_mul"]) == ("random", 0.5, 2.0)
+
+
+BAD = {
+    "batch not divisible by gpus": (dict(gpus=3, batch=16), "--batch=16.*--gpus=3"),
+    "batch not divisible by micro-batches": (dict(batch=16, batch_gpu=6), "--batch=16.*1 x 6"),
+    "batch of one without its group": (dict(batch=1), "--batch.*--mbstd-group=1"),
+    "micro-batch below the group": (dict(batch=16, batch_gpu=2), "--batch-gpu.*--mbstd-group"),
+    "gaze term without network": (dict(gaze_weight=1.0), "--l2cs-path"),
+    "mask without a gaze term": (dict(gaze_mask=True), "--gaze-mask.*weight is 0"),
+    "a told discriminator without a gaze network": (dict(gaze_cond_d=True), "--gaze-cond-d.*--l2cs-path"),
+    "more blocks than there are": (dict(freeze_g=8), "--freeze-g=8.*from 0 to 7"),
+    "probability": (dict(gen_pose_cond=True, gpc_reg_prob=1.5), "--gpc_reg_prob=1.5"),
+    "negative gamma": (dict(gamma=-1.0), "--gamma=-1"),
+    "dead regulariser": (dict(reg_type="total-variation"), "--reg_type=total-variation"),
+    "unknown regulariser": (dict(reg_type="l3"), "--reg_type=l3"),
+    "augmentation": (dict(aug="fixed", p=1.5), "--p=1.5"),
+    "strength of no augmentation": (dict(p=0.5), "--p=0.5.*--aug=fixed"),
+    "target of a fixed strength": (dict(aug="fixed", target=0.5), "--target=0.5.*--aug=ada"),
+    "metric without its detector": (dict(metrics="fid50k_full"), "--metrics=fid50k_full.*--inception-weights"),
+    "unknown metric": (dict(metrics="fid", inception_weights="x"), "--metrics=fid:.*no such metric"),
+    "few pictures": (dict(metrics="kid50k_full", detector="embedded", num_gen=1), "--num-gen=1:"),
+    "no labels": (dict(cond=False), "--cond=False"),
+    "image size": (dict(resolution=100), "100 px"),
+    "no channel at the largest resolution": (dict(cbase=511), "--cbase=511 must be from 512"),
+    "channels without end": (dict(cbase=10**9), "--cbase=1000000000 must be from"),
+    "wide without end": (dict(cmax=10**9), "--cmax=1000000000 must be from 1"),
+    "deep without end": (dict(map_depth=10**6), "--map-depth=1000000 must be from 1 to 64"),
+    "batch without end": (dict(batch=2**20), "--batch=1048576 must be from 1"),
+    "run without end": (dict(kimg=1e307), r"--kimg=1e\+307 must be from 0"),
+    "ticks within an image": (dict(tick=1e-319), "--tick=.* must be from 0.001"),
+    "more layers than the discriminator has": (dict(freezed=23), "--freezed=23 must be from 0 to 22"),
+    "more rays than pixels": (dict(neural_rendering_resolution_final=513), "_final=513 is finer than.*512 px"),
+    "a gaze that augmentation turns": (
+        dict(gaze_cond_d=True, l2cs_path="x.pkl", aug="ada", augpipe="bgc"), "--gaze-cond-d.*--augpipe=colour"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_contradictions_are_one_line_that_names_the_flag(name):
+    flags, expected = BAD[name]
+    with pytest.raises(ValueError, match=expected) as error:
+        resolve("ffhq", **(NO_GAZE | flags))
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_presets_and_names_are_refused():
+    with pytest.raises(ConfigError, match=r"--cfg=stylegan2.*ffhq"):
+        resolve("stylegan2", **NO_GAZE)
+    plain = to_dict(PRESETS["ffhq"])
+    plain["loss"]["r1_gama"] = 1
+    with pytest.raises(ConfigError, match=r"loss\.r1_gama"):
+        from_dict(plain)
+
+
+def test_the_embedded_model_takes_images_of_its_size_only():
+    with pytest.raises(ConfigError, match="128 px"):
+        resolve("embedded", resolution=128, **NO_GAZE)
+
+
+def test_only_what_does_not_touch_the_arithmetic_may_change_when_continuing():
+    saved = resolve("embedded", **NO_GAZE)
+    check_same_run(saved, resolve("embedded", **NO_GAZE, kimg=7.0, snap=2))
+    with pytest.raises(ConfigError, match=r"seed=0.*asks for 1"):
+        check_same_run(saved, resolve("embedded", **NO_GAZE, seed=1))
+
+
+# Options that do something only beside another one: (what is missing, value, that other one).
+NEEDS_ANOTHER = {
+    "gpc_reg_prob": ({}, 0.9, "--gen_pose_cond=True"),
+    "gpc_reg_fade_kimg": ({}, 9.0, "--gen_pose_cond=True"),
+    "c_scale": ({}, 0.5, "--gen_pose_cond=True"),
+    "resume_blur": ({}, True, "--resume=FILE"),
+    "blur_fade_kimg": (dict(resume="x.pkl"), 9.0, "--resume_blur=True"),
+    "gpc_reg_fade_kimg, resumed": (dict(resume="x.pkl", gen_pose_cond=True), 9.0, "--resume_blur=True"),
+    "neural_rendering_resolution_fade_kimg": ({}, 9.0, "--neural_rendering_resolution_final"),
+    "density_reg_p_dist": (dict(reg_type="monotonic-fixed"), 0.01, "--reg_type=l1"),
+    "density_reg_p_dist, off": (dict(density_reg=0.0), 0.01, "--density_reg=0.25"),
+    "density_reg_every": (dict(density_reg=0.0), 2, "--density_reg=0.25"),
+    "reg_type": (dict(density_reg=0.0), "monotonic-fixed", "--density_reg=0.25"),
+    "gaze_loss": (dict(l2cs_path="x.pkl"), "euclid", "--gaze-weight=1"),
+    "gaze_targets": (dict(l2cs_path="x.pkl"), "legacy", "--gaze-weight=1"),
+    "gaze_warmup_kimg": (dict(l2cs_path="x.pkl"), 3.0, "--gaze-weight=1"),
+    "gaze_crop": ({}, "face", "--l2cs-path=FILE"),
+    "p": (dict(aug="ada"), 0.3, "--aug=fixed"),
+    "target": (dict(aug="fixed"), 0.3, "--aug=ada"),
+    "augpipe": ({}, "bgc", "--aug=ada"),
+    "num_gen": ({}, 1000, "--metrics=NAME"),
+    "detector": ({}, "embedded", "--metrics=NAME"),
+    "inception_weights": ({}, "x.pth", "--metrics=NAME"),
+    "vgg_weights": ({}, "x.pth", "--metrics=NAME"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEEDS_ANOTHER)
+def test_an_option_that_would_do_nothing_names_the_one_it_needs(name):
+    beside, value, missing = NEEDS_ANOTHER[name]
+    option = name.split(",")[0]
+    resolve("ffhq", **NO_GAZE | beside)
+    with pytest.raises(ConfigError) as error:
+        resolve("ffhq", **NO_GAZE | beside | {option: value})
+    text = str(error.value)
+    assert text.startswith(f"--{option}=") or text.startswith(f"--{option.replace('_', '-')}="), text
+    assert missing in text and "\n" not in text
+
+
+def test_options_in_a_message_are_written_as_on_the_command_line():
+    from eg3d.train import SETTINGS
+
+    command = click.command()(lambda **flags: None)
+    for option in SETTINGS:
+        option(command)
+    names = {parameter.name: parameter.opts[0] for parameter in command.params}
+    for name in (text.split(",")[0] for text in NEEDS_ANOTHER):
+        assert names[name] == "--" + FLAG_NAMES.get(name, name)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_a_preset_holds_is_never_refused_and_a_switch_that_is_off_asks_for_nothing(preset):
+    off = dict(resume_blur=False, gaze_mask=False, gaze_cond_d=False, tensorboard=False, gaze_warmup_kimg=0.0)
+    resolve(preset, **NO_GAZE, **off)
+
+
+def test_weights_that_no_metric_reads_are_refused():
+    given = dict(inception_weights="i.pth", vgg_weights="v.pth")
+    resolve("ffhq", **NO_GAZE, **given, metrics="fid50k_full,pr50k3_full")
+    with pytest.raises(ConfigError, match="--vgg-weights: --metrics=fid50k_full has no use for them; leave"):
+        resolve("ffhq", **NO_GAZE, **given, metrics="fid50k_full")
+    resolve("ffhq", **NO_GAZE, metrics="fid50k_full", detector="embedded")
+    for more in (dict(cfg="ffhq", detector="embedded"), dict(cfg="embedded")):  # whose preset has that detector
+        with pytest.raises(ConfigError, match="^--inception-weights: --detector=embedded has no use for them; leave"):
+            resolve(**NO_GAZE, **more, metrics="fid50k_full", inception_weights="i.pth")
+
+
+def test_a_moved_data_set_and_other_metrics_do_not_make_another_run():
+    saved = resolve("embedded", **NO_GAZE, data="here.zip")
+    check_same_run(saved, resolve("embedded", **NO_GAZE, data="there.zip", metrics="fid50k_full", num_gen=100))
+    with pytest.raises(ConfigError, match=r"data\.mirror"):
+        check_same_run(saved, resolve("embedded", **NO_GAZE, data="here.zip", mirror=True))
+
+
+CHANGED_BY = dict(
+    data="x.zip", gpus=2, batch=64, batch_gpu=8, gamma=3.0, kimg=7.0, tick=2.0, snap=3, keep=2, state_minutes=3.0,
+    bad_steps=4, tensorboard=True, seed=5, workers=7, nobench=True, mirror=True, aug="ada", freezed=2,
+    cbase=16384, cmax=256,
+    glr=0.001, dlr=0.001, map_depth=4, mbstd_group=2, neural_rendering_resolution_initial=32,
+    neural_rendering_resolution_final=96, blur_fade_kimg=9.0,
+    gen_pose_cond=True, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.Y",
+    sr_num_fp16_res=0, g_num_fp16_res=2, d_num_fp16_res=0, style_mixing_prob=0.5, density_reg=0.5, density_reg_every=2,
+    density_reg_p_dist=0.01, reg_type="monotonic-detach", decoder_lr_mul=2.0, l2cs_path="x.pkl", freeze_g=3,
+)  # fmt: skip
+# Those that need another one beside them, and the one with a single value, kept for published command lines.
+GAZE, MEASURED = dict(l2cs_path="x.pkl", gaze_weight=1.0), dict(metrics="pr50k3_full", inception_weights="i.pth")
+CHANGED_BESIDE = {
+    "neural_rendering_resolution_fade_kimg": (dict(neural_rendering_resolution_final=96), 9.0),
+    "gpc_reg_fade_kimg": (dict(gen_pose_cond=True), 9.0),
+    "c_scale": (dict(gen_pose_cond=True), 0.5),
+    "gaze_loss": (GAZE, "euclid"),
+    "gaze_targets": (GAZE, "legacy"),
+    "gaze_warmup_kimg": (GAZE, 3.0),
+    "gaze_crop": (dict(l2cs_path="x.pkl"), "face"),
+    "metrics": (dict(inception_weights="i.pth"), "fid50k_full"),
+    "num_gen": (MEASURED, 1000),
+    "detector": (MEASURED, "embedded"),
+    "inception_weights": (MEASURED, "j.pth"),
+    "vgg_weights": (MEASURED, "v.pth"),
+    "augpipe": (dict(aug="ada"), "bgc"),
+    "p": (dict(aug="fixed"), 0.3),
+    "target": (dict(aug="ada"), 0.3),
+    "gpc_reg_prob": (dict(gen_pose_cond=True), 0.9),
+    "resume": ({}, "x.pkl"),
+    "resume_blur": (dict(resume="x.pkl"), True),
+    "gaze_weight": (dict(l2cs_path="x.pkl"), 2.0),
+    "gaze_mask": (dict(l2cs_path="x.pkl", gaze_weight=1.0), True),
+    "gaze_cond_d": (dict(l2cs_path="x.pkl"), True),
+}
+ONE_VALUE = {"cond"}
+
+
+def test_every_option_of_the_script_changes_the_configuration():
+    from eg3d.train import SETTINGS
+
+    command = click.command()(lambda **flags: None)
+    for option in SETTINGS:
+        option(command)
+    names = {parameter.name for parameter in command.params}
+    assert names == {*CHANGED_BY, *CHANGED_BESIDE, *ONE_VALUE}
+    for name, (beside, value) in {**{n: ({}, v) for n, v in CHANGED_BY.items()}, **CHANGED_BESIDE}.items():
+        base = NO_GAZE | beside
+        without = {key: kept for key, kept in base.items() if name != "metrics" or key != "inception_weights"}
+        with_it = {key: kept for key, kept in base.items() if name != "detector" or key != "inception_weights"}
+        assert resolve("ffhq", **with_it | {name: value}) != resolve("ffhq", **without), name

@@ -1,0 +1,214 @@
+"""dataset_preprocessing: which images stay, and that they are copied untouched."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dataset_preprocessing import selection
+from dataset_preprocessing.packing import check_destination
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, mirror_label
+from l2cs.estimator import GazeAngles
+
+# yaw of the camera about the world origin; the label's yaw* is a little larger, as the camera looks at the pivot
+YAWS = {"b/x.png": 0.6, "b/x_mirror.png": -0.6, "a/y.png": 0.1, "a/y_mirror.png": -0.1, "c/z-mirror.jpg": -0.9}
+
+
+def label_of(name: str) -> list[float]:
+    yaw = abs(YAWS[name])
+    label = make_label(lookat_pose(yaw, -0.1), intrinsics_matrix(FFHQ_FOCAL))
+    return (mirror_label(label) if YAWS[name] < 0 else label)[0].tolist()
+
+
+def image_bytes(seed: int, name: str, size: int = 16) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (size, size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "JPEG" if name.endswith("jpg") else "PNG")
+    return buffer.getvalue()
+
+
+def write_set(folder, change=lambda labels: labels):
+    for seed, name in enumerate(YAWS):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(image_bytes(seed, name))
+    labels = change([[name, label_of(name)] for name in YAWS])
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_set(tmp_path / "faces")
+
+
+def zipped(folder):
+    path = folder.with_name(folder.name + ".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder).as_posix())
+    return path
+
+
+@pytest.mark.parametrize("source_kind", ["folder", "zip"])
+@pytest.mark.parametrize("dest_kind", ["folder", "zip"])
+def test_images_keep_their_bytes_their_labels_and_their_order(folder, tmp_path, source_kind, dest_kind):
+    faces = selection.FaceSet(folder if source_kind == "folder" else zipped(folder))
+    yaws = selection.label_yaws(faces)
+    kept = selection.choose(faces.names, yaws, 0.4, None)
+    dest = tmp_path / ("new.zip" if dest_kind == "zip" else "new")
+    selection.copy_rows(faces, kept, dest)
+    copy = selection.FaceSet(dest)
+    assert copy.names == ["b/x.png", "b/x_mirror.png", "c/z-mirror.jpg"]
+    assert all(copy.read(name) == (folder / name).read_bytes() for name in copy.names)
+    original = dict(json.loads((folder / "dataset.json").read_text())["labels"])
+    assert json.loads(copy.read("dataset.json"))["labels"] == [[name, original[name]] for name in copy.names]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []  # no temporary is left
+
+
+def test_label_yaw_is_that_of_the_face_in_the_picture(folder):
+    yaws = dict(zip(YAWS, selection.label_yaws(selection.FaceSet(folder)), strict=True))
+    assert yaws["b/x.png"] == pytest.approx(-yaws["b/x_mirror.png"], abs=1e-6)
+    for name, camera_yaw in YAWS.items():
+        # by hand: the camera stands at elevation asin(0.2 / pi) and looks at (0, 0, 0.2); the face's axis is -sin(a)
+        # along the image's x and cos(a) cos(e) toward the camera, a and e being its angles round that point
+        height = 2.7 * 0.2 / np.pi
+        ground = np.sqrt(2.7**2 - height**2)
+        x, z = ground * np.sin(camera_yaw), ground * np.cos(camera_yaw) - 0.2
+        cos_e = np.hypot(x, z) / np.sqrt(x**2 + z**2 + height**2)
+        assert yaws[name] == pytest.approx(np.arctan2(x, z * cos_e), abs=1e-5)
+
+
+def test_a_mirrored_pair_stays_or_goes_together():
+    names = ["p.png", "p_mirror.png", "q.png", "q-mirror.png", "f/p.png"]
+    # the estimator reads one of a pair above the threshold and one below; the mean decides
+    assert selection.choose(names, [0.45, -0.37, 0.42, -0.3, 0.39], 0.4, None) == [0, 1]
+
+
+def test_thresholds_are_above_the_least_and_up_to_the_most():
+    names = [f"{i}.png" for i in range(4)]
+    assert selection.choose(names, [0.4, -0.41, 0.9, 1.0], 0.4, 0.9) == [1, 2]
+
+
+def test_nothing_left_is_an_error_that_tells_the_range():
+    with pytest.raises(ValueError, match=r"0\.100 to 0\.300.*--min-abs-yaw"):
+        selection.choose(["a.png", "b.png"], [0.1, -0.3], 0.4, None)
+
+
+def test_minimum_above_maximum_is_an_error():
+    with pytest.raises(ValueError, match="--max-abs-yaw"):
+        selection.choose(["a.png"], [0.5], 0.4, 0.2)
+
+
+def test_estimated_yaw_is_the_networks_and_each_image_reaches_it_once(folder):
+    def brightness(images):  # stands in for the gaze network: yaw = mean of the image
+        assert images.shape[1:] == (3, 16, 16) and images.abs().max() <= 1
+        return GazeAngles(images.mean(dim=(1, 2, 3)), torch.zeros(len(images)))
+
+    faces = selection.FaceSet(folder)
+    yaws = selection.estimated_yaws(faces, brightness, batch=2, device="cpu")
+    expected = [float(np.asarray(Image.open(folder / name), np.float64).mean() / 127.5 - 1) for name in faces.names]
+    assert yaws == pytest.approx(expected, abs=1e-5)
+
+
+def drop_row(labels):
+    return labels[1:]
+
+
+def shorten_label(labels):
+    return [[labels[0][0], labels[0][1][:24]], *labels[1:]]
+
+
+def scale_rotation(labels):
+    return [[labels[0][0], [2 * x for x in labels[0][1]]], *labels[1:]]
+
+
+def add_row(labels):
+    return [*labels, ["missing.png", labels[0][1]]]
+
+
+def no_labels(labels):
+    return None
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (drop_row, "no label for b/x.png"),
+        (shorten_label, "b/x.png is 24 numbers"),
+        (scale_rotation, "b/x.png is not a rotation"),
+        (add_row, "lists missing.png"),
+        (no_labels, "has no labels"),
+    ],
+)
+def test_a_broken_data_set_is_refused_by_name(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        selection.FaceSet(write_set(tmp_path / "faces", change))
+
+
+def test_a_damaged_or_empty_zip_is_refused(folder, tmp_path):
+    (tmp_path / "empty.zip").touch()
+    with pytest.raises(ValueError, match="empty.zip"):
+        selection.FaceSet(tmp_path / "empty.zip")
+    with pytest.raises(ValueError, match="missing.zip: there is no such file"):
+        selection.FaceSet(tmp_path / "missing.zip")
+
+
+def test_a_destination_in_use_is_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="not empty"):
+        check_destination(folder, tmp_path / "other", "--data")
+    with pytest.raises(ValueError, match="inside"):
+        check_destination(folder / "new", folder, "--data")
+    (tmp_path / "used.zip").write_bytes(b"x")
+    with pytest.raises(ValueError, match="exists"):
+        check_destination(tmp_path / "used.zip", folder, "--data")
+    (tmp_path / "free").mkdir()
+    check_destination(tmp_path / "free", folder, "--data")
+
+
+@pytest.mark.parametrize("name", ["new", "new.zip"])
+def test_a_failure_while_copying_leaves_nothing(folder, tmp_path, name):
+    faces = selection.FaceSet(folder)
+    (folder / faces.names[1]).unlink()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OSError):
+        selection.copy_rows(faces, [0, 1], tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_two_runs_write_the_same_zip(folder, tmp_path):
+    faces = selection.FaceSet(folder)
+    for name in ("one.zip", "two.zip"):
+        selection.copy_rows(faces, [0, 2], tmp_path / name)
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def run(capsys, *args):
+    """The script in this process (a second import of torch takes seconds; tests/test_scripts.py runs it for real)."""
+    from dataset_preprocessing.filter_by_gaze import main
+
+    with pytest.raises(SystemExit) as stop:
+        main.main([str(arg) for arg in args])
+    return stop.value.code, *capsys.readouterr()
+
+
+def test_the_script_writes_data_manifest_and_histogram(folder, tmp_path, capsys):
+    args = ("--data", zipped(folder), "--dest", tmp_path / "turned.zip", "--json", tmp_path / "counts.json")
+    code, out, err = run(capsys, *args)
+    assert code == 0, err
+    assert "kept 3 of 5" in out
+    manifest = json.loads((tmp_path / "turned.manifest.json").read_text())
+    assert [name for name, _ in manifest["kept"]] == selection.FaceSet(tmp_path / "turned.zip").names
+    assert all(abs(yaw) > 0.4 for _, yaw in manifest["kept"])
+    assert json.loads((tmp_path / "counts.json").read_text())["kept_images"] == 3
+    assert Image.open(tmp_path / "turned.histogram.png").size[0] > 400
+    code, out, err = run(capsys, *args)
+    assert code == 2 and err.count("\n") == 1 and "turned.zip" in err  # it exists now
+
+
+def test_the_script_needs_a_gaze_network_to_filter_by_gaze(folder, tmp_path, capsys):
+    code, _, err = run(capsys, "--data", folder, "--dest", tmp_path / "new", "--by=gaze")
+    assert code == 2 and err.startswith("error: --by=gaze needs --l2cs-path") and not (tmp_path / "new").exists()
