@@ -16,7 +16,7 @@ from eg3d.config.presets import PRESETS
 from eg3d.gaze.eye_region import eye_centres, soft_region
 from eg3d.metrics.gfas import gaze_face_alignment
 from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, to_uint8, write_png
-from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_views, styles_of_seeds
+from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_views, ws_of_seeds
 from eg3d.running import cli
 from groundwork.draws import Midpoints
 from groundwork.files import REPOSITORY
@@ -81,7 +81,7 @@ def eyes_and_pictures(G, seeds) -> tuple[torch.Tensor, torch.Tensor]:
     labels = camera_labels(*zip(*GFAS_CAMERAS, strict=True), *pivot_and_radius(G))
     regions, pictures = [], []
     for seed in seeds:
-        ws = styles_of_seeds(G, [seed])
+        ws = ws_of_seeds(G, [seed])
         out = G.synthesis(ws, labels, draws=Midpoints(), noise_mode="const", cache_backbone=True)
         centres = eye_centres(G, ws, (gaze.eye_x, gaze.eye_y), Midpoints(), noise_mode="const")
         region = soft_region(out["image_depth"], labels, centres.expand(len(labels), -1, -1), gaze.mask_radius)

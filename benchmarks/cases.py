@@ -26,9 +26,9 @@ from eg3d.pictures.views import (
     GFAS_CAMERAS,
     camera_labels,
     pivot_and_radius,
-    render_styles,
     render_views,
-    styles_of_seeds,
+    render_ws,
+    ws_of_seeds,
 )
 from eg3d.rendering.options import RenderOptions
 from eg3d.training.schedules import swap_probability
@@ -171,7 +171,7 @@ def gfas_one_by_one(preset: str, device, seeds: int, estimator) -> Callable:
     def score():
         for seed in range(seeds):
             for label in labels:
-                picture = render_styles(G, styles_of_seeds(G, [seed]), label[None])["image"]
+                picture = render_ws(G, ws_of_seeds(G, [seed]), label[None])["image"]
                 angle_error(estimate_gaze(picture, label[None], estimator), target_of(label[None]))
 
     return score

@@ -13,13 +13,13 @@ import torch
 from timing import write_results
 
 from eg3d.data.dataset import ImageDataset
-from eg3d.metrics.detectors import load_embedded
-from eg3d.metrics.registry import EMBEDDED, parse_metrics, score
+from eg3d.metrics.detectors import load_world_features
+from eg3d.metrics.registry import WORLD, parse_metrics, score
 from eg3d.running import cli
 from eg3d.scores.distances import content_digest, real_features
 from eg3d.world.heads import Identity
 from eg3d.world.render import render_head
-from eg3d.world.rendered_sets import embedded_faces, samples
+from eg3d.world.rendered_sets import samples, world_faces
 
 ALONG_THE_FACE = (0.0, 0.0, 1.0)  # of the head's own axes, which are the world's
 
@@ -30,8 +30,8 @@ ALONG_THE_FACE = (0.0, 0.0, 1.0)  # of the head's own axes, which are the world'
 @click.option("--results", type=click.Path(path_type=Path), default=Path(__file__).parent / "results")
 def main(count, seed, results):
     """Renders the heads, prints both distances and writes a results file."""
-    detector, dataset = load_embedded("cpu"), ImageDataset(embedded_faces())
-    metrics = parse_metrics("fid50k_full,kid50k_full", count, EMBEDDED, vgg=False)
+    detector, dataset = load_world_features("cpu"), ImageDataset(world_faces())
+    metrics = parse_metrics("fid50k_full,kid50k_full", count, WORLD, vgg=False)
     real = real_features(dataset, content_digest(dataset), detector, len(dataset), batch=64, progress=True)
     as_data, straight = [], []
     for sample in samples("faces", "faces", count, seed, progress=True):

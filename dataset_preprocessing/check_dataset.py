@@ -10,7 +10,7 @@ from dataset_preprocessing.overview import contact_sheet, draw_poses
 from eg3d.data.archive import open_archive
 from eg3d.pictures.layout import write_png
 from eg3d.running.cli import Command, check_writable, json_option, write_json
-from eg3d.world.rendered_sets import embedded_faces
+from eg3d.world.rendered_sets import world_faces
 
 PNG = click.Path(dir_okay=False, path_type=Path)
 
@@ -27,7 +27,7 @@ def main(data, plot, sheet, workers, json_path):
     "wrong" is what training would refuse. A "warning" is unusual for faces and worth a look: a radius, focal length or
     look-at point far from the others', a camera that looks away or stands on its head, images with equal pixels.
     """
-    path = embedded_faces() if data == "embedded" else Path(data)
+    path = world_faces() if data == "embedded" else Path(data)
     for output, flag in ((plot, "--plot"), (sheet, "--sheet"), (json_path, "--json")):
         check_free(output, flag, path)
     report, cameras = examine(path, workers)

@@ -8,7 +8,7 @@ import click
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
 from eg3d.running import cli, distributed, processes
-from eg3d.world.rendered_sets import embedded_faces
+from eg3d.world.rendered_sets import world_faces
 from groundwork.files import atomic_write
 from l2cs.estimator import GazeEstimator
 
@@ -50,7 +50,7 @@ def check(dest, by, l2cs_path, json_path, **_) -> None:
 
 def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device, json_path):
     """What each process does; only the reading of gaze is shared."""
-    source = distributed.first_of_each_machine(lambda: embedded_faces(seed=seed) if data == "embedded" else Path(data))
+    source = distributed.first_of_each_machine(lambda: world_faces(seed=seed) if data == "embedded" else Path(data))
     distributed.by_first(lambda: check_destination(dest, source, "--data"))
     faces = distributed.together(lambda: selection.FaceSet(source))
     settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import click
 
-from dataset_preprocessing.ffhq.pose_estimators import EmbeddedPose, ReconPose
+from dataset_preprocessing.ffhq.pose_estimators import ReconPose, WorldPose
 from eg3d.checkpoints.loading import GENERATORS, load_generator, locate, short_names
 from eg3d.data.dataset import ImageDataset
-from eg3d.metrics.detectors import load_embedded
+from eg3d.metrics.detectors import load_world_features
 from eg3d.metrics.identity import IdentityNetwork
 from eg3d.metrics.inception import load_inception
 from eg3d.metrics.landmark_sources import load_source
-from eg3d.metrics.registry import EMBEDDED, INCEPTION, Metric, parse_metrics
+from eg3d.metrics.registry import INCEPTION, WORLD, Metric, parse_metrics
 from eg3d.ops.precision import set_precision
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import content_digest
 from eg3d.scores.table import HEADS_PSI, aligned, markdown, sample_scores, table, view_scores
-from eg3d.world.rendered_sets import embedded_faces
+from eg3d.world.rendered_sets import world_faces
 from groundwork.files import atomic_write, sha256
 from l2cs.estimator import GazeEstimator
 
@@ -143,15 +143,15 @@ def load_judges(gaze, inception_weights, arcface_weights, recon_weights, landmar
         {path: GazeEstimator.load(path, device) for path in gaze},
         IdentityNetwork.load(arcface_weights or "embedded", device),
         load_source(source, not arcface_weights or own_world, device),
-        ReconPose(recon_weights, None, "orig", device) if recon_weights else EmbeddedPose(device),
+        ReconPose(recon_weights, None, "orig", device) if recon_weights else WorldPose(device),
         {INCEPTION: load_inception(inception_weights, device)} if inception_weights
-        else {EMBEDDED: load_embedded(device)},
+        else {WORLD: load_world_features(device)},
     )  # fmt: skip
 
 
 def open_data(data: str, resolution: int) -> ImageDataset:
     """The data set of the distances; ValueError where its pictures have another size."""
-    dataset = ImageDataset(embedded_faces() if data == "embedded" else Path(data))
+    dataset = ImageDataset(world_faces() if data == "embedded" else Path(data))
     if dataset.resolution != resolution:
         raise ValueError(f"--data={data}: has {dataset.resolution} px, the generators draw {resolution} px")
     return dataset

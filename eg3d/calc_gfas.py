@@ -21,7 +21,7 @@ SCORES, JUDGE = "l2cs_path", "judge"
 @click.option(
     "--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6."
 )
-@cli.look_options
+@cli.view_options
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the networks see.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
 @cli.precision_option

@@ -13,7 +13,7 @@ from eg3d.ops.precision import set_precision
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
-from eg3d.world.rendered_sets import embedded_faces
+from eg3d.world.rendered_sets import world_faces
 from groundwork.files import atomic_write, sha256
 
 
@@ -29,7 +29,7 @@ from groundwork.files import atomic_write, sha256
 @click.option(
     "--data", help="Data set (zip, folder or embedded) whose cameras are drawn, as EG3D did.  [default: uniform]"
 )
-@cli.look_options
+@cli.view_options
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
 @cli.seed_option
 @cli.precision_option
@@ -90,14 +90,14 @@ def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, trunc
 def load_judge(arcface_weights: str | None, landmarks: str | None, network: str, device) -> IdentityTally:
     """The network that embeds faces, and where it finds their points."""
     judge = IdentityNetwork.load(arcface_weights or "embedded", device)
-    embedded_world = not arcface_weights or network in GENERATORS  # whose mean face is another one
+    in_world = not arcface_weights or network in GENERATORS  # whose mean face is another one
     source = landmarks or ("template" if arcface_weights else "embedded")
-    return IdentityTally(judge, load_source(source, embedded_world, device))
+    return IdentityTally(judge, load_source(source, in_world, device))
 
 
 def cameras_of(data: str | None) -> torch.Tensor | None:
     """Labels [N, 25] of a data set; None without one."""
-    return ImageDataset(embedded_faces() if data == "embedded" else Path(data)).labels if data else None
+    return ImageDataset(world_faces() if data == "embedded" else Path(data)).labels if data else None
 
 
 if __name__ == "__main__":

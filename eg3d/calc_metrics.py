@@ -19,7 +19,7 @@ from eg3d.ops.precision import set_precision
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import content_digest, load_detectors, measure, score_line
 from eg3d.training.stats import append_line
-from eg3d.world.rendered_sets import embedded_faces
+from eg3d.world.rendered_sets import world_faces
 from groundwork.files import sha256
 
 OPTIONS_FILE = "training_options.json"
@@ -109,7 +109,7 @@ def open_data(G, metrics: list[Metric], options: dict) -> ImageDataset:
     mirror = options["mirror"] and not all(metric.full for metric in metrics)
     if mirror and (full := [metric.name for metric in metrics if metric.full]):
         raise ValueError(f"--mirror=True: {full[0]} never mirrors, other metrics do; measure them in two calls")
-    dataset = ImageDataset(embedded_faces() if data == "embedded" else Path(data), mirror)
+    dataset = ImageDataset(world_faces() if data == "embedded" else Path(data), mirror)
     if dataset.resolution != G.img_resolution:
         raise ValueError(
             f"--data={data}: its images have {dataset.resolution} px, the generator draws {G.img_resolution}; "

@@ -12,7 +12,7 @@ from eg3d.pictures.layout import before_after_sheet, turning_frames, write_gif, 
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from eg3d.training.loop import train
-from eg3d.world.rendered_sets import embedded_faces
+from eg3d.world.rendered_sets import world_faces
 from groundwork.files import sha256
 from l2cs.estimator import GazeEstimator
 
@@ -52,7 +52,7 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     if estimators["judge"].sha256 == estimators["loss_network"].sha256:
         raise ValueError(f"--judge={judge}: holds the same weights as --l2cs-path={l2cs_path}, so it would "
                          "take part in the training that it judges; give another network")  # fmt: skip
-    dataset = ImageDataset(embedded_faces() if data == "embedded" else Path(data))
+    dataset = ImageDataset(world_faces() if data == "embedded" else Path(data))
     config = resolve("embedded", dataset.resolution, resume=network, data=data, l2cs_path=l2cs_path, seed=seed,
                      gaze_weight=gaze_weight, kimg=kimg, tick=1, snap=1000)  # fmt: skip
 

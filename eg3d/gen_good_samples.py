@@ -25,7 +25,7 @@ SORTED = re.compile(r"sorted_\d{4,}_seed\d{4,}\.png")
 @click.option("--l2cs-path", required=True, help="Gaze network that scores: a weights file, or embedded-judge.")
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the files.")
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="As 0,1,4-6.")
-@cli.look_options
+@cli.view_options
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the gaze network sees.")
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Seeds rendered at a time.")
 @cli.precision_option

@@ -8,7 +8,7 @@ from eg3d.checkpoints.loading import load_generator
 from eg3d.ops.precision import set_precision
 from eg3d.pictures.layout import side_by_side, to_uint8, write_png
 from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, write_shape
-from eg3d.pictures.views import render_views, styles_of_seeds
+from eg3d.pictures.views import render_views, ws_of_seeds
 from eg3d.running import cli
 
 
@@ -16,7 +16,7 @@ from eg3d.running import cli
 @cli.network_option
 @click.option("--seeds", "--seed", type=cli.SEEDS, required=True, help="For example 0,1,4-6.")
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the files.")
-@cli.look_options
+@cli.view_options
 @click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False, help="Also write the density.")
 @click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True, help="Voxels per side.")
 @click.option("--shape-format", type=click.Choice(SHAPE_FORMATS), default=".mrc", show_default=True,
@@ -42,7 +42,7 @@ def main(
         for seed, images in views.by_seed():
             write_png(outdir / f"seed{seed:04d}.png", side_by_side(to_uint8(images)))
     for seed in seeds if shapes else []:
-        ws = styles_of_seeds(G, [seed], **look)
+        ws = ws_of_seeds(G, [seed], **look)
         write_shape(outdir / f"seed{seed:04d}{shape_format}", G, ws, shape_res, shape_level, f"shape {seed}")
     click.echo(f"{len(seeds)} seed{'s' * (len(seeds) != 1)} in {outdir}")
 

@@ -36,7 +36,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--l2cs-path", required=True, help="Gaze network that scores: a weights file, or embedded-judge.")
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, required=True, help="For example 0,1,4-6.")
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the files.")
-@cli.look_options
+@cli.view_options
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the gaze network sees.")
 @click.option("--report", type=FILE, help="Also write this HTML page, which needs no network.")
 @click.option("--report-seeds", type=click.IntRange(min=1), default=24, show_default=True, help="Heads in the page.")

@@ -20,7 +20,7 @@ LABELS = "labels_generate.json"
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6.")
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), default="pose", show_default=True,
               help="Folder for the pictures and their cameras.")  # fmt: skip
-@cli.look_options
+@cli.view_options
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
 @cli.seed_option
 @cli.precision_option

@@ -19,7 +19,7 @@ from eg3d.world.heads import WORLD_VERSION
 from eg3d.world.training import model_card, stages
 from eg3d.world.training.fit_features import make_features, measured_features
 from groundwork.files import CACHE, REPOSITORY, WORLD_WEIGHTS, atomic_write
-from l2cs.estimator import EMBEDDED as GAZE_NETWORKS
+from l2cs.estimator import WORLD_NETWORKS as GAZE_NETWORKS
 from l2cs.estimator import GazeEstimator
 
 STAGES = ("gaze", "base", "corrected", "identity", "pose", "points", "features", "card")

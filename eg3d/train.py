@@ -26,8 +26,8 @@ from eg3d.training.loop import train
 from eg3d.training.records import check_tensorboard, held
 from eg3d.training.resume import ResumeError
 from eg3d.training.trainer import STATE_FILE, Trainer
-from eg3d.world.rendered_sets import embedded_faces
-from l2cs.estimator import EMBEDDED, GazeEstimator
+from eg3d.world.rendered_sets import world_faces
+from l2cs.estimator import WORLD_NETWORKS, GazeEstimator
 
 
 def setting(name: str, kind, text: str):
@@ -257,7 +257,7 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
 
 def load_gaze_network(gaze: GazeLossConfig, device) -> GazeEstimator | None:
     """The network of the gaze term; at weight 0 it only scores, and one still to be made is left out."""
-    path = EMBEDDED.get(gaze.l2cs_path)
+    path = WORLD_NETWORKS.get(gaze.l2cs_path)
     scores_only = gaze.weight == 0 and not gaze.cond_d
     if not gaze.l2cs_path or (scores_only and path is not None and not path.is_file()):
         return None
@@ -266,7 +266,7 @@ def load_gaze_network(gaze: GazeLossConfig, device) -> GazeEstimator | None:
 
 def open_data(config: TrainConfig) -> ImageDataset:
     """The run's data set; the embedded one is rendered on its first use."""
-    path = embedded_faces() if config.data.path == "embedded" else Path(config.data.path)
+    path = world_faces() if config.data.path == "embedded" else Path(config.data.path)
     return ImageDataset(path, config.data.mirror, config.data.workers)
 
 

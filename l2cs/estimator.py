@@ -15,7 +15,7 @@ from l2cs.model import L2CS
 from l2cs.preprocess import preprocess
 from l2cs.weights import load_weights
 
-EMBEDDED = {
+WORLD_NETWORKS = {
     "embedded": WORLD_WEIGHTS / "gaze_loss.safetensors",
     "embedded-judge": WORLD_WEIGHTS / "gaze_judge.safetensors",
 }
@@ -72,8 +72,8 @@ class GazeEstimator(nn.Module):
         Unless `check` is off, weights that fail the mirror self-test on the bundled faces cause a one-line warning.
         Errors: OSError or ValueError, one line that names the file.
         """
-        path = EMBEDDED.get(str(path_or_name), Path(path_or_name))
-        if str(path_or_name) in EMBEDDED and not path.is_file():
+        path = WORLD_NETWORKS.get(str(path_or_name), Path(path_or_name))
+        if str(path_or_name) in WORLD_NETWORKS and not path.is_file():
             raise ValueError(f"{path}: the embedded gaze network is missing; `make embedded` trains it")
         model, facts, sha256 = load_weights(path)
         estimator = cls(model, sha256, {**facts, **measured_facts(path.parent / MEASURED, sha256)}).to(device)

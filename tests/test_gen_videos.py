@@ -17,7 +17,7 @@ from eg3d.geometry.cameras import FFHQ_FOCAL, focal_to_fov, fov_to_intrinsics, l
 from eg3d.pictures import video
 from eg3d.pictures.layout import enlarge, to_uint8
 from eg3d.pictures.video import Plan, abreast, closed_curve, film, grey, orbit, path_labels, plan_films, write_video
-from eg3d.pictures.views import camera_labels, pivot_and_radius, render_styles, styles_of_seeds
+from eg3d.pictures.views import camera_labels, pivot_and_radius, render_ws, ws_of_seeds
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="films need the extra ffmpeg")
 
@@ -101,9 +101,9 @@ def test_every_frame_shows_each_cells_latent_from_the_frames_camera(keyframes):
     for i in (0, 5):
         for cell in (0, 1):
             ws = curve(i / 6 * keyframes)[cell : cell + 1]
-            expected = to_uint8(render_styles(G, ws, labels[i : i + 1])["image"])[0].astype(int)
+            expected = to_uint8(render_ws(G, ws, labels[i : i + 1])["image"])[0].astype(int)
             assert np.abs(frames[i][:, 32 * cell : 32 * cell + 32] - expected).max() <= 1
-    first = styles_of_seeds(G, [seeds[0]], 1.0, 14, 18.0)
+    first = ws_of_seeds(G, [seeds[0]], 1.0, 14, 18.0)
     assert torch.allclose(curve(0)[:1], first, atol=1e-6)
 
 
@@ -139,9 +139,9 @@ def test_interpolation_is_one_mp4_and_its_cameras_make_the_same_film_again(netwo
     again = read_video(tmp_path / "b" / "interpolation.mp4")[1]
     assert np.abs(frames.astype(int) - again).mean() < 0.5
     G = tiny_generator()
-    ws = styles_of_seeds(G, [0], 1.0, 14, focal_to_fov(FFHQ_FOCAL))
+    ws = ws_of_seeds(G, [0], 1.0, 14, focal_to_fov(FFHQ_FOCAL))
     expected = enlarge(
-        to_uint8(render_styles(G, ws, path_labels(None, 8, G, focal_to_fov(FFHQ_FOCAL))[:1])["image"])[0], 256
+        to_uint8(render_ws(G, ws, path_labels(None, 8, G, focal_to_fov(FFHQ_FOCAL))[:1])["image"])[0], 256
     )
     assert np.abs(frames[0][32:, :256].astype(int) - expected).mean() < 4  # H.264 costs a little
 

@@ -19,7 +19,7 @@ class NoFace(Exception):
     """This picture gets no label; the text says why."""
 
 
-class EmbeddedPose:
+class WorldPose:
     """The embedded pose network; looks at the whole picture and needs no points."""
 
     def __init__(self, device="cpu"):

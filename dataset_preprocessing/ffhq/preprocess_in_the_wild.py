@@ -7,7 +7,7 @@ import click
 
 from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
-from dataset_preprocessing.ffhq.pose_estimators import EmbeddedPose, ReconPose
+from dataset_preprocessing.ffhq.pose_estimators import ReconPose, WorldPose
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.metrics.pose_files import FACTS
 from eg3d.running import cli, distributed, processes
@@ -66,9 +66,9 @@ def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path)
     cli.write_json(json_path, facts)
 
 
-def load_estimator(recon_weights: Path | None, landmarks: str, mode: str, device) -> EmbeddedPose | ReconPose:
+def load_estimator(recon_weights: Path | None, landmarks: str, mode: str, device) -> WorldPose | ReconPose:
     if recon_weights is None:
-        return EmbeddedPose(device)
+        return WorldPose(device)
     source = None if landmarks == "template" else load_source(landmarks, False, device)
     return ReconPose(recon_weights, source, mode, device)
 

@@ -96,7 +96,7 @@ SHAPENET = _published(
 )
 
 # embedded: the small model of `assets/embedded/`: the same classes at 64 px, made to be trained on two CPU cores.
-EMBEDDED = TrainConfig(
+WORLD = TrainConfig(
     preset="embedded",
     generator=dict(
         z_dim=64,
@@ -171,4 +171,4 @@ EMBEDDED = TrainConfig(
     snap=5,
 )
 
-PRESETS = {config.preset: config for config in (FFHQ, AFHQ, SHAPENET, EMBEDDED)}
+PRESETS = {config.preset: config for config in (FFHQ, AFHQ, SHAPENET, WORLD)}

@@ -38,7 +38,7 @@ class Detector:
         return {"name": self.name, "sha256": self.sha256} | ({"note": self.note} if self.note else {})
 
 
-def load_embedded(device="cpu") -> Detector:
+def load_world_features(device="cpu") -> Detector:
     """The embedded feature network."""
     network, digest = load_feature_network()
     note = "the embedded world's own network: no FID, comparable with nothing measured by Inception"

@@ -18,7 +18,7 @@ from eg3d.metrics.iresnet import CROP, PUBLISHED, Architecture, IResNet
 from eg3d.metrics.network_file import VERSION, filled, load_network, read_bytes, read_state
 from groundwork.files import WORLD_WEIGHTS
 
-EMBEDDED_FILE, KIND = WORLD_WEIGHTS / "identity.safetensors", "identity"
+WORLD_FILE, KIND = WORLD_WEIGHTS / "identity.safetensors", "identity"
 
 
 class IdentityNetwork:
@@ -31,9 +31,9 @@ class IdentityNetwork:
     def load(cls, weights: str | Path, device="cpu") -> "IdentityNetwork":
         """`embedded`, an insightface IResNet state dict (.pth, 18 to 100 layers), or an .onnx file."""
         if str(weights) == "embedded":
-            stored = load_network(EMBEDDED_FILE, KIND)
+            stored = load_network(WORLD_FILE, KIND)
             architecture = Architecture.from_dict(stored.architecture)
-            network = filled(lambda: IResNet(architecture), stored.state, EMBEDDED_FILE, f"an {KIND} network")
+            network = filled(lambda: IResNet(architecture), stored.state, WORLD_FILE, f"an {KIND} network")
             return cls(network.to(device), architecture.input_size, f"embedded v{VERSION}", stored.sha256, stored.facts)
         path = Path(weights)
         if path.suffix == ".onnx":

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eg3d.geometry.landmarks import EMBEDDED_MEAN, POINTS, five_points, project, standard_face
+from eg3d.geometry.landmarks import POINTS, WORLD_MEAN, five_points, project, standard_face
 from eg3d.metrics.dlib_points import DlibPoints
 from eg3d.metrics.face_reader import FaceReader, FaceReading
 from eg3d.metrics.iresnet import Architecture
@@ -34,7 +34,7 @@ class Template:
         return project(self.face, labels) * images.shape[-1]
 
 
-class Embedded:
+class WorldReader:
     """The embedded network. No face: its points and its angles contradict each other."""
 
     def __init__(self, device="cpu", path: Path = READER_WEIGHTS):
@@ -70,9 +70,9 @@ def load_source(text: str, embedded: bool, device="cpu"):
     `embedded`: the pictures are of the embedded world, whose mean face is another.
     """
     if text == "template":
-        return Template(EMBEDDED_MEAN, "template embedded") if embedded else Template(standard_face(), "template FFHQ")
+        return Template(WORLD_MEAN, "template embedded") if embedded else Template(standard_face(), "template FFHQ")
     if text == "embedded":
-        return Embedded(device)
+        return WorldReader(device)
     path = Path(text)
     if not path.exists():
         raise ValueError(f"--landmarks={text}: there is no such file; give a file, template or embedded")
@@ -92,7 +92,7 @@ def disagreement(reading: FaceReading) -> torch.Tensor:
 
     The mean face is turned, and shifted and scaled to fit best; perspective is left out.
     """
-    turned = EMBEDDED_MEAN.to(reading.angles.device).double() @ rotation_of_angles(reading.angles)[:, :, :2]
+    turned = WORLD_MEAN.to(reading.angles.device).double() @ rotation_of_angles(reading.angles)[:, :, :2]
     turned, points = turned - turned.mean(dim=1, keepdim=True), reading.points.double()
     points = points - points.mean(dim=1, keepdim=True)
     scale = (turned * points).sum(dim=(1, 2)) / turned.square().sum(dim=(1, 2))

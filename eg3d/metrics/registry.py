@@ -12,7 +12,7 @@ from eg3d.metrics.moments import FeatureStatistics
 from eg3d.metrics.precision_recall import NEIGHBOURS, precision_and_recall
 
 PUBLISHED_COUNT = 50_000
-INCEPTION, EMBEDDED = DETECTORS = ("inception", "embedded")
+INCEPTION, WORLD = DETECTORS = ("inception", "embedded")
 VGG = "vgg"
 NAMES = {  # published name: (kind, whether all real images count)
     "fid50k_full": ("fid", True), "kid50k_full": ("kid", True), "pr50k3_full": ("pr", True), "is50k": ("is", False),
@@ -31,7 +31,7 @@ LOWER, HIGHER = "lower is better", "higher is better"
 class Metric:
     """One published metric on `num_gen` generated pictures.
 
-    detector: INCEPTION or EMBEDDED; vgg: precision and recall look at VGG16's features instead.
+    detector: INCEPTION or WORLD; vgg: precision and recall look at VGG16's features instead.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Metric:
     def name(self) -> str:
         """The published name only for what was published: its detector, and its count in the name."""
         count = f"{self.num_gen // 1000}k" if self.num_gen % 1000 == 0 else str(self.num_gen)
-        if self.features == EMBEDDED:
+        if self.features == WORLD:
             return f"{TITLES[self.kind]}_embedded" + ("" if self.full else f"_first{count}")
         neighbours = ("" if count.endswith("k") else "_") + str(NEIGHBOURS) if self.kind == "pr" else ""
         other = "_inception" if self.kind == "pr" and self.features == INCEPTION else ""

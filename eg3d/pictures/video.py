@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, check_labels, focal_to_fov
 from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, tiles, to_uint8
-from eg3d.pictures.views import camera_labels, check_finite, pivot_and_radius, render_styles, styles_of_seeds
+from eg3d.pictures.views import camera_labels, check_finite, pivot_and_radius, render_ws, ws_of_seeds
 from groundwork.files import atomic_write
 
 FOCAL = {"FFHQ": FFHQ_FOCAL, "AFHQ": FFHQ_FOCAL, "Shapenet": 1.7074}
@@ -142,7 +142,7 @@ def film(
     n, step = len(labels), at_once if plan.keyframes == 1 else 1
     for start in range(0, n, step):
         cameras = labels[start : start + step]
-        out = render_styles(G, curve(start / n * plan.keyframes), cameras)[image_mode]
+        out = render_ws(G, curve(start / n * plan.keyframes), cameras)[image_mode]
         check_finite(out, [f"frame {start}"] * len(out))
         pictures = to_uint8(grey(out) if image_mode == "image_depth" else out)
         pictures = pictures.reshape(len(plan.cells), len(cameras), *pictures.shape[1:])
@@ -155,7 +155,7 @@ def latent_curve(
 ) -> Callable[[float], torch.Tensor]:
     """t in [0, K) -> ws [cells, num_ws, w_dim] of a film at that time, in keyframes."""
     seeds = [seed for cell in plan.cells for seed in cell]
-    ws = styles_of_seeds(G, seeds, truncation_psi, truncation_cutoff, fov_deg)
+    ws = ws_of_seeds(G, seeds, truncation_psi, truncation_cutoff, fov_deg)
     return closed_curve(ws.reshape(len(plan.cells), plan.keyframes, *ws.shape[1:]))
 
 

@@ -70,7 +70,7 @@ def latent_of_seed(seed: int, z_dim: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def styles_of_seeds(
+def ws_of_seeds(
     G: TriPlaneGenerator,
     seeds: Sequence[int],
     truncation_psi: float = 0.7,
@@ -98,7 +98,7 @@ def check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
 
 
 @torch.no_grad()
-def render_styles(G: TriPlaneGenerator, ws: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def render_ws(G: TriPlaneGenerator, ws: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """Every latent of ws [n, ...] from every camera of labels [k, 25]: pictures [n*k, ...], latent by latent.
 
     The planes of a latent are computed once for all its cameras.
@@ -125,7 +125,7 @@ def render_batch(
     if not isinstance(cameras, torch.Tensor):
         yaws, pitches = zip(*cameras, strict=True)
         cameras = camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg).expand(len(seeds), -1, -1)
-    ws, k = styles_of_seeds(G, seeds, truncation_psi, truncation_cutoff, fov_deg), cameras.shape[1]
+    ws, k = ws_of_seeds(G, seeds, truncation_psi, truncation_cutoff, fov_deg), cameras.shape[1]
     labels = cameras.flatten(0, 1).to(ws.device)
     out = G.synthesis(ws, labels, draws=Midpoints(), noise_mode="const")
     check_finite(out["image"], [f"seed {seed}" for seed in seeds for _ in range(k)])

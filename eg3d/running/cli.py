@@ -16,7 +16,7 @@ from groundwork.files import atomic_write
 
 __all__ = [
     "DISTINCT_SEEDS", "SEEDS", "Command", "check_writable", "device_option", "fail", "finite", "json_option",
-    "look_options", "network_option", "ops_option", "pick_device", "precision_option", "process_options", "seed_option",
+    "view_options", "network_option", "ops_option", "pick_device", "precision_option", "process_options", "seed_option",
     "write_json",
 ]  # fmt: skip
 
@@ -105,7 +105,7 @@ _fov_deg = click.option(
 )
 
 
-def look_options(command):
+def view_options(command):
     """--trunc, --trunc-cutoff and --fov-deg with the published defaults, for everything that renders seeds."""
     return _trunc(_trunc_cutoff(_fov_deg(command)))
 

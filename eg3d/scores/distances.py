@@ -19,9 +19,9 @@ from tqdm import tqdm
 from eg3d.checkpoints.download import cache_folder
 from eg3d.data.archive import Zip, open_archive
 from eg3d.data.dataset import ImageDataset
-from eg3d.metrics.detectors import Detector, load_embedded
+from eg3d.metrics.detectors import Detector, load_world_features
 from eg3d.metrics.inception import load_inception
-from eg3d.metrics.registry import EMBEDDED, VGG, Metric, Score, score
+from eg3d.metrics.registry import VGG, WORLD, Metric, Score, score
 from eg3d.metrics.vgg import load_vgg
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.pictures.views import render_samples
@@ -70,8 +70,8 @@ def load_detectors(
     """
     found = {}
     for name in dict.fromkeys(metric.features for metric in metrics):
-        if name == EMBEDDED:
-            found[name] = load_embedded(device)
+        if name == WORLD:
+            found[name] = load_world_features(device)
         elif name == VGG:
             found[name] = load_vgg(Path(vgg_weights), device)
         elif inception_weights is None:

@@ -24,7 +24,7 @@ def adapted(p: float, mean_sign: float, target: float, images: int, kimg: float)
     return min(max(p + direction * images / (1000 * kimg), 0.0), 1.0)
 
 
-class Strength:
+class AugmentStrength:
     """The strength `p` in the course of a run; equal in all processes if what they observe is."""
 
     def __init__(self, config: AugmentConfig, batch: int):

@@ -21,7 +21,7 @@ from eg3d.gaze import eye_region
 from eg3d.gaze.term import estimate_gaze, gaze_error
 from eg3d.running import distributed
 from eg3d.training import losses, schedules
-from eg3d.training.ada import Strength, count_signs
+from eg3d.training.ada import AugmentStrength, count_signs
 from eg3d.training.augment_pipe import AugmentPipe
 from eg3d.training.ema import update_ema, update_mean_latent
 from eg3d.training.latents import Fakes, Reals
@@ -54,7 +54,7 @@ class Trainer:
         self.stop_code = 0  # exit code of a run that ends before its kimg are seen
         self.tick_unfinished = False  # whether the tick at this position is still to be written, see Records
         self.images_saved = None if state is None else state["images_seen"]  # of the state that a stop would leave
-        self.strength = Strength(config.augment, config.batch)
+        self.strength = AugmentStrength(config.augment, config.batch)
         self.augment = AugmentPipe(config.augment.transforms, self.strength.p) if config.augment.on else None
         self.order = EpochOrder(len(dataset), config.seed)
         self.batches = Batches(dataset, self.order, config.batch, self.share, pin=self.device.type == "cuda")

@@ -175,7 +175,7 @@ def face_samples(split: str, count: int, seed: int = 0, size: int = 64, progress
     )
 
 
-def embedded_faces(count: int = 8000, seed: int = 0, progress: bool = True) -> Path:
+def world_faces(count: int = 8000, seed: int = 0, progress: bool = True) -> Path:
     """The zip that `--data=embedded` means: rendered once into the cache, keyed by world version, seed and count."""
     path = CACHE / f"faces-v{WORLD_VERSION}-seed{seed}-{count}.zip"
     if not path.exists():

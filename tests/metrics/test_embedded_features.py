@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eg3d.metrics.detectors import load_embedded
+from eg3d.metrics.detectors import load_world_features
 from eg3d.metrics.fid import frechet_distance
 from eg3d.metrics.kid import kernel_distance
 from eg3d.metrics.moments import FeatureStatistics
@@ -31,7 +31,7 @@ def test_the_file_is_small_and_says_how_it_was_made():
 
 
 def test_features_do_not_depend_on_the_batch():
-    detector, images = load_embedded(), noise_images(5)
+    detector, images = load_world_features(), noise_images(5)
     whole = detector(images)
     assert whole.shape == (5, detector.width) and whole.std(dim=0).mean() > 1e-3
     torch.testing.assert_close(whole, torch.cat([detector(image[None]) for image in images]), rtol=1e-4, atol=1e-5)
@@ -51,7 +51,7 @@ def test_colours_are_taken_as_red_green_and_blue():
 
 
 def test_larger_pictures_are_made_smaller_without_aliasing():
-    detector, small = load_embedded(), noise_images(4, 64)
+    detector, small = load_world_features(), noise_images(4, 64)
     large = small.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
     near, noise = detector(large) - detector(small), detector(noise_images(4, 256)) - detector(small)
     assert near.norm() < 0.6 * noise.norm()
@@ -75,7 +75,7 @@ def heads():
 
 def distances(real: torch.Tensor, versions: list[torch.Tensor]) -> tuple[list[float], list[float]]:
     """Frechet and kernel distance of each version of the generated pictures."""
-    detector = load_embedded()
+    detector = load_world_features()
     features = [torch.cat([detector(part) for part in images.split(100)]) for images in (real, *versions)]
     statistics = [FeatureStatistics.of(rows) for rows in features]
     return (

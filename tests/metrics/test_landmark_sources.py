@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
-from eg3d.geometry.landmarks import EMBEDDED_MEAN, project
+from eg3d.geometry.landmarks import WORLD_MEAN, project
 from eg3d.metrics.face_reader import FaceReader, FaceReading
 from eg3d.metrics.iresnet import Architecture
-from eg3d.metrics.landmark_sources import READER_KIND, Embedded, disagreement, load_source, read_points
+from eg3d.metrics.landmark_sources import READER_KIND, WorldReader, disagreement, load_source, read_points
 from eg3d.metrics.network_file import save_network
 from eg3d.metrics.pose import angles_of_label
 
@@ -21,7 +21,7 @@ IMAGES = torch.zeros(2, 3, 64, 64)
 
 def test_template_is_the_mean_face_at_the_camera():
     points = load_source("template", embedded=True)(IMAGES, LABELS, ["a", "b"])
-    assert torch.allclose(points, 64 * project(EMBEDDED_MEAN, LABELS))
+    assert torch.allclose(points, 64 * project(WORLD_MEAN, LABELS))
     assert (load_source("template", embedded=False)(IMAGES, LABELS, ["a", "b"]) - points).abs().max() > 2
 
 
@@ -142,7 +142,7 @@ def test_other_points_of_dlib_are_refused(monkeypatch, in_folder, parts, words):
 
 
 def test_points_and_angles_of_one_head_agree_and_of_two_do_not():
-    points, angles = project(EMBEDDED_MEAN, LABELS), angles_of_label(LABELS)
+    points, angles = project(WORLD_MEAN, LABELS), angles_of_label(LABELS)
     assert disagreement(FaceReading(points, angles)).max() < 0.01  # perspective is left out
     assert disagreement(FaceReading(points, angles.flip(0))).min() > 0.03
     assert disagreement(FaceReading(points.flip(1), angles)).min() > 0.03
@@ -152,7 +152,7 @@ def test_pictures_the_network_contradicts_itself_on_have_no_face(tmp_path):
     torch.manual_seed(0)
     reader = FaceReader(Architecture((1, 1, 1, 1), (16, 16, 16, 16), input_size=32, embedding=16))
     save_network(tmp_path / "r.safetensors", READER_KIND, reader, {})
-    points = Embedded(path=tmp_path / "r.safetensors")(torch.randn(4, 3, 64, 64), LABELS, list("abcd"))
+    points = WorldReader(path=tmp_path / "r.safetensors")(torch.randn(4, 3, 64, 64), LABELS, list("abcd"))
     assert points.isnan().all()  # random weights give random points
 
 

@@ -3,7 +3,7 @@ import torch
 
 from eg3d.metrics.fid import frechet_standard_error
 from eg3d.metrics.moments import FeatureStatistics
-from eg3d.metrics.registry import EMBEDDED, NAMES, Metric, parse_metrics, score
+from eg3d.metrics.registry import NAMES, WORLD, Metric, parse_metrics, score
 
 
 def names(text: str, count: int = 50_000, detector: str = "inception", vgg: bool = False) -> list[str]:
@@ -21,7 +21,7 @@ def test_another_count_or_detector_has_another_name():
     assert names("pr50k3_full,pr50k3", 2000, vgg=True) == ["pr2k3_full", "pr2k3"]
     assert names("pr50k3_full", 1500, vgg=True) == ["pr1500_3_full"]
     assert names("pr50k3_full") == ["pr50k3_full_inception"]
-    assert names("fid50k_full,kid50k,pr50k3_full", 2000, EMBEDDED) == [
+    assert names("fid50k_full,kid50k,pr50k3_full", 2000, WORLD) == [
         "fd_embedded", "kd_embedded_first2k", "pr_embedded",
     ]  # fmt: skip
     assert names("none") == []

@@ -19,7 +19,7 @@ from eg3d.pictures.shapes import (
     write_mrc,
     write_ply,
 )
-from eg3d.pictures.views import styles_of_seeds
+from eg3d.pictures.views import ws_of_seeds
 
 CENTRE, RADIUS = (0.1, -0.05, 0.2), 0.4
 
@@ -99,7 +99,7 @@ def test_reading_something_else_as_mrc_names_the_file(tmp_path):
 
 def test_density_of_a_generator_is_the_same_every_time_and_belongs_to_its_latent():
     G = tiny_generator()
-    ws = styles_of_seeds(G, [0, 1])
+    ws = ws_of_seeds(G, [0, 1])
     torch.manual_seed(0)
     first = density_grid(generator_field(G, ws[:1]), 8, 1.0)
     torch.manual_seed(1)
@@ -147,7 +147,7 @@ def test_glb_holds_the_mesh_with_smooth_normals_and_linear_colours(tmp_path):
 
 def test_vertices_have_the_colours_of_the_field_in_any_chunk():
     G = tiny_generator()
-    ws = styles_of_seeds(G, [0])
+    ws = ws_of_seeds(G, [0])
     points = np.random.default_rng(0).uniform(-0.4, 0.4, (50, 3))
     whole = vertex_colors(G, ws, points)
     assert whole.shape == (50, 3) and whole.min() >= 0 and whole.max() <= 1 and whole.std() > 1e-3

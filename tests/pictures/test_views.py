@@ -15,7 +15,7 @@ from eg3d.pictures.views import (
     render_batch,
     render_samples,
     render_views,
-    styles_of_seeds,
+    ws_of_seeds,
 )
 from groundwork.draws import Midpoints
 
@@ -86,11 +86,11 @@ def test_gradients_stay_on_for_whoever_consumes_the_views(G):
 
 
 def test_truncation_cutoff_is_clamped_to_the_rows_there_are(G):
-    full, beyond = (styles_of_seeds(G, [0], 0.5, cutoff) for cutoff in (None, 14))
+    full, beyond = (ws_of_seeds(G, [0], 0.5, cutoff) for cutoff in (None, 14))
     assert G.num_ws < 14
     assert torch.equal(full, beyond)
-    half = styles_of_seeds(G, [0], 0.5, 3)
-    plain = styles_of_seeds(G, [0], 1.0, None)
+    half = ws_of_seeds(G, [0], 0.5, 3)
+    plain = ws_of_seeds(G, [0], 1.0, None)
     assert torch.equal(half[:, :3], full[:, :3])
     assert torch.equal(half[:, 3:], plain[:, 3:])
     assert not torch.allclose(full, plain)

@@ -13,7 +13,7 @@ from eg3d.config.augmentation import GEOMETRIC, PIPES, AugmentConfig, Transforms
 from eg3d.ops.resize import bilinear
 from eg3d.ops.warp import warp
 from eg3d.training import augment, losses
-from eg3d.training.ada import Strength, adapted, count_signs
+from eg3d.training.ada import AugmentStrength, adapted, count_signs
 from eg3d.training.augment_pipe import GATES, NORMALS, UNIFORMS, AugmentPipe
 from groundwork.draws import KeyedDraws
 
@@ -332,11 +332,11 @@ def test_signs_of_two_processes_add_up_to_those_of_one():
     assert torch.equal(count_signs(logits[:2]) + count_signs(logits[2:]), count_signs(logits))
 
 
-def strength(**settings) -> Strength:
-    return Strength(AugmentConfig(mode="ada", kimg=1.0, **settings), batch=10)  # steps of 0.04
+def strength(**settings) -> AugmentStrength:
+    return AugmentStrength(AugmentConfig(mode="ada", kimg=1.0, **settings), batch=10)  # steps of 0.04
 
 
-def feed(controller: Strength, *means: float, start: int = 0) -> list[float]:
+def feed(controller: AugmentStrength, *means: float, start: int = 0) -> list[float]:
     """One batch of ten logits for each mean sign -> p after each batch."""
     history = []
     for batches, mean in enumerate(means, start=start + 1):
@@ -383,7 +383,7 @@ def test_without_signs_the_strength_stays():
 
 
 def test_a_fixed_strength_never_changes():
-    controller = Strength(AugmentConfig(mode="fixed", p=0.3), batch=10)
+    controller = AugmentStrength(AugmentConfig(mode="fixed", p=0.3), batch=10)
     assert feed(controller, 1.0, 1.0, 1.0, 1.0) == [0.3] * 4
 
 

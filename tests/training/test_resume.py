@@ -13,7 +13,7 @@ from eg3d.checkpoints import loading as checkpoint
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.training.resume import ResumeError, start_from
-from l2cs.estimator import EMBEDDED
+from l2cs.estimator import WORLD_NETWORKS
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def published_networks(run_script):
 def test_the_published_fine_tuning_command_runs_from_a_published_file(run_script, tiny_faces, tmp_path):
     G, D = published_networks(run_script)
     write_published(tmp_path / "ffhq.pkl", G, D, G)
-    shutil.copy(EMBEDDED["embedded"], tmp_path / "gaze.safetensors")
+    shutil.copy(WORLD_NETWORKS["embedded"], tmp_path / "gaze.safetensors")
     code, _, err = run_script("eg3d/train.py", *command())
     assert code == 0, err
     made = checkpoint.open_checkpoint(tmp_path / "training-runs" / "network-snapshot-000000.safetensors")

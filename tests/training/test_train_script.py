@@ -11,7 +11,7 @@ from eg3d.config.flags import resolve
 from eg3d.train import advice_on_memory, load_gaze_network, main
 from eg3d.training.records import held, lock
 from groundwork.files import sha256
-from l2cs.estimator import EMBEDDED
+from l2cs.estimator import WORLD_NETWORKS
 
 PUBLISHED = (
     "--outdir=training-runs --cfg=ffhq --data=faces --resume=ffhq.pkl --l2cs-path=L2CSNet_gaze360.pkl --gpus=4 "
@@ -283,7 +283,7 @@ def test_the_gaze_network_is_read_where_there_is_one_and_needed_only_by_the_gaze
     assert loaded("ffhq", gaze_weight=0.0, l2cs_path="embedded-judge").sha256 != loaded().sha256
     with pytest.raises((ValueError, OSError), match=r"no\.pkl"):
         loaded("ffhq", gaze_weight=0.0, l2cs_path="no.pkl")
-    monkeypatch.setitem(EMBEDDED, "embedded", tmp_path / "not-made-yet.safetensors")
+    monkeypatch.setitem(WORLD_NETWORKS, "embedded", tmp_path / "not-made-yet.safetensors")
     assert loaded(gaze_weight=0.0) is None
     with pytest.raises(ValueError, match="make embedded"):
         loaded(gaze_weight=1.0)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from dataset_preprocessing.ffhq import preprocess_in_the_wild
 from eg3d import calc_id, calc_pose, gen_samples_pose, make_embedded
-from eg3d.metrics.identity import EMBEDDED_FILE, KIND, IdentityNetwork
+from eg3d.metrics.identity import KIND, WORLD_FILE, IdentityNetwork
 from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_KIND, READER_WEIGHTS, disagreement, load_reader
 from eg3d.metrics.network_file import load_network
 from eg3d.metrics.world_features import FEATURES_FILE
@@ -26,9 +26,9 @@ def run(script, *args):
 
 
 def test_files_are_small_and_say_how_they_were_made():
-    files = (EMBEDDED_FILE, READER_WEIGHTS, FEATURES_FILE, POINTS_FILE)
+    files = (WORLD_FILE, READER_WEIGHTS, FEATURES_FILE, POINTS_FILE)
     assert sum(file.stat().st_size for file in files) <= 6e6 and POINTS_FILE.stat().st_size < 1e6
-    for path, kind in ((EMBEDDED_FILE, KIND), (READER_WEIGHTS, READER_KIND)):
+    for path, kind in ((WORLD_FILE, KIND), (READER_WEIGHTS, READER_KIND)):
         facts = load_network(path, kind).facts
         assert facts["split"] == stages.SPLIT != "faces" and facts["people"] == stages.PEOPLE and facts["epochs"] > 0
 

@@ -164,10 +164,10 @@ def test_gaze_samples_match_the_written_set_and_can_hide_the_eyes(tmp_path):
 
 def test_embedded_faces_are_rendered_once(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "CACHE", tmp_path)
-    path = datasets.embedded_faces(3, seed=5, progress=False)
+    path = datasets.world_faces(3, seed=5, progress=False)
     before = path.stat().st_mtime_ns
-    assert datasets.embedded_faces(3, seed=5, progress=False) == path and path.stat().st_mtime_ns == before
-    assert datasets.embedded_faces(4, seed=5, progress=False) != path
+    assert datasets.world_faces(3, seed=5, progress=False) == path and path.stat().st_mtime_ns == before
+    assert datasets.world_faces(4, seed=5, progress=False) != path
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from eg3d.metrics.identity import EMBEDDED_FILE, KIND, IdentityNetwork
+from eg3d.metrics.identity import KIND, WORLD_FILE, IdentityNetwork
 from eg3d.metrics.landmark_sources import READER_KIND, READER_WEIGHTS, load_reader
 from eg3d.metrics.network_file import save_network
 from eg3d.world.heads import WORLD_VERSION
@@ -28,7 +28,7 @@ def make_identity(workdir: Path) -> None:
     start = time.time()
     network = fit_identity.train(people_set(SPLIT, PEOPLE), workdir / "identity")
     facts = _facts(fit_identity.CONFIG, start) | fit_identity.verification(network, test_people())
-    save_network(EMBEDDED_FILE, KIND, network, facts)
+    save_network(WORLD_FILE, KIND, network, facts)
 
 
 def make_face_reader(workdir: Path) -> None:
