@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "eg3d.geometry": set(),
     "eg3d.rendering": {"eg3d.ops", "eg3d.geometry"},
     "eg3d.models": {FLOOR, "eg3d.ops", "eg3d.geometry", "eg3d.rendering"},
-    "eg3d.gaze": {FLOOR, "l2cs", "eg3d.geometry"},
+    "eg3d.gaze": {"l2cs", "eg3d.geometry"},
     "eg3d.data": {FLOOR, "eg3d.geometry"},
     "eg3d.world": {FLOOR, "eg3d.geometry"},
     "eg3d.running": {FLOOR, "eg3d.ops", "eg3d.geometry"},

@@ -12,7 +12,8 @@ from torch.autograd import gradcheck, gradgradcheck
 from eg3d.config.augmentation import GEOMETRIC, PIPES, AugmentConfig, Transforms
 from eg3d.ops.resize import bilinear
 from eg3d.ops.warp import warp
-from eg3d.training import augment, losses
+from eg3d.training import augment_pipe as augment
+from eg3d.training import losses
 from eg3d.training.ada import AugmentStrength, adapted, count_signs
 from eg3d.training.augment_pipe import GATES, NORMALS, UNIFORMS, AugmentPipe
 from groundwork.draws import KeyedDraws

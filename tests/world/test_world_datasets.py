@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from eg3d.geometry.cameras import check_labels
-from eg3d.world import datasets
+from eg3d.world import rendered_sets as datasets
 from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, Identity
 
 
