@@ -1,6 +1,7 @@
 # `make demo` and `make test` set themselves up: a virtual environment in .venv with the tested versions, made once.
 #   make demo        fine-tunes the embedded model for some minutes; pictures and report in out/demo
-#   make test        ruff, format check, quick tests: exactly what CI runs
+#   make test        ruff, format check, quick tests, on two cores
+#   make test-robust files damaged or made to harm, kernels for GPUs that are not here; CI runs both
 #   make test-slow   the longer tests
 #   make gpu-check   tests and benchmarks on a GPU, with the Python given (no install): make gpu-check PYTHON=python3
 #   make browser-check  the report in headless Chromium (Debian: apt install chromium)
@@ -17,7 +18,7 @@ RUN := $(VENV)/bin/python
 # An editable install remembers its folder, so the stamp carries it: a moved repository installs itself again.
 READY := $(VENV)/.ready-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
 
-.PHONY: demo test test-slow gpu-check browser-check embedded reproduce bench setup clean
+.PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench setup clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -26,7 +27,10 @@ demo: $(READY)
 test: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -m "not slow and not gpu and not browser"
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow and not robust and not gpu and not browser"
+
+test-robust: $(READY)
+	$(RUN) -m pytest -m "robust and not slow"
 
 test-slow: $(READY)
 	$(RUN) -m pytest -m "slow and not gpu and not browser"

@@ -1,9 +1,13 @@
 """What many tests share: tiny networks, cameras, and running a script as a user would."""
 
+import contextlib
+import io
 import os
+import runpy
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +30,33 @@ class Ran(NamedTuple):
 
 
 @pytest.fixture
-def run_script(tmp_path):
-    """run_script("eg3d/x.py", "--flag=1") runs it in place from an empty folder -> (code, stdout, stderr)."""
+def run_script(tmp_path, monkeypatch):
+    """run_script("eg3d/x.py", "--flag=1") runs it from an empty folder, in this process -> (code, stdout, stderr).
+
+    A process of its own would take three seconds to import PyTorch; `run_process` starts one.
+    """
+
+    def run(script, *args) -> Ran:
+        path = REPOSITORY / script
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", [str(path), *map(str, args)])
+            patch.setattr(sys, "path", [str(path.parent), *sys.path])
+            warnings.showwarning = lambda *about: print(warnings.formatwarning(*about[:4]), file=sys.stderr)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    runpy.run_path(str(path), run_name="__main__")
+                except SystemExit as end:
+                    code = end.code or 0
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def run_process(tmp_path):
+    """As `run_script`, in a process of its own, as a user would."""
 
     def run(script, *args, timeout=300) -> Ran:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -1,9 +1,8 @@
 """docs/reproduction.md says what the committed results say, and its verdicts are computed right."""
 
+import functools
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,11 @@ def maker():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def reproduce(run_script):
+    return functools.partial(run_script, "benchmarks/reproduce.py")
 
 
 def scores(maker, gfas, distance=10.0, identity=0.9, pose=0.001) -> dict:
@@ -60,40 +64,36 @@ def test_a_table_gives_the_mean_and_the_range(maker):
     assert "| 0.0200 (0.0100 to 0.0300) |" in maker.table(["gl"], runs)
 
 
-def test_a_finished_run_is_not_run_again(maker, tmp_path):
+def test_a_finished_run_is_not_run_again(maker, reproduce, tmp_path):
     for arm in ("base", "gl"):
         record = {"arm": arm, "seed": 0, "kimg": 5, "scores": scores(maker, 0.125)}
         (tmp_path / f"{arm}_seed0.json").write_text(json.dumps(record))
     page = tmp_path / "page.md"
     page.write_text(PAGE.read_text())
     done = reproduce("--arms=base,gl", "--seeds=0", f"--results={tmp_path}", f"--page={page}")
-    assert done.returncode == 0 and "$ python" not in done.stdout  # no command was run
+    assert done.code == 0 and "$ python" not in done.stdout  # no command was run
     assert page.read_text().count("| 0.1250 |") == 4  # each in its table, and in that of every run
 
 
-def test_results_of_another_length_are_not_taken_for_these(maker, tmp_path):
+def test_results_of_another_length_are_not_taken_for_these(maker, reproduce, tmp_path):
     record = {"arm": "gl", "seed": 0, "kimg": 99, "scores": scores(maker, 0.125)}
     (tmp_path / "gl_seed0.json").write_text(json.dumps(record))
     (tmp_path / "page.md").write_text(PAGE.read_text())
     done = reproduce("--arms=gl", "--seeds=0", f"--results={tmp_path}", f"--page={tmp_path / 'page.md'}")
-    assert done.returncode == 2 and "99 thousand images" in done.stderr and "$ python" not in done.stdout
+    assert done.code == 2 and "99 thousand images" in done.stderr and "$ python" not in done.stdout
 
 
-def test_other_results_never_overwrite_the_page_of_the_committed_ones(tmp_path):
+def test_other_results_never_overwrite_the_page_of_the_committed_ones(reproduce, tmp_path):
     done = reproduce("--arms=gl", "--seeds=0", f"--results={tmp_path}")
-    assert done.returncode == 2 and "needs --page" in done.stderr
+    assert done.code == 2 and "needs --page" in done.stderr
 
 
-def test_a_page_without_room_for_tables_is_refused_before_anything_is_trained(tmp_path):
+def test_a_page_without_room_for_tables_is_refused_before_anything_is_trained(reproduce, tmp_path):
     (tmp_path / "page.md").write_text("# Nothing\n")
     done = reproduce("--arms=gl", f"--results={tmp_path}", f"--page={tmp_path / 'page.md'}")
-    assert done.returncode == 2 and "the page has no part" in done.stderr and "$ python" not in done.stdout
+    assert done.code == 2 and "the page has no part" in done.stderr and "$ python" not in done.stdout
 
 
-def test_an_unknown_arm_is_one_line(tmp_path):
+def test_an_unknown_arm_is_one_line(reproduce, tmp_path):
     done = reproduce("--arms=gl,ours", f"--results={tmp_path}")
-    assert done.returncode == 2 and "there is no arm ours" in done.stderr and "Traceback" not in done.stderr
-
-
-def reproduce(*flags: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, BENCHMARKS / "reproduce.py", *flags], capture_output=True, text=True)
+    assert done.code == 2 and "there is no arm ours" in done.stderr and "Traceback" not in done.stderr

@@ -122,6 +122,6 @@ def test_unknown_option_is_one_line_and_exit_code_2(script, report):
     assert err.startswith("error: ") and err.count("\n") == 1 and "--no-such-option" in err
 
 
-def test_a_script_really_runs_in_place(run_script):
-    code, out, err = run_script("dataset_preprocessing/filter_by_gaze.py", "--help")
+def test_a_script_really_runs_in_place(run_process):
+    code, out, err = run_process("dataset_preprocessing/filter_by_gaze.py", "--help")
     assert code == 0 and "--min-abs-yaw" in out, err

@@ -25,7 +25,7 @@ from eg3d.models.generator import TriPlaneGenerator
 from l2cs.model import L2CS, Architecture
 from l2cs.weights import load_weights, save_weights
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.robust, pytest.mark.filterwarnings("ignore")]
 MOST_SECONDS = 5
 SAMPLE, ALL = 100, 2000
 FORMATS = (

@@ -279,6 +279,7 @@ def check_examples(kind: str, count: int) -> None:
     check()
 
 
+@pytest.mark.robust
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_damaged_data_is_one_line_and_writes_nothing_elsewhere(kind):
     check_examples(kind, 2)

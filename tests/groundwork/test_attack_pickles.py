@@ -33,7 +33,10 @@ from groundwork.files import REPOSITORY
 from groundwork.torch_file import ALLOWED as TORCH_GLOBALS
 from l2cs.weights import save_weights
 
-pytestmark = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated", "ignore:Duplicate name")
+pytestmark = [
+    pytest.mark.robust,
+    pytest.mark.filterwarnings("ignore:TypedStorage is deprecated", "ignore:Duplicate name"),
+]
 
 MOST_SECONDS, MOST_MEGABYTES, LONGEST_LINE = 5, 1000, 1000
 MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the first of the five pickles of a legacy torch.save

@@ -225,6 +225,7 @@ def assert_compiled(size, capabilities, folder):
         assert shared <= 2**16, f"{kernel}, sm_{capability}: one program in a core's shared memory"
 
 
+@pytest.mark.robust
 def test_kernels_of_the_embedded_size_compile_without_excessive_spilling(tmp_path):
     assert_compiled("embedded", [90], tmp_path)
 
