@@ -13,6 +13,8 @@ DOCUMENTS = [
     *sorted((REPOSITORY / "docs").glob("*.md")),
     REPOSITORY / "dataset_preprocessing" / "README.md",
 ]
+FOLDERS = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing", "tests", "benchmarks")
+CODE = [file for folder in FOLDERS for file in sorted((REPOSITORY / folder).rglob("*.py"))]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -24,8 +26,7 @@ def test_links_lead_to_files(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_code_files_that_are_named_exist(document):
     names = set(re.findall(r"[\w/]+\.py\b", document.read_text())) - {"utils.py"}  # named as a thing not to make
-    folders = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing", "tests", "benchmarks")
-    known = {file.as_posix() for folder in folders for file in (REPOSITORY / folder).rglob("*.py")}
+    known = {file.as_posix() for file in CODE}
     for name in names:
         assert any(file.endswith("/" + name) for file in known), f"{document.name} names {name}"
 
@@ -37,6 +38,47 @@ def test_the_readmes_example_imports_what_exists():
     for node in imports:
         module = importlib.import_module(node.module)
         assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_names_that_are_said_to_be_in_a_file_are_there(document):
+    text, found = document.read_text(), 0
+    pairs = [(file, name) for file, name in re.findall(r"`([\w/]+\.py)` \(`(\w+)`", text)]
+    pairs += [(file, name) for name, file in re.findall(r"`(\w+)` (?:in|of)\s`([\w/]+\.py)`", text)]
+    for file, name in pairs:
+        places = [path for path in CODE if f"/{path.relative_to(REPOSITORY).as_posix()}".endswith(f"/{file}")]
+        assert any(re.search(rf"^\s*(def|class) {name}\b|^{name}\b.*=", p.read_text(), re.M) for p in places), (
+            f"{document.name}: there is no {name} in {file}"
+        )
+        found += 1
+    assert found or document.name != "architecture.md"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_lines_of_the_documents_are_short_enough_to_read(document):
+    for number, line in enumerate(document.read_text().splitlines(), 1):
+        whole = line.startswith("|") or "](" in line  # rows of tables and links cannot be cut
+        assert len(line) <= 120 or whole, f"{document.name}, line {number}: {len(line)} characters"
+
+
+CITED = sorted({*DOCUMENTS, *CODE, *REPOSITORY.glob("eg3d/ops/kernels/csrc/*")} - {Path(__file__).resolve()})
+
+
+@pytest.mark.parametrize("file", CITED, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_what_is_cited_can_be_found(file):
+    """A defect's number is a heading of docs/published_defects.md; sections of a text that is not here are not cited."""
+    text = file.read_text()
+    headings = re.findall(r"^### (.*?):", (REPOSITORY / "docs" / "published_defects.md").read_text(), re.M)
+    known = {number for heading in headings for number in heading.split(", ")}
+    for number in re.findall(r"\b[DBGMP]-\d+[ab]?\b", text):
+        assert number in known, f"{number} is no heading of docs/published_defects.md"
+    absent = re.search(r"\bspec(ification)?\b[ ,.:()]*(section|appendix|[a-z_]+\.md)|\bthe specification", text)
+    assert not absent, f"cites a specification that is not here: {absent[0]}"
+    for document, anchor in re.findall(r"\bdocs/(\w+\.md)(?:#([\w-]+))?", text):
+        assert (REPOSITORY / "docs" / document).exists(), f"docs/{document} is not here"
+        titles = re.findall(r"^#+ (.*)$", (REPOSITORY / "docs" / document).read_text(), re.M)
+        slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not anchor or anchor in slugs, f"docs/{document} has no section {anchor}"
 
 
 def test_options_in_the_documents_exist():
