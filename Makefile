@@ -74,5 +74,5 @@ $(READY): pyproject.toml constraints.txt
 	@rm -f $(VENV)/.ready-*; touch $@
 
 clean:
-	rm -rf $(VENV) out .cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) out build .cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

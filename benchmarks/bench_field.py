@@ -44,7 +44,7 @@ class Scene:
         with using("kernels"):
             field = CompiledField.of(self.planes, self.decoder, self.options)
         if field is None:
-            raise ValueError("no kernel serves this field; see python eg3d/doctor.py")
+            raise ValueError("no kernel serves this field; see what `eg3d doctor` says")
         look, sigma = field.density(self.points, self.share.shape[-1])
         pixels = field.pixels(look, self.share)
         return sigma, self.decoder.with_margins(pixels, self.share.sum(dim=-1)[..., None])

@@ -17,7 +17,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from eg3d.ops.kernels.backend import using
+from groundwork.command import fail
 from groundwork.files import REPOSITORY, atomic_write
+
+if REPOSITORY is None:  # else the numbers of a wheel would carry this checkout's commit
+    fail("benchmarks measure a checkout, but an installed wheel is found first; pip install -e . or set PYTHONPATH")
 
 
 def seconds(call: Callable[[], object], device: torch.device, repeats: int, warm_up: int = 2) -> float:

@@ -45,6 +45,8 @@ GAZE_RECIPES = {
               default=WORLD_WEIGHTS / "measured.json")  # fmt: skip
 def main(wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
     """Trains the gaze networks, both generators and the networks that score them, and measures all of it."""
+    if REPOSITORY is None:
+        raise ValueError("this writes assets/embedded of a checkout, and an installed package has none; run it in one")
     if unknown := set(wanted.split(",")) - set(STAGES):
         raise ValueError(f"--stages={wanted}: there is no stage {min(unknown)}; the stages are {','.join(STAGES)}")
     if "points" in wanted.split(","):

@@ -1,7 +1,7 @@
 """What every click script of this repository shares: one-line errors with exit code 2, checks of the places to write
 to, and the choice of a device.
 
-It lives in `l2cs` because that package may not import `eg3d`, while `eg3d.running.cli` may build on this.
+`eg3d.running.cli` builds on it; `l2cs`, which may not import `eg3d`, uses it as it is.
 """
 
 import errno
@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 
 import click
-import torch
 from tqdm import tqdm
 
 DEBUG_VARIABLE = "EG3D_DEBUG"
@@ -103,12 +102,14 @@ def fail(message: str) -> None:
     sys.exit(2)
 
 
-def pick_device(name: str) -> torch.device:
-    """auto | cpu | cuda -> device; asking for CUDA where there is none is an error.
+def pick_device(name: str):
+    """auto | cpu | cuda -> torch.device; asking for CUDA where there is none is an error.
 
     Also makes PyTorch compute true float32 on a GPU from now on: with TF32, ten bits of a mantissa, the angles of a
     gaze network and the scores made of them would depend on the machine.
     """
+    import torch  # here: it takes seconds, and commands that do not compute use this module too
+
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     if name == "auto":

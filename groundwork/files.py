@@ -1,4 +1,4 @@
-"""Where this repository keeps things, and how a file is written so that it is never half there."""
+"""Where things are, in a checkout and in a wheel; and how a file is written so that it is never half there."""
 
 import hashlib
 import os
@@ -8,9 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-WORLD_WEIGHTS = REPOSITORY / "assets" / "embedded"
-CACHE = REPOSITORY / ".cache"  # ignored by git; holds the rendered data sets
+
+def _repository() -> Path | None:
+    here = Path(__file__).resolve().parent
+    return None if (here / "assets").is_dir() else here.parent  # setup.py puts that folder into the wheel
+
+
+def _cache() -> Path:
+    if REPOSITORY is not None:
+        return REPOSITORY / ".cache"  # ignored by git
+    import platformdirs  # here: a checkout runs without it
+
+    return platformdirs.user_cache_path("gaze-corrected-eg3d")
+
+
+REPOSITORY = _repository()  # None in an installed wheel, whose own folder may be read-only
+WORLD_WEIGHTS = (Path(__file__).resolve().parent if REPOSITORY is None else REPOSITORY) / "assets" / "embedded"
+CACHE = _cache()  # of rendered data sets
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def sources() -> dict[str, Path]:
 
 
 SOURCES = sources()
-SCRIPTS = {name for name, file in SOURCES.items() if "click.command(" in file.read_text()}
+SCRIPTS = {name for name, file in SOURCES.items() if "click.command(" in file.read_text() or file.stem == "__main__"}
 
 
 def imports_of(name: str) -> set[str]:

@@ -8,15 +8,17 @@ import io
 import json
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import trimesh
-from skimage.measure import marching_cubes
 from tqdm import tqdm
 
 from groundwork.draws import Midpoints
 from groundwork.files import atomic_write
+
+if TYPE_CHECKING:
+    import trimesh
 
 DENSITY_LEVEL = 10.0  # raw sigma (before the softplus) of the published meshes
 OUTSIDE = -1000.0  # raw sigma written into the border, so that the surface closes
@@ -100,11 +102,14 @@ def write_shape(
     return write_glb(path, mesh, vertex_colors(G, ws, mesh.vertices))
 
 
-def surface(volume: np.ndarray, side: float, level: float = DENSITY_LEVEL) -> trimesh.Trimesh:
+def surface(volume: np.ndarray, side: float, level: float = DENSITY_LEVEL) -> "trimesh.Trimesh":
     """Mesh where the density crosses `level`, in world units, faces wound outward.
 
     Raises ValueError where there is no such surface.
     """
+    import trimesh  # here: both take a second, and pictures without shapes do without
+    from skimage.measure import marching_cubes
+
     inside = volume[volume > OUTSIDE]
     if not inside.size or not inside.min() < level < inside.max():
         seen = f"{inside.min():.3g} to {inside.max():.3g}" if inside.size else "nothing"
@@ -117,12 +122,12 @@ def surface(volume: np.ndarray, side: float, level: float = DENSITY_LEVEL) -> tr
     return mesh
 
 
-def write_ply(path: Path, mesh: trimesh.Trimesh) -> None:
+def write_ply(path: Path, mesh: "trimesh.Trimesh") -> None:
     """Binary PLY, written atomically."""
     atomic_write(path, mesh.export(file_type="ply"))
 
 
-def write_glb(path: Path, mesh: trimesh.Trimesh, colors: np.ndarray) -> None:
+def write_glb(path: Path, mesh: "trimesh.Trimesh", colors: np.ndarray) -> None:
     """glTF 2.0 binary with smooth normals and a colour at each vertex (sRGB [V, 3] in 0..1), written atomically.
 
     By hand, because glTF wants linear colours, and a mesh library would round these to 8 bits: bands in dark hair.

@@ -87,7 +87,7 @@ precision_option = click.option(
 )
 ops_option = click.option(
     "--ops", type=click.Choice(CHOICES), default="auto", show_default=True, expose_value=False, callback=_use_ops,
-    help="What computes: plain PyTorch, compiled kernels, or (auto) kernels where they can be had; see eg3d/doctor.py.",
+    help="What computes: plain PyTorch, compiled kernels, or (auto) kernels where they can be had; see `eg3d doctor`.",
 )  # fmt: skip
 _trunc = click.option(
     "--trunc", type=float, callback=finite, default=0.7, show_default=True, help="Truncation psi; 1 turns it off."

@@ -61,6 +61,8 @@ def gaze_scores(G_ema: TriPlaneGenerator, estimator, crop: str) -> dict[str, flo
 
 def git_commit() -> str | None:
     """The commit this code is at, `-dirty` when edited; None outside a checkout."""
+    if REPOSITORY is None:  # site-packages may lie in somebody else's repository
+        return None
     try:
         found = subprocess.run(
             ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],

@@ -52,7 +52,7 @@ def kernels_for(x: torch.Tensor) -> ModuleType | None:
     kernels, obstacle = available(x.device.type)
     if kernels is None:
         if choice == "kernels":
-            raise ValueError(f"--ops=kernels: {obstacle}; use --ops=torch, or see python eg3d/doctor.py")
+            raise ValueError(f"--ops=kernels: {obstacle}; use --ops=torch, or see what `eg3d doctor` says")
         _say_once(obstacle)
     return kernels
 

@@ -73,8 +73,9 @@ def _identity() -> str:
 
 
 def _cache_folder() -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (home if home.is_absolute() else Path.home() / ".cache") / "gaze-corrected-eg3d"
+    import platformdirs  # here: the kernels for GPUs do without it
+
+    return platformdirs.user_cache_path("gaze-corrected-eg3d")
 
 
 def _built(folder: Path, identity: str) -> Path:
@@ -91,7 +92,7 @@ def _built(folder: Path, identity: str) -> Path:
         if done.returncode:
             said = done.stderr.strip() or f"exit code {done.returncode}"
             reason = next((line for line in said.splitlines() if "error" in line), said[:200])
-            raise RuntimeError(f"{command[0]} could not build eg3d/ops/csrc: {reason}")
+            raise RuntimeError(f"{command[0]} could not build {SOURCES}: {reason}")
         return built.replace(folder / _name(identity, built.read_bytes()))
 
 

@@ -1,0 +1,73 @@
+"""One command for all scripts: `eg3d SCRIPT ...`, or `python -m eg3d SCRIPT ...`.
+
+Nothing is imported but the script that is asked for; the list of scripts is read from their texts.
+"""
+
+import ast
+import difflib
+import importlib
+import shutil
+import sys
+from importlib.util import find_spec
+
+from groundwork.command import fail
+
+SCRIPTS = {  # heading: modules, each a file that can also be run by itself
+    "Training": ("eg3d.train", "eg3d.demo", "eg3d.make_embedded"),
+    "Pictures": (
+        "eg3d.gen_samples", "eg3d.gen_samples_compare", "eg3d.gen_samples_pose", "eg3d.gen_good_samples",
+        "eg3d.gen_videos",
+    ),
+    "Scores": ("eg3d.calc_gfas", "eg3d.calc_metrics", "eg3d.calc_id", "eg3d.calc_pose", "eg3d.calc_all"),
+    "Checkpoints and machine": ("eg3d.convert", "eg3d.inspect_checkpoint", "eg3d.doctor"),
+    "Data sets": (
+        "dataset_preprocessing.dataset_tool", "dataset_preprocessing.check_dataset",
+        "dataset_preprocessing.filter_by_gaze", "dataset_preprocessing.ffhq.preprocess_in_the_wild",
+        "dataset_preprocessing.synthetic.make_faces", "dataset_preprocessing.synthetic.make_gaze",
+    ),
+    "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
+}  # fmt: skip
+
+
+def name_of(module: str) -> str:
+    """`eg3d.gen_samples` -> `gen-samples`; gaze networks keep their package: `l2cs-train`."""
+    package, *_, script = module.split(".")
+    return (f"l2cs-{script}" if package == "l2cs" else script).replace("_", "-")
+
+
+MODULES = {name_of(module): module for modules in SCRIPTS.values() for module in modules}
+
+
+def main() -> None:
+    """Runs the script that the first argument names, with the other arguments; ends with its exit code."""
+    asked, *arguments = sys.argv[1:] or ["--help"]
+    if asked == "--help":
+        print(overview())
+        return
+    name = asked.replace("_", "-")
+    if name not in MODULES:
+        near = difflib.get_close_matches(name, MODULES, 1)
+        fail(f"there is no script '{asked}'; {f'did you mean {near[0]}?' if near else 'eg3d --help lists them'}")
+    command = f"eg3d {name}"
+    sys.argv = [command, *arguments]  # scripts note their arguments in what they write
+    importlib.import_module(MODULES[name]).main(prog_name=command)
+
+
+def overview() -> str:
+    """The text of `eg3d --help`."""
+    lines = ["Usage: eg3d SCRIPT [OPTIONS]", "", "  Gaze-Corrected EG3D. `eg3d SCRIPT --help` explains a script."]
+    name_width, columns = max(map(len, MODULES)), shutil.get_terminal_size((200, 0)).columns
+    for heading, modules in SCRIPTS.items():
+        rows = (f"  {name_of(module):<{name_width}}  {summary(module)}" for module in modules)
+        lines += ["", f"{heading}:", *(row if len(row) <= columns else f"{row[: columns - 3]}..." for row in rows)]
+    return "\n".join(lines)
+
+
+def summary(module: str) -> str:
+    """The first line of a module's docstring, read without importing the module."""
+    with open(find_spec(module).origin, encoding="utf-8") as file:
+        return ast.get_docstring(ast.parse(file.read())).split("\n")[0]
+
+
+if __name__ == "__main__":
+    main()
