@@ -66,7 +66,7 @@ CITED = sorted({*DOCUMENTS, *CODE, *REPOSITORY.glob("eg3d/ops/kernels/csrc/*")} 
 
 @pytest.mark.parametrize("file", CITED, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
 def test_what_is_cited_can_be_found(file):
-    """A defect's number is a heading of docs/published_defects.md; sections of a text that is not here are not cited."""
+    """A defect's number is a heading of docs/published_defects.md; no section of a text that is not here is cited."""
     text = file.read_text()
     headings = re.findall(r"^### (.*?):", (REPOSITORY / "docs" / "published_defects.md").read_text(), re.M)
     known = {number for heading in headings for number in heading.split(", ")}
