@@ -1,20 +1,18 @@
-"""The tri-plane field written plainly: the twin of `native.py` and `triton_field.py`. Own code."""
+"""The tri-plane field as the kernels `native.py` and `triton_field.py` take it, by the definition of the look-up."""
 
 import torch
 import torch.nn.functional as F
 
 from eg3d.ops.kernels.field_network import FieldWeights
+from eg3d.rendering.planes import sample_planes
 
 AXES = ((0, 1), (0, 2), (2, 0))
 
 
 def field(texels, points, weights: FieldWeights, scale: float, axes):
     """texels [N, H, W, 3 C], points [N, P, 3] -> sigma [N, P], colours [N, P, K]."""
-    planes = texels.unflatten(3, (3, -1)).permute(3, 0, 4, 1, 2)  # [3, N, C, H, W]
-    features = 0
-    for plane, pair in zip(planes, axes, strict=True):
-        grid = (points * scale)[:, None, :, list(pair)]
-        features = features + F.grid_sample(plane, grid, padding_mode="zeros", align_corners=False)[:, :, 0].mT
+    planes = texels.unflatten(3, (3, -1)).permute(0, 3, 4, 1, 2)  # [N, 3, C, H, W]
+    features = sample_planes(planes, points, 2 / scale, axes).sum(dim=1)
     hidden = F.softplus(features @ weights.w1.T + weights.b1)
     out = hidden @ weights.w2.T + weights.b2
     return out[..., 0], out[..., 1:].sigmoid()
