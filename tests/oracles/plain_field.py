@@ -18,20 +18,20 @@ def field(texels, points, weights: FieldWeights, scale: float, axes):
     return out[..., 0], out[..., 1:].sigmoid()
 
 
-def results(texels, points, weights, scale, axes, dsigma=None, share=None, dpixels=None):
-    """sigma, pixels, dshare, dtexels, dweights by autograd in float64; None, or 0, of what was not given."""
+def results(texels, points, weights, scale, axes, dsigma=None, sample_weights=None, dpixels=None):
+    """sigma, pixels, dsample_weights, dtexels, dweights by autograd in float64; None, or 0, of what was not given."""
     double = [t.double().requires_grad_() for t in (texels, *weights)]
     sigma, colours = field(double[0], points.double(), FieldWeights(*double[1:]), scale, axes)
-    pixels = dshare = None
+    pixels = dsample_weights = None
     total = 0 if dsigma is None else (sigma * dsigma.double()).sum()
-    if share is not None:
-        share = share.double().requires_grad_()
-        pixels = (colours.unflatten(1, share.shape[1:]) * share[..., None]).sum(dim=2)
+    if sample_weights is not None:
+        sample_weights = sample_weights.double().requires_grad_()
+        pixels = (colours.unflatten(1, sample_weights.shape[1:]) * sample_weights[..., None]).sum(dim=2)
         total = total + (pixels * dpixels.double()).sum()
-        dshare = torch.autograd.grad(total, share, retain_graph=True)[0]
+        dsample_weights = torch.autograd.grad(total, sample_weights, retain_graph=True)[0]
     gradients = torch.autograd.grad(total, double, allow_unused=True)
     gradients = [torch.zeros_like(t) if g is None else g for t, g in zip(double, gradients, strict=True)]
-    return sigma, pixels, dshare, gradients[0], FieldWeights(*gradients[1:])
+    return sigma, pixels, dsample_weights, gradients[0], FieldWeights(*gradients[1:])
 
 
 class Scene:
@@ -52,7 +52,7 @@ class Scene:
         w1, w2 = draw(hidden, c) / c**0.5, draw(1 + colours, hidden) / hidden**0.5
         self.weights = FieldWeights(w1, draw(hidden), w2, draw(1 + colours))
         self.place = (2.0, axes)
-        self.dsigma, self.share = draw(n, rays * samples), draw(n, rays, samples).abs()
+        self.dsigma, self.sample_weights = draw(n, rays * samples), draw(n, rays, samples).abs()
         self.dpixels = draw(n, rays, colours)
 
     @property

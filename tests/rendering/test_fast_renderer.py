@@ -70,7 +70,7 @@ def path(name):
                 pytest.skip("here the kernels run on the GPU, see tests/gpu")
             from eg3d.ops.kernels import field, march, triton_field
 
-            for tile in ("DENSITY", "PIXELS", "SHARES", "BACKWARD"):
+            for tile in ("DENSITY", "PIXELS", "SAMPLE_WEIGHTS", "BACKWARD"):
                 patch.setattr(triton_field, tile, triton_field.Tile(32, 4))
             for module in (field, march):
                 patch.setattr(module, "kernels_for", lambda x: triton_field)
