@@ -19,7 +19,7 @@ from groundwork.draws import Midpoints
 
 
 class Scene:
-    """One look-up at every sample of a picture's rays, with random planes, shares and gradients."""
+    """One pass over every sample of a picture's rays, with random planes, sample weights and gradients."""
 
     def __init__(self, preset: str, batch: int, device):
         G, c = generator(preset, device), cameras(1, device).expand(batch, -1)
@@ -29,15 +29,15 @@ class Scene:
         origins, directions = camera_rays(*split_label(c), RAYS[preset])
         depths, _ = G.renderer.coarse_depths(origins, directions, self.options, Midpoints())
         self.points = torch.addcmul(origins[:, :, None], directions[:, :, None], depths[..., None]).flatten(1, 2)
-        self.share = torch.rand_like(depths).requires_grad_()
-        self.inputs = [self.planes.requires_grad_(), self.share, *self.decoder.parameters()]
+        self.weights = torch.rand_like(depths).requires_grad_()
+        self.inputs = [self.planes.requires_grad_(), self.weights, *self.decoder.parameters()]
         self.gradients = [torch.randn_like(t) for t in self.plain()]
 
     def plain(self):
         """sigma [N, P], pixels [N, M, K] by grid_sample and matrix products."""
         features = mean_features(self.planes, self.points, self.options.box_warp, self.options.plane_axes)
         colours, sigma = self.decoder(features)
-        return sigma, (colours.unflatten(2, self.share.shape[1:]) * self.share[:, None]).sum(dim=-1).mT
+        return sigma, (colours.unflatten(2, self.weights.shape[1:]) * self.weights[:, None]).sum(dim=-1).mT
 
     def compiled(self):
         """The same by kernels."""
@@ -45,9 +45,9 @@ class Scene:
             field = CompiledField.of(self.planes, self.decoder, self.options)
         if field is None:
             raise ValueError("no kernel serves this field; see what `eg3d doctor` says")
-        look, sigma = field.density(self.points, self.share.shape[-1])
-        pixels = field.pixels(look, self.share)
-        return sigma, self.decoder.with_margins(pixels, self.share.sum(dim=-1)[..., None])
+        samples, sigma = field.density(self.points, self.weights.shape[-1])
+        pixels = field.pixels(samples, self.weights)
+        return sigma, self.decoder.with_margins(pixels, self.weights.sum(dim=-1)[..., None])
 
     def forward(self, variant):
         with torch.no_grad():
@@ -68,13 +68,13 @@ class Work(NamedTuple):
         """Of the forward pass; of both passes."""
         first, _, last = scene.decoder.net
         (hidden, c), outputs, planes = first.weight.shape, len(last.weight), len(scene.options.plane_axes)
-        points, layers = scene.share.numel(), hidden * c + hidden * outputs
+        points, layers = scene.weights.numel(), hidden * c + hidden * outputs
         forward = 2 * points * (4 * planes * c + layers + outputs - 1)
         backward = 2 * points * (4 * planes * c + 2 * layers + 2 * (outputs - 1))
         pixels = scene.gradients[1].numel()
-        read = scene.planes.numel() + scene.points.numel() + scene.share.numel()
+        read = scene.planes.numel() + scene.points.numel() + scene.weights.numel()
         once = 4 * (read + points + pixels)  # and sigma and pixels are written
-        again = 4 * (read + points + pixels + scene.planes.numel() + scene.share.numel())
+        again = 4 * (read + points + pixels + scene.planes.numel() + scene.weights.numel())
         return cls(forward, once), cls(forward + backward, once + again)
 
     def floor(self, flops_per_second: float, bytes_per_second: float) -> float:
@@ -104,11 +104,11 @@ def differences(scene: Scene) -> list[float]:
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Pictures at a time.")
 @shared
 def main(preset, batch, repeats, device, json_path, results):
-    """Seconds of one look at the field with all rays of the preset, and with its gradients."""
+    """Seconds of one pass over the field with all rays of the preset, and with its gradients."""
     device = pick_device(device)
     scene = Scene(preset, batch, device)
     flops, copied = rates(device, repeats)
-    numbers = {"points": scene.share.numel(), "flops_per_second": flops, "bytes_per_second": copied}
+    numbers = {"points": scene.weights.numel(), "flops_per_second": flops, "bytes_per_second": copied}
     numbers["differences"] = differences(scene)
     click.echo(f"{numbers['points']} points; kernels differ from plain PyTorch by {max(numbers['differences']):.1e}")
     for name, run, work in zip(("forward", "both"), (scene.forward, scene.both), Work.of(scene), strict=True):

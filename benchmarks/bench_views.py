@@ -1,6 +1,4 @@
-"""How long volume rendering alone takes, against the plain renderer of tests/oracles and against older code."""
-
-import sys
+"""How long volume rendering alone takes, against the definition and against older code."""
 
 import click
 import torch
@@ -10,22 +8,19 @@ from timing import Elsewhere, alternate, floor, seconds, timed, under, write_res
 
 from eg3d.geometry.cameras import split_label
 from eg3d.geometry.rays import camera_rays
+from eg3d.rendering import definition
 from eg3d.rendering.options import RenderOptions
 from eg3d.running.cli import Command, pick_device, write_json
 from groundwork.draws import Midpoints
-from groundwork.files import REPOSITORY
 
 
 def plain_volume(preset, device):
-    """The same call by the plain renderer, in the published order of operations."""
-    sys.path.append(str(REPOSITORY / "tests"))
-    from oracles import plain_renderer
-
+    """The same call by the definition, which sorts colours as the published order of operations does."""
     G, c = generator(preset, device), cameras(1, device)
     ws = G.mapping(torch.randn(1, G.z_dim, device=device), c)
     planes, options = G.planes(ws, "const"), RenderOptions.from_kwargs(G.rendering_kwargs)
     origins, directions = camera_rays(*split_label(c), RAYS[preset])
-    return lambda: plain_renderer.render(planes, G.decoder, origins, directions, options, Midpoints())
+    return lambda: definition.render(planes, G.decoder, origins, directions, options, Midpoints())
 
 
 @click.command(cls=Command)
@@ -47,7 +42,7 @@ def main(preset, against, repeats, device, json_path, results):
             )
             numbers[ops] = {"seconds": time, "over_floor": time / bare, "plain": pair}
             click.echo(f"{preset}, --ops={ops}: {time:.4f} s, {time / bare:.2f} x its products")
-            click.echo(f"  the plain renderer: {pair['seconds'][0]:.4f} s, {pair['ratio']:.2f} x as long")
+            click.echo(f"  the definition: {pair['seconds'][0]:.4f} s, {pair['ratio']:.2f} x as long")
         if against:
             with Elsewhere(against, f"volume-{preset}", device) as old:
                 pair = alternate(old, timed(under("torch", call), device), repeats)

@@ -25,7 +25,7 @@ def check_number(name: str, value, above: float | None = None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions:
-    """Spec section 4.8. Depths are distances along the unit ray, in world units."""
+    """One field per key of EG3D's dictionary. Depths are distances along the unit ray, in world units."""
 
     depth_resolution: int
     depth_resolution_importance: int

@@ -1,11 +1,15 @@
-"""Tri-plane look-up: 3D points -> features (EG3D, section 4.1 and figure 2)."""
+"""Tri-plane look-up: 3D points -> features (EG3D, section 3 and figure 2).
+
+An edit of this file changes pictures only with `--ops=torch`: else kernels look the planes up (`ops/kernels/field.py`).
+`sample_planes` is the definition; `mean_features` (in training) and `PlaneTable` (in pictures) compute the same faster.
+"""
 
 import torch
 import torch.nn.functional as F
 
-# Released EG3D weights were trained with XY, XZ and ZX: the third plane is the transposed second, and no plane resolves
-# (y, z) (NVlabs/eg3d issue 67, D-01). Correcting this would break every public checkpoint, so it is an option for new
-# models only. Each pair names the coordinates that index a plane's width and height.
+# Each pair names the coordinates that index a plane's width and height. Released EG3D weights were trained with XY, XZ
+# and ZX: the third plane is the transposed second, and no plane resolves (y, z) (NVlabs/eg3d issue 67, and
+# docs/published_defects.md, D-01). A correction would break every public checkpoint, so it is an option for new models.
 PLANE_AXES = ((0, 1), (0, 2), (2, 0))
 PLANE_AXES_YZ = ((0, 1), (0, 2), (2, 1))
 
@@ -70,7 +74,7 @@ class PlaneTable:
         at = (points.movedim(-1, 0) * (size / box_warp) + (size + 1) / 2).clamp_(0, side - 1)  # [3, N, P]
         low = at.floor().clamp_(max=side - 2)
         high_weight = at.sub_(low)
-        # not-a-number looks at some texel and takes its weights along: the picture shows it
+        # A point that is not a number reads some texel, and its weights are not numbers: the picture shows it.
         low_weight, low = 1 - high_weight, low.nan_to_num_(nan=0.0).int()
         texels, weights = [], []
         for plane, (x, y) in enumerate(axes):

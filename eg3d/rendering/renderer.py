@@ -1,4 +1,16 @@
-"""Two-pass volume rendering of a tri-plane field (EG3D, section 4.1; NeRF, section 5). Start here for the maths."""
+"""Two-pass volume rendering of a tri-plane field: the same as `definition.py` computes, faster. Read that file first.
+
+`VolumeRenderer.forward` takes the first of three paths that can serve:
+
+* `_render_compiled`: kernels for the field and along the rays (`ops/kernels/field.py`, `march.py`). They need float32,
+  a decoder that they know, and no gradient to the rays. `--ops=torch` turns them off.
+* `_render_rows`: plain PyTorch on a CPU if no gradient is recorded, with a `PlaneTable`.
+* `_render_block`: plain PyTorch for everything else, with every gradient.
+
+All three compute densities first, then the weights of all samples, then one weighted sum of unsorted colours. If no
+gradient is recorded, rays are rendered in blocks, whose features stay in the cache. The jitter is that of
+`definition.py`. Random density noise is another noise of the same kind, because its numbers are drawn in another order.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +30,7 @@ class VolumeRenderer(nn.Module):
     """Planes and rays -> feature pixels. Holds no tensors."""
 
     def forward(self, planes, decoder, origins, directions, options, draws):
-        """Renders rays of N latents, in blocks that stay in cache when no gradient is recorded.
+        """Renders the rays of N latents, as `definition.render` does.
 
         Args:
             planes: [N, 3, C, H, W]; decoder: features [N, C, P] -> (colours [N, C', P], sigma [N, P]).
@@ -72,8 +84,8 @@ class VolumeRenderer(nn.Module):
         """The field at points [N, P, 3]: colours [N, C', P], raw density sigma [N, P]."""
         compiled = CompiledField.of(planes, decoder, options, points)
         if compiled is not None:
-            look, sigma = compiled.density(points, samples=1)
-            colors = compiled.pixels(look, torch.ones_like(points[..., :1])).mT
+            samples, sigma = compiled.density(points, per_ray=1)
+            colors = compiled.pixels(samples, torch.ones_like(points[..., :1])).mT
             colors = decoder.with_margins(colors)
         else:
             colors, sigma = decoder(mean_features(planes, points, options.box_warp, options.plane_axes))
@@ -91,14 +103,14 @@ class VolumeRenderer(nn.Module):
             colors, sigma = self.query(planes, decoder, points, options, draws)
             return colors.reshape(n, -1, at.shape[2], m), sigma.reshape(n, -1, m).mT
 
-        samples, total, depth = self._two_passes(field, depths, hit, jitter, options)
-        features = sum((colors * share.mT[:, None].contiguous()).sum(dim=2) for colors, share in samples)
+        passes, total, depth = self._two_passes(field, depths, hit, jitter, options)
+        features = sum((colors * weights.mT[:, None].contiguous()).sum(dim=2) for colors, weights in passes)
         if options.white_back:
             features = features + (1 - total)[:, None]
         return features * 2 - 1, depth
 
     def _render_rows(self, table, decoder, origins, directions, depths, hit, jitter, options, draws):
-        """As `_render_block`, for a PlaneTable: densities of all samples first, then colours, once and unsorted."""
+        """As `_render_block`, for a PlaneTable; colours are computed where they are summed."""
         n, m, _ = origins.shape
 
         def field(at):  # depths [N, M, S] -> hidden [N M S, hidden], sigma [N, M, S]
@@ -111,14 +123,14 @@ class VolumeRenderer(nn.Module):
                 sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
             return hidden, sigma
 
-        samples, total, depth = self._two_passes(field, depths, hit, jitter, options)
+        passes, total, depth = self._two_passes(field, depths, hit, jitter, options)
         features = 0
-        for hidden, share in samples:
-            share = share.reshape(n * m, -1)
-            rows = torch.arange(share.numel(), dtype=torch.int32, device=share.device).view_as(share)
+        for hidden, weights in passes:
+            weights = weights.reshape(n * m, -1)
+            rows = torch.arange(weights.numel(), dtype=torch.int32, device=weights.device).view_as(weights)
             # a weighted sum over each ray's rows, without a product to store
             features = features + F.embedding_bag(
-                rows, decoder.saturation(hidden), mode="sum", per_sample_weights=share
+                rows, decoder.saturation(hidden), mode="sum", per_sample_weights=weights
             )
         total = total[..., None]
         features = decoder.with_margins(features.reshape(n, m, -1), total)
@@ -129,36 +141,36 @@ class VolumeRenderer(nn.Module):
     def _render_compiled(self, compiled, decoder, origins, directions, depths, hit, jitter, options, draws):
         """As `_render_block`, for a CompiledField."""
 
-        def field(at):  # depths [N, M, S] -> the look, sigma [N, M, S]
+        def field(at):  # depths [N, M, S] -> what `pixels` needs of the samples, sigma [N, M, S]
             points = torch.addcmul(origins[:, :, None], directions[:, :, None], at[..., None]).flatten(1, 2)
-            look, sigma = compiled.density(points, at.shape[-1])
+            samples, sigma = compiled.density(points, at.shape[-1])
             sigma = sigma.reshape(at.shape)
             if options.density_noise > 0:
                 sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
-            return look, sigma
+            return samples, sigma
 
-        samples, total, depth = self._two_passes(field, depths, hit, jitter, options)
+        passes, total, depth = self._two_passes(field, depths, hit, jitter, options)
         total = total[..., None]
-        features = decoder.with_margins(sum(compiled.pixels(look, share) for look, share in samples), total)
+        features = decoder.with_margins(sum(compiled.pixels(samples, weights) for samples, weights in passes), total)
         if options.white_back:
             features = features + (1 - total)
         return (features * 2 - 1).mT, depth
 
     @staticmethod
     def _two_passes(field, depths, hit, jitter, options):
-        """Looks at coarse depths, then where they found matter, and marches once over both.
+        """The coarse and the fine pass, then the weights of all samples together.
 
-        Args: field, from depths [N, M, S] to (anything, sigma [N, M, S]); depths, the coarse ones.
-        Returns: per pass what `field` gave and its samples' weights [N, M, S]; sum of the weights, mean depth [N, M].
+        Args: field: from depths [N, M, S] to (anything, sigma [N, M, S]); depths: the coarse ones.
+        Returns: per pass (what `field` gave, the sample weights [N, M, S]); sum of the weights, mean depth [N, M].
         """
         given, sigma = field(depths)
         passes = [(given, sigma, depths)]
         if jitter is not None:
-            fine = sampling.second_look(sigma, depths, options.depth_resolution_importance, jitter)
+            fine = sampling.fine_depths(sigma, depths, options.depth_resolution_importance, jitter)
             passes.append((*field(fine), fine))
         given, sigmas, unsorted = zip(*passes, strict=True)
-        shares, total, depth = marching.shares(sigmas, unsorted, hit)
-        return list(zip(given, shares, strict=True)), total, depth
+        weights, total, depth = marching.march(sigmas, unsorted, hit)
+        return list(zip(given, weights, strict=True)), total, depth
 
 
 class _Replay:

@@ -1,4 +1,7 @@
-"""Where along a ray the field is looked at: stratified, then importance sampling (NeRF, section 5.2)."""
+"""Depths of a ray's samples: stratified in the coarse pass (NeRF, eq. 2), by importance in the fine pass (section 5.2).
+
+An edit of `importance_depths` changes pictures only with `--ops=torch`: else a kernel draws the fine depths.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +11,7 @@ from eg3d.rendering import marching
 
 
 def stratified_depths(near, far, count: int, draws, shape, device="cpu", disparity=False):
-    """One depth in each of `count` strata, per ray.
+    """Coarse pass: one depth in each of `count` strata, per ray.
 
     Args:
         near, far: numbers, or per-ray tensors [N, M, 1].
@@ -16,7 +19,7 @@ def stratified_depths(near, far, count: int, draws, shape, device="cpu", dispari
         disparity: equal steps in 1 / depth instead of depth.
     Returns: [N, M, count], increasing along the last axis.
 
-    The jitter is one-sided, as published: samples lie in [near, far + step) (D-05).
+    The jitter is one-sided, as published: samples lie in [near, far + step) (docs/published_defects.md, D-05).
     """
     steps = torch.linspace(0, 1, count, device=device)
     jitter = draws.uniform((*shape, count), device)
@@ -28,13 +31,13 @@ def stratified_depths(near, far, count: int, draws, shape, device="cpu", dispari
 
 @torch.no_grad()
 def importance_depths(depths, weights, count: int, draws):
-    """Depths drawn from the piecewise-constant density that the coarse weights describe.
+    """Fine pass: depths drawn from the piecewise-constant density that the coarse weights describe.
 
     Args:    depths [N, M, S] coarse, increasing; weights [N, M, S-1] of the intervals between them
     Returns: [N, M, count], not sorted
 
-    As published, and needed to reproduce published pictures (D-03): the mass of interval j is laid between the
-    mid-points j-1 and j, half an interval too near the camera, and the last bin is never used.
+    The mass of interval j lies between the mid-points j-1 and j, half an interval too near the camera, and the last bin
+    is never used. Published pictures need it so (docs/published_defects.md, D-03).
     """
     n, m, s = depths.shape
     weights = weights.reshape(n * m, 1, s - 1)
@@ -53,10 +56,10 @@ def importance_depths(depths, weights, count: int, draws):
 
 
 @torch.no_grad()
-def second_look(sigma, depths, count: int, draws):
-    """Depths [N, M, count] for the second pass, where the first, sigma and depths [N, M, S], found matter; not sorted.
+def fine_depths(sigma, depths, count: int, draws):
+    """Depths of the fine pass from sigma and depths of the coarse one: [N, M, S] twice -> [N, M, count], not sorted.
 
-    `importance_depths` is what is drawn, here by a kernel where there is one.
+    `importance_depths` says what is drawn. A kernel computes it if there is one.
     """
     n, m, s = depths.shape
     kernels = kernels_for_march(sigma, depths)

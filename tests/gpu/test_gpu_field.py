@@ -56,17 +56,18 @@ def assert_near(result, expected, name):
 def run(kernels, s: Scene) -> dict:
     """Every function of the module, by what it gives."""
     sigma, kept = kernels.field_density(*s.arguments)
-    pixels = kernels.field_pixels(*s.arguments, kept, s.share)
-    dshare = kernels.field_pixels_backward(*s.arguments, kept, s.dpixels)
-    dtexels, dweights = kernels.field_backward(*s.arguments, kept, s.dsigma, s.share, s.dpixels)
-    return {"sigma": sigma, "pixels": pixels, "dshare": dshare, "dtexels": dtexels, **dweights._asdict()}
+    pixels = kernels.field_pixels(*s.arguments, kept, s.sample_weights)
+    to_weights = kernels.field_pixels_backward(*s.arguments, kept, s.dpixels)
+    dtexels, dweights = kernels.field_backward(*s.arguments, kept, s.dsigma, s.sample_weights, s.dpixels)
+    results = {"sigma": sigma, "pixels": pixels, "dsample_weights": to_weights, "dtexels": dtexels}
+    return results | dweights._asdict()
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_values_and_gradients_equal_the_plain_field(size, scene, kernels):
     s = scene(size)
     results = run(kernels, s)
-    *expected, dweights = plain_field.results(*s.arguments, s.dsigma, s.share, s.dpixels)
+    *expected, dweights = plain_field.results(*s.arguments, s.dsigma, s.sample_weights, s.dpixels)
     for (name, result), right in zip(results.items(), [*expected, *dweights], strict=True):
         assert_near(result, right.detach(), name)
 
@@ -74,7 +75,7 @@ def test_values_and_gradients_equal_the_plain_field(size, scene, kernels):
 @pytest.mark.parametrize("given", ["densities", "pixels"])
 def test_gradients_of_densities_or_pixels_alone_equal_the_plain_field(given, scene, kernels):
     s = scene("embedded")
-    parts = (s.dsigma, None, None) if given == "densities" else (None, s.share, s.dpixels)
+    parts = (s.dsigma, None, None) if given == "densities" else (None, s.sample_weights, s.dpixels)
     dtexels, dweights = kernels.field_backward(*s.arguments, None, *parts)
     *_, right, right_weights = plain_field.results(*s.arguments, *parts)
     assert_near(dtexels, right, "dtexels")
@@ -122,10 +123,11 @@ def test_images_behind_the_first_2_to_the_31_numbers_are_what_they_are_alone(sce
     draw = torch.Generator(DEVICE).manual_seed(1)
     s.texels = torch.randn(n, 256, 256, 96, generator=draw, device=DEVICE)
     s.points = (torch.rand(n, rays * samples, 3, generator=draw, device=DEVICE) * 4096).round() / 4096 - 0.5
-    s.share, s.dpixels = torch.rand(n, rays, samples, device=DEVICE), torch.rand(n, rays, 32, device=DEVICE)
+    s.sample_weights, s.dpixels = torch.rand(n, rays, samples, device=DEVICE), torch.rand(n, rays, 32, device=DEVICE)
     s.dsigma = torch.rand(n, rays * samples, device=DEVICE)
-    last = {name: t[-1:] for name, t in run(kernels, s).items() if name in ("sigma", "pixels", "dshare", "dtexels")}
-    for name in ("texels", "points", "share", "dpixels", "dsigma"):
+    per_latent = ("sigma", "pixels", "dsample_weights", "dtexels")
+    last = {name: t[-1:] for name, t in run(kernels, s).items() if name in per_latent}
+    for name in ("texels", "points", "sample_weights", "dpixels", "dsigma"):
         setattr(s, name, getattr(s, name)[-1:].clone())
     alone = run(kernels, s)
     for name, result in last.items():

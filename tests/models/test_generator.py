@@ -7,16 +7,12 @@ import torch
 from oracles import plain_networks
 from torch.autograd import gradcheck
 
-from eg3d.geometry.cameras import intrinsics_matrix, lookat_pose, make_label, split_label
-from eg3d.geometry.rays import camera_rays
+from eg3d.geometry.cameras import intrinsics_matrix, lookat_pose, make_label
 from eg3d.models import generator, superresolution
 from eg3d.models.decoder import OSGDecoder
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.rendering import renderer
-from eg3d.rendering.marching import composite
 from eg3d.rendering.options import RenderOptions
-from eg3d.rendering.planes import sample_planes
-from eg3d.rendering.sampling import importance_depths, stratified_depths
 from groundwork.draws import KeyedDraws, Midpoints
 
 RENDERING = dict(
@@ -43,39 +39,6 @@ def small_generator(**rendering):
 
 def cameras(*yaws):
     return make_label(lookat_pose(list(yaws), [0.1] * len(yaws)), intrinsics_matrix(4.26))
-
-
-def straightforward_rendering(G, planes, origins, directions):
-    """The published order of operations: sort colours with their densities, composite once. [N, M, C], [N, M, 1]."""
-    options, draws = RenderOptions.from_kwargs(G.rendering_kwargs), Midpoints()
-
-    def field(depths):
-        points = (origins[:, :, None] + depths[..., None] * directions[:, :, None]).flatten(1, 2)
-        colors, sigma = G.decoder(sample_planes(planes, points, options.box_warp, options.plane_axes).mean(1).mT)
-        return colors.mT.reshape(*depths.shape, -1), sigma.reshape(*depths.shape, 1)
-
-    coarse = stratified_depths(options.ray_start, options.ray_end, 6, draws, origins.shape[:2])
-    colors, sigma = field(coarse)
-    _, _, weights = composite(colors, sigma, coarse[..., None])
-    fine = importance_depths(coarse, weights[..., 0], 6, draws)
-    colors, sigma = (torch.cat(pair, dim=2) for pair in zip((colors, sigma), field(fine), strict=True))
-    depths, order = torch.cat([coarse, fine], dim=-1).sort(dim=-1)
-    order = order[..., None]
-    colors = colors.gather(2, order.expand_as(colors))
-    return composite(colors, sigma.gather(2, order), depths[..., None], options.white_back)[:2]
-
-
-@pytest.mark.parametrize("white_back", [False, True])
-@torch.no_grad()
-def test_scattered_weights_equal_sorted_colours(white_back):
-    G = small_generator(white_back=white_back)
-    planes = 20 * torch.randn(2, 3, 16, 16, 16)
-    origins, directions = camera_rays(*split_label(cameras(0.2, -0.4)), 12)
-    expected, expected_depth = straightforward_rendering(G, planes, origins, directions)
-    options = RenderOptions.from_kwargs(G.rendering_kwargs)
-    features, depth = G.renderer(planes, G.decoder, origins, directions, options, Midpoints())
-    torch.testing.assert_close(features.mT, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(depth[..., None], expected_depth, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()

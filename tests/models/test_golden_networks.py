@@ -7,6 +7,7 @@ import torch
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.ops.resize import filtered_resizing
+from eg3d.rendering import definition
 
 
 def golden_generator(name):
@@ -54,6 +55,18 @@ def test_generator_matches_the_published_network(name):
     golden.assert_golden(points, expected["sample_points"])
     golden.assert_golden(field["sigma"], expected["sample_sigma"])
     golden.assert_golden(field["rgb"], expected["sample_rgb"])
+
+
+def test_the_definition_of_the_renderer_draws_the_published_raw_picture():
+    G, facts, expected = golden_generator("generator_2x_128")
+    k, deterministic = facts["kwargs"], dict(noise_mode="const", draws=golden.Constant())
+    z = golden.draw("z", (len(expected["c"]), G.z_dim), facts["seed"])
+    G.renderer.forward = definition.render
+    with torch.no_grad():
+        ws = G.mapping(z, expected["c_cond"], k["truncation_psi"], k["truncation_cutoff"])
+        out = G.synthesis(ws, expected["c"], **deterministic)
+    for key in ("image_raw", "image_depth"):
+        golden.assert_golden(golden.every_kth(out[key]), expected[key], of=out[key])
 
 
 def test_dual_discriminator_matches_logits_r1_and_every_gradient():

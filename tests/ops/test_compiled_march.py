@@ -13,7 +13,7 @@ SIZES = {  # latents, rays, coarse and fine samples
     "embedded": (2, 21, 8, 8),
     "published": (1, 17, 48, 48),
     "few": (1, 3, 4, 5),
-    "one look": (2, 16, 9, 0),
+    "one pass": (2, 16, 9, 0),
     "most": (1, 2, 128, 128),
 }
 
@@ -33,11 +33,11 @@ def marched(size, ops, dtype):
     sigmas, depths = scene(size, dtype)
     sigmas = [s.requires_grad_() for s in sigmas]
     with using(ops):
-        shares, total, depth = marching.shares(sigmas, depths)
-        results = [*shares, total, depth]
+        weights, total, depth = marching.march(sigmas, depths)
+        results = [*weights, total, depth]
         generator = torch.Generator().manual_seed(1)
-        weights = [torch.randn(r.shape, generator=generator, dtype=torch.float64).to(dtype) for r in results]
-        gradients = torch.autograd.grad([(r * w).sum() for r, w in zip(results, weights, strict=True)], sigmas)
+        factors = [torch.randn(r.shape, generator=generator, dtype=torch.float64).to(dtype) for r in results]
+        gradients = torch.autograd.grad([(r * f).sum() for r, f in zip(results, factors, strict=True)], sigmas)
     return [*results, *gradients]
 
 
@@ -58,9 +58,9 @@ def test_coarse_depths_in_any_order_are_sorted_too(far_first):
         order = torch.arange(7, -1, -1) if far_first else torch.tensor([7, 1, 0, 3, 2, 4, 6, 5])
         depths = [depths[0][..., order], depths[1]]
         with using(ops):
-            shares, total, depth = marching.shares([s.requires_grad_() for s in sigmas], depths)
-        loss = (shares[0] * torch.arange(8)).sum() + (shares[1] ** 2).sum() + depth.sum()
-        results.append([*shares, total, depth, *torch.autograd.grad(loss, sigmas)])
+            weights, total, depth = marching.march([s.requires_grad_() for s in sigmas], depths)
+        loss = (weights[0] * torch.arange(8)).sum() + (weights[1] ** 2).sum() + depth.sum()
+        results.append([*weights, total, depth, *torch.autograd.grad(loss, sigmas)])
     for result, expected in zip(*results, strict=True):
         torch.testing.assert_close(result.double(), expected, rtol=2e-5, atol=1e-5)
 
@@ -72,20 +72,20 @@ def test_a_ray_that_meets_nothing_has_its_last_depth_and_a_gradient_of_zero(ops)
         sigma[0, 4] = -300.0
         sigma.requires_grad_()
     with using(ops):
-        shares, total, depth = marching.shares(sigmas, depths)
+        weights, total, depth = marching.march(sigmas, depths)
     assert total[0, 4] == 0 and depth[0, 4] == torch.cat(depths, dim=-1)[0, 4].max()
-    for gradient in torch.autograd.grad((total + depth).sum() + shares[0].sum(), sigmas):
+    for gradient in torch.autograd.grad((total + depth).sum() + weights[0].sum(), sigmas):
         assert gradient.isfinite().all() and gradient[0, 4].abs().max() == 0
 
 
-@pytest.mark.parametrize("which", ["shares", "total", "depth"])
+@pytest.mark.parametrize("which", ["weights", "total", "depth"])
 def test_gradients_of_one_result_alone_are_those_of_the_definition(which):
     gradients = []
     for ops, dtype in (("kernels", torch.float32), ("torch", torch.float64)):
         sigmas, depths = scene("embedded", dtype)
         with using(ops):
-            shares, total, depth = marching.shares([s.requires_grad_() for s in sigmas], depths)
-            alone = {"shares": (shares[1] * torch.arange(8)).sum(), "total": total.sum(), "depth": depth.sum()}
+            weights, total, depth = marching.march([s.requires_grad_() for s in sigmas], depths)
+            alone = {"weights": (weights[1] * torch.arange(8)).sum(), "total": total.sum(), "depth": depth.sum()}
             gradients.append(torch.autograd.grad(alone[which], sigmas))
     for result, expected in zip(*gradients, strict=True):
         assert expected.abs().max() > 0.01
@@ -93,11 +93,11 @@ def test_gradients_of_one_result_alone_are_those_of_the_definition(which):
 
 
 @pytest.mark.parametrize("size", [name for name, (_, _, _, fine) in SIZES.items() if fine])
-def test_the_second_look_goes_where_the_definition_sends_it(size):
+def test_fine_depths_are_those_of_the_definition(size):
     (sigma, _), (depths, fine) = scene(size)
     draws = [KeyedDraws(range(len(sigma))) for _ in range(2)]
     with using("kernels"):
-        result = sampling.second_look(sigma, depths, fine.shape[-1], draws[0])
+        result = sampling.fine_depths(sigma, depths, fine.shape[-1], draws[0])
     weights = marching.interval_weights(sigma.double(), depths.double())
     expected = sampling.importance_depths(depths.double(), weights, fine.shape[-1], _Double(draws[1]))
     torch.testing.assert_close(result.double(), expected, rtol=0, atol=2e-5)
@@ -128,11 +128,11 @@ def test_what_the_kernels_do_not_know_takes_the_definition():
         long = torch.zeros(1, 1, 200)
         assert kernels_for_march(long, long, long, long) is None
         moving = [d.clone().requires_grad_() for d in depths]
-        marching.shares(sigmas, moving)[2].sum().backward()
+        marching.march(sigmas, moving)[2].sum().backward()
         assert moving[0].grad.abs().max() > 0
     hit = torch.zeros(2, 21, dtype=torch.bool)
     with using("kernels"):
-        assert marching.shares(sigmas, depths, hit)[1].abs().max() == 0
+        assert marching.march(sigmas, depths, hit)[1].abs().max() == 0
 
 
 def test_tensors_elsewhere_and_of_unlike_shapes_take_the_definition():
@@ -148,9 +148,9 @@ def test_not_a_number_stays_one():
     sigmas, depths = scene("embedded")
     sigmas[1][0, 5, 3] = torch.nan
     with using("kernels"):
-        shares, total, _ = marching.shares(sigmas, depths)
+        weights, total, _ = marching.march(sigmas, depths)
     assert total.isnan().sum() == 1 and total[0, 5].isnan()
-    assert shares[0][0, 5].isnan().any() and not shares[0][0, 6].isnan().any()
+    assert weights[0][0, 5].isnan().any() and not weights[0][0, 6].isnan().any()
 
 
 def test_the_number_of_threads_changes_no_bit():

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import plain_field
 
 from eg3d.ops.bias_act import bias_act, modulated_act, scale_channels
 from eg3d.ops.kernels import backend, native
@@ -171,49 +172,36 @@ def field(size, seed=0):
     )  # fmt: skip
     points = draw(n, rays * samples, 3, seed=seed + 5) * 0.3
     points.view(-1)[:3] = torch.tensor([0.4, -0.4, 0.4 + 0.4 / side])  # on the border, and half a texel beyond
-    share = torch.rand((n, rays, samples), generator=torch.Generator().manual_seed(seed))
-    return draw(n, side, side, 3 * c, seed=seed), points, weights, share
-
-
-def plain_field(texels, points, weights, axes, share):
-    c, features = texels.shape[-1] // 3, 0
-    for plane, (a, b) in enumerate(axes):
-        grid = torch.stack([points[..., a], points[..., b]], dim=-1)[:, None] * SCALE
-        image = texels[..., plane * c : (plane + 1) * c].permute(0, 3, 1, 2)
-        features = features + F.grid_sample(image, grid, align_corners=False)[:, :, 0].mT
-    out = F.softplus(features @ weights.w1.mT + weights.b1) @ weights.w2.mT + weights.b2
-    colours = out[..., 1:].sigmoid().unflatten(1, share.shape[1:])
-    return out[..., 0], (colours * share[..., None]).sum(dim=2)
+    sample_weights = torch.rand((n, rays, samples), generator=torch.Generator().manual_seed(seed))
+    return draw(n, side, side, 3 * c, seed=seed), points, weights, sample_weights
 
 
 @pytest.mark.parametrize("axes", [PLANE_AXES, PLANE_AXES_YZ], ids=["published axes", "yz"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_field_has_the_values_and_gradients_of_double_precision(size, axes):
-    texels, points, weights, share = field(size)
-    leaves = [t.double().requires_grad_() for t in (texels, share, *weights)]
-    sigma, pixels = plain_field(leaves[0], points.double(), FieldWeights(*leaves[2:]), axes, leaves[1])
-    dsigma, dpixels = draw(*sigma.shape, seed=7), draw(*pixels.shape, seed=8)
-    expected = torch.autograd.grad((sigma * dsigma).sum() + (pixels * dpixels).sum(), leaves)
-
+    texels, points, weights, sample_weights = field(size)
+    dsigma, dpixels = draw(*points.shape[:2], seed=7), draw(*sample_weights.shape[:2], len(weights.w2) - 1, seed=8)
     place = texels, points, weights, SCALE, axes
+    sigma, pixels, dsample_weights, *expected = plain_field.results(*place, dsigma, sample_weights, dpixels)
+
     result, kept = native.field_density(*place)
     assert_near(result, sigma)
-    assert_near(native.field_pixels(*place, kept, share), pixels)
-    assert_near(native.field_pixels_backward(*place, kept, dpixels), expected[1])
-    dtexels, dweights = native.field_backward(*place, kept, dsigma, share, dpixels)
-    for gradient, reference in zip((dtexels, *dweights), (expected[0], *expected[2:]), strict=True):
+    assert_near(native.field_pixels(*place, kept, sample_weights), pixels)
+    assert_near(native.field_pixels_backward(*place, kept, dpixels), dsample_weights)
+    dtexels, dweights = native.field_backward(*place, kept, dsigma, sample_weights, dpixels)
+    for gradient, reference in zip((dtexels, *dweights), (expected[0], *expected[1]), strict=True):
         assert_near(gradient, reference, 3e-6)
 
 
 def test_gradients_of_densities_alone_and_of_pixels_alone_add_up():
-    texels, points, weights, share = field("embedded")
+    texels, points, weights, sample_weights = field("embedded")
     place = texels, points, weights, SCALE, PLANE_AXES
     sigma, kept = native.field_density(*place)
     dsigma, dpixels = draw(*sigma.shape, seed=7), draw(2, 5, 16, seed=8)
-    both = native.field_backward(*place, kept, dsigma, share, dpixels)
+    both = native.field_backward(*place, kept, dsigma, sample_weights, dpixels)
     alone = (
         native.field_backward(*place, kept, dsigma, None, None),
-        native.field_backward(*place, kept, None, share, dpixels),
+        native.field_backward(*place, kept, None, sample_weights, dpixels),
     )
     assert_near(both[0], alone[0][0] + alone[1][0])
     for total, first, second in zip(both[1], alone[0][1], alone[1][1], strict=True):
@@ -230,14 +218,14 @@ def test_points_far_away_and_not_a_number_see_nothing():
 
 def test_the_number_of_threads_changes_no_bit():
     """Training repeats to the bit on one machine, whatever the cores."""
-    texels, points, weights, share = field("published")
+    texels, points, weights, sample_weights = field("published")
     place = texels, points, weights, SCALE, PLANE_AXES
     results, before = [], torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
         sigma, kept = native.field_density(*place)
-        pixels = native.field_pixels(*place, kept, share)
-        results.append([sigma, pixels, *_flat(native.field_backward(*place, kept, sigma, share, pixels))])
+        pixels = native.field_pixels(*place, kept, sample_weights)
+        results.append([sigma, pixels, *_flat(native.field_backward(*place, kept, sigma, sample_weights, pixels))])
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 

@@ -21,8 +21,8 @@ def draw(*shape, seed=0):
 
 def march(which):
     def result(sigma):
-        shares, total, depth = marching.shares([sigma.view(2, 3, 6)], [torch.arange(6.0).expand(2, 3, 6)])
-        return {"shares": shares[0] * torch.arange(6.0), "total": total, "depth": depth}[which]
+        weights, total, depth = marching.march([sigma.view(2, 3, 6)], [torch.arange(6.0).expand(2, 3, 6)])
+        return {"weights": weights[0] * torch.arange(6.0), "total": total, "depth": depth}[which]
 
     return result, draw(36)
 
@@ -32,19 +32,19 @@ def field(which):
     points = draw(2, 6, 3, seed=1) / 4
 
     def result(planes):
-        look, sigma = (compiled := CompiledField.of(planes, decoder, OPTIONS)).density(points, samples=3)
-        return sigma if which == "density" else compiled.pixels(look, torch.ones(2, 2, 3))
+        samples, sigma = (compiled := CompiledField.of(planes, decoder, OPTIONS)).density(points, per_ray=3)
+        return sigma if which == "density" else compiled.pixels(samples, torch.ones(2, 2, 3))
 
     return result, draw(2, 3, 16, 8, 8)
 
 
-def shares_of_pixels():
-    planes = draw(2, 3, 16, 8, 8).requires_grad_()  # the gradient to the shares depends on them alone
+def weights_of_pixels():
+    planes = draw(2, 3, 16, 8, 8).requires_grad_()  # the gradient to the sample weights depends on them alone
     decoder = OSGDecoder(16, 16, 32)
 
-    def result(share):
-        look, _ = (compiled := CompiledField.of(planes, decoder, OPTIONS)).density(draw(2, 6, 3) / 4, samples=3)
-        return compiled.pixels(look, share)
+    def result(weights):
+        samples, _ = (compiled := CompiledField.of(planes, decoder, OPTIONS)).density(draw(2, 6, 3) / 4, per_ray=3)
+        return compiled.pixels(samples, weights)
 
     return result, draw(2, 2, 3)
 
@@ -65,8 +65,8 @@ def rgb(which):
 
 
 CASES = {
-    "shares": lambda: march("shares"), "total": lambda: march("total"), "depth": lambda: march("depth"),
-    "density": lambda: field("density"), "colours": lambda: field("colours"), "shares of pixels": shares_of_pixels,
+    "weights": lambda: march("weights"), "total": lambda: march("total"), "depth": lambda: march("depth"),
+    "density": lambda: field("density"), "colours": lambda: field("colours"), "weights of pixels": weights_of_pixels,
     "rgb of x": lambda: rgb(0), "rgb of weights": lambda: rgb(1),
 }  # fmt: skip
 
@@ -97,11 +97,11 @@ def test_gradients_pass_checkpoints(name, reentrant):
     assert torch.equal(*gradients) and gradients[0].abs().max() > 0
 
 
-def test_points_changed_after_the_look_are_noticed():
+def test_points_changed_after_the_pass_are_noticed():
     """They are the caller's; the gradient would be one of other points."""
     planes, points = draw(2, 3, 16, 8, 8).requires_grad_(), draw(2, 6, 3, seed=1) / 4
     with using("kernels"):
-        _, sigma = CompiledField.of(planes, OSGDecoder(16, 16, 32), OPTIONS, points).density(points, samples=3)
+        _, sigma = CompiledField.of(planes, OSGDecoder(16, 16, 32), OPTIONS, points).density(points, per_ray=3)
     points.mul_(0.5)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         sigma.sum().backward()

@@ -42,7 +42,7 @@ def poisoned():
 def kernels(monkeypatch):
     from eg3d.ops.kernels import triton_field
 
-    for name in ("DENSITY", "PIXELS", "SHARES", "BACKWARD"):  # so that few rays are several blocks
+    for name in ("DENSITY", "PIXELS", "SAMPLE_WEIGHTS", "BACKWARD"):  # so that few rays are several blocks
         monkeypatch.setattr(triton_field, name, triton_field.Tile(32, 4))
     return triton_field
 
@@ -60,12 +60,12 @@ def assert_near(result, expected, name=""):
 
 def check(kernels, s: Scene):
     """Values and every gradient, of densities and pixels together."""
-    expected = plain_field.results(*s.arguments, s.dsigma, s.share, s.dpixels)
+    expected = plain_field.results(*s.arguments, s.dsigma, s.sample_weights, s.dpixels)
     sigma, kept = kernels.field_density(*s.arguments)
     assert_near(sigma, expected[0].detach(), "sigma")
-    assert_near(kernels.field_pixels(*s.arguments, kept, s.share), expected[1].detach(), "pixels")
-    assert_near(kernels.field_pixels_backward(*s.arguments, kept, s.dpixels), expected[2], "dshare")
-    check_backward(kernels, s, expected, s.dsigma, s.share, s.dpixels)
+    assert_near(kernels.field_pixels(*s.arguments, kept, s.sample_weights), expected[1].detach(), "pixels")
+    assert_near(kernels.field_pixels_backward(*s.arguments, kept, s.dpixels), expected[2], "dsample_weights")
+    check_backward(kernels, s, expected, s.dsigma, s.sample_weights, s.dpixels)
 
 
 def check_backward(kernels, s: Scene, expected, *given):
@@ -110,7 +110,7 @@ def test_points_that_are_no_multiples_of_anything_are_rounded_little(kernels):
 @pytest.mark.parametrize("given", ["densities", "pixels"])
 def test_gradients_of_densities_or_pixels_alone_equal_the_plain_field(kernels, given):
     s = scene(SIZES["odd widths"])
-    parts = (s.dsigma, None, None) if given == "densities" else (None, s.share, s.dpixels)
+    parts = (s.dsigma, None, None) if given == "densities" else (None, s.sample_weights, s.dpixels)
     check_backward(kernels, s, plain_field.results(*s.arguments, *parts), *parts)
 
 
@@ -118,7 +118,7 @@ def test_gradients_of_densities_or_pixels_alone_equal_the_plain_field(kernels, g
 def test_gradients_are_the_same_however_many_programs_share_the_work(kernels, programs, monkeypatch):
     s = scene((2, 33, 3, 4, 8, 3, 8, 4))
     monkeypatch.setattr(kernels, "_programs", lambda device: programs)
-    parts = s.dsigma, s.share, s.dpixels
+    parts = s.dsigma, s.sample_weights, s.dpixels
     check_backward(kernels, s, plain_field.results(*s.arguments, *parts), *parts)
 
 
@@ -132,7 +132,7 @@ def test_points_far_outside_meet_nothing_and_touch_nothing(kernels):
     empty = torch.nn.functional.softplus(weights.b1) @ weights.w2[0] + weights.b2[0]
     sigma, _ = kernels.field_density(*s.arguments)
     torch.testing.assert_close(sigma, empty.expand(1, 12))
-    dtexels, dweights = kernels.field_backward(*s.arguments, None, s.dsigma, s.share, s.dpixels)
+    dtexels, dweights = kernels.field_backward(*s.arguments, None, s.dsigma, s.sample_weights, s.dpixels)
     assert dtexels.abs().max() == 0 and dweights.w1.abs().max() == 0
     assert all(g.isfinite().all() for g in dweights) and dweights.b1.abs().max() > 0
 
@@ -144,20 +144,20 @@ def test_nothing_overflows_however_large_the_numbers_are(kernels, size):
     s.weights = FieldWeights(s.weights.w1, s.weights.b1 + size, s.weights.w2, s.weights.b2 - size)
     sigma, kept = kernels.field_density(*s.arguments)
     torch.testing.assert_close(sigma, plain_field.results(*s.arguments, s.dsigma)[0].detach().float())
-    pixels = kernels.field_pixels(*s.arguments, kept, s.share)
-    dtexels, dweights = kernels.field_backward(*s.arguments, kept, s.dsigma, s.share, s.dpixels)
+    pixels = kernels.field_pixels(*s.arguments, kept, s.sample_weights)
+    dtexels, dweights = kernels.field_backward(*s.arguments, kept, s.dsigma, s.sample_weights, s.dpixels)
     assert all(t.isfinite().all() for t in (pixels, dtexels, *dweights))
 
 
 def test_gradients_that_are_views_are_read_as_they_are(kernels):
     s = scene((2, 5, 3, 4, 8, 3, 8, 4))
-    expected = plain_field.results(*s.arguments, s.dsigma, s.share, s.dpixels)
-    s.share, s.dpixels = s.share.mT.contiguous().mT, s.dpixels.mT.contiguous().mT
+    expected = plain_field.results(*s.arguments, s.dsigma, s.sample_weights, s.dpixels)
+    s.sample_weights, s.dpixels = s.sample_weights.mT.contiguous().mT, s.dpixels.mT.contiguous().mT
     s.dsigma, s.weights = s.dsigma.t().contiguous().t(), FieldWeights(*(w.t().contiguous().t() for w in s.weights))
-    assert not s.share.is_contiguous() and not s.dpixels.is_contiguous() and not s.dsigma.is_contiguous()
-    assert_near(kernels.field_pixels(*s.arguments, None, s.share), expected[1].detach())
+    assert not s.sample_weights.is_contiguous() and not s.dpixels.is_contiguous() and not s.dsigma.is_contiguous()
+    assert_near(kernels.field_pixels(*s.arguments, None, s.sample_weights), expected[1].detach())
     assert_near(kernels.field_pixels_backward(*s.arguments, None, s.dpixels), expected[2])
-    check_backward(kernels, s, expected, s.dsigma, s.share, s.dpixels)
+    check_backward(kernels, s, expected, s.dsigma, s.sample_weights, s.dpixels)
 
 
 def test_networks_of_the_presets_fit_and_very_wide_ones_do_not(kernels):
@@ -178,20 +178,20 @@ def launch(n, rays, samples, c, hidden, colours, side):
         weights = FieldWeights(*(torch.empty(s) for s in ((hidden, c), hidden, (1 + colours, hidden), 1 + colours)))
         texels, points = torch.empty(n, side, side, 3 * c), torch.empty(n, rays * samples, 3)
         field = texels, points, weights, 2.0, plain_field.AXES
-        share, dpixels = torch.empty(n, rays, samples), torch.empty(n, rays, colours)
+        sample_weights, dpixels = torch.empty(n, rays, samples), torch.empty(n, rays, colours)
         kernels.field_density(*field)
-        kernels.field_pixels(*field, None, share)
+        kernels.field_pixels(*field, None, sample_weights)
         kernels.field_pixels_backward(*field, None, dpixels)
-        kernels.field_backward(*field, None, torch.empty(n, rays * samples), share, dpixels)
+        kernels.field_backward(*field, None, torch.empty(n, rays * samples), sample_weights, dpixels)
 
     return run
 
 
 LAUNCHES = {"embedded": launch(4, 1024, 8, 16, 32, 16, 64), "published": launch(1, 1024, 48, 32, 64, 32, 256)}
-KERNELS = {"density_kernel", "pixels_kernel", "shares_kernel", "backward_kernel"}
+KERNELS = {"density_kernel", "pixels_kernel", "sample_weights_kernel", "backward_kernel"}
 # Most bytes of registers that a thread may spill to memory. A step of the published backward pass reads and writes 200
 # numbers so, of 8,500 instructions; all attempts to keep more for longer spilled kilobytes.
-SPILLS = {"density_kernel": 0, "pixels_kernel": 0, "shares_kernel": 0, "backward_kernel": 800}
+SPILLS = {"density_kernel": 0, "pixels_kernel": 0, "sample_weights_kernel": 0, "backward_kernel": 800}
 
 
 def resources(cache: Path) -> dict:

@@ -2,6 +2,7 @@
 
 The modules of `eg3d.models` only hold the tensors here, whose names and shapes are the published ones; every operation
 is written below, for float32 training of networks with the published architectures ('skip' for G, 'resnet' for D).
+Rays are rendered by `eg3d/rendering/definition.py`, which sorts colours as the published order does, and is as fast.
 From the specification, sections 1, 2 and 6:
 
 * activations lie NCHW; bias, activation, gain and clamp are operations of their own (2.3);
@@ -19,10 +20,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from oracles import plain_renderer
 
 from eg3d.geometry.cameras import split_label
 from eg3d.geometry.rays import camera_rays
+from eg3d.rendering import definition
 from eg3d.rendering.options import RenderOptions
 
 # ---------------------------------------------------------------- section 2: layers
@@ -163,16 +164,16 @@ def synthesis(G, ws, c, side, draws):
     assert G.rendering_kwargs["superresolution_noise_mode"] == "none"
     options = RenderOptions.from_kwargs(G.rendering_kwargs)
     origins, directions = camera_rays(*split_label(c), side)
-    features, _ = plain_renderer.render(planes(G, ws, draws), G.decoder, origins, directions, options, draws)
+    features, _ = definition.render(planes(G, ws, draws), G.decoder, origins, directions, options, draws)
     features = features.reshape(len(ws), -1, side, side).contiguous()
     raw = features[:, :3]
     return {"image": superresolution(G.superresolution, raw, features, ws), "image_raw": raw}
 
 
 def density(G, ws, points, draws):
-    """Raw sigma [N, P, 1] at points [N, P, 3]."""
+    """Raw sigma [N, P] at points [N, P, 3]."""
     options = RenderOptions.from_kwargs(G.rendering_kwargs)
-    return plain_renderer.field(planes(G, ws, draws), G.decoder, points, options)[1]
+    return definition.field(planes(G, ws, draws), G.decoder, points, options, draws)[1]
 
 
 # ---------------------------------------------------------------- sections 2.10 and 6: discriminator

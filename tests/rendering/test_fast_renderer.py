@@ -1,19 +1,20 @@
-"""The renderer's fast paths against the plain one of tests/oracles, in value and gradient."""
+"""The renderer's paths against `definition.py`, in value and gradient."""
 
+import contextlib
+import copy
 import dataclasses
 
 import pytest
 import torch
-from oracles import plain_renderer
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose
-from eg3d.geometry.rays import camera_rays
+from eg3d.geometry.rays import box_bounds, camera_rays
 from eg3d.models.decoder import OSGDecoder
 from eg3d.ops.kernels.backend import using
-from eg3d.rendering import renderer
+from eg3d.rendering import definition, renderer
 from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ, PlaneTable, mean_features
-from groundwork.draws import Midpoints
+from groundwork.draws import KeyedDraws, Midpoints
 
 OPTIONS = RenderOptions(
     depth_resolution=6, depth_resolution_importance=5, ray_start=2.25, ray_end=3.3, box_warp=0.8
@@ -33,11 +34,16 @@ def scene():
     return planes, decoder.requires_grad_(False), *camera_rays(poses, focal, 9)
 
 
-class Loud(Midpoints):
-    """Noise of one wherever noise is drawn."""
+class Draws(KeyedDraws):
+    """Random jitter. The noise on the density is 1 in the coarse pass and 2 in the fine one, in whatever layout."""
+
+    def __init__(self):
+        super().__init__([1, 2])
+        self.passes = 0
 
     def normal(self, shape, device="cpu"):
-        return torch.ones(tuple(shape), device=device)
+        self.passes += 1
+        return torch.full(tuple(shape), float(self.passes), device=device)
 
 
 CHANGES = {
@@ -45,62 +51,102 @@ CHANGES = {
     "white background": {"white_back": True},
     "yz planes": {"planes": "yz"},
     "one pass": {"depth_resolution_importance": 0},
-}
+    "few fine samples": {"depth_resolution_importance": 2},
+    "automatic bounds": {"ray_start": "auto", "ray_end": "auto", "box_warp": 0.4},
+    "disparity": {"disparity_space_sampling": True},
+    "density noise": {"density_noise": 3.0},
+    "everything": {"white_back": True, "planes": "yz", "ray_start": "auto", "ray_end": "auto", "box_warp": 0.4,
+                   "density_noise": 3.0, "depth_resolution_importance": 4},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("ops", ["torch", "kernels"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_every_path_draws_what_the_plain_renderer_draws(scene, change, ops):
+@contextlib.contextmanager
+def path(name):
+    """Renders inside by this path: plain PyTorch, the kernels for CPUs, or those for GPUs in Triton's interpreter."""
+    with pytest.MonkeyPatch.context() as patch, using("torch" if name == "torch" else "kernels"):
+        if name == "triton":
+            pytest.importorskip("triton", reason="Triton is not installed")
+            if torch.cuda.is_available():
+                pytest.skip("here the kernels run on the GPU, see tests/gpu")
+            from eg3d.ops.kernels import field, march, triton_field
+
+            for tile in ("DENSITY", "PIXELS", "SAMPLE_WEIGHTS", "BACKWARD"):
+                patch.setattr(triton_field, tile, triton_field.Tile(32, 4))
+            for module in (field, march):
+                patch.setattr(module, "kernels_for", lambda x: triton_field)
+        yield
+
+
+def values_and_gradients(render, scene, options):
+    """Features and depth, and gradients of both together to planes and the decoder's parameters."""
+    planes, decoder = scene[0].requires_grad_(), scene[1].requires_grad_(True)
+    features, depth = render(planes, decoder, *scene[2:], options, Draws())
+    factors = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
+    total = (features * factors).sum() + depth.sum()
+    return features.detach(), depth.detach(), torch.autograd.grad(total, [planes, *decoder.parameters()])
+
+
+CASES = [(ops, change) for ops in ("torch", "kernels") for change in CHANGES]
+CASES += [("triton", "everything")]  # takes seconds, so once and with few rays
+
+
+@pytest.mark.parametrize("ops, change", CASES)
+def test_every_path_has_the_values_and_gradients_of_the_definition(scene, ops, change):
     options = dataclasses.replace(OPTIONS, **CHANGES[change])
+    if ops == "triton":
+        scene = *scene[:2], *(t[:, ::10] for t in scene[2:])
+    *expected, expected_gradients = values_and_gradients(definition.render, scene, options)
     render = renderer.VolumeRenderer()
-    expected = plain_renderer.render(*scene, options, Midpoints())
-    with using(ops):
+    with path(ops):
+        *recorded, gradients = values_and_gradients(render, scene, options)
         with torch.no_grad():
-            alone = render(*scene, options, Midpoints())
-        recorded = render(*scene, options, Midpoints())
+            alone = render(*scene, options, Draws())
     for result in (alone, recorded):
         torch.testing.assert_close(result[0], expected[0], rtol=1e-4, atol=2e-5)
         torch.testing.assert_close(result[1], expected[1], rtol=1e-4, atol=2e-5)
+    for result, right in zip(gradients, expected_gradients, strict=True):
+        assert right.abs().max() > 0
+        torch.testing.assert_close(result, right, rtol=1e-3, atol=1e-4 * right.abs().max().item())
+
+
+@pytest.mark.parametrize("change", [change for change in CHANGES if CHANGES[change]])
+def test_every_option_changes_the_picture(scene, change):
+    """Else the comparison above would prove nothing about it."""
+    options = dataclasses.replace(OPTIONS, **CHANGES[change])
+    pictures = [definition.render(*scene, o, Draws())[0] for o in (OPTIONS, options)]
+    assert (pictures[0] - pictures[1]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("ops", ["torch", "kernels"])
-def test_gradients_to_planes_and_decoder_are_those_of_the_plain_renderer(scene, ops):
-    planes, decoder = scene[0].requires_grad_(), scene[1].requires_grad_(True)
-    gradients = []
-    for render in (plain_renderer.render, renderer.VolumeRenderer()):
-        with using(ops):
-            features, depth = render(planes, *scene[1:], OPTIONS, Midpoints())
-        weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
-        total = (features * weights).sum() + depth.sum()
-        gradients.append(torch.autograd.grad(total, [planes, *decoder.parameters()]))
-    for expected, result in zip(*gradients, strict=True):
-        torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
+def test_rays_that_miss_the_box_are_background_and_have_no_gradient(scene, ops):
+    options = dataclasses.replace(OPTIONS, ray_start="auto", ray_end="auto", box_warp=0.4, white_back=True)
+    _, _, hit = box_bounds(*scene[2:], options.box_warp)
+    hit = hit[..., 0]
+    assert 10 < hit.sum() < hit.numel() - 10
+    for render in (definition.render, renderer.VolumeRenderer()):
+        planes = scene[0].clone().requires_grad_()
+        with path(ops):
+            features, _ = render(planes, *scene[1:], options, Draws())
+        missed = features.mT[~hit]
+        assert (missed == 1).all() and not (features.mT[hit] == 1).all()
+        assert torch.autograd.grad(missed.sum(), planes)[0].abs().max() == 0
 
 
 @pytest.mark.parametrize("ops", ["torch", "kernels"])
-def test_densities_alone_have_their_gradient(scene, ops):
-    """As the density term asks: colours of the same look are never used."""
-    planes = scene[0].requires_grad_()
+def test_the_field_at_points_is_that_of_the_definition(scene, ops):
+    """Densities alone, too, as the density term asks: colours of the same samples are never used."""
+    planes, decoder = scene[0].requires_grad_(), scene[1]
     points = torch.rand(2, 50, 3, generator=torch.Generator().manual_seed(0)) - 0.5
-    with using(ops):
-        _, sigma = renderer.VolumeRenderer().query(planes, scene[1], points, OPTIONS, Midpoints())
-        result = torch.autograd.grad(sigma.square().sum(), planes)[0]
-    double = scene[1].double()
-    features = mean_features(planes.double(), points.double(), OPTIONS.box_warp, OPTIONS.plane_axes)
-    expected = torch.autograd.grad(double(features)[1].square().sum(), planes)[0]
-    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
-
-
-def test_noise_on_the_density_reaches_every_path(scene):
-    pictures = []
-    options = dataclasses.replace(OPTIONS, density_noise=3.0)
-    for ops, recorded in (("torch", True), ("torch", False), ("kernels", True), ("kernels", False)):
-        with using(ops), torch.set_grad_enabled(recorded):
-            pictures.append(renderer.VolumeRenderer()(*scene, options, Loud())[0].detach())
-            quiet = renderer.VolumeRenderer()(*scene, options, Midpoints())[0]
-            assert (quiet - pictures[-1]).abs().max() > 0.01
-    for picture in pictures[1:]:
-        torch.testing.assert_close(picture, pictures[0], rtol=1e-4, atol=2e-5)
+    double = [planes.double(), copy.deepcopy(decoder).double(), points.double()]
+    colors, sigma = definition.field(*double, OPTIONS, Midpoints())
+    expected = [torch.autograd.grad(y.square().sum(), planes, retain_graph=True)[0] for y in (sigma, colors)]
+    with path(ops):
+        found = renderer.VolumeRenderer().query(planes, decoder, points, OPTIONS, Midpoints())
+        gradients = [torch.autograd.grad(y.square().sum(), planes, retain_graph=True)[0] for y in reversed(found)]
+    for result, right in zip(found, (colors, sigma), strict=True):
+        torch.testing.assert_close(result.double(), right, rtol=1e-4, atol=1e-5)
+    for result, right in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(result, right, rtol=1e-4, atol=1e-5 * right.abs().max().item())
 
 
 @pytest.mark.parametrize("ops", ["torch", "kernels"])
@@ -128,13 +174,13 @@ def test_samples_of_a_step_are_freed_without_the_cyclic_collector(scene):
     try:
         with using("kernels"):
             field = CompiledField.of(planes, scene[1], OPTIONS)
-        look, sigma = field.density(torch.zeros(2, 6, 3), samples=3)
-        pixels = field.pixels(look, torch.ones(2, 2, 3))
-        visit = weakref.ref(look[0])
-        del look
+        samples, sigma = field.density(torch.zeros(2, 6, 3), per_ray=3)
+        pixels = field.pixels(samples, torch.ones(2, 2, 3))
+        kept = weakref.ref(samples[0])
+        del samples
         (sigma.sum() + pixels.sum()).backward()
         del sigma, pixels
-        assert visit() is None
+        assert kept() is None
     finally:
         gc.enable()
 

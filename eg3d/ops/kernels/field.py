@@ -1,6 +1,7 @@
 """The tri-plane field by compiled kernels (`native.py`, `triton_field.py`), differentiable once.
 
-For the gradient a CPU keeps features and colours of the samples, a GPU neither: the kernels compute the rest again.
+For the gradient a CPU keeps features and colours of the samples, and the kernels compute the rest again. A GPU keeps
+neither and computes all of it again.
 """
 
 import torch
@@ -20,9 +21,9 @@ class CompiledField:
 
     @classmethod
     def of(cls, planes, decoder, options, *places) -> "CompiledField | None":
-        """The field of planes [N, 3, C, H, W] and a decoder, or None where no kernel serves them.
+        """The field of planes [N, 3, C, H, W] and a decoder, or None if no kernel serves them.
 
-        places: points, or rays, that will be looked at; kernels know no gradient to them.
+        places: the points or rays of the samples; kernels know no gradient to them.
         """
         kernels = kernels_for(planes)
         if kernels is None or not hasattr(decoder, "field_weights"):
@@ -33,27 +34,27 @@ class CompiledField:
         moving = torch.is_grad_enabled() and any(t.requires_grad for t in places)
         return None if plain or moving or not kernels.field_fits(weights) else cls(planes, weights, options, kernels)
 
-    def density(self, points, samples: int):
-        """Points [N, P, 3] of rays with so many samples, a ray's side by side -> what `pixels` needs, sigma [N, P]."""
-        visit = _Visit(self.kernels, points.contiguous(), self.place, samples)
-        promise, sigma = _Density.apply(visit, visit.points, self.texels, *self.weights)
-        return (visit, promise), sigma  # side by side: inside the visit, the promise would keep itself alive
+    def density(self, points, per_ray: int):
+        """Points [N, P, 3], `per_ray` of each ray side by side -> the samples for `pixels`, sigma [N, P]."""
+        samples = _Samples(self.kernels, points.contiguous(), self.place, per_ray)
+        promise, sigma = _Density.apply(samples, samples.points, self.texels, *self.weights)
+        return (samples, promise), sigma  # a pair: the promise as an attribute of the samples would keep itself alive
 
-    def pixels(self, look, share):
-        """Sums over each ray's samples of share [N, M, S] times colour, without the decoder's margins: [N, M, O].
+    def pixels(self, samples, sample_weights):
+        """Sums over each ray of sample_weights [N, M, S] times colour, without the decoder's margins: [N, M, O].
 
-        Once for every look: its gradient uses the share given last.
+        Called once for the samples of a pass: their gradient uses the weights of the last call.
         """
-        assert look[0].share is None
-        return _Pixels.apply(*look, share)
+        assert samples[0].sample_weights is None
+        return _Pixels.apply(*samples, sample_weights)
 
 
-class _Visit:
-    """One look at the field: where, and what the kernels keep of it."""
+class _Samples:
+    """Samples of one pass over the field: where they lie, and what the kernels keep of them."""
 
-    def __init__(self, kernels, points, place, samples):
-        self.kernels, self.points, self.place, self.samples = kernels, points, place, samples
-        self.field = self.kept = self.share = None
+    def __init__(self, kernels, points, place, per_ray):
+        self.kernels, self.points, self.place, self.per_ray = kernels, points, place, per_ray
+        self.field = self.kept = self.sample_weights = None
 
     @property
     def arguments(self) -> tuple:
@@ -65,37 +66,37 @@ class _Density(torch.autograd.Function):
     """Texels and weights -> sigma, and a promise of the pixels, through which `_Pixels` sends its gradient back."""
 
     @staticmethod
-    def forward(ctx, visit, points, texels, *weights):
+    def forward(ctx, samples, points, texels, *weights):
         ctx.set_materialize_grads(False)
         # Points, too: they may be the caller's own, and PyTorch then sees that they are no longer what they were.
         ctx.save_for_backward(points, texels, *weights)
-        ctx.visit = visit
-        visit.field = (texels.detach(), *(w.detach() for w in weights))
+        ctx.samples = samples
+        samples.field = (texels.detach(), *(w.detach() for w in weights))
         n, count, _ = points.shape
-        promise = texels.new_empty(()).expand(n, count // visit.samples, len(weights[-1]) - 1)
+        promise = texels.new_empty(()).expand(n, count // samples.per_ray, len(weights[-1]) - 1)
         recorded = any(ctx.needs_input_grad)
-        sigma, visit.kept = visit.kernels.field_density(*visit.arguments, recorded=recorded)
+        sigma, samples.kept = samples.kernels.field_density(*samples.arguments, recorded=recorded)
         return promise, sigma
 
     @differentiable_once
     def backward(ctx, saved, dpixels, dsigma):
-        visit = ctx.visit
-        visit.points, *visit.field = saved  # as in the forward pass, or PyTorch complains
-        share = None if dpixels is None else visit.share
-        dtexels, dweights = visit.kernels.field_backward(*visit.arguments, visit.kept, dsigma, share, dpixels)
+        samples = ctx.samples
+        samples.points, *samples.field = saved  # as in the forward pass, or PyTorch complains
+        given = dsigma, None if dpixels is None else samples.sample_weights, dpixels
+        dtexels, dweights = samples.kernels.field_backward(*samples.arguments, samples.kept, *given)
         return None, None, dtexels, *dweights
 
 
 class _Pixels(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, visit, promise, share):
-        ctx.save_for_backward(promise, share)
-        ctx.visit = visit
-        visit.share = share.detach()
-        return visit.kernels.field_pixels(*visit.arguments, visit.kept, visit.share)
+    def forward(ctx, samples, promise, sample_weights):
+        ctx.save_for_backward(promise, sample_weights)
+        ctx.samples = samples
+        samples.sample_weights = sample_weights.detach()
+        return samples.kernels.field_pixels(*samples.arguments, samples.kept, samples.sample_weights)
 
     @differentiable_once
     def backward(ctx, saved, dpixels):
-        visit = ctx.visit
-        dshare = visit.kernels.field_pixels_backward(*visit.arguments, visit.kept, dpixels)
-        return None, dpixels, dshare
+        samples = ctx.samples
+        dsample_weights = samples.kernels.field_pixels_backward(*samples.arguments, samples.kept, dpixels)
+        return None, dpixels, dsample_weights

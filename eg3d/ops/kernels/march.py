@@ -1,4 +1,4 @@
-"""`marching` and importance sampling by compiled kernels (`native.py`), differentiable once in the densities."""
+"""Weights along a ray and fine depths by compiled kernels (`native.py`), differentiable once in the densities."""
 
 import torch
 
@@ -7,7 +7,7 @@ from eg3d.ops.kernels.once import differentiable_once
 
 
 def kernels_for_march(*tensors):
-    """The kernels that march over such densities and, after them, depths, or None: take the definition."""
+    """The kernels for such densities and, after them, depths; None: take the plain functions."""
     first, half = tensors[0], len(tensors) // 2
     kernels = kernels_for(first)
     usual = all(t.dtype == torch.float32 and t.device == first.device for t in tensors)
@@ -17,10 +17,10 @@ def kernels_for_march(*tensors):
     return kernels if usual and hasattr(kernels, "march") and kernels.march_fits(samples) else None
 
 
-def march(kernels, sigmas, depths):
-    """As `marching.shares` without `hit`, for one or two passes; depths get no gradient."""
-    *shares, total, depth = _March.apply(kernels, depths, *sigmas)
-    return shares, total, depth
+def compiled_march(kernels, sigmas, depths):
+    """As `march` of `rendering/marching.py` without `hit`; depths get no gradient."""
+    *weights, total, depth = _March.apply(kernels, depths, *sigmas)
+    return weights, total, depth
 
 
 class _March(torch.autograd.Function):
@@ -29,11 +29,11 @@ class _March(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*sigmas, *depths)
         ctx.kernels = kernels
-        shares, total, depth = kernels.march(sigmas, depths)
-        return *shares, total, depth
+        weights, total, depth = kernels.march(sigmas, depths)
+        return *weights, total, depth
 
     @differentiable_once
     def backward(ctx, saved, *gradients):
-        *dshares, dtotal, ddepth = gradients
-        sigmas, depths = saved[: len(dshares)], saved[len(dshares) :]
-        return None, None, *ctx.kernels.march_backward(sigmas, depths, dshares, dtotal, ddepth)
+        *dweights, dtotal, ddepth = gradients
+        sigmas, depths = saved[: len(dweights)], saved[len(dweights) :]
+        return None, None, *ctx.kernels.march_backward(sigmas, depths, dweights, dtotal, ddepth)

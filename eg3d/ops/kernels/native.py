@@ -247,36 +247,36 @@ def field_density(texels, points, weights: FieldWeights, scale: float, axes, rec
     return sigma, (colours, features)
 
 
-def field_pixels(texels, points, weights: FieldWeights, scale: float, axes, kept, share):
-    """Weighted sums of colours: share [N, M, S] -> [N, M, O]; point index = ray * S + sample."""
-    (n, rays, samples), (colours, _), share = share.shape, kept, share.contiguous()
+def field_pixels(texels, points, weights: FieldWeights, scale: float, axes, kept, sample_weights):
+    """Weighted sums of colours: sample_weights [N, M, S] -> [N, M, O]; point index = ray * S + sample."""
+    (n, rays, samples), (colours, _), sample_weights = sample_weights.shape, kept, sample_weights.contiguous()
     pixels = points.new_empty(n, rays, colours.shape[-1])
     library().field_pixels(
-        _at(colours), _at(share), _at(pixels), n * rays, samples, pixels.shape[-1], torch.get_num_threads()
+        _at(colours), _at(sample_weights), _at(pixels), n * rays, samples, pixels.shape[-1], torch.get_num_threads()
     )
     return pixels
 
 
 def field_pixels_backward(texels, points, weights: FieldWeights, scale: float, axes, kept, dpixels):
-    """Gradient of `field_pixels` to share: dpixels [N, M, O] -> [N, M, S]."""
+    """Gradient of `field_pixels` to sample_weights: dpixels [N, M, O] -> [N, M, S]."""
     (n, rays, o), (colours, _), dpixels = dpixels.shape, kept, dpixels.contiguous()
-    dshare = points.new_empty(n, rays, points.shape[1] // rays)
+    dsample_weights = points.new_empty(n, rays, points.shape[1] // rays)
     library().field_pixels_backward(
-        _at(colours), _at(dpixels), _at(dshare), n * rays, dshare.shape[2], o, torch.get_num_threads()
+        _at(colours), _at(dpixels), _at(dsample_weights), n * rays, dsample_weights.shape[2], o, torch.get_num_threads()
     )
-    return dshare
+    return dsample_weights
 
 
-def field_backward(texels, points, weights: FieldWeights, scale: float, axes, kept, dsigma, share, dpixels):
-    """Gradients to texels and weights, of densities (dsigma [N, P] or None) and of pixels (share, dpixels or None)."""
+def field_backward(texels, points, weights: FieldWeights, scale: float, axes, kept, dsigma, sample_weights, dpixels):
+    """Gradients to texels and weights; None for what is not given: dsigma [N, P], or sample_weights and dpixels."""
     field, alive = _field(texels, points, weights, scale, axes)
     dtexels = torch.zeros_like(texels)
     per_latent = [w.new_zeros(len(points), *w.shape) for w in weights]
     colours, features = kept
-    dsigma, share, dpixels = map(_dense, (dsigma, share, dpixels))
-    samples = 1 if share is None else share.shape[2]
+    dsigma, sample_weights, dpixels = map(_dense, (dsigma, sample_weights, dpixels))
+    samples = 1 if sample_weights is None else sample_weights.shape[2]
     library().field_backward(
-        ctypes.byref(field), _at(features), _at(colours), _at(dsigma), _at(share), _at(dpixels), _at(dtexels),
+        ctypes.byref(field), _at(features), _at(colours), _at(dsigma), _at(sample_weights), _at(dpixels), _at(dtexels),
         *map(_at, per_latent), samples, torch.get_num_threads(),
     )  # fmt: skip
     del alive
@@ -304,29 +304,29 @@ def march_fits(samples: int) -> bool:
 
 
 def march(sigmas, depths):
-    """Densities and depths [N, M, S] of one or two passes -> shares like them, total, depth [N, M]."""
+    """Densities and depths [N, M, S] of one or two passes -> sample weights like them, total, depth [N, M]."""
     sigmas, depths = [_dense(t) for t in sigmas], [_dense(t) for t in depths]
-    shares = [torch.empty_like(t) for t in sigmas]
+    weights = [torch.empty_like(t) for t in sigmas]
     total, depth = (sigmas[0].new_empty(sigmas[0].shape[:-1]) for _ in range(2))
-    places = _pair(shares)
+    places = _pair(weights)
     library().march(*_passes(sigmas, depths), *places, _at(total), _at(depth), total.numel(), torch.get_num_threads())
-    return shares, total, depth
+    return weights, total, depth
 
 
-def march_backward(sigmas, depths, dshares, dtotal, ddepth):
+def march_backward(sigmas, depths, dweights, dtotal, ddepth):
     """Gradients of `march` to the densities; those that come in may be None."""
-    sigmas, depths, dshares = ([_dense(t) for t in tensors] for tensors in (sigmas, depths, dshares))
+    sigmas, depths, dweights = ([_dense(t) for t in tensors] for tensors in (sigmas, depths, dweights))
     dtotal, ddepth = _dense(dtotal), _dense(ddepth)
     dsigmas = [torch.empty_like(t) for t in sigmas]
     library().march_backward(
-        *_passes(sigmas, depths), *_pair(dshares), _at(dtotal), _at(ddepth), *_pair(dsigmas),
+        *_passes(sigmas, depths), *_pair(dweights), _at(dtotal), _at(ddepth), *_pair(dsigmas),
         sigmas[0].shape[:-1].numel(), torch.get_num_threads(),
     )  # fmt: skip
     return dsigmas
 
 
 def fine_depths(sigma, depths, u):
-    """Where to look again: coarse densities and sorted depths [N, M, S], u [N, M, F] in [0, 1) -> [N, M, F]."""
+    """Depths of the fine pass: coarse densities, sorted depths [N, M, S], u [N, M, F] in [0, 1) -> [N, M, F]."""
     sigma, depths, u = map(_dense, (sigma, depths, u))
     fine = torch.empty_like(u)
     rays, sizes = sigma.shape[:-1].numel(), (sigma.shape[-1], u.shape[-1])

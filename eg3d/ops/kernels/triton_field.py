@@ -34,7 +34,7 @@ class Tile(NamedTuple):
 
 
 # By registers, spills and instructions of sm_80 and sm_90 (tests/ops/test_triton_field.py); not yet by time on a GPU.
-DENSITY, PIXELS, SHARES, BACKWARD = Tile(64, 4), Tile(64, 4), Tile(64, 4), Tile(64, 4)
+DENSITY, PIXELS, SAMPLE_WEIGHTS, BACKWARD = Tile(64, 4), Tile(64, 4), Tile(64, 4), Tile(64, 4)
 PRODUCTS = "tf32x3"  # where there are no tensor cores for it, Triton takes float32 by itself
 PROGRAMS_PER_CORE = 2  # of the backward pass: as many as registers allow
 
@@ -140,11 +140,12 @@ def density_kernel(
 
 @triton.jit
 def pixels_kernel(
-    texels, points, w1, b1, w2, b2, share, pixels, M, S, height, width, scale,
+    texels, points, w1, b1, w2, b2, sample_weights, pixels, M, S, height, width, scale,
     AXES: tl.constexpr, C: tl.constexpr, H: tl.constexpr, K: tl.constexpr, DOT: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(1).to(tl.int64)
-    texels, points, share = texels + n * height * width * 3 * C, points + n * M * S * 3, share + n * M * S
+    texels, points = texels + n * height * width * 3 * C, points + n * M * S * 3
+    sample_weights += n * M * S
     ray = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     live = ray < M
     total = tl.zeros([ROWS, padded(K)], tl.float32)
@@ -153,18 +154,19 @@ def pixels_kernel(
         f = _features(texels, points, point, live, height, width, scale, AXES, C)
         _, hidden = _first_layer(f, w1, b1, C, H, DOT)
         colours = _colours(hidden, w2, b2, H, K, DOT)
-        total += tl.load(share + point, mask=live, other=0.0)[:, None] * colours
+        total += tl.load(sample_weights + point, mask=live, other=0.0)[:, None] * colours
     at, inside = _rays(pixels + n * M * K, ray, live, K)
     tl.store(at, total, mask=inside)
 
 
 @triton.jit
-def shares_kernel(
-    texels, points, w1, b1, w2, b2, dpixels, dshare, M, S, height, width, scale,
+def sample_weights_kernel(
+    texels, points, w1, b1, w2, b2, dpixels, dsample_weights, M, S, height, width, scale,
     AXES: tl.constexpr, C: tl.constexpr, H: tl.constexpr, K: tl.constexpr, DOT: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(1).to(tl.int64)
-    texels, points, dshare = texels + n * height * width * 3 * C, points + n * M * S * 3, dshare + n * M * S
+    texels, points = texels + n * height * width * 3 * C, points + n * M * S * 3
+    dsample_weights += n * M * S
     ray = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     live = ray < M
     at, inside = _rays(dpixels + n * M * K, ray, live, K)
@@ -173,16 +175,16 @@ def shares_kernel(
         point = ray * S + s
         f = _features(texels, points, point, live, height, width, scale, AXES, C)
         _, hidden = _first_layer(f, w1, b1, C, H, DOT)
-        tl.store(dshare + point, tl.sum(dpixel * _colours(hidden, w2, b2, H, K, DOT), axis=1), mask=live)
+        tl.store(dsample_weights + point, tl.sum(dpixel * _colours(hidden, w2, b2, H, K, DOT), axis=1), mask=live)
 
 
 @triton.jit
 def backward_kernel(
-    texels, points, w1, b1, w2, b2, dsigma, share, dpixels, dtexels, dweights, scratch, N, M, S, height, width, scale,
-    steps,
+    texels, points, w1, b1, w2, b2, dsigma, sample_weights, dpixels, dtexels, dweights, scratch, N, M, S, height, width,
+    scale, steps,
     AXES: tl.constexpr, C: tl.constexpr, H: tl.constexpr, K: tl.constexpr, DOT: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """A program takes `steps` steps, each one sample of ROWS rays; dsigma, or share and dpixels, may be None.
+    """A program takes `steps` steps, each one sample of ROWS rays; dsigma, or sample_weights and dpixels, may be None.
 
     dweights [programs, numbers of FieldWeights], zero before; scratch [programs, ROWS, padded(C)].
     """
@@ -208,10 +210,11 @@ def backward_kernel(
             d = tl.load(dsigma + n * M * S + point, mask=live, other=0.0)
             tl.atomic_add(dw_sigma + h, tl.sum(d[:, None] * hidden, axis=0), mask=h < H, sem="relaxed")
             tl.atomic_add(db2, tl.sum(d, axis=0), sem="relaxed")
-        if share is not None:
+        if sample_weights is not None:
             colours = _colours(hidden, w2, b2, H, K, DOT)
             at, inside = _rays(dpixels + n * M * K, ray, live, K)
-            dout = tl.load(share + n * M * S + point, mask=live, other=0.0)[:, None] * tl.load(at, inside, other=0.0)
+            weight = tl.load(sample_weights + n * M * S + point, mask=live, other=0.0)
+            dout = weight[:, None] * tl.load(at, inside, other=0.0)
             dout *= colours * (1 - colours)
             dw2 += tl.dot(hidden.T, dout, input_precision=DOT)
             tl.atomic_add(db2 + 1 + k, tl.sum(dout, axis=0), mask=k < K, sem="relaxed")
@@ -257,37 +260,37 @@ def field_density(texels, points, weights: FieldWeights, scale: float, axes, rec
     return sigma, None
 
 
-def field_pixels(texels, points, weights: FieldWeights, scale: float, axes, kept, share):
-    """Weighted sums of colours: share [N, M, S] -> [N, M, K]; point index = ray * S + sample."""
-    n, rays, samples = share.shape
+def field_pixels(texels, points, weights: FieldWeights, scale: float, axes, kept, sample_weights):
+    """Weighted sums of colours: sample_weights [N, M, S] -> [N, M, K]; point index = ray * S + sample."""
+    n, rays, samples = sample_weights.shape
     pixels = points.new_empty(n, rays, len(weights.w2) - 1)
     tensors, numbers, fixed = _field(texels, points, weights, scale, axes, PIXELS)
     with torch.cuda.device_of(texels):
         pixels_kernel[triton.cdiv(rays, PIXELS.rows), n](
-            *tensors, share.contiguous(), pixels, rays, samples, *numbers, **fixed
+            *tensors, sample_weights.contiguous(), pixels, rays, samples, *numbers, **fixed
         )
     return pixels
 
 
 def field_pixels_backward(texels, points, weights: FieldWeights, scale: float, axes, kept, dpixels):
-    """Gradient of `field_pixels` to share: dpixels [N, M, K] -> [N, M, S]."""
+    """Gradient of `field_pixels` to sample_weights: dpixels [N, M, K] -> [N, M, S]."""
     n, rays, _ = dpixels.shape
     samples = points.shape[1] // rays
-    dshare = points.new_empty(n, rays, samples)
-    tensors, numbers, fixed = _field(texels, points, weights, scale, axes, SHARES)
+    dsample_weights = points.new_empty(n, rays, samples)
+    tensors, numbers, fixed = _field(texels, points, weights, scale, axes, SAMPLE_WEIGHTS)
     with torch.cuda.device_of(texels):
-        shares_kernel[triton.cdiv(rays, SHARES.rows), n](
-            *tensors, dpixels.contiguous(), dshare, rays, samples, *numbers, **fixed
+        sample_weights_kernel[triton.cdiv(rays, SAMPLE_WEIGHTS.rows), n](
+            *tensors, dpixels.contiguous(), dsample_weights, rays, samples, *numbers, **fixed
         )
-    return dshare
+    return dsample_weights
 
 
-def field_backward(texels, points, weights: FieldWeights, scale: float, axes, kept, dsigma, share, dpixels):
-    """Gradients to texels and weights, of densities (dsigma [N, P] or None) and of pixels (share, dpixels or None)."""
+def field_backward(texels, points, weights: FieldWeights, scale: float, axes, kept, dsigma, sample_weights, dpixels):
+    """Gradients to texels and weights; None for what is not given: dsigma [N, P], or sample_weights and dpixels."""
     n, count, _ = points.shape
-    samples = 1 if share is None else share.shape[2]
+    samples = 1 if sample_weights is None else sample_weights.shape[2]
     rays = count // samples
-    dsigma, share, dpixels = (None if t is None else t.contiguous() for t in (dsigma, share, dpixels))
+    dsigma, sample_weights, dpixels = (None if t is None else t.contiguous() for t in (dsigma, sample_weights, dpixels))
     total = n * triton.cdiv(rays, BACKWARD.rows) * samples
     steps = triton.cdiv(total, min(total, _programs(texels.device)))
     programs = triton.cdiv(total, steps)
@@ -298,8 +301,9 @@ def field_backward(texels, points, weights: FieldWeights, scale: float, axes, ke
     scratch = points.new_empty(programs, BACKWARD.rows, padded(fixed["C"]))
     with torch.cuda.device_of(texels):
         backward_kernel[programs,](
-            *tensors, dsigma, share, dpixels, dtexels, dweights, scratch, n, rays, samples, *numbers, steps, **fixed
-        )
+            *tensors, dsigma, sample_weights, dpixels, dtexels, dweights, scratch, n, rays, samples, *numbers, steps,
+            **fixed,
+        )  # fmt: skip
     parts = dweights.sum(dim=0).split([w.numel() for w in weights])
     return dtexels, FieldWeights(*(part.view_as(w) for part, w in zip(parts, weights, strict=True)))
 
