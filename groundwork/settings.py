@@ -141,8 +141,7 @@ def _settings(cls) -> dict[str, Setting]:
 
 def plain(value) -> str:
     """A value as a user would write it: 1 for 1.0."""
-    short = f"{value:g}" if isinstance(value, float) else str(value)
-    return short if not isinstance(value, float) or float(short) == value else str(value)
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _label(cls, name: str) -> str:
