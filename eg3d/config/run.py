@@ -14,7 +14,17 @@ from eg3d.config.parts import DataConfig, LossConfig, OptimConfig, ScheduleConfi
 from eg3d.gaze.term import GAZE_DIM, GazeLossConfig
 from eg3d.geometry.cameras import LABEL_DIM
 from eg3d.ops.precision import FORMATS, PRECISIONS
-from groundwork.settings import ConfigError, at_least, check_settings, contradiction, one_of, setting, within
+from groundwork.settings import (
+    ConfigError,
+    at_least,
+    check_settings,
+    contradiction,
+    flags_of,
+    one_of,
+    plain,
+    setting,
+    within,
+)
 
 
 def _non_negative(flag: str, value: float) -> None:
@@ -214,26 +224,25 @@ PARTS = {
 
 def to_dict(config: TrainConfig) -> dict:
     """Plain nested dict that JSON can hold; `from_dict` inverts it."""
-    plain = asdict(config)
-    plain["optim"]["betas"] = list(plain["optim"]["betas"])
-    return plain
+    values = asdict(config)
+    values["optim"]["betas"] = list(values["optim"]["betas"])
+    return values
 
 
-def from_dict(plain: dict) -> TrainConfig:
+def from_dict(values: dict) -> TrainConfig:
     """Inverse of `to_dict`; unknown names raise ConfigError."""
-    plain = dict(plain)
+    values = dict(values)
     for name, cls in PARTS.items():
-        if name in plain:
-            plain[name] = _build(cls, plain[name], f"{name}.")
-    return _build(TrainConfig, plain, "")
+        if name in values:
+            values[name] = _build(cls, values[name], f"{name}.")
+    return _build(TrainConfig, values, "")
 
 
-def _build(cls, plain: dict, prefix: str):
-    unknown = set(plain) - {f.name for f in dataclasses.fields(cls)}
+def _build(cls, values: dict, prefix: str):
+    unknown = set(values) - {f.name for f in dataclasses.fields(cls)}
     if unknown:
         raise ConfigError(f"the configuration holds the unknown name {prefix}{min(unknown)}; remove it")
-    values = {name: tuple(v) if name == "betas" else v for name, v in plain.items()}
-    return cls(**values)
+    return cls(**{name: tuple(v) if name == "betas" else v for name, v in values.items()})
 
 
 # Changing these between a stop and going on leaves the arithmetic of the run as it is; another number of processes
@@ -248,10 +257,25 @@ def check_same_run(saved: TrainConfig, asked: TrainConfig) -> None:
     for name in sorted(set(old) | set(new)):
         free = name in FREE_TO_CHANGE or name.startswith("watch.")
         if not free and old.get(name) != new.get(name):
-            raise ConfigError(
-                f"the run in --outdir has {name}={old.get(name)}, this command asks for {new.get(name)}; "
-                "give the same flags to go on with it, or another --outdir, with --resume=SNAPSHOT to use its weights"
+            raise contradiction(
+                saved,
+                "the run in --outdir has {name}={old}, this command asks for {new}; give the same flags{flag} to go on "
+                "with it, or another --outdir, with {resume:SNAPSHOT} to use its weights",
+                name=name,
+                old=plain(old.get(name)),
+                new=plain(new.get(name)),
+                flag=_how_it_was_set(name, old.get(name)),
             )
+
+
+def _how_it_was_set(path: str, value) -> str:
+    """` (--gaze-weight=1)` for gaze.weight; nothing for what no flag sets."""
+    part, _, name = path.rpartition(".")
+    cls = {"": TrainConfig, **PARTS}.get(part)
+    flags = {flag.name: flag.setting.flag for flag in flags_of(cls).values()} if cls else {}
+    if name not in flags:
+        return ""
+    return f" (no {flags[name]})" if value is None else f" ({flags[name]}={plain(value)})"
 
 
 def _flat(plain: dict, prefix: str = "") -> dict:

@@ -162,6 +162,22 @@ def test_only_what_does_not_touch_the_arithmetic_may_change_when_continuing():
         check_same_run(saved, resolve("embedded", **NO_GAZE, seed=1))
 
 
+# The message gives back what must be typed; nothing for what no flag sets.
+GOING_ON = {
+    "a weight": (dict(gaze_weight=1.0), {}, "gaze.weight=1, .* for 5; .* same flags (--gaze-weight=1) to go"),
+    "nothing": ({}, dict(resume="x", resume_blur=True), "augment.kimg=500, .* for 100; .* same flags to go"),
+    "a file": (dict(resume="x.pkl"), dict(resume="y.pkl"), "resume=x.pkl, .* for y.pkl; .* flags (--resume=x.pkl) to"),
+    "no file": (dict(NO_GAZE, l2cs_path=""), {}, "gaze.l2cs_path=, .* for embedded; .* flags (--l2cs-path=) to"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOING_ON)
+def test_what_hinders_going_on_names_the_flag_that_the_run_had(name):
+    before, now, expected = GOING_ON[name]
+    with pytest.raises(ConfigError, match=expected.replace("(", r"\(").replace(")", r"\)")):
+        check_same_run(resolve("embedded", **before), resolve("embedded", **now))
+
+
 # Options that do something only beside another one: (what is missing, value, that other one).
 NEEDS_ANOTHER = {
     "gpc_reg_prob": ({}, 0.9, "--gen_pose_cond=True"),
