@@ -262,8 +262,8 @@ def check_same_run(saved: TrainConfig, asked: TrainConfig) -> None:
                 "the run in --outdir has {name}={old}, this command asks for {new}; give the same flags{flag} to go on "
                 "with it, or another --outdir, with {resume:SNAPSHOT} to use its weights",
                 name=name,
-                old=plain(old.get(name)),
-                new=plain(new.get(name)),
+                old=old.get(name),
+                new=new.get(name),
                 flag=_how_it_was_set(name, old.get(name)),
             )
 

@@ -164,8 +164,8 @@ def test_only_what_does_not_touch_the_arithmetic_may_change_when_continuing():
 
 # The message gives back what must be typed; nothing for what no flag sets.
 GOING_ON = {
-    "a weight": (dict(gaze_weight=1.0), {}, "gaze.weight=1, .* for 5; .* same flags (--gaze-weight=1) to go"),
-    "nothing": ({}, dict(resume="x", resume_blur=True), "augment.kimg=500, .* for 100; .* same flags to go"),
+    "a weight": (dict(gaze_weight=1.0), {}, "gaze.weight=1.0, .* for 5.0; .* same flags (--gaze-weight=1) to go"),
+    "nothing": ({}, dict(resume="x", resume_blur=True), "augment.kimg=500.0, .* for 100.0; .* same flags to go"),
     "a file": (dict(resume="x.pkl"), dict(resume="y.pkl"), "resume=x.pkl, .* for y.pkl; .* flags (--resume=x.pkl) to"),
     "no file": (dict(NO_GAZE, l2cs_path=""), {}, "gaze.l2cs_path=, .* for embedded; .* flags (--l2cs-path=) to"),
 }  # fmt: skip
