@@ -55,8 +55,8 @@ def _help(flag: Flag, presets: dict) -> str:
     """What a page says of a flag: its text, its range, and its value in each preset."""
     its = flag.setting
     assert its.help, f"{its.flag} has no help"
-    facts = [f"{its.check.range}; "] if its.check and its.check.range else [""]
-    return f"{its.help}  [{facts[0]}default: {default_of(flag, presets)}]"
+    limits = f"{its.check.range}; " if its.check and its.check.range else ""
+    return f"{its.help}  [{limits}default: {default_of(flag, presets)}]"
 
 
 def default_of(flag: Flag, presets: dict) -> str:
