@@ -132,14 +132,14 @@ def check_value(cls, name: str, value) -> None:
     """ConfigError if the check of this field of a dataclass refuses the value."""
     its = _settings(cls).get(name)
     if its and its.check and value is not None and (problem := its.check.problem(value)):
-        raise ConfigError(f"{_label(cls, name)}={plain(value)} {problem}")
+        raise ConfigError(f"{_label(cls, name)}={as_typed(value)} {problem}")
 
 
 def _settings(cls) -> dict[str, Setting]:
     return {field.name: field.metadata[KEY] for field in dataclasses.fields(cls) if KEY in field.metadata}
 
 
-def plain(value) -> str:
+def as_typed(value) -> str:
     """A value as a user would write it: 1 for 1.0."""
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
@@ -192,8 +192,8 @@ class _Field:
 
     def __format__(self, spec: str) -> str:
         if spec in ("flag", "value"):
-            return self._label if spec == "flag" else plain(self._value)
-        return f"{self._label}={spec or plain(self._value)}"
+            return self._label if spec == "flag" else as_typed(self._value)
+        return f"{self._label}={spec or as_typed(self._value)}"
 
 
 # ------------------------------------------------------------------ tables of flags

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import click
 
 from groundwork.command import Command
-from groundwork.settings import Flag, plain
+from groundwork.settings import Flag, as_typed
 
 METAVARS = {int: "N", float: "X", str: "TEXT", bool: "True|False"}
 
@@ -74,4 +74,4 @@ def default_of(flag: Flag, presets: dict) -> str:
 def _value(flag: Flag, run) -> str:
     its = flag.setting
     value = its.shown(run) if its.shown else getattr(getattr(run, flag.part) if flag.part else run, flag.name)
-    return its.unset if value in (None, "") else plain(value)
+    return its.unset if value in (None, "") else as_typed(value)

@@ -16,12 +16,12 @@ from eg3d.geometry.cameras import LABEL_DIM
 from eg3d.ops.precision import FORMATS, PRECISIONS
 from groundwork.settings import (
     ConfigError,
+    as_typed,
     at_least,
     check_settings,
     contradiction,
     flags_of,
     one_of,
-    plain,
     setting,
     within,
 )
@@ -224,25 +224,26 @@ PARTS = {
 
 def to_dict(config: TrainConfig) -> dict:
     """Plain nested dict that JSON can hold; `from_dict` inverts it."""
-    values = asdict(config)
-    values["optim"]["betas"] = list(values["optim"]["betas"])
-    return values
+    plain = asdict(config)
+    plain["optim"]["betas"] = list(plain["optim"]["betas"])
+    return plain
 
 
-def from_dict(values: dict) -> TrainConfig:
+def from_dict(plain: dict) -> TrainConfig:
     """Inverse of `to_dict`; unknown names raise ConfigError."""
-    values = dict(values)
+    plain = dict(plain)
     for name, cls in PARTS.items():
-        if name in values:
-            values[name] = _build(cls, values[name], f"{name}.")
-    return _build(TrainConfig, values, "")
+        if name in plain:
+            plain[name] = _build(cls, plain[name], f"{name}.")
+    return _build(TrainConfig, plain, "")
 
 
-def _build(cls, values: dict, prefix: str):
-    unknown = set(values) - {f.name for f in dataclasses.fields(cls)}
+def _build(cls, plain: dict, prefix: str):
+    unknown = set(plain) - {f.name for f in dataclasses.fields(cls)}
     if unknown:
         raise ConfigError(f"the configuration holds the unknown name {prefix}{min(unknown)}; remove it")
-    return cls(**{name: tuple(v) if name == "betas" else v for name, v in values.items()})
+    values = {name: tuple(v) if name == "betas" else v for name, v in plain.items()}
+    return cls(**values)
 
 
 # Changing these between a stop and going on leaves the arithmetic of the run as it is; another number of processes
@@ -275,7 +276,7 @@ def _how_it_was_set(path: str, value) -> str:
     flags = {flag.name: flag.setting.flag for flag in flags_of(cls).values()} if cls else {}
     if name not in flags:
         return ""
-    return f" (no {flags[name]})" if value is None else f" ({flags[name]}={plain(value)})"
+    return f" (no {flags[name]})" if value is None else f" ({flags[name]}={as_typed(value)})"
 
 
 def _flat(plain: dict, prefix: str = "") -> dict:

@@ -10,6 +10,7 @@ from groundwork.settings import (
     POSITIVE,
     PROBABILITY,
     ConfigError,
+    as_typed,
     at_least,
     check_settings,
     check_value,
@@ -18,7 +19,6 @@ from groundwork.settings import (
     message,
     non_negative,
     one_of,
-    plain,
     setting,
     within,
 )
@@ -118,6 +118,6 @@ def test_the_table_of_flags_knows_part_kind_and_name_in_python():
 
 
 def test_a_value_is_written_as_a_user_would():
-    assert [plain(value) for value in (1.0, 0.25, 7, True, "x", 1e307, math.nan)] == [
+    assert [as_typed(value) for value in (1.0, 0.25, 7, True, "x", 1e307, math.nan)] == [
         "1", "0.25", "7", "True", "x", "1e+307", "nan",
     ]  # fmt: skip
