@@ -6,6 +6,7 @@ import click
 
 from eg3d.checkpoints.loading import load_generator, locate, save_snapshot
 from eg3d.config.flags import resolve
+from eg3d.config.presets import PRESETS
 from eg3d.data.dataset import ImageDataset
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.pictures.layout import before_after_sheet, turning_frames, write_gif, write_png
@@ -31,8 +32,8 @@ SHEET_YAWS, TURN_YAWS = (0.5, 0.25, 0.0, -0.25, -0.5), [0.5 - i / 16 for i in ra
               help="Thousand images to fine-tune on.")  # fmt: skip
 @click.option("--minutes", type=POSITIVE, callback=cli.finite, default=6, show_default=True,
               help="Stop the fine-tuning after this time even if --kimg is not reached.")  # fmt: skip
-@click.option("--gaze-weight", type=POSITIVE, callback=cli.finite, default=5.0, show_default=True,
-              help="Of the gaze term in the generator's loss.")  # fmt: skip
+@click.option("--gaze-weight", type=POSITIVE, callback=cli.finite, default=PRESETS["embedded"].gaze.weight,
+              show_default=True, help="Of the gaze term in the generator's loss.")  # fmt: skip
 @click.option(
     "--seeds", type=cli.DISTINCT_SEEDS, default="0-127", show_default=True, help="Scored; the first are drawn."
 )

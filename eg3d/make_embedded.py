@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from eg3d.checkpoints.loading import DISCRIMINATOR, GENERATORS, export_half, load_generator
+from eg3d.config.presets import PRESETS
 from eg3d.metrics.dlib_points import import_dlib
 from eg3d.running import cli
 from eg3d.world.heads import WORLD_VERSION
@@ -38,7 +39,8 @@ GAZE_RECIPES = {
               help="Thousand images for the biased base.")  # fmt: skip
 @click.option("--corrected-kimg", type=click.FloatRange(min=0, min_open=True), default=24, show_default=True,
               help="Thousand images of fine-tuning with the gaze term.")  # fmt: skip
-@click.option("--gaze-weight", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Of the fine-tuning.")
+@click.option("--gaze-weight", type=click.FloatRange(min=0), default=PRESETS["embedded"].gaze.weight,
+              show_default=True, help="Of the fine-tuning.")  # fmt: skip
 @cli.seed_option
 @cli.device_option
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Where card writes.",

@@ -11,137 +11,35 @@ import click
 import torch
 
 from eg3d.checkpoints.loading import load_state, open_checkpoint
-from eg3d.config.augmentation import MODES, PIPES
-from eg3d.config.flags import resolve
+from eg3d.config.command_line import GroupedCommand, with_flags
+from eg3d.config.flags import GROUPS, TABLE, resolve
 from eg3d.config.presets import PRESETS
-from eg3d.config.run import ConfigError, TrainConfig, check_same_run, from_dict, to_dict
+from eg3d.config.run import TrainConfig, check_same_run, from_dict, to_dict
 from eg3d.data.dataset import ImageDataset
-from eg3d.gaze.term import CROPS, KINDS, TARGETS, GazeLossConfig
-from eg3d.metrics.registry import DETECTORS, NAMES
+from eg3d.gaze.term import GazeLossConfig
 from eg3d.ops.kernels.backend import chosen, using
 from eg3d.running import distributed
-from eg3d.running.cli import Command, device_option, finite, ops_option, pick_device, precision_option
+from eg3d.running.cli import device_option, finite, ops_option, pick_device
 from eg3d.scores.snapshot_metrics import SnapshotMetrics
 from eg3d.training.loop import train
 from eg3d.training.records import check_tensorboard, held
 from eg3d.training.resume import ResumeError
 from eg3d.training.trainer import STATE_FILE, Trainer
 from eg3d.world.rendered_sets import world_faces
+from groundwork.settings import contradiction
 from l2cs.estimator import WORLD_NETWORKS, GazeEstimator
 
 
-def setting(name: str, kind, text: str):
-    """An option that, when left out, keeps the preset's value."""
-    return click.option(name, type=kind, default=None, help=f"{text}  [default: the preset's]")
-
-
-POSITIVE = click.IntRange(min=1)
-WHOLE = click.IntRange(min=0)
-REAL = click.FloatRange(min=0)
-UNIT = click.FloatRange(0, 1)
-
-SETTINGS = [
-    setting("--data", str, "Data set: a zip or folder with dataset.json, or embedded."),
-    setting(
-        "--resume",
-        str,
-        "Start from the weights of this checkpoint: ours, a published .pkl, a .pt, embedded-base or an https:// "
-        "address; latest: go on with the run in --outdir, which there must be.",
-    ),
-    setting("--gpus", POSITIVE, "Processes, one per GPU; under torchrun its number, left out."),
-    setting("--batch", POSITIVE, "Images per step, over all processes."),
-    setting("--batch-gpu", POSITIVE, "Images a process handles at once; the rest is accumulated."),
-    setting("--gamma", REAL, "Weight of R1."),
-    setting("--kimg", REAL, "Length of the run, in thousand images."),
-    setting("--tick", REAL, "Thousand images between two lines of stats.jsonl."),
-    setting("--snap", POSITIVE, "Ticks between two snapshots."),
-    setting("--keep", POSITIVE, "How many of the last snapshots stay, besides the one with the best gaze score."),
-    setting("--state-minutes", REAL, "Time between two states to go on from, where snapshots are further apart."),
-    setting("--bad-steps", POSITIVE, "Steps in a row with a loss that is not finite, until the run stops."),
-    setting("--tensorboard", bool, "Also write every line of stats.jsonl for TensorBoard."),
-    setting("--seed", int, "Seed of every random draw."),
-    setting("--workers", POSITIVE, "Threads that decode images."),
-    setting("--nobench", bool, "Do not let cuDNN time its algorithms."),
-    setting("--cond", bool, "Condition on cameras; only True can be trained."),
-    setting("--mirror", bool, "Use each image mirrored too, its camera mirrored with it."),
-    setting("--aug", click.Choice(MODES), "Augmentation of what the discriminator sees: none, adaptive or fixed."),
-    setting(
-        "--augpipe", click.Choice(list(PIPES)), "What may change; colour moves no pixel, so that cameras stay true."
-    ),
-    setting("--p", UNIT, "Strength of --aug=fixed."),
-    setting("--target", UNIT, "Mean sign of D(real) that --aug=ada holds."),
-    setting(
-        "--metrics",
-        str,
-        f"Metrics at snapshots, besides the gaze score by --l2cs-path: a comma list of {', '.join(NAMES)}; or none.",
-    ),
-    setting("--num-gen", POSITIVE, "Generated pictures per metric, named by it: 2000 of fid50k_full are fid2k_full."),
-    setting("--detector", click.Choice(DETECTORS), "Whose features they compare, as in calc_metrics.py."),
-    setting("--inception-weights", str, "torch-fidelity's weights-inception-2015-12-05-6726825d.pth."),
-    setting("--vgg-weights", str, "torchvision's VGG16, for precision and recall."),
-    setting("--freezed", WHOLE, "Freeze the first layers of the discriminator."),
-    setting("--cbase", POSITIVE, "Channels of the networks times resolution."),
-    setting("--cmax", POSITIVE, "Most channels of the networks."),
-    setting("--glr", REAL, "Learning rate of the generator."),
-    setting("--dlr", REAL, "Learning rate of the discriminator."),
-    setting("--map-depth", POSITIVE, "Layers of the generator's mapping network."),
-    setting("--mbstd-group", POSITIVE, "Group size of the minibatch statistics."),
-    setting("--neural_rendering_resolution_initial", POSITIVE, "Rays per side at the start."),
-    setting("--neural_rendering_resolution_final", POSITIVE, "Rays per side at the end."),
-    setting("--neural_rendering_resolution_fade_kimg", REAL, "Thousand images from the first to the last."),
-    setting("--blur_fade_kimg", REAL, "Thousand images of blur before the discriminator, for a batch of 32."),
-    setting("--resume_blur", bool, "With --resume, blur and swap as at a start."),
-    setting("--gen_pose_cond", bool, "Condition the generator on a camera."),
-    setting("--gpc_reg_prob", UNIT, "How often that camera is another one than the rendered."),
-    setting("--gpc_reg_fade_kimg", REAL, "Thousand images from always to that."),
-    setting("--c-scale", float, "Factor on the conditioning camera."),
-    setting("--disc_c_noise", REAL, "Noise on the discriminator's camera, in label deviations."),
-    setting("--sr_noise_mode", click.Choice(["random", "none"]), "Noise of the super-resolution."),
-    setting("--sr-module", str, "Class of the super-resolution."),
-    setting("--sr_num_fp16_res", WHOLE, "Above 0: float16 in the super-resolution."),
-    setting("--g_num_fp16_res", WHOLE, "Largest resolutions of the backbone in float16."),
-    setting("--d_num_fp16_res", WHOLE, "Largest resolutions of the discriminator in float16."),
-    setting("--style_mixing_prob", UNIT, "How often latents are mixed."),
-    setting("--density_reg", REAL, "Weight of the density regularisation."),
-    setting("--density_reg_every", POSITIVE, "Steps between two of its steps."),
-    setting("--density_reg_p_dist", REAL, "Distance of its pairs of points, world units."),
-    setting("--reg_type", str, "Its kind: l1, monotonic-detach or monotonic-fixed."),
-    setting("--decoder_lr_mul", REAL, "Factor on the decoder's learning rate."),
-    setting(
-        "--l2cs-path",
-        str,
-        "Gaze network of the gaze term and of the scores at snapshots: weights, embedded or embedded-judge.",
-    ),
-    setting("--gaze-weight", REAL, "Weight of the gaze term; 0 is plain EG3D."),
-    setting("--gaze-loss", click.Choice(KINDS), "mse: published code; euclid: paper, Eq. 1; angular: 1 - cos."),
-    setting("--gaze-targets", click.Choice(TARGETS), "legacy: the published targets, wrong in pitch."),
-    setting("--gaze-warmup-kimg", REAL, "Thousand images until the gaze term has its full weight."),
-    setting("--gaze-crop", click.Choice(CROPS), "face: show the gaze network the face only."),
-    setting("--gaze-mask", bool, "Let the gaze term change only what lies round the eyes."),
-    setting("--gaze-cond-d", bool, "Tell the discriminator where the eyes look, besides the camera."),
-    setting("--freeze-g", WHOLE, "Freeze the mapping network and so many blocks of the backbone, from 4 px on."),
-]
-
-
-def with_settings(command):
-    """Adds SETTINGS to a command, in their order."""
-    for option in reversed(SETTINGS):
-        command = option(command)
-    return command
-
-
-@click.command(cls=Command)
+@click.command(cls=GroupedCommand, headings=GROUPS)
 @click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run.")
-@click.option("--cfg", type=click.Choice(list(PRESETS)), required=True, help="Preset that holds all other values.")
-@with_settings
-@click.option("--resume-partial", is_flag=True, help="With --resume: start what does not fit from random weights.")
-@precision_option
+@click.option("--cfg", type=click.Choice(list(PRESETS)), required=True, help="Preset, for all that is not given.")
+@with_flags(TABLE, PRESETS)
 @ops_option
 @click.option("--desc", help="Name of a folder inside --outdir for this run.")
 @device_option
 @click.option(
     "--stop-after-minutes",
-    type=REAL,
+    type=click.FloatRange(min=0),
     callback=finite,
     help="Save and stop after this time; nothing else depends on it.",
 )
@@ -164,7 +62,7 @@ def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, *
             click.echo(json.dumps(to_dict(read_flags(outdir, cfg, flags)[0]), indent=2))
         return
     count, device = flags["gpus"] or 1, pick_device(device)
-    if count > 1 and not distributed.started_outside():
+    if count != 1 and not distributed.started_outside():
         prepare(outdir, cfg, flags)  # what is wrong shows before the processes start
     arguments = (outdir, cfg, flags, device, stop_after_minutes, chosen())
     sys.exit(distributed.launch(run, arguments, count, device, wait_minutes))
@@ -192,7 +90,7 @@ def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict |
 def check_ready(config: TrainConfig, first: bool) -> None:
     """What would otherwise only show after the data has been read; `first`: it starts from the weights of `resume`."""
     if not config.data.path:
-        raise ConfigError("--data is missing: give a zip or folder with dataset.json, or embedded")
+        raise contradiction(config.data, "{path:flag} is missing: give a zip or folder with dataset.json, or embedded")
     if config.watch.tensorboard:
         check_tensorboard()
     if config.resume is not None and first:
@@ -248,10 +146,13 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
         if not known and "ALLOC_FAILED" not in text:  # of cuDNN and cuBLAS
             raise
         wanted = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
-        raise ValueError(
-            f"the memory ran out ({wanted[0].lower() if wanted else 'no more could be had'}): a process handles "
-            f"{config.micro_batch} images at once; give a smaller --batch-gpu, which divides --batch={config.batch} "
-            "(a run that has begun keeps its own: use another --outdir, with --resume=SNAPSHOT)"
+        raise contradiction(
+            config,
+            "the memory ran out ({wanted}): a process handles {micro_batch} images at once; give a smaller "
+            "{batch_gpu:flag}, which divides {batch} (a run that has begun keeps its own: use another --outdir, with "
+            "{resume:SNAPSHOT})",
+            wanted=wanted[0].lower() if wanted else "no more could be had",
+            micro_batch=config.micro_batch,
         ) from None
 
 

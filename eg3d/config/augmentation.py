@@ -3,12 +3,17 @@
 import math
 from dataclasses import dataclass, fields, replace
 
+from groundwork.settings import FRACTION, POSITIVE, Need, at_least, check_settings, one_of, setting
+
 MODES = ("noaug", "ada", "fixed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transforms:
-    """How often each transform happens, as a multiple of the common strength p; 0 turns it off (spec section 8)."""
+    """How often each transform happens, as a multiple of the common strength p; 0 turns it off.
+
+    Karras et al. 2020 (StyleGAN2-ADA), appendix B.
+    """
 
     xflip: float = 0.0
     rotate90: float = 0.0
@@ -60,23 +65,40 @@ PIPES = {"colour": _COLOUR, "bgc": _BGC, "bgcfnc": replace(_BGC, imgfilter=1, no
 class AugmentConfig:
     """Augmentation of everything the discriminator sees (StyleGAN2-ADA, Karras et al. 2020)."""
 
-    mode: str = "noaug"
-    pipe: str = "colour"
-    p: float = 0.2  # strength of mode `fixed`
-    target: float = 0.6  # mode `ada` holds the mean sign of D(real) here
-    kimg: float = 500.0  # in which p can go from 0 to 1; published: 100 for a run that starts from weights
-    interval: int = 4  # batches between two changes of p
+    mode: str = setting(
+        "noaug",
+        flag="--aug",
+        help="None, of a strength that adapts (ada), or fixed.",
+        check=one_of(MODES),
+    )
+    pipe: str = setting(
+        "colour",
+        flag="--augpipe",
+        help="What may change; colour moves no pixel, so that cameras stay true.",
+        check=one_of(PIPES),
+        needs=(Need(lambda run: run.augment.mode != "noaug", "{augment.mode:ada} and {augment.mode:fixed}: add one"),),
+    )
+    p: float = setting(
+        0.2,
+        flag="--p",
+        help="Strength of --aug=fixed.",
+        check=FRACTION,
+        needs=(Need(lambda run: run.augment.mode == "fixed", "{augment.mode:fixed}: add it"),),
+    )
+    target: float = setting(
+        0.6,
+        flag="--target",
+        help="Mean sign of D(real) that --aug=ada holds.",
+        check=FRACTION,
+        needs=(Need(lambda run: run.augment.mode == "ada", "{augment.mode:ada}: add it"),),
+    )
+    # In which p can go from 0 to 1; published: 100 for a run that starts from weights.
+    kimg: float = setting(500.0, check=POSITIVE, label="the augmentation's kimg")
+    # Batches between two changes of p.
+    interval: int = setting(4, check=at_least(1, "batch"), label="the augmentation's interval")
 
     def __post_init__(self):
-        _one_of("--aug", self.mode, MODES)
-        _one_of("--augpipe", self.pipe, tuple(PIPES))
-        for flag, value in (("--p", self.p), ("--target", self.target)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{flag}={value} must be a number from 0 to 1")
-        if not 0 < self.kimg < math.inf:
-            raise ValueError(f"the augmentation's kimg={self.kimg} must be a number > 0")
-        if self.interval < 1:
-            raise ValueError(f"the augmentation's interval={self.interval} must be at least 1 batch")
+        check_settings(self)
 
     @property
     def on(self) -> bool:
@@ -86,8 +108,3 @@ class AugmentConfig:
     @property
     def transforms(self) -> Transforms:
         return PIPES[self.pipe]
-
-
-def _one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{flag}={value} is unknown; use one of {', '.join(choices)}")

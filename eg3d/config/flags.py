@@ -1,51 +1,224 @@
-"""How the published command-line flags of training set a configuration: `resolve` applies them to a preset."""
+"""How the published command-line flags of training set a configuration: `resolve` applies them to a preset.
 
-from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION
-from eg3d.config.run import ConfigError, TrainConfig, from_dict, to_dict
+A flag is a field of the configuration (groundwork/settings.py), or of `IndirectFlags` if no single field holds it.
+"""
+
+from dataclasses import dataclass
+
+from eg3d.config.parts import WatchConfig
+from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION, TO_BE_GIVEN
+from eg3d.config.run import PARTS, ConfigError, TrainConfig, from_dict, to_dict
 from eg3d.gaze.term import GAZE_DIM
 from eg3d.metrics.registry import INCEPTION, VGG, parse_metrics
+from groundwork.settings import (
+    FINITE,
+    NON_NEGATIVE,
+    POSITIVE,
+    Check,
+    Flag,
+    Need,
+    at_least,
+    check_settings,
+    contradiction,
+    flags_of,
+    message,
+    one_of,
+    setting,
+)
 
-GAZE_WEIGHT = 1.0  # the published loss has no weight factor
-DASHED = ("c_scale", "gaze_loss", "gaze_targets", "gaze_warmup_kimg", "gaze_crop", "num_gen", "inception_weights",
-          "vgg_weights")  # fmt: skip
-FLAG_NAMES = {name: name.replace("_", "-") for name in DASHED}  # as a user writes them; all others as they are
 
-# flag -> (part, field), copied as it is; the others are worked out in `resolve`.
-PLAIN_FLAGS = {
-    "gamma": ("loss", "r1_gamma"),
-    "style_mixing_prob": ("loss", "style_mixing_prob"),
-    "density_reg": ("loss", "density_reg"),
-    "density_reg_every": ("loss", "density_reg_every"),
-    "density_reg_p_dist": ("loss", "density_reg_p_dist"),
-    "reg_type": ("loss", "reg_type"),
-    "glr": ("optim", "generator_lr"),
-    "dlr": ("optim", "discriminator_lr"),
-    "gpc_reg_prob": ("schedule", "gpc_reg_prob"),
-    "gpc_reg_fade_kimg": ("schedule", "gpc_reg_fade_kimg"),
-    "neural_rendering_resolution_initial": ("schedule", "raw_resolution_initial"),
-    "neural_rendering_resolution_final": ("schedule", "raw_resolution_final"),
-    "neural_rendering_resolution_fade_kimg": ("schedule", "raw_resolution_fade_kimg"),
-    "data": ("data", "path"),
-    "mirror": ("data", "mirror"),
-    "workers": ("data", "workers"),
-    "l2cs_path": ("gaze", "l2cs_path"),
-    "gaze_weight": ("gaze", "weight"),
-    "gaze_loss": ("gaze", "kind"),
-    "gaze_targets": ("gaze", "targets"),
-    "gaze_warmup_kimg": ("gaze", "warmup_kimg"),
-    "gaze_crop": ("gaze", "crop"),
-    "gaze_mask": ("gaze", "mask"),
-    "gaze_cond_d": ("gaze", "cond_d"),
-    "aug": ("augment", "mode"),
-    "augpipe": ("augment", "pipe"),
-    "p": ("augment", "p"),
-    "target": ("augment", "target"),
-    **{name: ("watch", name) for name in ("keep", "state_minutes", "bad_steps", "tensorboard")},
-    **{name: ("watch", name) for name in ("metrics", "num_gen", "detector", "inception_weights", "vgg_weights")},
-    **{name: (None, name) for name in ("gpus", "batch", "batch_gpu", "kimg", "tick", "snap", "seed")},
-    "freeze_g": (None, "freeze_g"),
-    **{name: (None, name) for name in ("resume", "resume_partial", "precision")},
+def _both(field: str):
+    """A number that both networks have."""
+
+    def shown(run: TrainConfig) -> str:
+        first, second = run.generator[field], run.discriminator[field]
+        return str(first) if first == second else f"{first}, discriminator {second}"
+
+    return shown
+
+
+_SIZES = ", ".join(f"{side} px {name.rpartition('.')[2]}" for side, name in SR_OF_RESOLUTION.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndirectFlags:
+    """Flags that are not copied into one field of `TrainConfig`: they set several, or are worked out in `resolve`.
+
+    None: not given. `shown` reads from a preset what then holds.
+    """
+
+    resume_blur: bool | None = setting(
+        None,
+        flag="--resume_blur",
+        help="With --resume: blur, and condition on other cameras, as at a start.",
+        needs=(Need(lambda run: run.resume is not None, "a run that starts from weights: add {resume:FILE}"),),
+        group="start",
+        shown=lambda run: False,
+    )
+    freezed: int | None = setting(
+        None,
+        flag="--freezed",
+        help="Freeze so many layers of the discriminator, from the image on.",
+        group="start",
+        shown=lambda run: run.discriminator["block_kwargs"]["freeze_layers"],
+    )
+    cbase: int | None = setting(
+        None,
+        flag="--cbase",
+        help="Channels of the networks times resolution.",
+        group="networks",
+        shown=_both("channel_base"),
+    )
+    cmax: int | None = setting(
+        None, flag="--cmax", help="Most channels of the networks.", group="networks", shown=_both("channel_max")
+    )
+    map_depth: int | None = setting(
+        None,
+        flag="--map-depth",
+        help="Layers of the generator's mapping network.",
+        group="networks",
+        shown=lambda run: run.generator["mapping_kwargs"]["num_layers"],
+    )
+    mbstd_group: int | None = setting(
+        None,
+        flag="--mbstd-group",
+        help="Images per group of the minibatch statistics.",
+        check=at_least(1),
+        group="networks",
+        shown=lambda run: run.discriminator["epilogue_kwargs"]["mbstd_group_size"],
+    )
+    sr_module: str | None = setting(
+        None,
+        flag="--sr-module",
+        help="Class of the super-resolution.",
+        group="networks",
+        metavar="CLASS",
+        shown=f"by the size of the images, {_SIZES}",
+    )
+    sr_noise_mode: str | None = setting(
+        None,
+        flag="--sr_noise_mode",
+        help="Noise of the super-resolution.",
+        check=one_of(("random", "none")),
+        group="networks",
+        shown=lambda run: run.rendering["superresolution_noise_mode"],
+    )
+    cond: bool | None = setting(
+        None,
+        flag="--cond",
+        help="Condition on cameras; only True can be trained.",
+        check=Check(lambda value: None if value else "cannot be trained: EG3D needs camera labels; drop the flag"),
+        group="cameras",
+        shown=lambda run: True,
+    )
+    gen_pose_cond: bool | None = setting(
+        None,
+        flag="--gen_pose_cond",
+        help="Condition the generator on a camera.",
+        group="cameras",
+        shown=lambda run: run.conditioned,
+    )
+    c_scale: float | None = setting(
+        None,
+        flag="--c-scale",
+        help="Factor on the conditioning camera.",
+        check=FINITE,
+        needs=(Need(lambda run: run.conditioned, "pose conditioning: add {flags.gen_pose_cond:True}"),),
+        group="cameras",
+        shown=lambda run: run.rendering["c_scale"],
+    )
+    disc_c_noise: float | None = setting(
+        None,
+        flag="--disc_c_noise",
+        help="Noise on the discriminator's camera, in standard deviations of the labels.",
+        check=NON_NEGATIVE,
+        group="cameras",
+        shown=lambda run: run.discriminator["disc_c_noise"],
+    )
+    blur_fade_kimg: float | None = setting(
+        None,
+        flag="--blur_fade_kimg",
+        help="Thousand images of blur before the discriminator, for a batch of 32; other batches in proportion.",
+        check=NON_NEGATIVE,
+        needs=(
+            Need(lambda run: run.starts_blurred, "a start, and {resume:flag} skips it: add {flags.resume_blur:True}"),
+        ),
+        group="schedule",
+        shown=lambda run: run.schedule.blur_fade_kimg * 32 / run.batch,
+    )
+    decoder_lr_mul: float | None = setting(
+        None,
+        flag="--decoder_lr_mul",
+        help="Factor on the decoder's learning rate.",
+        check=POSITIVE,
+        group="optim",
+        shown=lambda run: run.rendering["decoder_lr_mul"],
+    )
+    sr_num_fp16_res: int | None = setting(
+        None,
+        flag="--sr_num_fp16_res",
+        help="Above 0: float16 in the super-resolution.",
+        check=at_least(0),
+        group="speed",
+        shown=lambda run: run.generator["sr_num_fp16_res"],
+    )
+    g_num_fp16_res: int | None = setting(
+        None,
+        flag="--g_num_fp16_res",
+        help="Largest resolutions of the backbone in float16.",
+        check=at_least(0),
+        group="speed",
+        shown=lambda run: run.generator["num_fp16_res"],
+    )
+    d_num_fp16_res: int | None = setting(
+        None,
+        flag="--d_num_fp16_res",
+        help="Largest resolutions of the discriminator in float16.",
+        check=at_least(0),
+        group="speed",
+        shown=lambda run: run.discriminator["num_fp16_res"],
+    )
+    nobench: bool | None = setting(
+        None,
+        flag="--nobench",
+        help="Do not let cuDNN time its algorithms.",
+        group="speed",
+        shown=lambda run: not run.benchmark,
+    )
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+# Headings of the page of help by a flag's group, which is its part if it names none.
+GROUPS = {
+    "data": "Data set",
+    "length": "Length, batches, processes",
+    "start": "Weights to start from",
+    "gaze": "Gaze term",
+    "loss": "Other terms of the loss",
+    "optim": "Learning rates",
+    "schedule": "Blur and rays",
+    "cameras": "Conditioning on cameras",
+    "networks": "Sizes of the networks",
+    "augment": "Augmentation of what the discriminator sees",
+    "watch": "What is measured, kept and watched",
+    "speed": "Number formats and speed",
 }
+INDIRECT = "flags"  # the part that `IndirectFlags` are in TABLE and in messages
+
+
+def _table() -> dict[str, Flag]:
+    """Every flag of a run by its name in Python."""
+    table: dict[str, Flag] = {}
+    for part, cls in {"": TrainConfig, INDIRECT: IndirectFlags, **PARTS}.items():
+        found = flags_of(cls, part)
+        assert not set(found) & set(table), f"a flag stands twice: {set(found) & set(table)}"
+        table |= found
+    return table
+
+
+TABLE = _table()
 
 
 def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
@@ -54,19 +227,21 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     Args:
         cfg: name of a preset.
         resolution: pixels per side of the data set; None, before it is known, takes the preset's.
-        flags: by their names in `train.py`.
+        flags: by their names in TABLE.
     """
+    assert set(flags) <= set(TABLE), f"there is no flag {min(set(flags) - set(TABLE))}"
     given = {name: value for name, value in flags.items() if value is not None}
     if cfg not in PRESETS:
         raise ConfigError(f"--cfg={cfg} is unknown; use one of {', '.join(PRESETS)}")
-    if given.get("cond", True) is False:
-        raise ConfigError("--cond=False: EG3D cannot be trained without camera labels; drop the flag")
-    base = plain = to_dict(PRESETS[cfg])
-    base_batch, base_swap = base["batch"], base["schedule"]["gpc_reg_prob"]
-    _set_gaze_defaults(plain, cfg)
-    for flag, (part, name) in PLAIN_FLAGS.items():
-        if flag in given:
-            (plain[part] if part else plain)[name] = given[flag]
+    indirect = IndirectFlags(**{name: value for name, value in given.items() if TABLE[name].part == INDIRECT})
+    plain = to_dict(PRESETS[cfg])
+    base_batch = plain["batch"]
+    if plain["gaze"]["l2cs_path"] == TO_BE_GIVEN:
+        plain["gaze"]["l2cs_path"] = None
+    for name, value in given.items():
+        flag = TABLE[name]
+        if flag.part != INDIRECT:
+            (plain[flag.part] if flag.part else plain)[flag.name] = value
     _set_networks(plain, given)
     _set_resolution(plain, cfg, resolution, given.get("sr_module"))
     schedule, rendering = plain["schedule"], plain["generator"]["rendering_kwargs"]
@@ -80,9 +255,10 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
 
     conditioned = given.get("gen_pose_cond", not rendering["c_gen_conditioning_zero"])
     rendering["c_gen_conditioning_zero"] = not conditioned
-    schedule["gpc_reg_prob"] = (
-        given.get("gpc_reg_prob", 0.5 if base_swap is None else base_swap) if conditioned else None
-    )
+    if not conditioned:
+        schedule["gpc_reg_prob"] = None
+    elif schedule["gpc_reg_prob"] is None:
+        schedule["gpc_reg_prob"] = 0.5
     rendering["gpc_reg_prob"] = schedule["gpc_reg_prob"]
     for name in ("density_reg", "density_reg_p_dist", "reg_type"):
         rendering[name] = plain["loss"][name]
@@ -91,66 +267,39 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
         if not given.get("resume_blur", False):
             schedule["blur_init_sigma"], schedule["gpc_reg_fade_kimg"] = 0.0, 0.0
     config = from_dict(plain)
-    _reject_what_does_nothing(given, config)
+    _reject_what_does_nothing(given, config, indirect)
     _check_metrics(config.watch)
     return config
 
 
-def _reject_what_does_nothing(given: dict, config: TrainConfig) -> None:
+def _reject_what_does_nothing(given: dict, config: TrainConfig, indirect: IndirectFlags) -> None:
     """ConfigError for an option, given explicitly, that this configuration never looks at; it names the missing one.
 
     A preset may hold what it does not use, and a switch that is turned off asks for nothing.
     """
-    loss, gaze, mode = config.loss, config.gaze, config.augment.mode
-    conditioned = not config.rendering["c_gen_conditioning_zero"]
-    blurred = config.resume is None or given.get("resume_blur", False)
-    no_term = "the gaze term, whose weight is 0: add --gaze-weight=1"
-    no_metrics = "metrics at snapshots, of which there are none: add --metrics=NAME"
-    needs = [  # (options, whether they do something, what they belong to and how to get it)
-        ("p", mode == "fixed", "--aug=fixed: add it"),
-        ("target", mode == "ada", "--aug=ada: add it"),
-        ("augpipe", mode != "noaug", "--aug=ada and --aug=fixed: add one"),
-        ("gpc_reg_prob gpc_reg_fade_kimg c_scale", conditioned, "pose conditioning: add --gen_pose_cond=True"),
-        ("resume_blur", config.resume is not None, "a run that starts from weights: add --resume=FILE"),
-        ("blur_fade_kimg gpc_reg_fade_kimg", blurred, "a start, and --resume skips it: add --resume_blur=True"),
-        ("neural_rendering_resolution_fade_kimg", config.schedule.raw_resolution_final is not None,
-         "a change of the resolution: add --neural_rendering_resolution_final"),
-        ("density_reg_every density_reg_p_dist reg_type", loss.density_reg > 0,
-         "the density regularisation, whose weight is 0: add --density_reg=0.25"),
-        ("density_reg_p_dist", loss.reg_type == "l1", "--reg_type=l1 (other kinds have their own distance): add it"),
-        ("gaze_loss gaze_targets", gaze.weight > 0, no_term),
-        ("gaze_warmup_kimg", gaze.weight > 0 or gaze.warmup_kimg == 0, no_term),
-        ("gaze_crop", gaze.l2cs_path is not None, "a gaze network, which also scores snapshots: add --l2cs-path=FILE"),
-        ("num_gen detector inception_weights vgg_weights", config.watch.metrics != "none", no_metrics),
-    ]  # fmt: skip
-    for flags, used, what in needs:
-        for flag in flags.split():
-            if not used and given.get(flag, False) is not False:
-                shown = FLAG_NAMES.get(flag, flag)
-                raise ConfigError(f"--{shown}={given[flag]} is of {what}, or drop --{shown}")
+    for name, flag in TABLE.items():
+        for need in flag.setting.needs:
+            if given.get(name, False) is not False and not need.met(config):
+                belongs = message(config, need.of, **{INDIRECT: indirect})
+                shown = flag.setting.flag
+                raise ConfigError(f"{shown}={given[name]} is of {belongs}, or drop {shown}")
 
 
-def _check_metrics(watch) -> None:
+def _check_metrics(watch: WatchConfig) -> None:
     """ValueError for names that mean no metric, ConfigError for one without its detector, or weights no one reads."""
     metrics = parse_metrics(watch.metrics, watch.num_gen, watch.detector, watch.vgg_weights is not None)
     if not watch.inception_weights and any(metric.features == INCEPTION for metric in metrics):
-        raise ConfigError(
-            f"--metrics={watch.metrics} needs --inception-weights=FILE, torch-fidelity's "
-            "weights-inception-2015-12-05-6726825d.pth (nothing is downloaded), or --detector=embedded for the "
-            "embedded world"
+        raise contradiction(
+            watch,
+            "{metrics} needs {inception_weights:FILE}, torch-fidelity's weights-inception-2015-12-05-6726825d.pth "
+            "(nothing is downloaded), or {detector:embedded} for the embedded world",
         )
     if watch.inception_weights and watch.detector != INCEPTION:
-        raise ConfigError(f"--inception-weights: --detector={watch.detector} has no use for them; leave one out")
+        raise contradiction(watch, "{inception_weights:flag}: {detector} has no use for them; leave one out")
     if watch.vgg_weights and not any(metric.features == VGG for metric in metrics):
-        raise ConfigError(
-            f"--vgg-weights: --metrics={watch.metrics} has no use for them; leave them out, or add pr50k3_full"
+        raise contradiction(
+            watch, "{vgg_weights:flag}: {metrics} has no use for them; leave them out, or add pr50k3_full"
         )
-
-
-def _set_gaze_defaults(plain: dict, cfg: str) -> None:
-    plain["gaze"]["weight"] = GAZE_WEIGHT
-    if cfg == "embedded":
-        plain["gaze"]["l2cs_path"] = "embedded"
 
 
 def _set_networks(plain: dict, given: dict) -> None:

@@ -1,7 +1,8 @@
 """The whole of a training run in one frozen dataclass.
 
 Contradictions raise `ConfigError` when the dataclass is made, before data, network files or a device are touched.
-`presets.py` holds the numbers of named runs, `flags.py` applies command-line flags to one of them.
+Each field carries its flag, help and check (groundwork/settings.py). `parts.py` holds the parts, `presets.py` the
+numbers of named runs, and `flags.py` applies command-line flags to one of them.
 """
 
 import dataclasses
@@ -9,12 +10,21 @@ import math
 from dataclasses import asdict, dataclass, field
 
 from eg3d.config.augmentation import AugmentConfig
+from eg3d.config.parts import DataConfig, LossConfig, OptimConfig, ScheduleConfig, WatchConfig
 from eg3d.gaze.term import GAZE_DIM, GazeLossConfig
 from eg3d.geometry.cameras import LABEL_DIM
-
-
-class ConfigError(ValueError):
-    """A contradiction in a configuration; the message is one line that names the flag and the remedy."""
+from eg3d.ops.precision import FORMATS, PRECISIONS
+from groundwork.settings import (
+    ConfigError,
+    as_typed,
+    at_least,
+    check_settings,
+    contradiction,
+    flags_of,
+    one_of,
+    setting,
+    within,
+)
 
 
 def _non_negative(flag: str, value: float) -> None:
@@ -27,120 +37,9 @@ def _positive(flag: str, value: float) -> None:
         raise ConfigError(f"{flag}={value} must be a number > 0")
 
 
-def _fraction(flag: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{flag}={value} is a probability; use a number from 0 to 1")
-
-
-def _at_least(flag: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"{flag}={value} must be at least {least}")
-
-
 def _within(flag: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise ConfigError(f"{flag}={value} must be from {least} to {most}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """Adam for both networks; rates are before the correction for lazy regularisation (schedules.lazy_adam)."""
-
-    generator_lr: float = 0.0025
-    discriminator_lr: float = 0.002
-    betas: tuple[float, float] = (0.0, 0.99)
-    eps: float = 1e-8
-
-    def __post_init__(self):
-        _positive("--glr", self.generator_lr)
-        _positive("--dlr", self.discriminator_lr)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Weights of the terms. EG3D, section 5.1 and supplement; the gaze term has its own part."""
-
-    r1_gamma: float = 1.0  # 0 turns R1 off
-    r1_every: int = 16  # discriminator steps per R1 step
-    style_mixing_prob: float = 0.0
-    density_reg: float = 0.25  # 0 turns the term off
-    density_reg_every: int = 4
-    density_reg_p_dist: float = 0.004  # distance of the paired points, world units
-    density_points: int = 1000
-    density_in_box: bool = False  # False, published: points in [-1, 1]^3 whatever box_warp is (D-08)
-    reg_type: str = "l1"
-    filter_mode: str = "antialiased"  # how real images are shrunk to image_raw
-    blur_raw: bool = False  # False, published: generated raw images stay sharp while real ones are blurred (D-13)
-
-    def __post_init__(self):
-        _non_negative("--gamma", self.r1_gamma)
-        _non_negative("--density_reg", self.density_reg)
-        _non_negative("--density_reg_p_dist", self.density_reg_p_dist)
-        _fraction("--style_mixing_prob", self.style_mixing_prob)
-        _at_least("--density_reg_every", self.density_reg_every, 1)
-        _at_least("r1_every", self.r1_every, 1)
-        if self.reg_type in ("l1-alt", "total-variation"):  # D-09
-            raise ConfigError(f"--reg_type={self.reg_type} never did anything in EG3D and is not offered; use l1")
-        if self.reg_type not in ("l1", "monotonic-detach", "monotonic-fixed"):
-            raise ConfigError(f"--reg_type={self.reg_type} is unknown; use l1, monotonic-detach or monotonic-fixed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScheduleConfig:
-    """Everything that depends on the images seen (training/schedules.py). kimg: thousand images."""
-
-    blur_init_sigma: float = 10.0  # px
-    blur_fade_kimg: float = 200.0
-    gpc_reg_prob: float | None = None  # conditioning swap; None without pose conditioning
-    gpc_reg_fade_kimg: float = 1000.0
-    raw_resolution_initial: int = 64  # rays per side
-    raw_resolution_final: int | None = None
-    raw_resolution_fade_kimg: float = 1000.0
-    ema_kimg: float = 10.0
-    ema_rampup: float | None = 0.05
-
-    def __post_init__(self):
-        for name in ("blur_init_sigma", "ema_kimg"):  # without a flag
-            _non_negative(name, getattr(self, name))
-        _non_negative("--blur_fade_kimg", self.blur_fade_kimg)
-        _non_negative("--gpc_reg_fade_kimg", self.gpc_reg_fade_kimg)
-        _non_negative("--neural_rendering_resolution_fade_kimg", self.raw_resolution_fade_kimg)
-        if self.gpc_reg_prob is not None:
-            _fraction("--gpc_reg_prob", self.gpc_reg_prob)
-        _at_least("--neural_rendering_resolution_initial", self.raw_resolution_initial, 4)
-        if self.raw_resolution_final is not None:
-            _at_least("--neural_rendering_resolution_final", self.raw_resolution_final, 4)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where the images are and how they are read."""
-
-    path: str = ""
-    mirror: bool = False  # each image also left to right, with its camera (D-25)
-    resolution: int = 512
-    workers: int = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class WatchConfig:
-    """What a run keeps, and when it stops by itself; none of it touches the arithmetic."""
-
-    keep: int | None = None  # how many of the last snapshots stay, besides the best one; None: all
-    state_minutes: float = 10.0  # between two states, where snapshots are further apart
-    bad_steps: int = 1  # steps in a row with a loss that is not finite, until the run stops
-    tensorboard: bool = False
-    metrics: str = "none"  # measured at snapshots, as in eg3d/calc_metrics.py; a gaze network scores them besides
-    num_gen: int = 50_000  # generated pictures per metric
-    detector: str = "inception"
-    inception_weights: str | None = None
-    vgg_weights: str | None = None
-
-    def __post_init__(self):
-        if self.keep is not None:
-            _at_least("--keep", self.keep, 1)
-        _non_negative("--state-minutes", self.state_minutes)
-        _at_least("--bad-steps", self.bad_steps, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,49 +53,101 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    gaze: GazeLossConfig = field(default_factory=lambda: GazeLossConfig(weight=0.0))
+    gaze: GazeLossConfig
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
-    gpus: int = 1
-    batch: int = 32  # global
-    batch_gpu: int | None = None  # micro-batch of one process; None: batch // gpus
-    kimg: float = 25000
-    tick: float = 4  # kimg between two lines of stats.jsonl
-    snap: int = 50  # ticks between two snapshots
-    seed: int = 0
-    precision: str | None = None  # of the convolutions, see models/precision.py; None: as the networks are built
+    gpus: int = setting(
+        1,
+        flag="--gpus",
+        help="Processes, one per GPU; under torchrun its number, left out.",
+        check=at_least(1),
+        group="length",
+    )
+    batch: int = setting(
+        32, flag="--batch", help="Images per step, over all processes.", check=within(1, 2**16), group="length"
+    )
+    batch_gpu: int | None = setting(
+        None,
+        flag="--batch-gpu",
+        help="Images that a process handles at once; the rest is accumulated.",
+        check=at_least(1),
+        group="length",
+        unset="--batch divided by --gpus",
+    )
+    kimg: float = setting(
+        25000, flag="--kimg", help="Length of the run, in thousand images.", check=within(0, 10**9), group="length"
+    )
+    tick: float = setting(
+        4,
+        flag="--tick",
+        help="Thousand images from one line of stats.jsonl to the next.",
+        check=within(0.001, 10**9),  # from one image on
+        group="watch",
+    )
+    snap: int = setting(
+        50, flag="--snap", help="Ticks from one snapshot to the next.", check=at_least(1), group="watch"
+    )
+    seed: int = setting(0, flag="--seed", help="Seed of every random draw.", group="length")
+    precision: str | None = setting(
+        None,
+        flag="--precision",
+        help=FORMATS,
+        check=one_of(PRECISIONS),
+        group="speed",
+        unset="as the network was built, fp16",
+    )
     benchmark: bool = True  # cuDNN picks its algorithms by trial
-    resume: str | None = None  # weights to start from; the optimisers start fresh
-    freeze_g: int = 0  # blocks of the backbone that are not trained, from 4 px on; any also freezes the mapping network
-    resume_partial: bool = False  # start what `resume` lacks, or has in another shape, from random weights
+    resume: str | None = setting(
+        None,
+        flag="--resume",
+        help="Start from the weights of this checkpoint: ours, a published .pkl, a .pt, embedded-base or an https:// "
+        "address; latest: go on with the run in --outdir, which there must be.",
+        group="start",
+        metavar="NETWORK",
+        unset="none, random weights",
+    )
+    freeze_g: int = setting(
+        0,
+        flag="--freeze-g",
+        help="Freeze the mapping network and so many blocks of the backbone, from 4 px on.",
+        group="start",
+    )
+    resume_partial: bool = setting(
+        False,
+        flag="--resume-partial",
+        help="With --resume: start what does not fit from random weights.",
+        group="start",
+        switch=True,
+    )
 
     def __post_init__(self):
-        _at_least("--gpus", self.gpus, 1)
-        _within("--batch", self.batch, 1, 2**16)
-        _within("--kimg", self.kimg, 0, 10**9)
+        check_settings(self)
         self._check_sizes()
         blocks = int(math.log2(self.plane_resolution)) - 1
         if not 0 <= self.freeze_g <= blocks:
-            raise ConfigError(f"--freeze-g={self.freeze_g} must be from 0 to {blocks}, the blocks of this backbone")
+            raise contradiction(
+                self, "{freeze_g} must be from 0 to {blocks}, the blocks of this backbone", blocks=blocks
+            )
         if self.discriminator["c_dim"] != LABEL_DIM + GAZE_DIM * self.gaze.cond_d:
             raise ConfigError(f"the discriminator's c_dim={self.discriminator['c_dim']} does not go with --gaze-cond-d")
-        _at_least("--snap", self.snap, 1)
-        _within("--tick", self.tick, 0.001, 10**9)  # from one image on
         if self.gaze.cond_d and self.augment.mode != "noaug" and self.augment.transforms.move_pixels:
-            raise ConfigError(
-                f"--gaze-cond-d tells the discriminator where the eyes look before --augpipe={self.augment.pipe} turns "
-                "and mirrors the picture, which then looks elsewhere; use --augpipe=colour"
+            raise contradiction(
+                self,
+                "{gaze.cond_d:flag} tells the discriminator where the eyes look before {augment.pipe} turns and "
+                "mirrors the picture, which then looks elsewhere; use {augment.pipe:colour}",
             )
         if self.resume_partial and self.resume is None:
-            raise ConfigError("--resume-partial says how to read a checkpoint, but there is none: add --resume=FILE")
+            raise contradiction(
+                self, "{resume_partial:flag} says how to read a checkpoint, but there is none: add {resume:FILE}"
+            )
         if self.batch % self.gpus:
-            raise ConfigError(f"--batch={self.batch} is not divisible by --gpus={self.gpus}; choose a multiple")
-        if self.batch_gpu is not None:
-            _at_least("--batch-gpu", self.batch_gpu, 1)
+            raise contradiction(self, "{batch} is not divisible by {gpus}; choose a multiple")
         if self.batch % (self.gpus * self.micro_batch):
-            raise ConfigError(
-                f"--batch={self.batch} is not divisible by --gpus x --batch-gpu = {self.gpus} x {self.micro_batch}; "
-                "choose a multiple"
+            raise contradiction(
+                self,
+                "{batch} is not divisible by {gpus:flag} x {batch_gpu:flag} = {gpus:value} x {micro_batch}; "
+                "choose a multiple",
+                micro_batch=self.micro_batch,
             )
         _positive("--decoder_lr_mul", self.rendering.get("decoder_lr_mul", 1.0))
         _non_negative("--disc_c_noise", self.discriminator.get("disc_c_noise", 0.0))
@@ -249,6 +200,16 @@ class TrainConfig:
         """The generator's `rendering_kwargs`."""
         return self.generator["rendering_kwargs"]
 
+    @property
+    def conditioned(self) -> bool:
+        """Whether the mapping network is told a camera."""
+        return not self.rendering["c_gen_conditioning_zero"]
+
+    @property
+    def starts_blurred(self) -> bool:
+        """Whether blur and swap fade as at a start, and are not skipped because the run starts from weights."""
+        return self.resume is None or self.schedule.blur_init_sigma > 0
+
 
 PARTS = {
     "optim": OptimConfig,
@@ -297,10 +258,25 @@ def check_same_run(saved: TrainConfig, asked: TrainConfig) -> None:
     for name in sorted(set(old) | set(new)):
         free = name in FREE_TO_CHANGE or name.startswith("watch.")
         if not free and old.get(name) != new.get(name):
-            raise ConfigError(
-                f"the run in --outdir has {name}={old.get(name)}, this command asks for {new.get(name)}; "
-                "give the same flags to go on with it, or another --outdir, with --resume=SNAPSHOT to use its weights"
+            raise contradiction(
+                saved,
+                "the run in --outdir has {name}={old}, this command asks for {new}; give the same flags{flag} to go on "
+                "with it, or another --outdir, with {resume:SNAPSHOT} to use its weights",
+                name=name,
+                old=old.get(name),
+                new=new.get(name),
+                flag=_how_it_was_set(name, old.get(name)),
             )
+
+
+def _how_it_was_set(path: str, value) -> str:
+    """` (--gaze-weight=1)` for gaze.weight; nothing for what no flag sets."""
+    part, _, name = path.rpartition(".")
+    cls = {"": TrainConfig, **PARTS}.get(part)
+    flags = {flag.name: flag.setting.flag for flag in flags_of(cls).values()} if cls else {}
+    if name not in flags:
+        return ""
+    return f" (no {flags[name]})" if value is None else f" ({flags[name]}={as_typed(value)})"
 
 
 def _flat(plain: dict, prefix: str = "") -> dict:

@@ -6,11 +6,7 @@ Angles follow `l2cs`: of a unit direction d in the camera frame (x image right, 
 
 so (0, 0) looks into the lens, positive yaw toward the image's left edge and positive pitch up.
 
-Choosing the weight (`--gaze-weight`). No good value is known for the real FFHQ weights: the published training
-detached the estimate from the image, so its gaze gradient was exactly zero and its weight of 1 says nothing. Start
-where the gaze term's gradient at the image is a few per cent of the adversarial one, look at the snapshots, and double
-it while the slope (metrics/gfas.py) rises and the faces stay. The embedded world works with 5. `euclid` pulls small
-errors as hard as large ones and `mse` hardly at all, so the two do not share a weight.
+Choosing the weight (`--gaze-weight`): docs/gaze_term.md, "Choosing the weight".
 """
 
 import math
@@ -20,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from eg3d.geometry.cameras import split_label
+from groundwork.settings import Need, check_settings, contradiction, non_negative, one_of, setting
 from l2cs.estimator import GazeAngles, GazeEstimator, gaze_vector
 
 KINDS = ("mse", "euclid", "angular")
@@ -52,44 +49,87 @@ class Jitter:
                 raise ValueError(f"the gaze loss's jitter {name} is {value}; use a value from 0 (off) to 0.25")
 
 
+_TERM = Need(lambda run: run.gaze.weight > 0, "the gaze term, whose weight is 0: add {gaze.weight:1}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class GazeLossConfig:
     """How the gaze term enters the generator's loss."""
 
-    weight: float = 1.0  # 0 turns the term off; a gaze network then only scores snapshots
-    l2cs_path: str | None = None  # a weights file, `embedded` or `embedded-judge`
-    kind: str = "mse"  # mse: published code; euclid: paper, Eq. (1); angular: 1 - cos of the 3-D angle
-    targets: str = "correct"  # legacy: the published targets, with their pitch sign, for comparison only
-    warmup_kimg: float = 0.0  # the weight rises linearly over this many thousand images
-    crop: str = "none"  # face: only the face reaches the gaze network
+    weight: float = setting(
+        1.0,  # the published loss has no factor
+        flag="--gaze-weight",
+        help="Weight of the gaze term; 0 turns it off, and a gaze network then only scores snapshots.",
+        check=non_negative("0 trains without the gaze term"),
+    )
+    l2cs_path: str | None = setting(
+        None,
+        flag="--l2cs-path",
+        help="Gaze network of the term and of the scores at snapshots: a weights file, embedded or embedded-judge.",
+        metavar="FILE",
+    )
+    kind: str = setting(
+        "mse",
+        flag="--gaze-loss",
+        help="mse: published code; euclid: paper, Eq. (1); angular: 1 - cos of the 3-D angle.",
+        check=one_of(KINDS),
+        needs=(_TERM,),
+    )
+    targets: str = setting(
+        "correct",
+        flag="--gaze-targets",
+        help="legacy: the published targets, wrong in pitch, for comparison only.",
+        check=one_of(TARGETS),
+        needs=(_TERM,),
+    )
+    warmup_kimg: float = setting(
+        0.0,
+        flag="--gaze-warmup-kimg",
+        help="Thousand images over which the weight rises linearly.",
+        check=non_negative("0 starts at full weight"),
+        needs=(Need(lambda run: run.gaze.weight > 0 or run.gaze.warmup_kimg == 0, _TERM.of),),
+    )
+    crop: str = setting(
+        "none",
+        flag="--gaze-crop",
+        help="face: only the face reaches the gaze network.",
+        check=one_of(CROPS),
+        needs=(
+            Need(
+                lambda run: run.gaze.l2cs_path is not None,
+                "a gaze network, which also scores snapshots: add {gaze.l2cs_path:FILE}",
+            ),
+        ),
+    )
     jitter_shift: float = Jitter.shift
     jitter_blur: float = Jitter.blur
     jitter_noise: float = Jitter.noise
-    mask: bool = False  # let the term change only what lies round the eyes, see training/eye_region.py
+    mask: bool = setting(
+        False, flag="--gaze-mask", help="Let the term change only what lies round the eyes (gaze/eye_region.py)."
+    )
     mask_radius: float = 0.06  # of that region, world units
     eye_x: float = 0.0779  # where the eyes are in a frontal view, world units: of the FFHQ crop's mean landmarks
     eye_y: float = 0.0733
-    cond_d: bool = False  # the discriminator is told where the eyes look, besides the camera
+    cond_d: bool = setting(
+        False, flag="--gaze-cond-d", help="Tell the discriminator where the eyes look, besides the camera."
+    )
 
     def __post_init__(self):
-        if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise ValueError(f"--gaze-weight={self.weight} must be a number >= 0; 0 trains without the gaze term")
+        check_settings(self)
         if self.weight > 0 and not self.l2cs_path:
-            raise ValueError(
-                f"the gaze loss is on (weight {self.weight:g}) but has no L2CS-Net weights: "
-                "pass --l2cs-path=FILE, or --gaze-weight=0 to train without it"
+            raise contradiction(
+                self,
+                "the gaze loss is on (weight {weight:value}) but has no L2CS-Net weights: pass {l2cs_path:FILE}, "
+                "or {weight:0} to train without it",
             )
-        _check_choice("--gaze-loss", self.kind, KINDS)
-        _check_choice("--gaze-targets", self.targets, TARGETS)
-        _check_choice("--gaze-crop", self.crop, CROPS)
         if not 0 < self.mask_radius < 1:
             raise ValueError(f"the gaze mask's radius {self.mask_radius} is not a length inside the volume; use 0.06")
         if self.mask and self.weight == 0:
-            raise ValueError("--gaze-mask says what the gaze term may change, but its weight is 0: drop one of the two")
+            raise contradiction(
+                self, "{mask:flag} says what the gaze term may change, but its weight is 0: drop one of the two"
+            )
         if self.cond_d and not self.l2cs_path:
-            raise ValueError("--gaze-cond-d needs a gaze network that reads the images: pass --l2cs-path=FILE")
-        if not self.warmup_kimg >= 0:
-            raise ValueError(f"the gaze warm-up of {self.warmup_kimg} kimg must be >= 0; 0 starts at full weight")
+            raise contradiction(self, "{cond_d:flag} needs a gaze network that reads the images: pass {l2cs_path:FILE}")
         self.jitter  # noqa: B018  raises for values out of range
 
     @property

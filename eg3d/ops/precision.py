@@ -9,6 +9,7 @@ PRECISIONS = {
     "bf16": "bfloat16 blocks (CPUs with AVX512-BF16 or AMX, GPUs)",
     "fp16": "float16 in the blocks the network was built with, on a GPU: as published",
 }
+FORMATS = "Number format of the convolutions: " + "; ".join(f"{key}: {text}" for key, text in PRECISIONS.items()) + "."
 
 
 def set_precision(network: nn.Module, precision: str | None) -> nn.Module:

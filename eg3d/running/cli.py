@@ -10,7 +10,7 @@ import click
 
 from eg3d.geometry.cameras import FFHQ_FOV_DEG
 from eg3d.ops.kernels.backend import CHOICES, using
-from eg3d.ops.precision import PRECISIONS
+from eg3d.ops.precision import FORMATS, PRECISIONS
 from groundwork.command import Command, check_writable, device_option, fail, pick_device, seed_option
 from groundwork.files import atomic_write
 
@@ -82,8 +82,7 @@ network_option = click.option(
 precision_option = click.option(
     "--precision",
     type=click.Choice(list(PRECISIONS)),
-    help="Number format of the convolutions: " + "; ".join(f"{key}: {text}" for key, text in PRECISIONS.items()) + "."
-    "  [default: as the network was built, fp16]",
+    help=FORMATS + "  [default: as the network was built, fp16]",
 )
 ops_option = click.option(
     "--ops", type=click.Choice(CHOICES), default="auto", show_default=True, expose_value=False, callback=_use_ops,

@@ -1,9 +1,8 @@
 import json
 
-import click
 import pytest
 
-from eg3d.config.flags import FLAG_NAMES, resolve
+from eg3d.config.flags import TABLE, resolve
 from eg3d.config.presets import PRESETS
 from eg3d.config.run import ConfigError, check_same_run, from_dict, to_dict
 
@@ -163,6 +162,22 @@ def test_only_what_does_not_touch_the_arithmetic_may_change_when_continuing():
         check_same_run(saved, resolve("embedded", **NO_GAZE, seed=1))
 
 
+# The message gives back what must be typed; nothing for what no flag sets.
+GOING_ON = {
+    "a weight": (dict(gaze_weight=1.0), {}, "gaze.weight=1.0, .* for 5.0; .* same flags (--gaze-weight=1) to go"),
+    "nothing": ({}, dict(resume="x", resume_blur=True), "augment.kimg=500.0, .* for 100.0; .* same flags to go"),
+    "a file": (dict(resume="x.pkl"), dict(resume="y.pkl"), "resume=x.pkl, .* for y.pkl; .* flags (--resume=x.pkl) to"),
+    "no file": (dict(NO_GAZE, l2cs_path=""), {}, "gaze.l2cs_path=, .* for embedded; .* flags (--l2cs-path=) to"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOING_ON)
+def test_what_hinders_going_on_names_the_flag_that_the_run_had(name):
+    before, now, expected = GOING_ON[name]
+    with pytest.raises(ConfigError, match=expected.replace("(", r"\(").replace(")", r"\)")):
+        check_same_run(resolve("embedded", **before), resolve("embedded", **now))
+
+
 # Options that do something only beside another one: (what is missing, value, that other one).
 NEEDS_ANOTHER = {
     "gpc_reg_prob": ({}, 0.9, "--gen_pose_cond=True"),
@@ -203,14 +218,20 @@ def test_an_option_that_would_do_nothing_names_the_one_it_needs(name):
 
 
 def test_options_in_a_message_are_written_as_on_the_command_line():
-    from eg3d.train import SETTINGS
+    from eg3d.train import main
 
-    command = click.command()(lambda **flags: None)
-    for option in SETTINGS:
-        option(command)
-    names = {parameter.name: parameter.opts[0] for parameter in command.params}
-    for name in (text.split(",")[0] for text in NEEDS_ANOTHER):
-        assert names[name] == "--" + FLAG_NAMES.get(name, name)
+    names = {parameter.name: parameter.opts[0] for parameter in main.params}
+    for name, (beside, value, _) in NEEDS_ANOTHER.items():
+        option = name.split(",")[0]
+        with pytest.raises(ConfigError) as error:
+            resolve("ffhq", **NO_GAZE | beside | {option: value})
+        assert str(error.value).startswith(names[option] + "=")
+
+
+def test_every_need_of_a_flag_is_tested_above():
+    needs = {name: len(flag.setting.needs) for name, flag in TABLE.items() if flag.setting.needs}
+    tested = [name.split(",")[0] for name in NEEDS_ANOTHER]
+    assert needs == {name: tested.count(name) for name in set(tested)}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -246,6 +267,7 @@ CHANGED_BY = dict(
     gen_pose_cond=True, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.Y",
     sr_num_fp16_res=0, g_num_fp16_res=2, d_num_fp16_res=0, style_mixing_prob=0.5, density_reg=0.5, density_reg_every=2,
     density_reg_p_dist=0.01, reg_type="monotonic-detach", decoder_lr_mul=2.0, l2cs_path="x.pkl", freeze_g=3,
+    precision="bf16",
 )  # fmt: skip
 # Those that need another one beside them, and the one with a single value, kept for published command lines.
 GAZE, MEASURED = dict(l2cs_path="x.pkl", gaze_weight=1.0), dict(metrics="pr50k3_full", inception_weights="i.pth")
@@ -269,20 +291,15 @@ CHANGED_BESIDE = {
     "resume": ({}, "x.pkl"),
     "resume_blur": (dict(resume="x.pkl"), True),
     "gaze_weight": (dict(l2cs_path="x.pkl"), 2.0),
+    "resume_partial": (dict(resume="x.pkl"), True),
     "gaze_mask": (dict(l2cs_path="x.pkl", gaze_weight=1.0), True),
     "gaze_cond_d": (dict(l2cs_path="x.pkl"), True),
 }
 ONE_VALUE = {"cond"}
 
 
-def test_every_option_of_the_script_changes_the_configuration():
-    from eg3d.train import SETTINGS
-
-    command = click.command()(lambda **flags: None)
-    for option in SETTINGS:
-        option(command)
-    names = {parameter.name for parameter in command.params}
-    assert names == {*CHANGED_BY, *CHANGED_BESIDE, *ONE_VALUE}
+def test_every_flag_changes_the_configuration():
+    assert set(TABLE) == {*CHANGED_BY, *CHANGED_BESIDE, *ONE_VALUE}
     for name, (beside, value) in {**{n: ({}, v) for n, v in CHANGED_BY.items()}, **CHANGED_BESIDE}.items():
         base = NO_GAZE | beside
         without = {key: kept for key, kept in base.items() if name != "metrics" or key != "inception_weights"}
