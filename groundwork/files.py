@@ -8,9 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from platformdirs import user_cache_path
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORLD_WEIGHTS = REPOSITORY / "assets" / "embedded"
 CACHE = REPOSITORY / ".cache"  # ignored by git; holds the rendered data sets
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be downloaded or made again, on Linux `~/.cache/gaze-corrected-eg3d`.
+
+    `$XDG_CACHE_HOME` takes the place of `~/.cache`.
+    """
+    try:
+        return user_cache_path("gaze-corrected-eg3d", appauthor=False)
+    except RuntimeError as error:
+        raise OSError(f"this user has no home folder; set XDG_CACHE_HOME to a folder ({error})") from None
 
 
 @contextmanager

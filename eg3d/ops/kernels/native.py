@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from eg3d.ops.kernels.field_network import FieldWeights
+from groundwork.files import cache_folder
 
 SOURCES = Path(__file__).with_name("csrc")
 FLAGS = ["-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
@@ -53,7 +54,7 @@ def compiler() -> str:
 @functools.cache
 def library() -> ctypes.CDLL:
     """The compiled sources. Raises: OSError or RuntimeError with a line to show."""
-    kernels = ctypes.CDLL(str(_built(_cache_folder(), _identity())))
+    kernels = ctypes.CDLL(str(_built(cache_folder(), _identity())))
     for name, (result, arguments) in SIGNATURES.items():
         function = getattr(kernels, name)
         function.restype, function.argtypes = result, arguments
@@ -70,11 +71,6 @@ def _identity() -> str:
     target = " ".join(line for line in target.splitlines() if "cc1plus" in line or '"-target-cpu"' in line)
     texts = [file.read_text() for file in sorted(SOURCES.iterdir())]
     return hashlib.sha256("\n".join([about, target, *FLAGS, *texts]).encode()).hexdigest()[:16]
-
-
-def _cache_folder() -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (home if home.is_absolute() else Path.home() / ".cache") / "gaze-corrected-eg3d"
 
 
 def _built(folder: Path, identity: str) -> Path:
