@@ -204,7 +204,8 @@ class Download:
         start = self.here() if validator else 0  # without it nothing tells whether old and new bytes fit together
         if start and start == size:  # stopped after the last byte, before the file got its name
             return
-        with self.ask({"Range": f"bytes={start}-", "If-Range": validator} if start else {}) as response:
+        resume = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
+        with requests.Session() as session, self.ask(session, resume) as response:
             start, validator, size = self.accept(response, start, validator, size)
             # "wb" empties the file before the note changes: old bytes must never stand beside a new note.
             with open(self.part, "ab" if start else "wb") as file, suppress(urllib3.exceptions.HTTPError):
@@ -220,12 +221,12 @@ class Download:
         if self.here() != size:
             raise Interrupted(f"the connection broke after {self.here()} of {size or 'unknown'} bytes; try again later")
 
-    def ask(self, resume: dict[str, str]) -> requests.Response:
+    def ask(self, session: requests.Session, resume: dict[str, str]) -> requests.Response:
         """The answer to a request for the file, from wherever redirects lead. Its body is not read yet."""
         # identity: lengths and ranges must count the bytes of the file, not those of a packed one
         headers = {"User-Agent": "gaze-corrected-eg3d", "Accept-Encoding": "identity", **resume}
         retries = Retry(TRIES - 1, other=0, backoff_factor=WAIT_S, respect_retry_after_header=False)
-        place, session = self.address, requests.Session()
+        place = self.address
         for scheme in ("https://", "http://"):
             session.mount(
                 scheme, HTTPAdapter(max_retries=retries)
