@@ -287,6 +287,7 @@ def test_a_body_whose_end_nobody_announces_needs_a_digest(server, tmp_path):
 
 def test_an_endless_body_stops_at_the_limit(server, tmp_path, monkeypatch):
     monkeypatch.setattr(Handler, "protocol_version", "HTTP/1.1")
+    monkeypatch.setattr(download, "TIMEOUT_S", 1)  # of a fetch() without the limit, after the last byte
 
     def forever(handler):
         handler.send_response(200)
