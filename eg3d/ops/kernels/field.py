@@ -1,6 +1,7 @@
 """The tri-plane field by compiled kernels (`native.py`, `triton_field.py`), differentiable once.
 
-For the gradient a CPU keeps features and colours of the samples, a GPU neither: the kernels compute the rest again.
+The gradient needs the features and colours of the samples. The kernels of a CPU keep them; those of a GPU compute them
+again.
 """
 
 import torch
@@ -11,7 +12,7 @@ from eg3d.ops.kernels.once import differentiable_once
 
 
 class CompiledField:
-    """Planes and decoder laid out for the kernels; see `of`."""
+    """Planes and decoder in the layout that kernels want. Made by `of`."""
 
     def __init__(self, planes, weights: FieldWeights, options, kernels):
         self.texels = planes.flatten(1, 2).permute(0, 2, 3, 1).contiguous()  # no copy of a channels-last image
@@ -20,9 +21,9 @@ class CompiledField:
 
     @classmethod
     def of(cls, planes, decoder, options, *places) -> "CompiledField | None":
-        """The field of planes [N, 3, C, H, W] and a decoder, or None where no kernel serves them.
+        """The field of planes [N, 3, C, H, W] and a decoder, or None if no kernel can compute it.
 
-        places: points, or rays, that will be looked at; kernels know no gradient to them.
+        places: the points, or rays, at which the field will be read. Kernels give no gradient to them.
         """
         kernels = kernels_for(planes)
         if kernels is None or not hasattr(decoder, "field_weights"):
@@ -34,22 +35,22 @@ class CompiledField:
         return None if plain or moving or not kernels.field_fits(weights) else cls(planes, weights, options, kernels)
 
     def density(self, points, samples: int):
-        """Points [N, P, 3] of rays with so many samples, a ray's side by side -> what `pixels` needs, sigma [N, P]."""
+        """Points [N, P, 3] -> what `pixels` needs, sigma [N, P]. `samples` points side by side belong to one ray."""
         visit = _Visit(self.kernels, points.contiguous(), self.place, samples)
         promise, sigma = _Density.apply(visit, visit.points, self.texels, *self.weights)
-        return (visit, promise), sigma  # side by side: inside the visit, the promise would keep itself alive
+        return (visit, promise), sigma  # a pair: the visit must not hold the promise, which would keep itself alive
 
     def pixels(self, look, share):
-        """Sums over each ray's samples of share [N, M, S] times colour, without the decoder's margins: [N, M, O].
+        """The sum of share [N, M, S] times colour over each ray's samples, without the decoder's margins: [N, M, O].
 
-        Once for every look: its gradient uses the share given last.
+        Call it once for each look: the gradient uses the share of the last call.
         """
         assert look[0].share is None
         return _Pixels.apply(*look, share)
 
 
 class _Visit:
-    """One look at the field: where, and what the kernels keep of it."""
+    """One look at the field: the points, and what the kernels keep of them for the gradient."""
 
     def __init__(self, kernels, points, place, samples):
         self.kernels, self.points, self.place, self.samples = kernels, points, place, samples
@@ -62,12 +63,12 @@ class _Visit:
 
 
 class _Density(torch.autograd.Function):
-    """Texels and weights -> sigma, and a promise of the pixels, through which `_Pixels` sends its gradient back."""
+    """Texels and weights -> sigma and a promise of the pixels: `_Pixels` sends its gradient back through that."""
 
     @staticmethod
     def forward(ctx, visit, points, texels, *weights):
         ctx.set_materialize_grads(False)
-        # Points, too: they may be the caller's own, and PyTorch then sees that they are no longer what they were.
+        # The points too: they may be the caller's own tensor, and PyTorch notices if the caller changes it meanwhile.
         ctx.save_for_backward(points, texels, *weights)
         ctx.visit = visit
         visit.field = (texels.detach(), *(w.detach() for w in weights))
@@ -80,7 +81,7 @@ class _Density(torch.autograd.Function):
     @differentiable_once
     def backward(ctx, saved, dpixels, dsigma):
         visit = ctx.visit
-        visit.points, *visit.field = saved  # as in the forward pass, or PyTorch complains
+        visit.points, *visit.field = saved  # unchanged since the forward pass, or PyTorch complains
         share = None if dpixels is None else visit.share
         dtexels, dweights = visit.kernels.field_backward(*visit.arguments, visit.kept, dsigma, share, dpixels)
         return None, None, dtexels, *dweights

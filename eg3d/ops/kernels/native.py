@@ -74,7 +74,7 @@ def _identity() -> str:
 
 
 def _built(folder: Path, identity: str) -> Path:
-    """The library of that identity, built where it is missing or damaged: a damaged one would kill the process."""
+    """The library of that identity, built if it is missing or damaged: a damaged one would kill the process."""
     for path in folder.glob(f"kernels-{identity}-*.so"):
         if path.name == _name(identity, path.read_bytes()):
             return path
@@ -87,7 +87,7 @@ def _built(folder: Path, identity: str) -> Path:
         if done.returncode:
             said = done.stderr.strip() or f"exit code {done.returncode}"
             reason = next((line for line in said.splitlines() if "error" in line), said[:200])
-            raise RuntimeError(f"{command[0]} could not build eg3d/ops/csrc: {reason}")
+            raise RuntimeError(f"{command[0]} could not build eg3d/ops/kernels/csrc: {reason}")
         return built.replace(folder / _name(identity, built.read_bytes()))
 
 
@@ -96,7 +96,7 @@ def _name(identity: str, content: bytes) -> str:
 
 
 def _at(t: torch.Tensor | None) -> int | None:
-    """Address of a tensor's numbers; None is a null pointer. Raises: ValueError where there are no numbers."""
+    """Address of a tensor's numbers; None is a null pointer. Raises: ValueError if it has no numbers in memory."""
     if t is None:
         return None
     address = t.data_ptr()
@@ -126,9 +126,9 @@ def act(x, scale, noise, b, gain: float, slope: float, clamp: float | None, out=
 
 
 def act_backward(dy, y, x, scale, noise_shape, gain: float, slope: float, clamp: float | None, needs):
-    """Gradients (dx, dscale, dnoise, db) of `act`, where `needs` says so, else None.
+    """Gradients (dx, dscale, dnoise, db) of `act`; None for each that `needs` does not ask for.
 
-    x may be None when scale is, y may be dy itself where the activation is linear and has no clamp.
+    x may be None if scale is None. y may be dy itself if the activation is linear and has no clamp.
     """
     n, c, pixels = _extent(y)
     dense = dy.contiguous(memory_format=torch.channels_last) if dy.ndim == 4 else dy.contiguous()
@@ -170,7 +170,7 @@ def _dense(t):
 
 
 def rgb_fits(x, colours: int, image, f) -> bool:
-    """Whether `rgb` takes these; wide layers are left to oneDNN, which is quicker there."""
+    """Whether `rgb` takes these. It takes no wide layers: oneDNN computes those faster."""
     if max(x.shape[1], colours) > WIDEST or colours % LANES or x.ndim != 4 or not suits(x):
         return False
     if image is None:
@@ -219,7 +219,7 @@ class _Field(ctypes.Structure):
 
 
 def field_fits(weights: FieldWeights) -> bool:
-    """Whether the widths are ones that the field's kernels know."""
+    """Whether the field's kernels know networks of these widths."""
     widths = (*weights.w1.shape, len(weights.w2) - 1)
     return all(width % LANES == 0 and width <= WIDEST for width in widths)
 
@@ -321,7 +321,7 @@ def march_backward(sigmas, depths, dshares, dtotal, ddepth):
 
 
 def fine_depths(sigma, depths, u):
-    """Where to look again: coarse densities and sorted depths [N, M, S], u [N, M, F] in [0, 1) -> [N, M, F]."""
+    """Depths of the second pass: coarse densities and sorted depths [N, M, S], u [N, M, F] in [0, 1) -> [N, M, F]."""
     sigma, depths, u = map(_dense, (sigma, depths, u))
     fine = torch.empty_like(u)
     rays, sizes = sigma.shape[:-1].numel(), (sigma.shape[-1], u.shape[-1])
