@@ -224,7 +224,8 @@ class Download:
     def ask(self, session: requests.Session, resume: dict[str, str]) -> requests.Response:
         """The answer to a request for the file, from wherever redirects lead. Its body is not read yet."""
         # identity: lengths and ranges must count the bytes of the file, not those of a packed one
-        headers = {"User-Agent": "gaze-corrected-eg3d", "Accept-Encoding": "identity", **resume}
+        general = {"User-Agent": "gaze-corrected-eg3d", "Accept-Encoding": "identity", "Connection": "close"}
+        headers = general | resume
         retries = Retry(TRIES - 1, other=0, backoff_factor=WAIT_S, respect_retry_after_header=False)
         place = self.address
         for scheme in ("https://", "http://"):
