@@ -105,7 +105,7 @@ def kernels_against_torch(case, device, repeats, per_second) -> dict:
             for _ in range(times):
                 call()
 
-    pair = alternate(timed(lambda: run("torch"), device), timed(lambda: run("auto"), device), repeats)
+    pair = alternate(timed(lambda: run("torch"), device), timed(lambda: run("kernels"), device), repeats)
     pair["seconds"] = [value / times for value in pair["seconds"]]
     return pair | {"floor_seconds": traffic / per_second, "over_floor": pair["seconds"][1] / (traffic / per_second)}
 
@@ -115,8 +115,9 @@ def kernels_against_torch(case, device, repeats, per_second) -> dict:
 def main(repeats, device, json_path, results):
     """Seconds of single operations."""
     device = pick_device(device)
-    kernels, per_second = kernels_for(torch.zeros(1, device=device)), bandwidth(device)
-    numbers = {"kernels": kernels and kernels.__name__, "copy_bytes_per_second": per_second}
+    with using("kernels"):
+        kernels, per_second = kernels_for(torch.zeros(1, device=device)), bandwidth(device)
+    numbers = {"kernels": kernels.__name__, "copy_bytes_per_second": per_second}
     with torch.no_grad():
         for case in (demodulated_end, smoothing, enlarging):
             report(numbers, case, kernels_against_torch(case, device, repeats, per_second))

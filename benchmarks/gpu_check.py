@@ -1,6 +1,10 @@
-"""Runs the benchmarks on this machine's GPU and leaves one results file: `make gpu-check` calls it after the tests."""
+"""Runs tests and benchmarks on this machine's GPU and leaves one results file: `make gpu-check`.
+
+The file's "verdict" decides whether `--ops=auto` takes the kernels on GPUs: see PROVEN in eg3d/ops/kernels/backend.py.
+"""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,6 +14,7 @@ import click
 from timing import write_results
 
 from eg3d.running.cli import Command, pick_device
+from groundwork.files import REPOSITORY
 
 HERE = Path(__file__).resolve().parent
 RUNS = {
@@ -32,9 +37,9 @@ RUNS = {
 @click.command(cls=Command)
 @click.option("--results", type=click.Path(path_type=Path), default=HERE / "results", help="Folder for the results.")
 def main(results):
-    """Benchmarks on a CUDA device, into one file gpu_<device>_<yyyymm>.json."""
+    """Tests and benchmarks on a CUDA device, into one file gpu_<device>_<yyyymm>.json."""
     device = pick_device("cuda")
-    numbers = {}
+    right, numbers = run_tests(), {}
     for name, (script, *flags) in RUNS.items():
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, str(HERE / script), *flags, "--device=cuda", f"--results={folder}"]
@@ -43,7 +48,24 @@ def main(results):
             if done.returncode or not files:
                 raise ValueError(f"{script} {' '.join(flags)} failed with exit code {done.returncode}")
             numbers[name] = json.loads(files[0].read_text())["results"]
-    click.echo(f"written to {write_results(results, 'gpu', device, numbers)}")
+    numbers["verdict"] = verdict(right, numbers)
+    click.echo(f"{numbers['verdict']}\nwritten to {write_results(results, 'gpu', device, numbers)}")
+
+
+def run_tests() -> bool:
+    """Whether the tests marked gpu pass. Only their files are named: others may import what this machine lacks."""
+    files = [str(file) for file in sorted((REPOSITORY / "tests").rglob("test_*.py")) if "mark.gpu" in file.read_text()]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", *files]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(command, check=False, cwd=REPOSITORY, env=environment).returncode == 0
+
+
+def verdict(right: bool, numbers: dict) -> dict:
+    """Whether kernels are right (the tests) and faster than plain PyTorch, in every picture and training step."""
+    pictures = [cfg for name in numbers if name.startswith("image") for cfg in numbers[name].values()]
+    steps = [numbers[name] for name in numbers if name.startswith("train-step")]
+    ratios = [measured["torch_to_kernels"]["ratio"] for measured in (*pictures, *steps)]
+    return {"right": right, "faster": bool(pictures and steps) and min(ratios) > 1}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from eg3d.running import cli
 
 BRAIN_FLOATS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX", "bf16": "Arm BF16"}  # torch.cpu's names -> ours
 
+UNPROVEN = "no measurement on such a device shows yet that kernels are right and faster; --ops=kernels takes them"
+
 
 @click.command(cls=cli.Command)
 @cli.json_option
@@ -101,10 +103,12 @@ def cpu_precisions() -> list[str]:
 
 
 def path(device_type: str) -> dict:
-    """What computes with --ops=auto, and why when it is not kernels."""
+    """What computes with --ops=auto; if it is not kernels, why."""
     if device_type == "cuda" and not torch.cuda.is_available():
         return {"kernels": None, "because": "PyTorch sees no CUDA device"}
     kernels, obstacle = backend.available(device_type)
+    if kernels and device_type not in backend.PROVEN:
+        kernels, obstacle = None, UNPROVEN
     return {"kernels": kernels and kernels.__name__, "because": obstacle or None}
 
 

@@ -14,17 +14,22 @@ def _repository() -> Path | None:
     return None if (here / "assets").is_dir() else here.parent  # setup.py puts that folder into the wheel
 
 
-def _cache() -> Path:
-    if REPOSITORY is not None:
-        return REPOSITORY / ".cache"  # ignored by git
-    import platformdirs  # here: a checkout runs without it
+def cache_folder() -> Path:
+    """The user's folder for what can be downloaded or made again, on Linux `~/.cache/gaze-corrected-eg3d`.
 
-    return platformdirs.user_cache_path("gaze-corrected-eg3d")
+    `$XDG_CACHE_HOME` takes the place of `~/.cache`.
+    """
+    import platformdirs  # here: a checkout without it still trains and draws in plain PyTorch
+
+    try:
+        return platformdirs.user_cache_path("gaze-corrected-eg3d", appauthor=False)
+    except RuntimeError as error:
+        raise OSError(f"this user has no home folder; set XDG_CACHE_HOME to a folder ({error})") from None
 
 
 REPOSITORY = _repository()  # None in an installed wheel, whose own folder may be read-only
 WORLD_WEIGHTS = (Path(__file__).resolve().parent if REPOSITORY is None else REPOSITORY) / "assets" / "embedded"
-CACHE = _cache()  # of rendered data sets
+CACHE = cache_folder() if REPOSITORY is None else REPOSITORY / ".cache"  # of rendered data sets; ignored by git
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""Writes network pickles in EG3D's published layout (spec section 11) from our networks, to test their reader.
+"""Writes network pickles in EG3D's published layout from our networks, to test their reader.
 
 The nesting is rebuilt with stub classes that bear the published names, and Python's own pickler writes it: what comes
 out has the opcodes, the memo and the nested legacy torch.save blobs of a real snapshot. The stub modules are in
-sys.modules only while a file is written. Where the spec is silent (names of some attributes and of source files,
-arguments of nested layers, order of children without tensors) the values are guesses: no reader may depend on them.
+sys.modules only while a file is written. Some values are guesses, and no reader may depend on them: names of some
+attributes and of source files, arguments of nested layers, and the order of children without tensors.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ SOURCE_FILES = dict(
     DualDiscriminator="dual_discriminator.py", SingleDiscriminator="dual_discriminator.py",
 )  # fmt: skip
 
-# Spec section 3.1: rows of the unit matrix, for the planes as published and with the corrected third one.
+# The rows of the unit matrix, for the planes as published and with the corrected third one.
 PLANE_AXES = torch.eye(3)[torch.tensor([[0, 1, 2], [0, 2, 1], [2, 0, 1]])]
 PLANE_AXES_YZ = torch.eye(3)[torch.tensor([[0, 1, 2], [0, 2, 1], [2, 1, 0]])]
 
@@ -66,7 +66,7 @@ def write_published(
         module_src: text of every embedded source file; by default it creates PATH.executed when run.
         class_names: other class names of the top modules, such as {"G_ema": "Generator"}.
         rendering_kwargs, neural_rendering_resolution: the *attributes* of G and G_ema; constructor arguments stay.
-        plane_axes: [3, 3, 3] instead of the matrices of spec section 3.1.
+        plane_axes: [3, 3, 3] instead of PLANE_AXES.
         dataset_label_std: give every network the buffer that the published training loop registers.
     """
     named = isinstance(path, str | Path)
@@ -101,7 +101,7 @@ def canary_source(path) -> str:
 
 
 def smallest_networks(seed: int = 0):
-    """(G, D) of 128 px: about the smallest that the published constructors can express (spec appendix A)."""
+    """(G, D) of 128 px: about the smallest that the published constructors can express."""
     common = dict(c_dim=25, img_resolution=128, img_channels=3, channel_base=512, channel_max=16, conv_clamp=None)
     own = dict(z_dim=32, w_dim=512, mapping_kwargs=dict(num_layers=2), num_fp16_res=0, sr_num_fp16_res=4)
     rendering = presets.SHAPENET.generator["rendering_kwargs"]
@@ -219,7 +219,7 @@ class _Layout:
         return thing
 
     def stray_tensor(self, value):
-        """A tensor that is no buffer, so that `.cpu()` left it on the GPU when the snapshot was written (D-32)."""
+        """A tensor that is no buffer, so that `.cpu()` left it on the GPU when the snapshot was written."""
         value = value.detach().cpu().clone()
         if not self.cuda:
             return value

@@ -50,13 +50,23 @@ def test_this_machine_is_described_in_lines_and_in_json(tmp_path):
         assert (taken["kernels"] is None) != (taken["because"] is None)
 
 
-def test_a_gpu_with_kernels_is_described(machine):
+def test_a_gpu_with_proven_kernels_is_described(machine, monkeypatch):
     machine((9, 0), ["sm_80", "sm_90"])
+    monkeypatch.setattr(backend, "PROVEN", {"cpu", "cuda"})
     rows = table()
     assert rows["GPU 0"] == "Quick GPU, 80.0 GiB, compute capability 9.0"
     assert rows["--precision, GPU 0"] == "fp32, fp16, tf32, bf16"
     assert rows["CUDA driver"] == "up to CUDA 13.2"
     assert rows["--ops=auto, GPU"] == rows["--ops=auto, CPU"] == "kernels (eg3d.ops.kernels.backend)"
+
+
+def test_kernels_that_no_gpu_has_proven_are_named_but_not_taken(machine, monkeypatch):
+    machine((9, 0), ["sm_90"])
+    monkeypatch.setattr(backend, "PROVEN", {"cpu"})
+    rows = table()
+    assert rows["--ops=auto, CPU"] == "kernels (eg3d.ops.kernels.backend)"
+    assert rows["--ops=auto, GPU"].startswith("plain PyTorch: no measurement")
+    assert rows["--ops=auto, GPU"].endswith("--ops=kernels takes them")
 
 
 def test_what_keeps_kernels_away_is_said(machine):

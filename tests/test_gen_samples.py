@@ -3,12 +3,13 @@ import pytest
 import torch
 import trimesh
 from click.testing import CliRunner
+from oracles.mrc import read_mrc
 from PIL import Image
 from tiny_networks import tiny_generator
 
 from eg3d.checkpoints.loading import save_snapshot
 from eg3d.gen_samples import main
-from eg3d.pictures.shapes import OUTSIDE, read_mrc
+from eg3d.pictures.shapes import OUTSIDE
 from eg3d.pictures.views import render_views
 
 

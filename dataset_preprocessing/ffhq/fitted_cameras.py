@@ -1,4 +1,4 @@
-"""Fits of a face -> EG3D's camera labels (spec ffhq_preprocessing.md, section 6)."""
+"""Fits of a face -> EG3D's camera labels (docs/published_defects.md, P-2: what is kept)."""
 
 import torch
 

@@ -1,6 +1,7 @@
 """Where a face lies in a picture, from five points: scale and shift of Deep3DFaceRecon's mean face, and crops by them.
 
-Least squares under a scaled orthographic camera (spec ffhq_preprocessing.md, section 4); there is no rotation.
+Least squares under a scaled orthographic camera, without a rotation (Deng et al. 2019, "Accurate 3D Face
+Reconstruction with Weakly-Supervised Learning").
 """
 
 from typing import NamedTuple

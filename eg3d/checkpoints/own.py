@@ -81,7 +81,7 @@ def open_snapshot(path: Path) -> Checkpoint:
             f"{path}: holds weights of another program (it has no EG3D header); give one of our snapshots"
         )
     header = _checked_header(text, path)
-    # The embedded files of 2026-11-21 have none; all that are written now have.
+    # The files in assets/embedded have no digest of their header; every snapshot has.
     if metadata.get(DIGEST_KEY, written := hashlib.sha256(text.encode()).hexdigest()) != written:
         raise CheckpointError(f"{path}: its header is damaged (its digest is another); copy the file again")
     stray = next((name for name in shapes if name.split(".")[0] not in header["networks"]), None)

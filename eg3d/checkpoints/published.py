@@ -88,12 +88,12 @@ def _rendering(published: dict, notes: list[str]) -> dict:
     rendering = {key: value for key, value in published.items() if key in known}
     if "c_scale" not in rendering and not rendering.get("c_gen_conditioning_zero", True):
         notes.append("rendering_kwargs has no c_scale: taken as 0, as the published code does, for the same pictures")
-        rendering["c_scale"] = 0.0  # D-18
+        rendering["c_scale"] = 0.0  # docs/published_defects.md, D-18
     return rendering
 
 
 def _planes(path: Path, net: UpstreamNetwork, notes: list[str]) -> dict:
-    """The renderer's `planes` for the axes in the file, which are no part of the published state dict (D-32)."""
+    """The renderer's `planes` for the axes in the file. The published state dict lacks them: they are no buffer."""
     if net.plane_axes is None:
         return {}
     with open(path, "rb") as file:
@@ -203,5 +203,5 @@ def _to_published(arguments: dict) -> list[str]:
     else:
         obstacles.append(f"sr_kwargs widths={arguments['sr_kwargs']['widths']}")
     if arguments["w_dim"] != 512:
-        obstacles.append(f"w_dim={arguments['w_dim']}")  # wired into the published super-resolution (D-17)
+        obstacles.append(f"w_dim={arguments['w_dim']}")  # the published super-resolution knows no other
     return obstacles

@@ -89,13 +89,9 @@ class ImageDataset:
             "dataset_stamp": self._digest_with(self._archive.stamps[name] for name in self.names),
         }
         if state is not None:
-            if state.get("dataset_stamp") == found["dataset_stamp"]:
+            if state["dataset_stamp"] == found["dataset_stamp"]:
                 self._digest = state["dataset_digest"]
-            if "dataset_outline" in state:
-                same = state["dataset_outline"] == found["dataset_outline"] and state["dataset_digest"] == self.digest
-            else:  # states before 2026-11-21; of a folder they know the outline only
-                same = state["dataset_digest"] in (found["dataset_outline"], self.digest)
-            if not same:
+            if state["dataset_outline"] != found["dataset_outline"] or state["dataset_digest"] != self.digest:
                 raise ValueError(
                     f"--data={self.path}: is not the data set the stopped run saw (other names, content or cameras); "
                     "give that one, or start another --outdir"

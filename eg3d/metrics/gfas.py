@@ -1,7 +1,7 @@
 """Gaze-face alignment score (GFAS): do the eyes of rendered heads look where the faces look?
 
 Five readings of the same estimates, so that numbers can be compared with the paper, with the published code and with
-what a picture shows (spec gaze.md 10):
+what a picture shows (docs/published_defects.md, G-6 and B-2):
 
 * `gfas_eq1`: mean of Eq. (1), the Euclidean distance of (yaw, pitch), rad.
 * `gfas_mse_sum`: sum over the views of the mean squared difference, rad^2 (the published code's aggregation).

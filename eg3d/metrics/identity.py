@@ -6,7 +6,6 @@ The published `calc_id.py` printed the mean cosine *distance* under that name; i
 
 import hashlib
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -129,12 +128,11 @@ class IdentityTally:
         self.similarity: dict[int, float] = {}
         self.failed = 0
 
-    def add(self, views) -> None:
-        """A batch of `eg3d.pictures.views.Views` with two cameras per seed, in turn."""
-        self.take(self.read(views))
-
     def read(self, views) -> dict[int, float | None]:
-        """The similarity of each pair of such a batch, by seed; None without a usable face in one view."""
+        """The similarity of each pair by seed; None without a usable face in one view.
+
+        views: a batch of `eg3d.pictures.views.Views`, two cameras per seed, side by side.
+        """
         images, names = views.images.float(), pair_names(views)
         points = self.landmarks(images, views.labels, names)
         good = usable(points, *images.shape[2:])
@@ -174,11 +172,3 @@ class IdentityTally:
 def pair_names(views) -> list[str]:
     """`sample0003_1.png`: the published names of both views of a seed."""
     return [f"sample{seed:04d}_{camera}.png" for seed, camera in zip(views.seeds, views.camera, strict=True)]
-
-
-def identity_score(views: Iterable, network: IdentityNetwork, landmarks) -> IdentityReport:
-    """The score of rendered pairs (batches of `eg3d.pictures.views.Views`, two cameras per seed)."""
-    tally = IdentityTally(network, landmarks)
-    for batch in views:
-        tally.add(batch)
-    return tally.report()

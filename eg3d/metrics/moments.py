@@ -29,10 +29,6 @@ class FeatureStatistics:
         self.total += rows.sum(dim=0)
         self.outer += rows.T @ rows
 
-    def merged(self, other: "FeatureStatistics") -> "FeatureStatistics":
-        """The statistics of both sets of rows together."""
-        return FeatureStatistics(self.count + other.count, self.total + other.total, self.outer + other.outer)
-
     @property
     def mean(self) -> torch.Tensor:
         return self.total / self.count

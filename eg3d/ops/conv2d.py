@@ -1,4 +1,4 @@
-"""Convolutions with built-in resampling, plain and modulated (StyleGAN2, section 2.2; spec sections 2.4 and 2.6)."""
+"""Convolutions with built-in resampling, plain and modulated (StyleGAN2, Karras et al. 2020, section 2.2)."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Resizing of image batches, as the dual discriminator needs it (EG3D, section 4.3; spec section 6)."""
+"""Resizing of image batches, as the dual discriminator needs it (EG3D, section 4.3)."""
 
 import torch.nn.functional as F
 

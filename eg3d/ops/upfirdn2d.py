@@ -1,4 +1,4 @@
-"""Up-sampling, FIR filtering and down-sampling of images (StyleGAN3, appendix; spec section 2.4)."""
+"""Up-sampling, FIR filtering and down-sampling of images (StyleGAN3, Karras et al. 2021, appendix)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Affine change of an image's geometry without aliasing (StyleGAN2-ADA, Karras et al. 2020, appendix B; spec 8).
+"""Affine change of an image's geometry without aliasing (StyleGAN2-ADA, Karras et al. 2020, appendix B).
 
 The image is reflected at its edges, enlarged twice, looked up bilinearly and shrunk again. Both filters are the
 orthogonal low-pass of the sym6 wavelet: enlarging and shrinking alone give back the very image.

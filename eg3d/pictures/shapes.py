@@ -190,15 +190,3 @@ def write_mrc(path: Path, volume: np.ndarray, side: float) -> None:
     data.write(header)
     data.write(np.ascontiguousarray(volume.transpose(2, 1, 0), dtype="<f4").data)  # x fastest in the file
     atomic_write(path, data.getbuffer())
-
-
-def read_mrc(path: Path) -> tuple[np.ndarray, float, tuple[float, float, float]]:
-    """(volume [x, y, z], voxel spacing, origin) of a little-endian float32 MRC file; ValueError for anything else."""
-    data = Path(path).read_bytes()
-    if len(data) < MRC_HEADER_BYTES or data[208:212] != b"MAP ":
-        raise ValueError(f"{path}: not an MRC file (no 'MAP ' in its header)")
-    nx, ny, nz, mode = struct.unpack_from("<4i", data, 0)
-    if mode != 2 or len(data) != MRC_HEADER_BYTES + 4 * nx * ny * nz:
-        raise ValueError(f"{path}: expected mode 2 and {nx}x{ny}x{nz} values, got mode {mode}, {len(data)} bytes")
-    volume = np.frombuffer(data, "<f4", offset=MRC_HEADER_BYTES).reshape(nz, ny, nx).transpose(2, 1, 0)
-    return volume, struct.unpack_from("<f", data, 40)[0] / nx, struct.unpack_from("<3f", data, 196)

@@ -16,7 +16,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from eg3d.checkpoints.download import cache_folder
 from eg3d.data.archive import Zip, open_archive
 from eg3d.data.dataset import ImageDataset
 from eg3d.metrics.detectors import Detector, load_world_features
@@ -26,7 +25,7 @@ from eg3d.metrics.vgg import load_vgg
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.pictures.views import render_samples
 from eg3d.running import distributed, processes
-from groundwork.files import atomic_write
+from groundwork.files import atomic_write, cache_folder
 
 CACHE_VERSION = 1  # raise it when features of the same pictures and weights change
 

@@ -359,7 +359,7 @@ class Trainer:
 
     def _restore(self, state: dict) -> None:
         check_same_run(from_dict(json.loads(state["config"])), self.config)
-        if state.get("gaze_network", self._gaze_digest()) != self._gaze_digest():  # states before 2026-11-21 have none
+        if state["gaze_network"] != self._gaze_digest():
             raise ValueError(
                 f"--l2cs-path={self.config.gaze.l2cs_path}: holds other weights than when the run was stopped; "
                 "give those, or start another --outdir"
@@ -369,9 +369,8 @@ class Trainer:
         for optimiser, saved in zip((self.G_optimiser, self.D_optimiser), state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.images_seen, self.batch_index = state["images_seen"], state["batch_index"]
-        self.tick_unfinished = state.get("tick_unfinished", False)  # states before 2026-11-21 have none
+        self.tick_unfinished = state["tick_unfinished"]
         self.G_ema.neural_rendering_resolution = self.raw_resolution = state["raw_resolution"]
         self.blur_sigma = self._blur_sigma(max(self.images_seen - self.config.batch, 0))  # of the last step
-        if "augment" in state:  # states of before 2026-11-21 have none, and no augmentation
-            self.strength.restore(state["augment"])
+        self.strength.restore(state["augment"])
         self.source, self.stats = state["source"], Stats(state["stats"] if distributed.rank() == 0 else None)

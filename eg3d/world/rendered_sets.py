@@ -165,16 +165,6 @@ def gaze_samples(
     )
 
 
-def face_samples(split: str, count: int, seed: int = 0, size: int = 64, progress: bool = False):
-    """Face pictures in memory: images uint8 [N, H, W, 3], camera-frame (yaw, pitch) rad [N, 2], labels [N, 25]."""
-    items = list(samples("faces", split, count, seed, size, "open", progress))
-    return (
-        np.stack([s.rendered.rgb for s in items]),
-        np.stack([s.gaze_cam for s in items]).astype(np.float32),
-        np.stack([s.label for s in items]),
-    )
-
-
 def world_faces(count: int = 8000, seed: int = 0, progress: bool = True) -> Path:
     """The zip that `--data=embedded` means: rendered once into the cache, keyed by world version, seed and count."""
     path = CACHE / f"faces-v{WORLD_VERSION}-seed{seed}-{count}.zip"

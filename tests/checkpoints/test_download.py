@@ -8,8 +8,6 @@ import shutil
 import signal
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,7 +15,8 @@ import numpy as np
 import pytest
 
 from eg3d.checkpoints import download
-from eg3d.checkpoints.download import DownloadError, cache_folder, fetch, is_address
+from eg3d.checkpoints.download import DownloadError, fetch, is_address, may_lead
+from groundwork.files import cache_folder
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 CHANGED = np.random.default_rng(1).bytes(300_000)
@@ -94,7 +93,7 @@ def refused(address, cache, *patterns, **options) -> str:
 
 def finished(cache):
     """The files that a later call would take for whole ones."""
-    return [file for file in cache.glob("*") if file.suffix not in (".part", ".json")]
+    return [file for file in cache.glob("*") if file.suffix not in (".part", ".json", ".lock")]
 
 
 def ranges(server):
@@ -288,6 +287,7 @@ def test_a_body_whose_end_nobody_announces_needs_a_digest(server, tmp_path):
 
 def test_an_endless_body_stops_at_the_limit(server, tmp_path, monkeypatch):
     monkeypatch.setattr(Handler, "protocol_version", "HTTP/1.1")
+    monkeypatch.setattr(download, "TIMEOUT_S", 1)  # of a fetch() without the limit, after the last byte
 
     def forever(handler):
         handler.send_response(200)
@@ -361,18 +361,13 @@ def test_a_redirect_to_elsewhere_is_refused(server, tmp_path, place):
 
 
 def test_https_never_leads_to_http():
-    def leads(start, end, pinned):
-        request = urllib.request.Request(start)
-        return download.Redirects(pinned).redirect_request(request, None, 302, "", {}, end)
-
-    assert leads("https://a.org/b", "https://c.org/d", pinned=False).full_url == "https://c.org/d"
-    assert leads("http://a.org/b", "http://c.org/d", pinned=True).full_url == "http://c.org/d"
+    assert may_lead("https://a.org/b", "https://c.org/d", pinned=False)
+    assert may_lead("http://a.org/b", "http://c.org/d", pinned=True)
     for start, end, pinned in [
         ("https://a.org/b", "http://a.org/b", True), ("https://a.org/b", "http://127.0.0.1/b", False),
         ("http://127.0.0.1/b", "http://a.org/b", False), ("https://a.org/b", "ftp://a.org/b", True),
     ]:  # fmt: skip
-        with pytest.raises(urllib.error.HTTPError):
-            leads(start, end, pinned)
+        assert not may_lead(start, end, pinned), (start, end)
 
 
 @pytest.mark.parametrize("host", ["example.com", "127.0.0.1.example.com", "127.1", "8.8.8.8", "[2001:db8::1]"])

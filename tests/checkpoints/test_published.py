@@ -99,7 +99,7 @@ def test_a_state_dict_has_the_published_names_and_arguments_only(networks, tmp_p
     assert save_state_dict(tmp_path / "net.pt", networks, {}) == []
     plain = torch.load(tmp_path / "net.pt", weights_only=True)
     entry = plain["G_ema"]
-    # of the published constructor (spec section 1.3); our own have the values that are wired in there
+    # of the published constructor; our own have the values that are wired in there
     assert set(entry["init_kwargs"]) == {
         "z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "sr_num_fp16_res", "mapping_kwargs",
         "rendering_kwargs", "sr_kwargs", "channel_base", "channel_max", "num_fp16_res", "conv_clamp",
@@ -139,7 +139,7 @@ def test_the_attributes_win_over_the_constructor_s_arguments(published, networks
 
 
 def test_a_missing_c_scale_is_zero_as_in_the_published_code(published, networks):
-    """Spec D-18: there, conditioning without the key was silently off; the same pictures need the same."""
+    """There, conditioning without the key was silently off (published_defects.md, D-18); equal pictures need it."""
     rendering = {k: v for k, v in networks["G"].rendering_kwargs.items() if k != "c_scale"}
     rendering["c_gen_conditioning_zero"] = False
     path = published(rendering_kwargs=rendering)
@@ -164,7 +164,7 @@ def test_plane_matrices_project_as_the_plane_axes_say():
     point = torch.tensor([[2.0, 3.0, 5.0]])
     for name, axes in (("published", PLANE_AXES), ("yz", PLANE_AXES_YZ)):
         for matrix, (width, height) in zip(PLANE_MATRICES[name], axes, strict=True):
-            projected = point @ torch.linalg.inv(torch.tensor(matrix).float())  # spec section 3.1
+            projected = point @ torch.linalg.inv(torch.tensor(matrix).float())
             assert projected[0, :2].tolist() == [point[0, width], point[0, height]]
 
 
@@ -218,7 +218,7 @@ def test_the_presets_build_what_published_files_hold():
     for preset, tensors in ((presets.FFHQ, 176), (presets.AFHQ, 176)):
         with torch.device("meta"):
             G = TriPlaneGenerator(**preset.generator)
-        assert len(G.state_dict()) == tensors  # spec section 1.2
+        assert len(G.state_dict()) == tensors
 
 
 # ------------------------------------------------------------------ found by a reviewer

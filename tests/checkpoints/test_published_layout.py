@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 
 TORCH1_NUMPY1 = dict(torch_spelling="torch1", numpy_spelling="numpy1")
 
-SPEC_GLOBALS = """
+PUBLISHED_GLOBALS = """
 torch_utils.persistence _reconstruct_persistent_obj
 training.triplane OSGDecoder
 training.volumetric_rendering.renderer ImportanceRenderer
@@ -38,7 +38,7 @@ collections OrderedDict
 dnnlib.util EasyDict
 numpy dtype
 numpy._core.multiarray scalar
-""".strip().splitlines()  # spec section 11.2, all 14
+""".strip().splitlines()  # all 14 that a published file names
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def stored(data: bytes) -> list[tuple]:
 def test_globals_are_the_fourteen_of_the_spec(networks):
     G, D = networks
     data = published_bytes(G, D, G, augment_pipe=True, training_set_kwargs=dict(path="x.zip", resolution=128))
-    assert globals_of(data) == set(SPEC_GLOBALS) and len(SPEC_GLOBALS) == 14
+    assert globals_of(data) == set(PUBLISHED_GLOBALS) and len(PUBLISHED_GLOBALS) == 14
 
 
 def test_no_network_no_global():
@@ -113,7 +113,7 @@ def test_every_tensor_is_in_a_blob_of_its_own(networks):
 
 
 def test_a_published_generator_has_178_state_dict_entries(networks):
-    assert len(blobs_of(published_bytes(networks[0]))) == 178 + 1  # spec 11.3 step 4; and plane_axes
+    assert len(blobs_of(published_bytes(networks[0]))) == 178 + 1  # and plane_axes
 
 
 def test_parameters_and_buffers_have_the_names_of_the_state_dict(networks):
@@ -162,12 +162,12 @@ def test_sys_modules_are_restored_after_a_failure():
 def test_protocols(protocol):
     data = published_bytes(tiny_generator(), protocol=protocol)
     assert data[:2] == bytes([0x80, protocol])
-    assert globals_of(data) == set(SPEC_GLOBALS) | ({"builtins set"} if protocol == 3 else set())
+    assert globals_of(data) == set(PUBLISHED_GLOBALS) | ({"builtins set"} if protocol == 3 else set())
 
 
 def test_old_spellings():
     data = published_bytes(tiny_generator(), protocol=3, **TORCH1_NUMPY1)
-    expected = {g.replace("numpy._core", "numpy.core") for g in SPEC_GLOBALS}
+    expected = {g.replace("numpy._core", "numpy.core") for g in PUBLISHED_GLOBALS}
     assert globals_of(data) == expected
     assert "_non_persistent_buffers_set" not in strings_of(data)
     modern = published_bytes(tiny_generator())

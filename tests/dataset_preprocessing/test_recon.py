@@ -58,7 +58,7 @@ def test_placing_recovers_scale_and_shift():
 
 
 def test_regressor_crop_puts_the_face_where_published():
-    # a dot at each point of a frontal face of another scale and place; spec 4 says where they are in the 224 crop
+    # a dot at each point of a frontal face of another scale and place, and where they are in the 224 crop
     u, v = 60 * STANDARD_DM.numpy()[:, 0] + 170, 60 * STANDARD_DM.numpy()[:, 1] + 150
     rows = 299 - v
     crops = []
@@ -87,7 +87,7 @@ def test_points_in_one_place_are_refused_before_memory_is_asked_for():
 
 
 @pytest.mark.parametrize(
-    "angles, position, direction",  # spec 6.4, measured
+    "angles, position, direction",  # measured
     [
         ((0, 0, 0), (0, 0.006, 2.700), (0, 0)),
         ((0.2, 0, 0), (0, 0.512, 2.651), (-0.2, 0)),

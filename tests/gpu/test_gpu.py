@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
+from eg3d.ops.kernels.backend import chosen, using
 from groundwork.draws import Midpoints
 
 pytestmark = [
@@ -28,13 +29,24 @@ def full_float32():
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
+@pytest.fixture(autouse=True, params=["torch", "kernels"])
+def ops(request):
+    """Both implementations, each by name: what `auto` takes on a GPU can change."""
+    with using(request.param):
+        yield
+
+
 def cameras(n: int) -> torch.Tensor:
     return make_label(lookat_pose(torch.linspace(-0.4, 0.4, n), -0.1), intrinsics_matrix(FFHQ_FOCAL))
 
 
 def on_both(module, run):
-    """run(module, device) on the CPU and on the GPU, results on the CPU."""
-    return [[t.detach().cpu() for t in run(copy.deepcopy(module).to(d), d)] for d in ("cpu", DEVICE)]
+    """run(module, device) by the definitions on the CPU, and as chosen on the GPU; results on the CPU."""
+    results = []
+    for device, ops in (("cpu", "torch"), (DEVICE, chosen())):
+        with using(ops):
+            results.append([t.detach().cpu() for t in run(copy.deepcopy(module).to(device), device)])
+    return results
 
 
 def assert_close(pairs, tolerance):

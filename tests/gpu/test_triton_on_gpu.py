@@ -23,6 +23,13 @@ SHAPES = [(4, 128, 256, 256), (2, 512, 16, 16), (4, 3, 512, 512), (3, 70, 37, 41
 
 
 @pytest.fixture(autouse=True)
+def insisted():
+    """`auto` takes plain PyTorch on a GPU until these tests and the benchmarks have shown that kernels may be taken."""
+    with using("kernels"):
+        yield
+
+
+@pytest.fixture(autouse=True)
 def poisoned():
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield

@@ -59,13 +59,6 @@ def test_mean_and_covariance_are_those_of_numpy():
         np.testing.assert_allclose(found.covariance(ddof), expected, rtol=1e-9, atol=1e-11)
 
 
-def test_merged_statistics_are_those_of_all_rows():
-    rows = draws(300, 8)
-    merged = FeatureStatistics.of(rows[:100]).merged(FeatureStatistics.of(rows[100:]))
-    assert merged.count == 300
-    torch.testing.assert_close(merged.covariance(), FeatureStatistics.of(rows).covariance(), rtol=1e-12, atol=1e-14)
-
-
 def test_fid_is_that_of_torch_fidelity():
     metric = pytest.importorskip("torch_fidelity.metric_fid")
     real, generated = draws(500, 32, 1, torch.float64), draws(400, 32, 2, torch.float64) * 1.3 + 0.2

@@ -20,7 +20,7 @@ def test_frontal_camera_has_zero_angles():
 
 
 def test_signs_are_deep3dfacerecons():
-    # spec 6.4: x > 0 puts the camera above, y > 0 toward -x; so a camera above and at +x has x > 0, y < 0
+    # x > 0 puts the camera above, y > 0 toward -x; so a camera above and at +x has x > 0, y < 0
     (pitch, yaw, roll) = angles_of_label(make_label(lookat_pose(0.3, -0.2), intrinsics_matrix(FFHQ_FOCAL)))[0].tolist()
     assert pitch > 0.05 and yaw < -0.2 and abs(roll) < 0.1
 
@@ -65,7 +65,7 @@ def test_angles_wrap_around():
 
 
 def test_legacy_number_has_the_published_constant_floor():
-    # spec metrics.md 6.2: 18 degrees instead of 18.837 add 0.0032152 to labels whose poses agree
+    # 18 degrees instead of 18.837 add 0.0032152 to labels whose poses agree
     pose = lookat_pose(0.2, 0.1)
     rendered, estimated = (make_label(pose, k) for k in (fov_to_intrinsics(18), intrinsics_matrix(FFHQ_FOCAL)))
     report = pose_report(rendered, estimated)

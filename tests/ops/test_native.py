@@ -13,6 +13,7 @@ from eg3d.ops.bias_act import bias_act, modulated_act, scale_channels
 from eg3d.ops.kernels import backend, native
 from eg3d.ops.kernels.field_network import FieldWeights
 from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ
+from groundwork.files import cache_folder
 
 try:
     native.compiler()
@@ -265,7 +266,7 @@ def test_without_a_compiler_one_line_says_so_and_plain_pytorch_computes(tmp_path
 def quick_compiler(tmp_path, monkeypatch):
     """A compiler that takes the library of this process for its product; a real build takes ten seconds."""
     native.library()
-    whole = native._built(native._cache_folder(), native._identity())
+    whole = native._built(cache_folder(), native._identity())
     script = tmp_path / "quick-c++"
     script.write_text(
         f'#!/bin/sh\ncase "$*" in *-shared*) for last; do :; done; cp {whole} "$last";; '

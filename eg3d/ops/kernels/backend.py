@@ -3,8 +3,9 @@
     with using("torch"):      # auto | torch | kernels
         pictures = G(z, c)
 
-`auto` takes the kernels where they can be had and says once, in one line, where they cannot; `kernels` insists on them.
-Kernels know float32, and on a GPU the 16-bit formats; anything else takes the definition.
+`torch` takes the definitions, and `kernels` insists on the kernels. `auto` takes the kernels on the devices that
+`PROVEN` names, and says in one line if they cannot be had there; on other devices it takes the definitions.
+Kernels know float32, and on a GPU the 16-bit formats too. Every other format takes the definition.
 """
 
 import contextlib
@@ -18,6 +19,11 @@ import torch
 from tqdm import tqdm
 
 CHOICES = ("auto", "torch", "kernels")
+
+# The kinds of device on which measurements have shown that our kernels are right, and faster than plain PyTorch.
+# "cuda" belongs here as soon as a results file of `make gpu-check` says so: benchmarks/results/gpu_*.json, "verdict".
+# tests/ops/test_backend.py compares this line with those files.
+PROVEN = {"cpu"}
 
 _choice: ContextVar[str] = ContextVar("ops", default="auto")
 
@@ -35,7 +41,7 @@ def using(choice: str) -> Iterator[None]:
 
 
 def chosen() -> str:
-    """The present choice, for processes and threads to be started, which do not inherit it."""
+    """The present choice. New processes and threads do not inherit it: give it to them."""
     return _choice.get()
 
 
@@ -43,13 +49,13 @@ def kernels_for(x: torch.Tensor) -> ModuleType | None:
     """The compiled functions for tensors like x, or None: use the definition.
 
     Both modules offer the same functions (`act`, `act_backward`, `field_density`, ...); see `eg3d.ops.kernels.native`.
-    Raises: ValueError when kernels were insisted on and cannot be had.
+    Raises: ValueError if the choice is `kernels` and they cannot be had.
     """
-    choice = _choice.get()
-    formats = (torch.float32, torch.float16, torch.bfloat16) if x.is_cuda else (torch.float32,)
-    if choice == "torch" or x.dtype not in formats:
+    choice, device_type = _choice.get(), x.device.type
+    formats = (torch.float32, torch.float16, torch.bfloat16) if device_type == "cuda" else (torch.float32,)
+    if choice == "torch" or x.dtype not in formats or (choice == "auto" and device_type not in PROVEN):
         return None
-    kernels, obstacle = available(x.device.type)
+    kernels, obstacle = available(device_type)
     if kernels is None:
         if choice == "kernels":
             raise ValueError(f"--ops=kernels: {obstacle}; use --ops=torch, or see what `eg3d doctor` says")
@@ -59,7 +65,7 @@ def kernels_for(x: torch.Tensor) -> ModuleType | None:
 
 @functools.cache
 def available(device_type: str) -> tuple[ModuleType | None, str]:
-    """The compiled functions for a kind of device, built on first use, and else why there are none."""
+    """The compiled functions for a kind of device, built on first use; or None and the reason why there are none."""
     try:
         if device_type == "cpu":
             from eg3d.ops.kernels import native

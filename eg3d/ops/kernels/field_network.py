@@ -1,4 +1,4 @@
-"""The numbers of the small network that turns tri-plane features into density and colour, as kernels take them."""
+"""The weights of the decoder, the small network from tri-plane features to density and colour, as kernels take them."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import torch
 class FieldWeights(NamedTuple):
     """hidden = softplus(w1 f + b1), (sigma, colours before the sigmoid) = w2 hidden + b2, for f summed over the planes.
 
-    The gains of the layers, and the mean over the planes, are multiplied in already.
+    The weights include the gains of the layers and the division by the number of planes.
     """
 
     w1: torch.Tensor  # [H, C]

@@ -9,8 +9,8 @@ import torch
 class FusedAct(torch.autograd.Function):
     """y = clamp(gain * lrelu(x * scale + noise + b)), forward and backward in one pass over memory each.
 
-    Shapes as in `bias_act.modulated_act`. First derivatives come from the kernel. Where a second is wanted
-    (create_graph, for R1), the first is recorded in plain PyTorch, which knows the rest.
+    Shapes as in `bias_act.modulated_act`. The kernel computes first derivatives. If second derivatives are wanted
+    (create_graph, for R1), plain PyTorch computes and records the first ones.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""The image of a skip architecture by a compiled kernel: last one enlarged, plus this block's 1 x 1 convolution.
+"""The image of a skip architecture by a compiled kernel: the last block's image enlarged, plus a 1 x 1 convolution.
 
-The plain definition is in `eg3d.models.blocks`: enlarge, convolve, add; each a pass over an image that may have many
-channels, of which the planes have 48 or 96.
+The plain definition is in `eg3d.models.blocks`: enlarge, convolve, add. Each of these is a pass over the whole image,
+and the image of the planes has 48 or 96 channels. The kernel needs one pass.
 """
 
 import torch
@@ -14,17 +14,17 @@ GAIN = 4.0  # of an enlargement by 2
 
 
 def kernels_for_rgb(x, colours: int, image=None, f=None):
-    """The kernels that `fused_rgb` needs for such arguments and so many colours, or None: take the definition."""
+    """The kernels that `fused_rgb` needs for these arguments, or None: take the definition."""
     kernels = kernels_for(x)
     return kernels if hasattr(kernels, "rgb") and kernels.rgb_fits(x, colours, image, f) else None
 
 
 def fused_rgb(kernels, x, weight, bias, image=None, f=None):
-    """weight x + bias + image, of which `f` [4, 4] makes twice as large a one: [N, K, H, W]. Differentiable once.
+    """weight x + bias + the image enlarged by 2 with the filter f: [N, K, H, W]. Differentiable once.
 
     Args:
-        kernels: of `kernels_for_rgb`; x [N, C, H, W]; weight [N, K, C], of every sample; bias [K].
-        image: [N, K, H / 2, W / 2] with f, or both None.
+        kernels: from `kernels_for_rgb`; x [N, C, H, W]; weight [N, K, C], one for each sample; bias [K].
+        image, f: [N, K, H / 2, W / 2] and [4, 4], or both None.
     """
     return _Rgb.apply(x, weight, bias, image, f, kernels)
 

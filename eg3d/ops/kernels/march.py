@@ -7,7 +7,7 @@ from eg3d.ops.kernels.once import differentiable_once
 
 
 def kernels_for_march(*tensors):
-    """The kernels for such densities and, after them, depths; None: take the plain functions."""
+    """The kernels for these tensors (all densities, then all depths), or None: take the definition."""
     first, half = tensors[0], len(tensors) // 2
     kernels = kernels_for(first)
     usual = all(t.dtype == torch.float32 and t.device == first.device for t in tensors)

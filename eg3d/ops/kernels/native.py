@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from eg3d.ops.kernels.field_network import FieldWeights
+from groundwork.files import cache_folder
 
 SOURCES = Path(__file__).with_name("csrc")
 FLAGS = ["-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
@@ -53,7 +54,7 @@ def compiler() -> str:
 @functools.cache
 def library() -> ctypes.CDLL:
     """The compiled sources. Raises: OSError or RuntimeError with a line to show."""
-    kernels = ctypes.CDLL(str(_built(_cache_folder(), _identity())))
+    kernels = ctypes.CDLL(str(_built(cache_folder(), _identity())))
     for name, (result, arguments) in SIGNATURES.items():
         function = getattr(kernels, name)
         function.restype, function.argtypes = result, arguments
@@ -72,14 +73,8 @@ def _identity() -> str:
     return hashlib.sha256("\n".join([about, target, *FLAGS, *texts]).encode()).hexdigest()[:16]
 
 
-def _cache_folder() -> Path:
-    import platformdirs  # here: the kernels for GPUs do without it
-
-    return platformdirs.user_cache_path("gaze-corrected-eg3d")
-
-
 def _built(folder: Path, identity: str) -> Path:
-    """The library of that identity, built where it is missing or damaged: a damaged one would kill the process."""
+    """The library of that identity, built if it is missing or damaged: a damaged one would kill the process."""
     for path in folder.glob(f"kernels-{identity}-*.so"):
         if path.name == _name(identity, path.read_bytes()):
             return path
@@ -101,7 +96,7 @@ def _name(identity: str, content: bytes) -> str:
 
 
 def _at(t: torch.Tensor | None) -> int | None:
-    """Address of a tensor's numbers; None is a null pointer. Raises: ValueError where there are no numbers."""
+    """Address of a tensor's numbers; None is a null pointer. Raises: ValueError if it has no numbers in memory."""
     if t is None:
         return None
     address = t.data_ptr()
@@ -131,9 +126,9 @@ def act(x, scale, noise, b, gain: float, slope: float, clamp: float | None, out=
 
 
 def act_backward(dy, y, x, scale, noise_shape, gain: float, slope: float, clamp: float | None, needs):
-    """Gradients (dx, dscale, dnoise, db) of `act`, where `needs` says so, else None.
+    """Gradients (dx, dscale, dnoise, db) of `act`; None for each that `needs` does not ask for.
 
-    x may be None when scale is, y may be dy itself where the activation is linear and has no clamp.
+    x may be None if scale is None. y may be dy itself if the activation is linear and has no clamp.
     """
     n, c, pixels = _extent(y)
     dense = dy.contiguous(memory_format=torch.channels_last) if dy.ndim == 4 else dy.contiguous()
@@ -175,7 +170,7 @@ def _dense(t):
 
 
 def rgb_fits(x, colours: int, image, f) -> bool:
-    """Whether `rgb` takes these; wide layers are left to oneDNN, which is quicker there."""
+    """Whether `rgb` takes these. It takes no wide layers: oneDNN computes those faster."""
     if max(x.shape[1], colours) > WIDEST or colours % LANES or x.ndim != 4 or not suits(x):
         return False
     if image is None:
@@ -224,7 +219,7 @@ class _Field(ctypes.Structure):
 
 
 def field_fits(weights: FieldWeights) -> bool:
-    """Whether the widths are ones that the field's kernels know."""
+    """Whether the field's kernels know networks of these widths."""
     widths = (*weights.w1.shape, len(weights.w2) - 1)
     return all(width % LANES == 0 and width <= WIDEST for width in widths)
 

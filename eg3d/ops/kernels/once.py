@@ -1,4 +1,4 @@
-"""Derivatives that kernels know once: the second is refused, even where its way would not be seen."""
+"""First derivatives by kernels. The kernels know no second derivative, so asking for one is always an error."""
 
 import functools
 
@@ -6,16 +6,17 @@ import torch
 
 
 def differentiable_once(backward):
-    """Makes `backward(ctx, saved, *gradients)` the backward of a Function; saved: `ctx.saved_tensors`, read once.
+    """Makes `backward(ctx, saved, *gradients)` the backward of a Function; `saved` is `ctx.saved_tensors`.
 
-    PyTorch's `once_differentiable` refuses a second derivative only along the incoming gradient. That of a plain sum
-    depends on nothing, and then a penalty on the result, which depends on the saved inputs too, would silently have no
-    gradient. Saved must therefore be every input that the result is not linear in.
+    The first derivative depends on the incoming gradient and on the saved inputs. PyTorch's `once_differentiable`
+    watches only the incoming gradient. If that is a constant, as for a plain sum, PyTorch would let a penalty on the
+    first derivative pass, and the penalty would have no gradient, without an error. Here both are watched. So the
+    Function must save every input in which its result is not linear.
     """
 
     @functools.wraps(backward)
     def derive(ctx, *gradients):
-        saved = ctx.saved_tensors  # once: non-reentrant checkpoints hand them out a single time
+        saved = ctx.saved_tensors  # read once: non-reentrant checkpoints give them out a single time
         with torch.no_grad():
             results = backward(ctx, saved, *gradients)
         if not torch.is_grad_enabled():
@@ -34,7 +35,7 @@ def differentiable_once(backward):
 
 
 class _Refusal(torch.autograd.Function):
-    """The first `count` tensors, as if made from the others; differentiating that raises RuntimeError."""
+    """The first `count` tensors, as if they were computed from the others. Differentiating them is a RuntimeError."""
 
     @staticmethod
     def forward(ctx, count, *tensors):

@@ -21,7 +21,7 @@ OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}  # x * scale + noise is one
 
 @triton.jit
 def _tile(channels, pixels, stride_c, stride_p, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr):
-    """This program's tile: channels [BLOCK_C, 1], pixels [1, BLOCK_P], which are inside, and where they lie."""
+    """This program's tile: channels [BLOCK_C, 1], pixels [1, BLOCK_P], which of them exist, and their addresses."""
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)[:, None]
     p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)[None, :]
     sample = tl.program_id(2).to(tl.int64)  # a batch may hold more than 2^31 numbers, a sample does not
@@ -105,7 +105,7 @@ def act(x, scale, noise, b, gain: float, slope: float, clamp: float | None, out=
 
 
 def act_backward(dy, y, x, scale, noise_shape, gain: float, slope: float, clamp: float | None, needs):
-    """Gradients (dx, dscale, dnoise, db) of `act`, where `needs` says so, else None; the last three in float32.
+    """Gradients (dx, dscale, dnoise, db) of `act`; None for each that `needs` does not ask for. The last 3: float32.
 
     y may be anything of its shape when slope is 1 and clamp None, x may be None when scale is.
     """
@@ -154,5 +154,5 @@ def _like(t, y):
 
 @functools.lru_cache
 def _as_stored(limit: float, dtype: torch.dtype) -> float:
-    """A clamp of 0.7 leaves 0.69921875 in bfloat16: what was clamped is told by that."""
+    """The clamp as y's format stores it, to tell what was clamped: 0.7 is 0.69921875 in bfloat16."""
     return torch.tensor(limit).to(dtype).item()

@@ -45,7 +45,7 @@ PROGRAMS_PER_CORE = 2  # of the backward pass: as many as registers allow
 
 @triton.constexpr_function
 def padded(width):
-    """Products take powers of two, at least 16."""
+    """The width that a product needs: a power of two, at least 16."""
     return max(triton.next_power_of_2(width), 16)
 
 
@@ -106,14 +106,14 @@ def _vector(w, COUNT: tl.constexpr):
 
 @triton.jit
 def _rays(rows, ray, live, K: tl.constexpr):
-    """Where the K numbers of each ray lie, and which of them exist: [ROWS, K]."""
+    """Addresses of the K numbers of each ray, and which of them exist: [ROWS, K]."""
     k = tl.arange(0, padded(K))[None, :]
     return rows + ray[:, None] * K + k, live[:, None] & (k < K)
 
 
 @triton.jit
 def _first_layer(f, w1, b1, C: tl.constexpr, H: tl.constexpr, DOT: tl.constexpr):
-    """Before and after the softplus, which is written so that no exponential overflows: [ROWS, H]."""
+    """The hidden layer before and after its softplus: [ROWS, H]. No exponential can overflow here."""
     bent = tl.dot(f, _matrix(w1, H, C).T, input_precision=DOT) + _vector(b1, H)[None, :]
     return bent, tl.maximum(bent, 0.0) + tl.log(1 + tl.exp(-tl.abs(bent)))
 
@@ -239,7 +239,7 @@ def backward_kernel(
 
 
 def field_fits(weights: FieldWeights) -> bool:
-    """Whether the widths are ones that the kernels know: wider ones take more registers than there are."""
+    """Whether the kernels know networks of these widths: wider ones need more registers than a GPU has."""
     return max(*weights.w1.shape, len(weights.w2) - 1) <= 64
 
 
@@ -309,7 +309,7 @@ def field_backward(texels, points, weights: FieldWeights, scale: float, axes, ke
 
 
 def _field(texels, points, weights, scale, axes, tile):
-    """What all kernels take: tensors, numbers, and numbers they are compiled for."""
+    """Arguments of all kernels: tensors, numbers, and the numbers for which they are compiled."""
     n, height, width, wide = texels.shape
     hidden, c = weights.w1.shape
     assert texels.is_contiguous() and points.is_contiguous() and texels.dtype == points.dtype == torch.float32

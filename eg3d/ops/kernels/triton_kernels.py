@@ -1,4 +1,4 @@
-"""Kernels for NVIDIA GPUs, in Triton, which PyTorch's Linux packages bring along; each is compiled on first use.
+"""Kernels for NVIDIA GPUs, in Triton, which comes with PyTorch on Linux. Each kernel is compiled on first use.
 
 Imported by `backend.py` when the first tensor on a GPU comes by. Offers what `native.py` offers for CPUs,
 and `upfirdn2d`.
@@ -24,7 +24,7 @@ OLDEST = (7, 0)  # compute capability that Triton compiles for
 
 
 def check_gpu() -> None:
-    """Raises: RuntimeError with a line to show when Triton cannot serve the present GPU."""
+    """Raises: RuntimeError with a line to show if Triton cannot compile for the present GPU."""
     name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
     if capability < OLDEST:
         raise RuntimeError(
