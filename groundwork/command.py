@@ -1,10 +1,11 @@
 """What every click script of this repository shares: one-line errors with exit code 2, checks of the places to write
 to, and the choice of a device.
 
-It lives in `l2cs` because that package may not import `eg3d`, while `eg3d.running.cli` may build on this.
+`l2cs` uses it as it is; `eg3d.running.cli` adds what its own scripts share.
 """
 
 import errno
+import json
 import os
 import sys
 import tempfile
@@ -14,7 +15,11 @@ import click
 import torch
 from tqdm import tqdm
 
+from groundwork.files import atomic_write
+
 DEBUG_VARIABLE = "EG3D_DEBUG"
+FILE = click.Path(dir_okay=False, path_type=Path)  # types of options
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 # What to do about the errors of the operating system that a user can cause; others keep the system's own words.
 REMEDIES = {
@@ -124,3 +129,21 @@ device_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."
 )
+json_option = click.option("--json", "json_path", type=FILE, help="Also write the numbers to this file.")
+
+
+def option_stack(*options):
+    """Several options as one decorator; --help lists them in this order."""
+
+    def add(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def write_json(path: Path | None, value: dict) -> None:
+    """Writes `value` as indented JSON, atomically; does nothing if no path was asked for."""
+    if path is not None:
+        atomic_write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
