@@ -1,14 +1,15 @@
-"""Two generators on the same heads: pictures side by side, scored as they are written, and the subjects of a report."""
+"""Two generators on the same heads: pictures side by side, the subjects of a report, a sheet and a turning film."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from eg3d.metrics.gfas import GazeTally, GfasReport
-from eg3d.pictures.layout import before_after_sheet, side_by_side, to_uint8, write_png
+from eg3d.pictures.layout import before_after_sheet, side_by_side, to_uint8, turning_frames, write_gif, write_png
 from eg3d.pictures.report import TURN_CAMERAS, Subject, shown_seeds, turns_of
 from eg3d.pictures.views import GFAS_CAMERAS, ViewOptions, render_views
 
-SHEET_HEADS = 4
+SHEET_HEADS, TURN_HEADS = 4, 6
+SHEET_YAWS, TURN_YAWS = (0.5, 0.25, 0.0, -0.25, -0.5), [0.5 - i / 16 for i in range(17)]
 
 
 class Comparison:
@@ -55,3 +56,20 @@ class Comparison:
             for G in self.generators
         ]  # fmt: skip
         return [Subject(*parts) for parts in zip(self.names, scores, turns, measured, strict=True)]
+
+
+def write_before_after(folder: Path, generators, seeds: Sequence[int], slopes: Sequence[float]) -> None:
+    """compare.png and turn.gif: the first heads before and after a correction, each under the slope of the eyes."""
+    notes = ("slope 0: eyes follow the camera", "slope 1: eyes follow the face")
+    captions = [f"{when}: slope of the eyes {slope:.2f}   ({note})"
+                for when, slope, note in zip(("before", "after"), slopes, notes, strict=True)]  # fmt: skip
+    sheets = [_turned(G, seeds[:SHEET_HEADS], SHEET_YAWS, "compare.png") for G in generators]
+    films = [_turned(G, seeds[:TURN_HEADS], TURN_YAWS, "turn.gif") for G in generators]
+    write_png(folder / "compare.png", before_after_sheet(*sheets, captions, SHEET_YAWS))
+    write_gif(folder / "turn.gif", turning_frames(*films, captions))
+
+
+def _turned(G, seeds: Sequence[int], yaws: Sequence[float], title: str) -> list:
+    """Images [len(yaws), 3, H, W] of each seed."""
+    views = render_views(G, seeds, [(yaw, -0.1) for yaw in yaws], batch_size=2, progress=title)
+    return [images for batch in views for _, images in batch.by_seed()]
