@@ -31,11 +31,11 @@ JUDGED = {
 }
 SCORED = JUDGED | {calc_id: "--seeds=0 --landmarks=template"}
 DRAWN = SCORED | {
-    calc_metrics: "--data=data --detector=embedded",
-    calc_all: "--data=data",
+    calc_metrics: "--data=data --detector=embedded --num-gen=4",
+    calc_all: "--data=data --seeds=0 --num-gen=4",
     gen_samples: "--seeds=0 --outdir=samples",
     gen_samples_pose: "--seeds=0 --outdir=pose",
-    gen_videos: "--seeds=0 --outdir=film",
+    gen_videos: "--seeds=0 --outdir=film --w-frames=1",
 }
 
 
