@@ -7,22 +7,8 @@ import numpy as np
 
 from eg3d.checkpoints.loading import load_generator, short_names
 from eg3d.geometry.cameras import focal_to_fov
+from eg3d.pictures import video
 from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS
-from eg3d.pictures.video import (
-    FOCAL,
-    IMAGE_MODES,
-    SMALLEST_SIDE,
-    abreast,
-    film,
-    path_labels,
-    plan_films,
-    read_camera_path,
-    require_ffmpeg,
-    set_quality,
-    write_camera_path,
-    write_shapes,
-    write_video,
-)
 from eg3d.pictures.views import ViewOptions
 from eg3d.running import cli
 
@@ -51,9 +37,11 @@ def parse_grid(ctx, param, value: str) -> tuple[int, int]:
               help="JSON with a camera per frame, as another film's *_cameras.json.  [default: orbit]")  # fmt: skip
 @click.option("--trunc", type=float, callback=cli.finite, default=1, show_default=True, help="Truncation psi.")
 @cli.trunc_cutoff_option
-@click.option("--cfg", type=click.Choice(list(FOCAL), case_sensitive=False), default="FFHQ", show_default=True,
+@click.option("--cfg", type=click.Choice(list(video.FOCAL), case_sensitive=False), default="FFHQ", show_default=True,
               help="The focal length.")  # fmt: skip
-@click.option("--image_mode", type=click.Choice(IMAGE_MODES), default="image", show_default=True, help="What is drawn.")
+@click.option(
+    "--image_mode", type=click.Choice(video.IMAGE_MODES), default="image", show_default=True, help="What is drawn."
+)
 @click.option("--sample_mult", type=click.FloatRange(0.1, 16), callback=cli.finite, default=2, show_default=True,
               help="Multiplies the samples along each ray.")  # fmt: skip
 @click.option("--nrr", type=click.IntRange(4, 1024), help="Rays per side.  [default: the network's]")
@@ -71,7 +59,7 @@ def main(
 
     Several networks show the same heads: side by side, or in a wide grid one below the other.
     """
-    require_ffmpeg()
+    video.require_ffmpeg()
     cli.check_writable(outdir, "--outdir", folder=True)
     if captions and len(captions) != len(networks):
         raise ValueError(f"{len(captions)} --caption for {len(networks)} --network; give one for each, or none")
@@ -79,21 +67,23 @@ def main(
         raise ValueError("--shapes: shows one head of one network; leave --grid out and give one --network")
     if shuffle_seed is not None:
         seeds = np.random.RandomState(shuffle_seed).permutation(seeds).tolist()
-    plans = plan_films(seeds, grid, num_keyframes, interpolate)
-    path = read_camera_path(camera_path) if camera_path else None
+    plans = video.plan_films(seeds, grid, num_keyframes, interpolate)
+    path = video.read_camera_path(camera_path) if camera_path else None
     device = cli.pick_device(device)
-    generators = [set_quality(load_generator(name, device, precision), sample_mult, nrr) for name in networks]
-    view = ViewOptions(trunc, trunc_cutoff, focal_to_fov(FOCAL[cfg]))
-    side = max(SMALLEST_SIDE, *(G.img_resolution for G in generators))
+    generators = [video.set_quality(load_generator(name, device, precision), sample_mult, nrr) for name in networks]
+    view = ViewOptions(trunc, trunc_cutoff, focal_to_fov(video.FOCAL[cfg]))
+    side = max(video.SMALLEST_SIDE, *(G.img_resolution for G in generators))
     for plan in plans:
-        labels = [path_labels(path, w_frames * plan.keyframes, G, view.fov_deg) for G in generators]
-        films = [film(G, plan, c, view, image_mode, side) for G, c in zip(generators, labels, strict=True)]
+        labels = [video.path_labels(path, w_frames * plan.keyframes, G, view.fov_deg) for G in generators]
+        films = [video.film(G, plan, c, view, image_mode, side) for G, c in zip(generators, labels, strict=True)]
         named = captions or short_names(networks)
-        frames = films[0] if len(films) == 1 and not captions else abreast(films, named, beside=grid[0] <= grid[1])
-        write_video(outdir / f"{plan.name}.mp4", frames, progress=len(labels[0]))
-        write_camera_path(outdir / f"{plan.name}_cameras.json", labels[0])
+        frames = (
+            films[0] if len(films) == 1 and not captions else video.abreast(films, named, beside=grid[0] <= grid[1])
+        )
+        video.write_video(outdir / f"{plan.name}.mp4", frames, progress=len(labels[0]))
+        video.write_camera_path(outdir / f"{plan.name}_cameras.json", labels[0])
         if shapes:
-            write_shapes(outdir, generators[0], plan, len(labels[0]), view, shape_res, shape_format, shape_level)
+            video.write_shapes(outdir, generators[0], plan, len(labels[0]), view, shape_res, shape_format, shape_level)
         click.echo(f"{outdir / plan.name}.mp4: {len(labels[0])} frames")
 
 
