@@ -8,17 +8,15 @@ import torch
 from dataset_preprocessing.checking import examine
 from dataset_preprocessing.overview import contact_sheet, draw_poses
 from eg3d.data.archive import open_archive
+from eg3d.data.opening import dataset_path
 from eg3d.pictures.layout import write_png
-from eg3d.running.cli import Command, check_writable, json_option, write_json
-from eg3d.world.rendered_sets import world_faces
-
-PNG = click.Path(dir_okay=False, path_type=Path)
+from eg3d.running.cli import FILE, Command, check_writable, json_option, write_json
 
 
 @click.command(cls=Command)
 @click.option("--data", required=True, help="Data set to check: zip, folder, or embedded.")
-@click.option("--plot", type=PNG, help="Draw yaw and pitch of all cameras, a PNG file.")
-@click.option("--sheet", type=PNG, help="Draw some images by yaw, with the axes of the world, a PNG file.")
+@click.option("--plot", type=FILE, help="Draw yaw and pitch of all cameras, a PNG file.")
+@click.option("--sheet", type=FILE, help="Draw some images by yaw, with the axes of the world, a PNG file.")
 @click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads that decode.")
 @json_option
 def main(data, plot, sheet, workers, json_path):
@@ -27,7 +25,7 @@ def main(data, plot, sheet, workers, json_path):
     "wrong" is what training would refuse. A "warning" is unusual for faces and worth a look: a radius, focal length or
     look-at point far from the others', a camera that looks away or stands on its head, images with equal pixels.
     """
-    path = world_faces() if data == "embedded" else Path(data)
+    path = dataset_path(data)
     for output, flag in ((plot, "--plot"), (sheet, "--sheet"), (json_path, "--json")):
         check_free(output, flag, path)
     report, cameras = examine(path, workers)

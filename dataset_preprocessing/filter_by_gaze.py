@@ -1,15 +1,13 @@
 """Keeps the images of a data set whose gaze (or head) is turned: the data preprocessing of Gaze-Corrected EG3D."""
 
-import json
 from pathlib import Path
 
 import click
 
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
+from eg3d.data.opening import dataset_path
 from eg3d.running import cli, distributed, processes
-from eg3d.world.rendered_sets import world_faces
-from groundwork.files import atomic_write
 from l2cs.estimator import GazeEstimator
 
 
@@ -26,7 +24,7 @@ from l2cs.estimator import GazeEstimator
 @click.option("--min-abs-yaw", type=float, default=0.4, show_default=True, help="Keep |yaw| above this, radians.")
 @click.option("--max-abs-yaw", type=float, help="Keep |yaw| up to this, radians.  [default: no limit]")
 @click.option("--l2cs-path", help="With --by=gaze: gaze network, a weights file, embedded or embedded-judge.")
-@click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Images per estimate.")
+@cli.batch_option(64, "Images per estimate.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --data=embedded: which rendered set."
 )
@@ -50,7 +48,7 @@ def check(dest, by, l2cs_path, json_path, **_) -> None:
 
 def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device, json_path):
     """What each process does; only the reading of gaze is shared."""
-    source = distributed.first_of_each_machine(lambda: world_faces(seed=seed) if data == "embedded" else Path(data))
+    source = distributed.first_of_each_machine(lambda: dataset_path(data, seed))
     distributed.by_first(lambda: check_destination(dest, source, "--data"))
     faces = distributed.together(lambda: selection.FaceSet(source))
     settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}
@@ -63,10 +61,7 @@ def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device
     if distributed.rank() > 0:
         return
     kept = selection.choose(faces.names, yaws, min_abs_yaw, max_abs_yaw)
-    selection.copy_rows(faces, kept, dest)
-    record = selection.manifest(faces, yaws, kept, settings)
-    atomic_write(selection.beside(dest, ".manifest.json"), (json.dumps(record, indent=1) + "\n").encode())
-    selection.draw_histogram(yaws, kept, f"{source.name} by {by}", selection.beside(dest, ".histogram.png"))
+    record = selection.write(faces, yaws, kept, dest, settings)
     click.echo(f"kept {len(kept)} of {len(yaws)} images with |{by} yaw| > {min_abs_yaw:g} rad -> {dest}")
     cli.write_json(json_path, {key: value for key, value in record.items() if key != "kept"})
 

@@ -115,6 +115,15 @@ def choose(names: list[str], yaws: list[float], min_abs_yaw: float, max_abs_yaw:
     return kept
 
 
+def write(faces: FaceSet, yaws: list[float], kept: list[int], dest: Path, settings: dict) -> dict:
+    """The new data set, and beside it DEST.manifest.json and DEST.histogram.png; returns the manifest."""
+    copy_rows(faces, kept, dest)
+    record = manifest(faces, yaws, kept, settings)
+    atomic_write(beside(dest, ".manifest.json"), (json.dumps(record, indent=1) + "\n").encode())
+    draw_histogram(yaws, kept, f"{faces.path.name} by {settings['by']}", beside(dest, ".histogram.png"))
+    return record
+
+
 def copy_rows(faces: FaceSet, rows: list[int], dest: Path) -> None:
     """Writes a data set of these rows: the images' own bytes, and a `dataset.json` with their labels, in order."""
     with new_data_set(dest) as write:

@@ -2,16 +2,12 @@
 
 import click
 
-from eg3d.checkpoints.loading import gaze_network_of, load_generator, locate
+from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.gaze.term import CROPS
 from eg3d.metrics.gfas import GazeTally, Readings
-from eg3d.ops.precision import set_precision
 from eg3d.pictures.views import render_batch
 from eg3d.running import cli, distributed, processes
-from groundwork.files import sha256
-from l2cs.estimator import GazeEstimator
-
-SCORES, JUDGE = "l2cs_path", "judge"
+from eg3d.scores.judges import load_gaze_judges
 
 
 @click.command(cls=cli.Command)
@@ -23,10 +19,8 @@ SCORES, JUDGE = "l2cs_path", "judge"
 )
 @cli.view_options
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the networks see.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
-@cli.precision_option
-@cli.ops_option
-@cli.process_options
+@cli.batch_option(8)
+@cli.shared_compute_options
 @cli.json_option
 def main(**options):
     """Gaze-face alignment score (GFAS): do the eyes look where the face looks? Lower is better; slope 1 is best.
@@ -40,38 +34,28 @@ def check(json_path, **_) -> None:
     cli.check_writable(json_path, "--json")
 
 
-def run(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, batch, precision, device, json_path):
+def run(network, l2cs_path, judge, seeds, view, crop, batch, precision, device, json_path):
     """What each process does."""
-    paths = {SCORES: l2cs_path} | ({JUDGE: judge} if judge else {})
-    estimators = distributed.together(lambda: {name: GazeEstimator.load(path, device) for name, path in paths.items()})
-    G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), precision))
-    distributed.by_first(lambda: warn_of_own_judges(network, paths, estimators))
-    tallies = {name: GazeTally(estimator, crop) for name, estimator in estimators.items()}
+    paths = {"l2cs_path": l2cs_path} | ({"judge": judge} if judge else {})
+    judges = load_gaze_judges(paths, [network], device)
+    G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
+    tallies = {name: GazeTally(judge, crop) for name, judge in judges.items()}
 
     def read(part: list[int]) -> list[Readings]:
-        views = render_batch(G, part, truncation_psi=trunc, truncation_cutoff=trunc_cutoff, fov_deg=fov_deg)
+        views = render_batch(G, part, view=view)
         return [tally.read(views) for tally in tallies.values()]
 
     for found in processes.batches(seeds, batch, read, "GFAS", "seed"):
         for tally, readings in zip(tallies.values(), found, strict=True):
             tally.take(readings)
-    if distributed.rank() == 0:
-        reports = {name: tally.report() for name, tally in tallies.items()}
-        for name, report in reports.items():
-            click.echo(f"{paths[name]}, {report.seeds} seeds x {len(report.views)} views")
-            click.echo("\n".join("  " + line for line in report.lines()))
-        facts = {"network": network, "network_sha256": sha256(locate(network)), "trunc": trunc,
-                 "trunc_cutoff": trunc_cutoff, "fov_deg": fov_deg}  # fmt: skip
-        cli.write_json(json_path, facts | {name: report.to_dict() for name, report in reports.items()})
-
-
-def warn_of_own_judges(network: str, paths: dict[str, str], estimators: dict[str, GazeEstimator]) -> None:
-    """Says so where a gaze network judges the generator that was trained against it."""
-    trained_with = gaze_network_of(network)
-    for name, estimator in estimators.items():
-        if estimator.sha256 == trained_with:
-            flag = name.replace("_", "-")
-            click.echo(f"warning: {network} was trained against --{flag}={paths[name]}; let another judge it", err=True)
+    if distributed.rank() > 0:
+        return
+    reports = {name: tally.report() for name, tally in tallies.items()}
+    for name, report in reports.items():
+        click.echo(f"{paths[name]}, {report.seeds} seeds x {len(report.views)} views")
+        click.echo("\n".join("  " + line for line in report.lines()))
+    scores = {name: report.to_dict() for name, report in reports.items()}
+    cli.write_json(json_path, network_facts(network) | view.facts() | scores)
 
 
 if __name__ == "__main__":

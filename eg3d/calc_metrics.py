@@ -1,29 +1,16 @@
 """Frechet and kernel distance, inception score, precision and recall of a generator against a data set."""
 
 import json
-from pathlib import Path
 
 import click
 
-from eg3d.checkpoints.loading import load_generator, locate, open_checkpoint
-from eg3d.data.dataset import ImageDataset
-from eg3d.metrics.registry import (
-    DETECTORS,
-    INCEPTION,
-    NAMES,
-    PUBLISHED_COUNT,
-    Metric,
-    parse_metrics,
-)
-from eg3d.ops.precision import set_precision
+from eg3d.checkpoints.loading import load_generator, network_facts
+from eg3d.data.opening import open_dataset_for
+from eg3d.metrics.registry import DETECTORS, INCEPTION, NAMES, PUBLISHED_COUNT, parse_metrics
 from eg3d.running import cli, distributed, processes
-from eg3d.scores.distances import content_digest, load_detectors, measure, score_line
+from eg3d.scores.distances import Distances, load_detectors
+from eg3d.scores.origin import run_of, trained_on
 from eg3d.training.stats import append_line
-from eg3d.world.rendered_sets import world_faces
-from groundwork.files import sha256
-
-OPTIONS_FILE = "training_options.json"
-WEIGHTS = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(cls=cli.Command)
@@ -36,17 +23,15 @@ WEIGHTS = click.Path(dir_okay=False, path_type=Path)
               help="Generated images; another number gives the metric another name, as fid2k_full.")  # fmt: skip
 @click.option("--detector", type=click.Choice(DETECTORS), default=INCEPTION, show_default=True,
               help="Whose features; those of embedded (for the embedded world) give fd_embedded, not FID.")  # fmt: skip
-@click.option("--inception-weights", type=WEIGHTS, help="torch-fidelity's weights-inception-2015-12-05-6726825d.pth.")
-@click.option("--vgg-weights", type=WEIGHTS,
+@click.option("--inception-weights", type=cli.FILE, help="torch-fidelity's weights-inception-2015-12-05-6726825d.pth.")
+@click.option("--vgg-weights", type=cli.FILE,
               help="torchvision's VGG16, for precision and recall.  [default: the detector's features]")  # fmt: skip
 @click.option("--trunc", type=float, callback=cli.finite, default=1.0, show_default=True,
               help="Truncation psi; 1, as published, turns it off.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images of a process at once.")
+@cli.batch_option(16, "Images of a process at once.")
 @click.option("--verbose", type=bool, default=True, show_default=True, help="Show progress and what is measured.")
 @cli.seed_option
-@cli.precision_option
-@cli.ops_option
-@cli.process_options
+@cli.shared_compute_options
 @cli.json_option
 def main(**options):
     """Quality metrics of a generator: prints one JSON line per metric, and adds it to metric-NAME.jsonl where the
@@ -58,86 +43,39 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(json_path, **options) -> None:
+def check(metrics, mirror, num_gen, detector, inception_weights, vgg_weights, json_path, **_) -> None:
     cli.check_writable(json_path, "--json")
-    if options["inception_weights"] and options["detector"] != INCEPTION:
-        raise ValueError(f"--inception-weights: --detector={options['detector']} has no use for them; leave one out")
-    metrics_of(options)
+    if inception_weights and detector != INCEPTION:
+        raise ValueError(f"--inception-weights: --detector={detector} has no use for them; leave one out")
+    wanted = parse_metrics(metrics, num_gen, detector, vgg_weights is not None)
+    full = [metric.name for metric in wanted if metric.full]
+    if mirror and full and len(full) < len(wanted):
+        raise ValueError(f"--mirror=True: {full[0]} never mirrors, other metrics do; measure them in two calls")
 
 
-def metrics_of(options: dict) -> list[Metric]:
-    vgg = options["vgg_weights"] is not None
-    return parse_metrics(options["metrics"], options["num_gen"], options["detector"], vgg)
-
-
-def run(device, json_path: Path | None, **options) -> None:
+def run(network, metrics, data, mirror, num_gen, detector, inception_weights, vgg_weights, trunc, batch, verbose, seed,
+        precision, device, json_path):  # fmt: skip
     """What each process does."""
-    metrics, network, verbose = metrics_of(options), options["network"], options["verbose"]
+    metrics = parse_metrics(metrics, num_gen, detector, vgg_weights is not None)
     if not metrics:
         return
-    detectors = distributed.together(
-        lambda: load_detectors(metrics, options["inception_weights"], options["vgg_weights"], device)
+    detectors = distributed.together(lambda: load_detectors(metrics, inception_weights, vgg_weights, device))
+    G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
+    mirror = mirror and not metrics[0].full  # which takes images as they are; `check` wants all metrics alike
+    dataset = distributed.first_of_each_machine(
+        lambda: open_dataset_for(data or trained_on(network), G.img_resolution, mirror)
     )
-    G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), options["precision"]))
-    dataset = distributed.first_of_each_machine(lambda: open_data(G, metrics, options))
-    counts = distributed.together(lambda: [metric.real_count(len(dataset)) for metric in metrics])
-    digest = distributed.from_first(lambda: content_digest(dataset, verbose))
-    if distributed.rank() == 0:
-        for metric, count in zip(metrics, counts, strict=True):
-            if warning := metric.warning(detectors[metric.features].width, count):
-                click.echo(f"warning: {warning}", err=True)
-    records, file = [], locate(network)
-    folder = run_folder(file) if (run_folder(file) / OPTIONS_FILE).is_file() else None
-    seed, psi, batch = options["seed"], options["trunc"], options["batch"]
-    for result, count, seconds in measure(G, dataset, digest, metrics, detectors, seed, psi, batch, verbose):
-        line = score_line(
-            result, count, seconds, detectors[result.metric.features], file.name if folder else None, psi=psi,
-            seed=seed, data=options["data"] or str(dataset.path), data_sha256=digest, network=str(network),
-            network_sha256=sha256(file),
-        )  # fmt: skip
+    distances = Distances(metrics, detectors, dataset, verbose)
+    folder, snapshot = run_of(network)
+    facts = {"data": data or str(dataset.path), "data_sha256": distances.digest} | network_facts(network)
+    records = []
+    for line in distances.lines(G, seed, trunc, batch, verbose, snapshot, **facts):
         if folder:
-            append_line(folder / f"metric-{result.metric.name}.jsonl", line)
+            append_line(folder / f"metric-{line['metric']}.jsonl", line)
+        click.echo(json.dumps(line, allow_nan=False))
         records.append(line)
-        click.echo(json.dumps(records[-1], allow_nan=False))
     if distributed.rank() == 0:
         cli.write_json(json_path, {"metrics": records})
-
-
-def open_data(G, metrics: list[Metric], options: dict) -> ImageDataset:
-    """The data set, of the generator's resolution; `_full` metrics take its images as they are."""
-    data = options["data"] or trained_on(options["network"])
-    mirror = options["mirror"] and not all(metric.full for metric in metrics)
-    if mirror and (full := [metric.name for metric in metrics if metric.full]):
-        raise ValueError(f"--mirror=True: {full[0]} never mirrors, other metrics do; measure them in two calls")
-    dataset = ImageDataset(world_faces() if data == "embedded" else Path(data), mirror)
-    if dataset.resolution != G.img_resolution:
-        raise ValueError(
-            f"--data={data}: its images have {dataset.resolution} px, the generator draws {G.img_resolution}; "
-            "bring them to that size (dataset_preprocessing/dataset_tool.py --resolution)"
-        )
-    return dataset
-
-
-def trained_on(network: str) -> str:
-    """The data set of a generator's training, where its folder or the file itself says so."""
-    if (options := run_folder(locate(network)) / OPTIONS_FILE).is_file():
-        try:
-            return str(json.loads(options.read_text())["data"]["path"])
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{options}: cannot be read; give --data") from None
-    facts = open_checkpoint(network).facts
-    dataset = facts.get("dataset")
-    if isinstance(dataset, dict) and dataset.get("name") == "embedded":
-        return "embedded"
-    published = (facts.get("published") or {}).get("training_set_kwargs")
-    if isinstance(published, dict) and published.get("path"):
-        raise ValueError(f"--data is missing: this network was trained on {published['path']} where it was made; "
-                         "give that data set's zip or folder here")  # fmt: skip
-    raise ValueError("--data is missing, and the network does not say what it was trained on; give a zip or folder")
-
-
-def run_folder(path: Path) -> Path:
-    return path.resolve().parent
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Converts checkpoints: any readable file to ours (.safetensors), or to a state dict (.pt) for the published code."""
 
-from pathlib import Path
-
 import click
 
 from eg3d.checkpoints.loading import open_checkpoint, save_snapshot
@@ -16,7 +14,7 @@ SUFFIXES = (".safetensors", ".pt")
 @click.command(cls=cli.Command)
 @click.option("--source", required=True, help="Any checkpoint: .safetensors, published .pkl, .pt, embedded or an "
               "https:// address.")  # fmt: skip
-@click.option("--dest", type=click.Path(dir_okay=False, path_type=Path), required=True,
+@click.option("--dest", type=cli.FILE, required=True,
               help="File to write: .safetensors is ours, .pt a state dict with the published names.")  # fmt: skip
 @click.option("--networks", "names", default=",".join(NAMES), show_default=True,
               help="Which networks to keep, of those the source has.")  # fmt: skip

@@ -1,28 +1,24 @@
 """The demo: some minutes of gaze-corrected fine-tuning of the embedded base model, before and after."""
 
-from pathlib import Path
-
 import click
 
 from eg3d.checkpoints.loading import load_generator, locate, save_snapshot
 from eg3d.config.flags import resolve
 from eg3d.config.presets import PRESETS
-from eg3d.data.dataset import ImageDataset
+from eg3d.data.opening import open_dataset
 from eg3d.metrics.gfas import gaze_face_alignments
-from eg3d.pictures.layout import before_after_sheet, turning_frames, write_gif, write_png
+from eg3d.pictures.comparison import write_before_after
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from eg3d.training.loop import train
-from eg3d.world.rendered_sets import world_faces
 from groundwork.files import sha256
 from l2cs.estimator import GazeEstimator
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
-SHEET_YAWS, TURN_YAWS = (0.5, 0.25, 0.0, -0.25, -0.5), [0.5 - i / 16 for i in range(17)]
 
 
 @click.command(cls=cli.Command)
-@click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), default="out/demo", show_default=True,
+@click.option("--outdir", type=cli.FOLDER, default="out/demo", show_default=True,
               help="Folder for pictures, report and weights.")  # fmt: skip
 @click.option("--network", default="embedded-base", show_default=True, help="Generator to correct.")
 @click.option("--data", default="embedded", show_default=True, help="Data set zip or folder; embedded: rendered once.")
@@ -53,7 +49,7 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     if estimators["judge"].sha256 == estimators["loss_network"].sha256:
         raise ValueError(f"--judge={judge}: holds the same weights as --l2cs-path={l2cs_path}, so it would "
                          "take part in the training that it judges; give another network")  # fmt: skip
-    dataset = ImageDataset(world_faces() if data == "embedded" else Path(data))
+    dataset = open_dataset(data)
     config = resolve("embedded", dataset.resolution, resume=network, data=data, l2cs_path=l2cs_path, seed=seed,
                      gaze_weight=gaze_weight, kimg=kimg, tick=1, snap=1000)  # fmt: skip
 
@@ -67,14 +63,8 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     report["after"] = score(after, corrected, seeds, estimators, "score after")
     report["training"] = {"images": trainer.images_seen, "gaze_weight": gaze_weight, "seed": seed}
 
-    sheets, films = ([shots(net, seeds[:n], yaws, name) for net in (G, after)]
-                     for n, yaws, name in ((4, SHEET_YAWS, "compare.png"), (6, TURN_YAWS, "turn.gif")))  # fmt: skip
     was, now = report["before"]["judge"], report["after"]["judge"]
-    notes = ("slope 0: eyes follow the camera", "slope 1: eyes follow the face")
-    captions = [f"{when}: slope of the eyes {report[when]['judge']['slope']:.2f}   ({note})"
-                for when, note in zip(("before", "after"), notes, strict=True)]  # fmt: skip
-    write_png(outdir / "compare.png", before_after_sheet(*sheets, captions, SHEET_YAWS))
-    write_gif(outdir / "turn.gif", turning_frames(*films, captions))
+    write_before_after(outdir, (G, after), seeds, (was["slope"], now["slope"]))
     for path in (outdir / "report.json", json_path):
         cli.write_json(path, report)
     click.echo(f"GFAS by a network that took no part: {was['gfas_mse_sum']:.4f} -> {now['gfas_mse_sum']:.4f} "
@@ -88,12 +78,6 @@ def score(G, path, seeds, estimators, title) -> dict:
     reports = gaze_face_alignments(render_views(G, seeds, progress=title), estimators)
     weights = {"file": str(path), "sha256": sha256(path)}
     return {"weights": weights} | {name: r.to_dict() for name, r in reports.items()}
-
-
-def shots(G, seeds, yaws, title) -> list:
-    """Images [len(yaws), 3, H, W] of each seed, turned through `yaws`."""
-    views = render_views(G, seeds, [(yaw, -0.1) for yaw in yaws], batch_size=2, progress=title)
-    return [images for batch in views for _, images in batch.by_seed()]
 
 
 if __name__ == "__main__":

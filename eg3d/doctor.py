@@ -1,20 +1,8 @@
 """Says what this machine offers to PyTorch and to our kernels, and which of it is used."""
 
-import contextlib
-import ctypes
-import importlib.metadata
-import os
-import platform
-
 import click
-import torch
 
-from eg3d.ops.kernels import backend
-from eg3d.running import cli
-
-BRAIN_FLOATS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX", "bf16": "Arm BF16"}  # torch.cpu's names -> ours
-
-UNPROVEN = "no measurement on such a device shows yet that kernels are right and faster; --ops=kernels takes them"
+from eg3d.running import cli, machine
 
 
 @click.command(cls=cli.Command)
@@ -25,115 +13,9 @@ def main(json_path):
     Changes nothing else and always succeeds: what is missing is a line of the report.
     """
     cli.check_writable(json_path, "--json")
-    report = examine()
-    click.echo("\n".join(lines(report)))
+    report = machine.examine()
+    click.echo("\n".join(machine.lines(report)))
     cli.write_json(json_path, report)
-
-
-def examine() -> dict:
-    """All that is known about the machine, as JSON values; None where there is nothing."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torch_cuda": torch.version.cuda,
-        "torch_architectures": torch.cuda.get_arch_list(),
-        "driver_cuda": driver_cuda(),
-        "gpus": [gpu(i) for i in range(torch.cuda.device_count())],
-        "cpp_compiler": cpp_compiler(),
-        "triton": version("triton"),
-        "cpu_precisions": cpu_precisions(),
-        "ops": {"cpu": path("cpu"), "cuda": path("cuda")},
-    }
-
-
-def driver_cuda() -> str | None:
-    """The newest CUDA that the NVIDIA driver runs; None without a driver."""
-    number = ctypes.c_int()
-    try:
-        failed = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(number))
-    except (OSError, AttributeError):
-        return None
-    return None if failed else f"{number.value // 1000}.{number.value % 1000 // 10}"
-
-
-def gpu(index: int) -> dict:
-    major, minor = torch.cuda.get_device_capability(index)
-    return {
-        "name": torch.cuda.get_device_name(index),
-        "capability": f"{major}.{minor}",
-        "gib": round(torch.cuda.get_device_properties(index).total_memory / 2**30, 1),
-        "torch_built_for_it": built_for(major, minor),
-        "precisions": ["fp32", "fp16"] + ["tf32", "bf16"] * (major >= 8),  # since Ampere
-    }
-
-
-def built_for(major: int, minor: int) -> bool:
-    """Machine code runs on its own generation from its own number on; compute_XY is compiled for newer ones."""
-    for architecture in torch.cuda.get_arch_list():
-        kind, _, number = architecture.partition("_")
-        number = number.rstrip("af")  # sm_90a, sm_100f
-        if kind not in ("sm", "compute") or not number.isdigit():
-            continue
-        theirs = divmod(int(number), 10)
-        same = theirs[0] == major and theirs[1] <= minor
-        if same or (kind == "compute" and theirs <= (major, minor)):
-            return True
-    return False
-
-
-def cpp_compiler() -> str | None:
-    try:
-        from eg3d.ops.kernels import native
-
-        return native.compiler()
-    except (ImportError, OSError):
-        return None
-
-
-def version(package: str) -> str | None:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(package)
-    return None
-
-
-def cpu_precisions() -> list[str]:
-    features = getattr(torch.cpu, "get_capabilities", dict)()
-    names = [name for key, name in BRAIN_FLOATS.items() if features.get(key)]
-    return ["fp32", f"bf16 ({', '.join(names)})" if names else "bf16 (emulated, slow)"]
-
-
-def path(device_type: str) -> dict:
-    """What computes with --ops=auto; if it is not kernels, why."""
-    if device_type == "cuda" and not torch.cuda.is_available():
-        return {"kernels": None, "because": "PyTorch sees no CUDA device"}
-    kernels, obstacle = backend.available(device_type)
-    if kernels and device_type not in backend.PROVEN:
-        kernels, obstacle = None, UNPROVEN
-    return {"kernels": kernels and kernels.__name__, "because": obstacle or None}
-
-
-def lines(report: dict) -> list[str]:
-    """The report for a terminal."""
-    architectures = " ".join(report["torch_architectures"]) or "no GPU"
-    rows = [
-        ("Python", f"{report['python']}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPU threads"),
-        ("PyTorch", f"{report['torch']}, CUDA {report['torch_cuda'] or 'none'}, built for {architectures}"),
-        ("CUDA driver", f"up to CUDA {report['driver_cuda']}" if report["driver_cuda"] else "none"),
-    ]
-    for i, found in enumerate(report["gpus"]):
-        rows.append((f"GPU {i}", f"{found['name']}, {found['gib']} GiB, compute capability {found['capability']}"
-                     + ("" if found["torch_built_for_it"] else ", for which this PyTorch is not built")))  # fmt: skip
-    rows += [("GPU", "none")] * (not report["gpus"])
-    rows.append(("C++ compiler", report["cpp_compiler"] or "none"))
-    rows.append(("Triton", report["triton"] or "none"))
-    rows.append(("--precision, CPU", ", ".join(report["cpu_precisions"])))
-    rows += [(f"--precision, GPU {i}", ", ".join(found["precisions"])) for i, found in enumerate(report["gpus"])]
-    for device, name in (("cpu", "CPU"), ("cuda", "GPU")):
-        taken = report["ops"][device]
-        said = f"kernels ({taken['kernels']})" if taken["kernels"] else f"plain PyTorch: {taken['because']}"
-        rows.append((f"--ops=auto, {name}", said))
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:<{width}}  {text}" for name, text in rows]
 
 
 if __name__ == "__main__":

@@ -1,11 +1,8 @@
 """Pictures, and on request shapes, of a generator for given seeds."""
 
-from pathlib import Path
-
 import click
 
 from eg3d.checkpoints.loading import load_generator
-from eg3d.ops.precision import set_precision
 from eg3d.pictures.layout import side_by_side, to_uint8, write_png
 from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, write_shape
 from eg3d.pictures.views import render_views, ws_of_seeds
@@ -15,7 +12,7 @@ from eg3d.running import cli
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--seeds", "--seed", type=cli.SEEDS, required=True, help="For example 0,1,4-6.")
-@click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the files.")
+@cli.outdir_option
 @cli.view_options
 @click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False, help="Also write the density.")
 @click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True, help="Voxels per side.")
@@ -23,26 +20,20 @@ from eg3d.running import cli
               help="Volume of densities, mesh, or mesh with colours; all in world units.")  # fmt: skip
 @click.option("--shape-level", type=float, callback=cli.finite, default=DENSITY_LEVEL, show_default=True,
               help="Raw density of the mesh.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Seeds rendered at a time.")
-@cli.precision_option
-@cli.ops_option
-@cli.device_option
-def main(
-    network, seeds, outdir, trunc, trunc_cutoff, fov_deg, shapes, shape_res, shape_format, shape_level, batch,
-    precision, device,
-):  # fmt: skip
+@cli.batch_option(4)
+@cli.compute_options
+def main(network, seeds, outdir, view, shapes, shape_res, shape_format, shape_level, batch, precision, device):
     """Three views of every seed side by side, seed0000.png; with --shapes also seed0000.mrc, .ply or .glb.
 
     The same command writes the same files: nothing is drawn at random but the seeds' latents.
     """
     cli.check_writable(outdir, "--outdir", folder=True)
-    G = set_precision(load_generator(network, cli.pick_device(device)), precision)
-    look = {"truncation_psi": trunc, "truncation_cutoff": trunc_cutoff, "fov_deg": fov_deg}
-    for views in render_views(G, seeds, batch_size=batch, progress="pictures", **look):
+    G = load_generator(network, cli.pick_device(device), precision)
+    for views in render_views(G, seeds, view=view, batch_size=batch, progress="pictures"):
         for seed, images in views.by_seed():
             write_png(outdir / f"seed{seed:04d}.png", side_by_side(to_uint8(images)))
     for seed in seeds if shapes else []:
-        ws = ws_of_seeds(G, [seed], **look)
+        ws = ws_of_seeds(G, [seed], view)
         write_shape(outdir / f"seed{seed:04d}{shape_format}", G, ws, shape_res, shape_level, f"shape {seed}")
     click.echo(f"{len(seeds)} seed{'s' * (len(seeds) != 1)} in {outdir}")
 

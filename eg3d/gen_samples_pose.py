@@ -1,12 +1,10 @@
 """One picture of every seed from a random camera, and the cameras: the first step of measuring pose accuracy."""
 
 import json
-from pathlib import Path
 
 import click
 
 from eg3d.checkpoints.loading import load_generator
-from eg3d.ops.precision import set_precision
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import random_labels, render_batch
 from eg3d.running import cli, distributed, processes
@@ -18,14 +16,13 @@ LABELS = "labels_generate.json"
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6.")
-@click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), default="pose", show_default=True,
-              help="Folder for the pictures and their cameras.")  # fmt: skip
+@click.option(
+    "--outdir", type=cli.FOLDER, default="pose", show_default=True, help="Folder for the pictures and their cameras."
+)
 @cli.view_options
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Seeds rendered at a time.")
+@cli.batch_option(8)
 @cli.seed_option
-@cli.precision_option
-@cli.ops_option
-@cli.process_options
+@cli.shared_compute_options
 def main(**options):
     """Writes seed0000.png ... and labels_generate.json into --outdir; yaw and pitch parameters uniform in +-0.4.
 
@@ -39,12 +36,12 @@ def check(outdir, **_) -> None:
     cli.check_writable(outdir, "--outdir", folder=True)
 
 
-def run(network, seeds, outdir, trunc, trunc_cutoff, fov_deg, batch, seed, precision, device):
+def run(network, seeds, outdir, view, batch, seed, precision, device):
     """What each process does."""
-    G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), precision))
+    G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
 
     def draw(part: list[int]) -> list[tuple[int, bytes, list[float]]]:
-        views = render_batch(G, part, random_labels(G, part, 1, "pose", seed, fov_deg), trunc, trunc_cutoff, fov_deg)
+        views = render_batch(G, part, random_labels(G, part, 1, "pose", seed, view.fov_deg), view)
         return list(zip(part, map(png_bytes, to_uint8(views.images)), views.labels.tolist(), strict=True))
 
     rows = []

@@ -1,30 +1,15 @@
 """Films of a generator, or of several side by side: an orbit round heads, or heads that turn into each other."""
 
 import re
-from pathlib import Path
 
 import click
 import numpy as np
 
 from eg3d.checkpoints.loading import load_generator, short_names
 from eg3d.geometry.cameras import focal_to_fov
-from eg3d.ops.precision import set_precision
-from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, write_shape
-from eg3d.pictures.video import (
-    FOCAL,
-    IMAGE_MODES,
-    SMALLEST_SIDE,
-    abreast,
-    film,
-    latent_curve,
-    path_labels,
-    plan_films,
-    read_camera_path,
-    require_ffmpeg,
-    set_quality,
-    write_camera_path,
-    write_video,
-)
+from eg3d.pictures import video
+from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS
+from eg3d.pictures.views import ViewOptions
 from eg3d.running import cli
 
 
@@ -41,20 +26,22 @@ def parse_grid(ctx, param, value: str) -> tuple[int, int]:
               help="Generator as in gen_samples.py; several are shown beside each other.")  # fmt: skip
 @click.option("--caption", "captions", multiple=True, help="Text over each network's pictures.  [default: its name]")
 @click.option("--seeds", type=cli.SEEDS, required=True, help="Keyframes, for example 0,1,4-6.")
-@click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the files.")
+@cli.outdir_option
 @click.option("--shuffle-seed", type=click.IntRange(min=0), help="Shuffles the seeds, the same way each time.")
 @click.option("--grid", callback=parse_grid, default="1x1", show_default=True, help="Heads at once, width x height.")
 @click.option("--num-keyframes", type=click.IntRange(min=1), help="Heads each cell passes.  [default: seeds / cells]")
 @click.option("--w-frames", type=click.IntRange(min=1), default=120, show_default=True, help="Frames per keyframe.")
 @click.option("--interpolate", type=bool, default=True, show_default=True,
               help="One film, interpolation.mp4; False: an orbit of each seed, 0.mp4.")  # fmt: skip
-@click.option("--camera-path", type=click.Path(dir_okay=False, path_type=Path),
+@click.option("--camera-path", type=cli.FILE,
               help="JSON with a camera per frame, as another film's *_cameras.json.  [default: orbit]")  # fmt: skip
 @click.option("--trunc", type=float, callback=cli.finite, default=1, show_default=True, help="Truncation psi.")
-@click.option("--trunc-cutoff", type=click.IntRange(min=0), default=14, show_default=True, help="Rows of ws truncated.")
-@click.option("--cfg", type=click.Choice(list(FOCAL), case_sensitive=False), default="FFHQ", show_default=True,
+@cli.trunc_cutoff_option
+@click.option("--cfg", type=click.Choice(list(video.FOCAL), case_sensitive=False), default="FFHQ", show_default=True,
               help="The focal length.")  # fmt: skip
-@click.option("--image_mode", type=click.Choice(IMAGE_MODES), default="image", show_default=True, help="What is drawn.")
+@click.option(
+    "--image_mode", type=click.Choice(video.IMAGE_MODES), default="image", show_default=True, help="What is drawn."
+)
 @click.option("--sample_mult", type=click.FloatRange(0.1, 16), callback=cli.finite, default=2, show_default=True,
               help="Multiplies the samples along each ray.")  # fmt: skip
 @click.option("--nrr", type=click.IntRange(4, 1024), help="Rays per side.  [default: the network's]")
@@ -63,9 +50,7 @@ def parse_grid(ctx, param, value: str) -> tuple[int, int]:
 @click.option("--shape-format", type=click.Choice(SHAPE_FORMATS), default=".ply", show_default=True, help="Their kind.")
 @click.option("--shape-level", type=float, callback=cli.finite, default=DENSITY_LEVEL, show_default=True,
               help="Raw density of the mesh.")  # fmt: skip
-@cli.precision_option
-@cli.ops_option
-@cli.device_option
+@cli.compute_options
 def main(
     networks, captions, seeds, outdir, shuffle_seed, grid, num_keyframes, w_frames, interpolate, camera_path, trunc,
     trunc_cutoff, cfg, image_mode, sample_mult, nrr, shapes, shape_res, shape_format, shape_level, precision, device,
@@ -74,7 +59,7 @@ def main(
 
     Several networks show the same heads: side by side, or in a wide grid one below the other.
     """
-    require_ffmpeg()
+    video.require_ffmpeg()
     cli.check_writable(outdir, "--outdir", folder=True)
     if captions and len(captions) != len(networks):
         raise ValueError(f"{len(captions)} --caption for {len(networks)} --network; give one for each, or none")
@@ -82,33 +67,24 @@ def main(
         raise ValueError("--shapes: shows one head of one network; leave --grid out and give one --network")
     if shuffle_seed is not None:
         seeds = np.random.RandomState(shuffle_seed).permutation(seeds).tolist()
-    plans = plan_films(seeds, grid, num_keyframes, interpolate)
-    path = read_camera_path(camera_path) if camera_path else None
+    plans = video.plan_films(seeds, grid, num_keyframes, interpolate)
+    path = video.read_camera_path(camera_path) if camera_path else None
     device = cli.pick_device(device)
-    generators = [set_quality(set_precision(load_generator(name, device), precision), sample_mult, nrr)
-                  for name in networks]  # fmt: skip
-    look = {"truncation_psi": trunc, "truncation_cutoff": trunc_cutoff, "fov_deg": focal_to_fov(FOCAL[cfg])}
-    side = max(SMALLEST_SIDE, *(G.img_resolution for G in generators))
+    generators = [video.set_quality(load_generator(name, device, precision), sample_mult, nrr) for name in networks]
+    view = ViewOptions(trunc, trunc_cutoff, focal_to_fov(video.FOCAL[cfg]))
+    side = max(video.SMALLEST_SIDE, *(G.img_resolution for G in generators))
     for plan in plans:
-        labels = [path_labels(path, w_frames * plan.keyframes, G, look["fov_deg"]) for G in generators]
-        films = [
-            film(G, plan, c, image_mode=image_mode, side=side, **look) for G, c in zip(generators, labels, strict=True)
-        ]
+        labels = [video.path_labels(path, w_frames * plan.keyframes, G, view.fov_deg) for G in generators]
+        films = [video.film(G, plan, c, view, image_mode, side) for G, c in zip(generators, labels, strict=True)]
         named = captions or short_names(networks)
-        frames = films[0] if len(films) == 1 and not captions else abreast(films, named, beside=grid[0] <= grid[1])
-        write_video(outdir / f"{plan.name}.mp4", frames, progress=len(labels[0]))
-        write_camera_path(outdir / f"{plan.name}_cameras.json", labels[0])
+        frames = (
+            films[0] if len(films) == 1 and not captions else video.abreast(films, named, beside=grid[0] <= grid[1])
+        )
+        video.write_video(outdir / f"{plan.name}.mp4", frames, progress=len(labels[0]))
+        video.write_camera_path(outdir / f"{plan.name}_cameras.json", labels[0])
         if shapes:
-            write_shapes(outdir, generators[0], plan, len(labels[0]), look, shape_res, shape_format, shape_level)
+            video.write_shapes(outdir, generators[0], plan, len(labels[0]), view, shape_res, shape_format, shape_level)
         click.echo(f"{outdir / plan.name}.mp4: {len(labels[0])} frames")
-
-
-def write_shapes(outdir, G, plan, frames, look, resolution, ending, level) -> None:
-    """The mesh or volume of each frame of a film; of an orbit, where it never changes, just one."""
-    curve = latent_curve(G, plan, **look)
-    for i in range(frames if plan.keyframes > 1 else 1):
-        ws = curve(i / frames * plan.keyframes)
-        write_shape(outdir / plan.shape_file(i, ending), G, ws, resolution, level, f"shape {i}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """What every click script of this repository shares: one-line errors with exit code 2, checks of the places to write
 to, and the choice of a device.
 
-`eg3d.running.cli` builds on it; `l2cs`, which may not import `eg3d`, uses it as it is.
+`l2cs` uses it as it is; `eg3d.running.cli` adds what its own scripts share.
 """
 
 import errno
+import json
 import os
 import sys
 import tempfile
@@ -13,7 +14,11 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from groundwork.files import atomic_write
+
 DEBUG_VARIABLE = "EG3D_DEBUG"
+FILE = click.Path(dir_okay=False, path_type=Path)  # types of options
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 # What to do about the errors of the operating system that a user can cause; others keep the system's own words.
 REMEDIES = {
@@ -125,3 +130,21 @@ device_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."
 )
+json_option = click.option("--json", "json_path", type=FILE, help="Also write the numbers to this file.")
+
+
+def option_stack(*options):
+    """Several options as one decorator; --help lists them in this order."""
+
+    def add(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def write_json(path: Path | None, value: dict) -> None:
+    """Writes `value` as indented JSON, atomically; does nothing if no path was asked for."""
+    if path is not None:
+        atomic_write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())

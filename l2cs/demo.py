@@ -8,7 +8,7 @@ import click
 import torch
 from tqdm import tqdm
 
-from groundwork.command import Command, check_writable, device_option, pick_device
+from groundwork.command import FILE, FOLDER, Command, check_writable, device_option, pick_device, write_json
 from groundwork.files import atomic_file, atomic_write
 from l2cs.drawing import draw_gaze
 from l2cs.estimator import GazeEstimator, mirror_self_test
@@ -20,12 +20,10 @@ from l2cs.measuring import estimate
 @click.option("--snapshot", required=True, help="Weights: a file, embedded, or embedded-judge.")
 @click.option("--input", "source", required=True, type=click.Path(exists=True, path_type=Path),
               help="An image of one face, cropped tightly, or a folder of them.")  # fmt: skip
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default="out/gaze", show_default=True,
+@click.option("--output", type=FOLDER, default="out/gaze", show_default=True,
               help="Folder for the drawn pictures and gaze.csv.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Only run the mirror self-test on the images (at least 16).")
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the numbers here."
-)
+@click.option("--json", "json_path", type=FILE, help="Also write the numbers here.")
 @device_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Accepted for uniformity; nothing is drawn at random."
@@ -58,8 +56,7 @@ def main(snapshot, source, output, check, json_path, device, seed):
             str(name): {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
         }
         click.echo(f"{len(files)} images with arrows and gaze.csv in {output}")
-    if json_path is not None:
-        atomic_write(json_path, (json.dumps(numbers, indent=2) + "\n").encode())
+    write_json(json_path, numbers)
 
 
 if __name__ == "__main__":

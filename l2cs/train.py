@@ -3,37 +3,33 @@
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from groundwork.command import Command, check_writable, device_option, pick_device, seed_option
+from groundwork.command import (
+    FILE,
+    FOLDER,
+    Command,
+    check_writable,
+    device_option,
+    pick_device,
+    seed_option,
+    write_json,
+)
 from groundwork.files import atomic_write
-from l2cs.gaze_sets import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, mpii_people, read_labels, read_mpii
+from l2cs.gaze_sets import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, GazeList, mpii_people, read_labels, read_mpii
 from l2cs.model import PUBLISHED, Architecture
+from l2cs.set_options import gaze360_options, mpii_options
 from l2cs.training import WEIGHTS_FILE, TrainingConfig, train_and_measure
-
-FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
-PUBLISHED_DEFAULTS = {"num_epochs": 60, "batch_size": 16, "lr": 1e-5}
-SMALL_DEFAULTS = {"num_epochs": 16, "batch_size": 32, "lr": 2e-3}  # 2.9 degrees on the embedded world
 
 
 @click.command(cls=Command)
-@click.option("--dataset", type=click.Choice(["gaze360", "mpiigaze"]), default="gaze360", show_default=True,
-              help="Layout of the labels.")  # fmt: skip
-@click.option("--gaze360image_dir", type=FOLDER, default="datasets/Gaze360/Image", show_default=True,
-              help="gaze360: folder of the face images.")  # fmt: skip
-@click.option("--gaze360label_dir", type=FILE, default="datasets/Gaze360/Label/train.label", show_default=True,
-              help="The label file.")  # fmt: skip
+@gaze360_options("train.label", "The label file.")
 @click.option("--heldout_images", type=FOLDER, help="gaze360: their images, when in another folder.")
 @click.option("--heldout_label", type=FILE, help="gaze360: label file of unseen people, measured after the training.")
-@click.option(
-    "--gazeMpiimage_dir", "mpii_images", type=FOLDER, default="datasets/MPIIFaceGaze/Image", show_default=True,
-              help="mpiigaze: folder of the face images.")  # fmt: skip
-@click.option(
-    "--gazeMpiilabel_dir", "mpii_labels", type=FOLDER, default="datasets/MPIIFaceGaze/Label", show_default=True,
-              help="mpiigaze: folder with a label file per person.")  # fmt: skip
+@mpii_options
 @click.option("--fold", type=click.IntRange(min=0), help="mpiigaze: the person to leave out.  [default: each in turn]")
 @click.option("--output", type=FOLDER, default="output/snapshots", show_default=True,
               help="Run folder; the same command again continues the run in it.")  # fmt: skip
@@ -57,7 +53,7 @@ SMALL_DEFAULTS = {"num_epochs": 16, "batch_size": 32, "lr": 2e-3}  # 2.9 degrees
 @click.option("--json", "json_path", type=FILE, help="Also write the result to this file.")
 @device_option
 @seed_option
-def main(dataset, output, fold, arch, width, input_size, bins, recipe, augment, json_path, device, seed, **o):
+def main(dataset, output, fold, arch, width, input_size, bins, json_path, device, **o):
     """Trains a gaze network.
 
     With --dataset=gaze360 any label file and image folder in the GazeHub layout will do, with mpiigaze one person is
@@ -66,45 +62,38 @@ def main(dataset, output, fold, arch, width, input_size, bins, recipe, augment, 
     check_writable(output, "--output", folder=True)
     check_writable(o["export"], "--export")
     check_writable(json_path, "--json")
-    device = pick_device(device)
+    device, small = pick_device(device), arch == "small"
     bins = int(bins or (90 if dataset == "gaze360" else 28))
-    small = arch == "small"
     architecture = Architecture.small(width, input_size, bins) if small else Architecture.published(arch, bins)
-    defaults = SMALL_DEFAULTS if small else PUBLISHED_DEFAULTS
-    chosen = {name: value if o[name] is None else o[name] for name, value in defaults.items()}
-    config = TrainingConfig(
-        **chosen, alpha=o["alpha"], seed=seed,
-        recipe=recipe or ("scratch" if small else "published"), augment=small if augment is None else augment,
-    )  # fmt: skip
-    sets = {output: None}
-    if dataset == "mpiigaze":
-        folds = range(len(mpii_people(o["mpii_labels"]))) if fold is None else [fold]
-        sets = {output / f"fold{k}": k for k in folds}
-    results = {}
-    for folder, k in sets.items():
-        if k is None:
-            images, held_out = o["gaze360image_dir"], None
-            training = read_labels(o["gaze360label_dir"], images, GAZE360_TRAIN_DEG)
-            if o["heldout_label"]:
-                held_out = read_labels(o["heldout_label"], o["heldout_images"] or images, GAZE360_TEST_DEG)
-        else:
-            training, held_out = (read_mpii(o["mpii_labels"], o["mpii_images"], k, out) for out in (False, True))
+    given = ("num_epochs", "batch_size", "lr", "recipe", "augment", "alpha", "seed")
+    config = TrainingConfig.for_network(small, **{name: o[name] for name in given})
+    facts, results = {"command": shlex.join(["l2cs/train.py", *sys.argv[1:]])}, {}
+    for folder, training, held_out in gaze360_run(output, o) if dataset == "gaze360" else mpii_runs(output, fold, o):
         results[folder.name] = train_and_measure(
-            architecture,
-            config,
-            training,
-            held_out,
-            folder,
-            device,
-            o["snapshot"],
-            o["pretrained"],
-            facts={"command": shlex.join(["l2cs/train.py", *sys.argv[1:]])},
+            architecture, config, training, held_out, folder, device, o["snapshot"], o["pretrained"], facts
         )
         if o["export"] is not None:
             atomic_write(o["export"], (folder / WEIGHTS_FILE).read_bytes())
         click.echo(f"{folder}: {json.dumps(results[folder.name])}")
-    if json_path is not None:
-        atomic_write(json_path, (json.dumps(results, indent=2) + "\n").encode())
+    write_json(json_path, results)
+
+
+Run = tuple[Path, GazeList, GazeList | None]  # folder, what is trained on, what is measured
+
+
+def gaze360_run(output: Path, o: dict) -> Iterator[Run]:
+    images, held_out = o["gaze360image_dir"], None
+    training = read_labels(o["gaze360label_dir"], images, GAZE360_TRAIN_DEG)
+    if o["heldout_label"]:
+        held_out = read_labels(o["heldout_label"], o["heldout_images"] or images, GAZE360_TEST_DEG)
+    yield output, training, held_out
+
+
+def mpii_runs(output: Path, fold: int | None, o: dict) -> Iterator[Run]:
+    """One run for each person that is left out."""
+    for k in range(len(mpii_people(o["mpii_labels"]))) if fold is None else [fold]:
+        training, held_out = (read_mpii(o["mpii_labels"], o["mpii_images"], k, out) for out in (False, True))
+        yield output / f"fold{k}", training, held_out
 
 
 if __name__ == "__main__":

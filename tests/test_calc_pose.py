@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_networks import tiny_generator
 
-from dataset_preprocessing.ffhq import preprocess_in_the_wild
+from dataset_preprocessing.ffhq import pose_estimators, preprocess_in_the_wild
 from dataset_preprocessing.ffhq.pose_estimators import NoFace
 from eg3d import calc_pose, gen_samples_pose
 from eg3d.checkpoints.loading import save_snapshot
@@ -51,7 +51,7 @@ class Oracle:
 @pytest.fixture
 def estimate(rendered, tmp_path, monkeypatch):
     def estimate(oracle, *args):
-        monkeypatch.setattr(preprocess_in_the_wild, "WorldPose", lambda device: oracle)
+        monkeypatch.setattr(pose_estimators, "WorldPose", lambda device: oracle)
         arguments = [f"--indir={rendered}", f"--outdir={tmp_path}", "--batch=3", *args]
         return CliRunner().invoke(preprocess_in_the_wild.main, arguments)
 
@@ -122,7 +122,7 @@ def test_bad_folders_of_pictures_are_one_line(what, tmp_path, monkeypatch):
         Image.new("RGB", (40, 30)).save(folder / "a.jpg")
     if what == "torn":
         (folder / "a.png").write_bytes(b"\x89PNG but not really")
-    monkeypatch.setattr(preprocess_in_the_wild, "WorldPose", lambda device: Oracle({}))
+    monkeypatch.setattr(pose_estimators, "WorldPose", lambda device: Oracle({}))
     result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={folder}"])
     assert result.exit_code == 2
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from eg3d import doctor
 from eg3d.ops.kernels import backend
+from eg3d.running import machine as this_machine
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
         found = {name: (None, obstacles[name]) if name in obstacles else (backend, "") for name in ("cpu", "cuda")}
         monkeypatch.setattr(backend, "available", lambda device_type: found[device_type])
-        monkeypatch.setattr(doctor, "driver_cuda", lambda: "13.2" if there else None)
+        monkeypatch.setattr(this_machine, "driver_cuda", lambda: "13.2" if there else None)
 
     return make
 
@@ -80,8 +81,8 @@ def test_what_keeps_kernels_away_is_said(machine):
 
 def test_a_machine_with_nothing_is_described_too(machine, monkeypatch):
     machine(cpu="no C++ compiler was found")
-    monkeypatch.setattr(doctor, "cpp_compiler", lambda: None)
-    monkeypatch.setattr(doctor, "version", lambda package: None)
+    monkeypatch.setattr(this_machine, "cpp_compiler", lambda: None)
+    monkeypatch.setattr(this_machine, "version", lambda package: None)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, "amx_bf16": False})
     rows = table()
     assert rows["GPU"] == rows["C++ compiler"] == rows["Triton"] == rows["CUDA driver"] == "none"
@@ -105,4 +106,4 @@ def test_a_machine_with_nothing_is_described_too(machine, monkeypatch):
 )
 def test_it_is_known_which_gpus_pytorch_is_built_for(machine, architectures, capability, right):
     machine(capability, architectures)
-    assert doctor.built_for(*capability) == right
+    assert this_machine.built_for(*capability) == right

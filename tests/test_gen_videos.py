@@ -17,9 +17,10 @@ from eg3d.geometry.cameras import FFHQ_FOCAL, focal_to_fov, fov_to_intrinsics, l
 from eg3d.pictures import video
 from eg3d.pictures.layout import enlarge, to_uint8
 from eg3d.pictures.video import Plan, abreast, closed_curve, film, grey, orbit, path_labels, plan_films, write_video
-from eg3d.pictures.views import camera_labels, pivot_and_radius, render_ws, ws_of_seeds
+from eg3d.pictures.views import ViewOptions, camera_labels, pivot_and_radius, render_ws, ws_of_seeds
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="films need the extra ffmpeg")
+VIEW = ViewOptions(psi=1.0, fov_deg=18.0)
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +96,15 @@ def test_every_frame_shows_each_cells_latent_from_the_frames_camera(keyframes):
     G, seeds = tiny_generator(), [0, 1, 2, 3]
     plan = plan_films(seeds[: 2 * keyframes], (2, 1))[0]
     labels = path_labels(None, 6, G, 18.0)
-    frames = list(film(G, plan, labels, side=32, fov_deg=18.0, at_once=4))
+    frames = list(film(G, plan, labels, VIEW, side=32, at_once=4))
     assert len(frames) == 6 and frames[0].shape == (32, 64, 3)
-    curve = video.latent_curve(G, plan, 1.0, 14, 18.0)
+    curve = video.latent_curve(G, plan, VIEW)
     for i in (0, 5):
         for cell in (0, 1):
             ws = curve(i / 6 * keyframes)[cell : cell + 1]
             expected = to_uint8(render_ws(G, ws, labels[i : i + 1])["image"])[0].astype(int)
             assert np.abs(frames[i][:, 32 * cell : 32 * cell + 32] - expected).max() <= 1
-    first = ws_of_seeds(G, [seeds[0]], 1.0, 14, 18.0)
+    first = ws_of_seeds(G, [seeds[0]], VIEW)
     assert torch.allclose(curve(0)[:1], first, atol=1e-6)
 
 
@@ -139,7 +140,7 @@ def test_interpolation_is_one_mp4_and_its_cameras_make_the_same_film_again(netwo
     again = read_video(tmp_path / "b" / "interpolation.mp4")[1]
     assert np.abs(frames.astype(int) - again).mean() < 0.5
     G = tiny_generator()
-    ws = ws_of_seeds(G, [0], 1.0, 14, focal_to_fov(FFHQ_FOCAL))
+    ws = ws_of_seeds(G, [0], ViewOptions(1.0, 14, focal_to_fov(FFHQ_FOCAL)))
     expected = enlarge(
         to_uint8(render_ws(G, ws, path_labels(None, 8, G, focal_to_fov(FFHQ_FOCAL))[:1])["image"])[0], 256
     )

@@ -1,5 +1,6 @@
 """A folder of pictures -> rows of a label file, with a reason for every picture that gets none."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from dataset_preprocessing.ffhq.pose_estimators import NoFace
 from eg3d.data.images import load_pixels, open_image, silence_pillow
 from eg3d.metrics.pose_files import FACTS
 from eg3d.running import processes
+from groundwork.files import atomic_write
 
 LABELS = "dataset.json"
 KINDS = {".png", ".jpg", ".jpeg"}
@@ -43,6 +45,12 @@ def estimate(files: list[Path], estimator, batch: int) -> tuple[list, dict[str, 
             else:
                 rows.append([name, [float(f"{x:.9g}") for x in label.tolist()]])
     return rows, failed
+
+
+def write(folder: Path, rows: list, facts: dict) -> None:
+    """The label file, and beside it how its labels were made."""
+    atomic_write(folder / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
+    atomic_write(folder / LABELS, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
 
 
 def _labels_of(files: list[Path], estimator) -> dict[str, torch.Tensor | str]:

@@ -11,7 +11,7 @@ from dataset_preprocessing.ffhq import pos
 from dataset_preprocessing.ffhq.fitted_cameras import fitted_labels, lookat_labels
 from dataset_preprocessing.ffhq.recon_net import load_recon
 from eg3d.metrics.align import usable
-from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_WEIGHTS, disagreement, load_reader
+from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_WEIGHTS, disagreement, load_reader, load_source
 from eg3d.metrics.network_file import VERSION
 
 
@@ -73,6 +73,14 @@ class ReconPose:
         fit = self._network.fit(batch.to(self.device))
         labels = fitted_labels(fit.angles.cpu(), fit.translation.cpu(), self._mode)
         return [row if row.isfinite().all() else "the regressor gives numbers that are not finite" for row in labels]
+
+
+def load_pose_estimator(recon_weights: Path | None, device, landmarks: str = "template", mode: str = "orig"):
+    """The estimator that flags of preprocess_in_the_wild.py ask for; without Deep3DFaceRecon the embedded network."""
+    if recon_weights is None:
+        return WorldPose(device)
+    source = None if landmarks == "template" else load_source(landmarks, False, device)
+    return ReconPose(recon_weights, source, mode, device)
 
 
 def _tensor(picture: Image.Image) -> torch.Tensor:

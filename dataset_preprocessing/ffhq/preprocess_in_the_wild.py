@@ -1,22 +1,18 @@
 """Estimates the cameras of a folder of face pictures: labels for a data set, or for `eg3d/calc_pose.py`."""
 
-import json
 from pathlib import Path
 
 import click
 
 from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
-from dataset_preprocessing.ffhq.pose_estimators import ReconPose, WorldPose
-from eg3d.metrics.landmark_sources import load_source
-from eg3d.metrics.pose_files import FACTS
+from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.running import cli, distributed, processes
-from groundwork.files import atomic_write
 
 
 @click.command(cls=cli.Command)
 @click.option("--indir", type=click.Path(path_type=Path), required=True, help="Folder of square .png or .jpg pictures.")
-@click.option("--recon-weights", type=click.Path(dir_okay=False, path_type=Path),
+@click.option("--recon-weights", type=cli.FILE,
               help="Deep3DFaceRecon's epoch_20.pth.  [default: the embedded pose network]")  # fmt: skip
 @click.option("--landmarks", default="template", show_default=True, help="With --recon-weights, five points: template "
               "(where EG3D's crops have them), a JSON file, a folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
@@ -27,9 +23,8 @@ from groundwork.files import atomic_write
     show_default=True,
     help="With --recon-weights: distance from the world's origin (FFHQ's labels) or the head's centre.",
 )
-@click.option("--outdir", type=click.Path(file_okay=False, path_type=Path),
-              help="Where dataset.json goes.  [default: --indir]")  # fmt: skip
-@click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures at a time.")
+@click.option("--outdir", type=cli.FOLDER, help="Where dataset.json goes.  [default: --indir]")
+@cli.batch_option(32, "Pictures at a time.")
 @cli.process_options
 @cli.json_option
 def main(**options):
@@ -52,7 +47,7 @@ def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path)
     """What each process does."""
     outdir = outdir or indir
     files = distributed.from_first(lambda: labelling.pictures(indir))
-    estimator = distributed.together(lambda: load_estimator(recon_weights, landmarks, mode, device))
+    estimator = distributed.together(lambda: load_pose_estimator(recon_weights, device, landmarks, mode))
     rows, failed = labelling.estimate(files, estimator, batch)
     if distributed.rank() > 0:
         return
@@ -60,17 +55,9 @@ def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path)
              "pictures": len(files), "labelled": len(rows), "failed": failed}  # fmt: skip
     if not rows:
         raise ValueError(f"--indir={indir}: no picture could be labelled; {files[0].name}: {failed[files[0].name]}")
-    atomic_write(outdir / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
-    atomic_write(outdir / labelling.LABELS, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
+    labelling.write(outdir, rows, facts)
     click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / labelling.LABELS}")
     cli.write_json(json_path, facts)
-
-
-def load_estimator(recon_weights: Path | None, landmarks: str, mode: str, device) -> WorldPose | ReconPose:
-    if recon_weights is None:
-        return WorldPose(device)
-    source = None if landmarks == "template" else load_source(landmarks, False, device)
-    return ReconPose(recon_weights, source, mode, device)
 
 
 if __name__ == "__main__":

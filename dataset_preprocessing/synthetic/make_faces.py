@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from eg3d.running.cli import Command, check_writable, seed_option
+from eg3d.running.cli import FILE, Command, check_writable, seed_option
 from eg3d.world.contact_sheet import write_sheet
 from eg3d.world.heads import SPLITS
 from eg3d.world.rendered_sets import write_faces
@@ -19,7 +19,7 @@ from eg3d.world.rendered_sets import write_faces
     "--split", type=click.Choice(SPLITS), default="faces", show_default=True, help="Whose identities to draw."
 )
 @click.option("--size", type=click.IntRange(16, 1024), default=64, show_default=True, help="Width and height, pixels.")
-@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Also draw a contact sheet, a PNG file.")
+@click.option("--sheet", type=FILE, help="Also draw a contact sheet, a PNG file.")
 @seed_option
 def main(dest, count, split, size, sheet, seed):
     """Writes FILE.zip with images, camera labels (dataset.json) and the truth (truth.npz); the same bytes every time.

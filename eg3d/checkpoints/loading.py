@@ -14,12 +14,13 @@ from eg3d.checkpoints.own import STATE_FORMAT, load_state, open_snapshot, save_s
 from eg3d.checkpoints.published import open_published, open_state_dict
 from eg3d.checkpoints.stored import Checkpoint, CheckpointError, Difference, compare
 from eg3d.models.generator import TriPlaneGenerator
-from groundwork.files import WORLD_WEIGHTS
+from eg3d.ops.precision import set_precision
+from groundwork.files import WORLD_WEIGHTS, sha256
 
 __all__ = [
     "DISCRIMINATOR", "GENERATORS", "STATE_FORMAT", "Checkpoint", "CheckpointError", "Difference", "compare",
     "export_half", "gaze_network_of", "load_discriminator", "load_generator", "load_network", "load_state", "locate",
-    "open_checkpoint", "save_snapshot", "save_state", "short_names", "training_networks",
+    "network_facts", "open_checkpoint", "save_snapshot", "save_state", "short_names", "training_networks",
 ]  # fmt: skip
 
 GENERATORS = {
@@ -96,12 +97,20 @@ def load_network(name: str | Path, network: str) -> nn.Module:
     return checkpoint.network(network).build(str(checkpoint.path))
 
 
-def load_generator(name: str | Path, device="cpu") -> TriPlaneGenerator:
+def load_generator(name: str | Path, device="cpu", precision: str | None = None) -> TriPlaneGenerator:
     """The averaged generator of a checkpoint, for drawing: eval mode, no gradients.
 
-    name: a file, an embedded name (`embedded` is gaze-corrected, `embedded-base` is not) or an address.
+    Args:
+        name: a file, an embedded name (`embedded` is gaze-corrected, `embedded-base` is not) or an address.
+        precision: as `set_precision` takes it; None: as the network was built.
     """
-    return load_network(name, "G_ema").eval().requires_grad_(False).to(device)
+    G = load_network(name, "G_ema").eval().requires_grad_(False).to(device)
+    return set_precision(G, precision)
+
+
+def network_facts(name: str | Path) -> dict:
+    """For reports: what a generator was called, and the sha256 of its file."""
+    return {"network": str(name), "network_sha256": sha256(locate(name))}
 
 
 def load_discriminator(name: str | Path, device="cpu") -> nn.Module:

@@ -17,9 +17,10 @@ import torch
 from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
-from eg3d.geometry.cameras import FFHQ_FOCAL, check_labels, focal_to_fov
+from eg3d.geometry.cameras import FFHQ_FOCAL, check_labels
 from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, tiles, to_uint8
-from eg3d.pictures.views import camera_labels, check_finite, pivot_and_radius, render_ws, ws_of_seeds
+from eg3d.pictures.shapes import write_shape
+from eg3d.pictures.views import ViewOptions, camera_labels, check_finite, pivot_and_radius, render_ws, ws_of_seeds
 from groundwork.files import atomic_write
 
 FOCAL = {"FFHQ": FFHQ_FOCAL, "AFHQ": FFHQ_FOCAL, "Shapenet": 1.7074}
@@ -128,17 +129,16 @@ def closed_curve(points: torch.Tensor) -> Callable[[float], torch.Tensor]:
 
 
 def film(
-    G, plan: Plan, labels: torch.Tensor, truncation_psi: float = 1.0, truncation_cutoff: int | None = 14,
-    fov_deg: float = focal_to_fov(FFHQ_FOCAL), image_mode: str = "image", side: int = SMALLEST_SIDE, at_once: int = 8,
+    G, plan: Plan, labels: torch.Tensor, view: ViewOptions, image_mode: str = "image", side: int = SMALLEST_SIDE,
+    at_once: int = 8,
 ) -> Iterator[np.ndarray]:  # fmt: skip
     """Frames uint8 [H, W, 3], one for each camera of labels [n, 25]; the latents go round once in that time.
 
     Args:
-        fov_deg: of the camera that conditions the mapping network.
         side: each picture is enlarged to this.
         at_once: frames rendered together where the latents stand still, so that planes are computed once for them.
     """
-    curve = latent_curve(G, plan, truncation_psi, truncation_cutoff, fov_deg)
+    curve = latent_curve(G, plan, view)
     n, step = len(labels), at_once if plan.keyframes == 1 else 1
     for start in range(0, n, step):
         cameras = labels[start : start + step]
@@ -150,13 +150,21 @@ def film(
             yield tiles([enlarge(picture, side) for picture in pictures[:, frame]], plan.columns)
 
 
-def latent_curve(
-    G, plan: Plan, truncation_psi: float, truncation_cutoff: int | None, fov_deg: float
-) -> Callable[[float], torch.Tensor]:
+def latent_curve(G, plan: Plan, view: ViewOptions) -> Callable[[float], torch.Tensor]:
     """t in [0, K) -> ws [cells, num_ws, w_dim] of a film at that time, in keyframes."""
     seeds = [seed for cell in plan.cells for seed in cell]
-    ws = ws_of_seeds(G, seeds, truncation_psi, truncation_cutoff, fov_deg)
+    ws = ws_of_seeds(G, seeds, view)
     return closed_curve(ws.reshape(len(plan.cells), plan.keyframes, *ws.shape[1:]))
+
+
+def write_shapes(
+    folder: Path, G, plan: Plan, frames: int, view: ViewOptions, resolution: int, ending: str, level: float
+) -> None:
+    """The mesh or volume of each frame of a film; of an orbit, in which the head never changes, just one."""
+    curve = latent_curve(G, plan, view)
+    for i in range(frames if plan.keyframes > 1 else 1):
+        ws = curve(i / frames * plan.keyframes)
+        write_shape(folder / plan.shape_file(i, ending), G, ws, resolution, level, f"shape {i}")
 
 
 def grey(depth: torch.Tensor) -> torch.Tensor:

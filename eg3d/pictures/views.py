@@ -20,6 +20,22 @@ GFAS_CAMERAS = ((0.4, -0.2), (0.0, -0.2), (-0.4, -0.2))
 
 
 @dataclass(frozen=True)
+class ViewOptions:
+    """How heads are drawn from any camera. The defaults are those of the published scripts."""
+
+    psi: float = 0.7  # of the truncation, which pulls ws toward their mean; 1 turns it off
+    cutoff: int | None = 14  # how many rows of ws it pulls; a small model with fewer rows, or None: all
+    fov_deg: float = FFHQ_FOV_DEG  # of the camera that conditions the mapping network too
+
+    def facts(self) -> dict:
+        """For reports, by the names of the flags."""
+        return {"trunc": self.psi, "trunc_cutoff": self.cutoff, "fov_deg": self.fov_deg}
+
+
+PUBLISHED = ViewOptions()
+
+
+@dataclass(frozen=True)
 class Views:
     """k pictures of each of n seeds, seed by seed: row i shows seed `seeds[i]` from camera `camera[i]`."""
 
@@ -70,23 +86,13 @@ def latent_of_seed(seed: int, z_dim: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def ws_of_seeds(
-    G: TriPlaneGenerator,
-    seeds: Sequence[int],
-    truncation_psi: float = 0.7,
-    truncation_cutoff: int | None = 14,
-    fov_deg: float = FFHQ_FOV_DEG,
-) -> torch.Tensor:
-    """ws [n, num_ws, w_dim] under the frontal conditioning camera.
-
-    Truncation pulls the first `truncation_cutoff` rows toward the mean; a small model with fewer rows pulls them all.
-    """
+def ws_of_seeds(G: TriPlaneGenerator, seeds: Sequence[int], view: ViewOptions = PUBLISHED) -> torch.Tensor:
+    """ws [n, num_ws, w_dim] under the frontal conditioning camera, truncated as `view` says."""
     device = next(G.parameters()).device
     z = torch.cat([latent_of_seed(seed, G.z_dim) for seed in seeds]).to(device)
-    c = conditioning_label(G, fov_deg).to(device).expand(len(z), -1)
-    if truncation_cutoff is not None:
-        truncation_cutoff = min(truncation_cutoff, G.backbone.mapping.num_ws)
-    return G.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+    c = conditioning_label(G, view.fov_deg).to(device).expand(len(z), -1)
+    cutoff = None if view.cutoff is None else min(view.cutoff, G.backbone.mapping.num_ws)
+    return G.mapping(z, c, truncation_psi=view.psi, truncation_cutoff=cutoff)
 
 
 def check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
@@ -112,20 +118,18 @@ def render_batch(
     G: TriPlaneGenerator,
     seeds: Sequence[int],
     cameras: Sequence[tuple[float, float]] | torch.Tensor = GFAS_CAMERAS,
-    truncation_psi: float = 0.7,
-    truncation_cutoff: int | None = 14,
-    fov_deg: float = FFHQ_FOV_DEG,
+    view: ViewOptions = PUBLISHED,
 ) -> Views:
     """The pictures of a few `seeds` from all `cameras`, at once.
 
     Args:
-        cameras: (yaw, pitch) parameters in radians, or labels [n, k, 25]: every seed's own cameras, whatever `fov_deg`.
-        fov_deg: of the conditioning camera too.
+        cameras: (yaw, pitch) parameters in radians, or labels [n, k, 25]: every seed's own cameras, which have their
+            own field of view.
     """
     if not isinstance(cameras, torch.Tensor):
         yaws, pitches = zip(*cameras, strict=True)
-        cameras = camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg).expand(len(seeds), -1, -1)
-    ws, k = ws_of_seeds(G, seeds, truncation_psi, truncation_cutoff, fov_deg), cameras.shape[1]
+        cameras = camera_labels(yaws, pitches, *pivot_and_radius(G), view.fov_deg).expand(len(seeds), -1, -1)
+    ws, k = ws_of_seeds(G, seeds, view), cameras.shape[1]
     labels = cameras.flatten(0, 1).to(ws.device)
     out = G.synthesis(ws, labels, draws=Midpoints(), noise_mode="const")
     check_finite(out["image"], [f"seed {seed}" for seed in seeds for _ in range(k)])
@@ -143,21 +147,20 @@ def render_views(
     G: TriPlaneGenerator,
     seeds: Sequence[int],
     cameras: Sequence[tuple[float, float]] = GFAS_CAMERAS,
+    view: ViewOptions = PUBLISHED,
     batch_size: int = 8,
     progress: str | None = None,
-    **look,
 ) -> Iterator[Views]:
     """Yields the pictures of `seeds` from all `cameras`, `batch_size` seeds at a time.
 
     Args:
         progress: name of a progress bar on stderr; None shows none.
-        look: truncation and field of view, as of `render_batch`.
     The result does not depend on batch_size beyond float rounding.
     """
     with tqdm(total=len(seeds), desc=progress, unit="seed", disable=progress is None) as bar:
         for start in range(0, len(seeds), batch_size):
             chunk = seeds[start : start + batch_size]
-            yield render_batch(G, chunk, cameras, **look)
+            yield render_batch(G, chunk, cameras, view)
             bar.update(len(chunk))
 
 

@@ -1,25 +1,35 @@
 """Option types and options shared by the click scripts of `eg3d`."""
 
-import json
 import math
 import re
 from collections import Counter
-from pathlib import Path
+from functools import wraps
 
 import click
 
-from eg3d.geometry.cameras import FFHQ_FOV_DEG
 from eg3d.ops.kernels.backend import CHOICES, using
 from eg3d.ops.precision import FORMATS, PRECISIONS
-from groundwork.command import Command, check_writable, device_option, fail, pick_device, seed_option
-from groundwork.files import atomic_write
+from eg3d.pictures.views import PUBLISHED, ViewOptions
+from groundwork.command import (
+    FILE,
+    FOLDER,
+    Command,
+    check_writable,
+    device_option,
+    fail,
+    json_option,
+    option_stack,
+    pick_device,
+    seed_option,
+    write_json,
+)  # fmt: skip
 
 __all__ = [
-    "DISTINCT_SEEDS", "SEEDS", "Command", "check_writable", "device_option", "fail", "finite", "json_option",
-    "view_options", "network_option", "ops_option", "pick_device", "precision_option", "process_options", "seed_option",
-    "write_json",
+    "DISTINCT_SEEDS", "FILE", "FOLDER", "SEEDS", "Command", "batch_option", "check_writable", "compute_options",
+    "device_option", "fail", "finite", "json_option", "network_option", "ops_option", "outdir_option", "pick_device",
+    "precision_option", "process_options", "seed_option", "shared_compute_options", "trunc_cutoff_option",
+    "view_options", "write_json",
 ]  # fmt: skip
-
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent
 MOST_SEEDS = 1_000_000
@@ -79,6 +89,35 @@ network_option = click.option(
     required=True,
     help="Generator: a .safetensors, published .pkl or .pt file, embedded, embedded-base, or an https:// address.",
 )
+outdir_option = click.option("--outdir", type=FOLDER, required=True, help="Folder for the files.")
+trunc_cutoff_option = click.option(
+    "--trunc-cutoff", type=click.IntRange(min=0), default=PUBLISHED.cutoff, show_default=True,
+    help="Rows of ws truncated.",
+)  # fmt: skip
+_three_view_options = option_stack(
+    click.option("--trunc", type=float, callback=finite, default=PUBLISHED.psi, show_default=True,
+                 help="Truncation psi; 1 turns it off."),
+    trunc_cutoff_option,
+    click.option("--fov-deg", type=click.FloatRange(1, 120), callback=finite, default=PUBLISHED.fov_deg,
+                 show_default=True, help="Field of view."),
+)  # fmt: skip
+
+
+def view_options(main):
+    """--trunc, --trunc-cutoff and --fov-deg for whatever draws heads; `main` gets them as one argument, `view`."""
+
+    @wraps(main)
+    def with_view(*args, trunc: float, trunc_cutoff: int, fov_deg: float, **others):
+        return main(*args, view=ViewOptions(trunc, trunc_cutoff, fov_deg), **others)
+
+    return _three_view_options(with_view)
+
+
+def batch_option(default: int, text: str = "Seeds rendered at a time."):
+    """--batch, with a default that suits the script."""
+    return click.option("--batch", type=click.IntRange(min=1), default=default, show_default=True, help=text)
+
+
 precision_option = click.option(
     "--precision",
     type=click.Choice(list(PRECISIONS)),
@@ -88,48 +127,14 @@ ops_option = click.option(
     "--ops", type=click.Choice(CHOICES), default="auto", show_default=True, expose_value=False, callback=_use_ops,
     help="What computes: plain PyTorch, compiled kernels, or (auto) kernels where they can be had; see `eg3d doctor`.",
 )  # fmt: skip
-_trunc = click.option(
-    "--trunc", type=float, callback=finite, default=0.7, show_default=True, help="Truncation psi; 1 turns it off."
-)
-_trunc_cutoff = click.option(
-    "--trunc-cutoff", type=click.IntRange(min=0), default=14, show_default=True, help="Rows of ws truncated."
-)
-_fov_deg = click.option(
-    "--fov-deg",
-    type=click.FloatRange(1, 120),
-    callback=finite,
-    default=FFHQ_FOV_DEG,
-    show_default=True,
-    help="Field of view.",
-)
-
-
-def view_options(command):
-    """--trunc, --trunc-cutoff and --fov-deg with the published defaults, for everything that renders seeds."""
-    return _trunc(_trunc_cutoff(_fov_deg(command)))
-
-
-_gpus = click.option(
-    "--gpus", type=click.IntRange(min=1),
-    help="Processes that share the work, one per GPU; under torchrun its number, left out.  [default: 1]",
+# For scripts that `eg3d.running.processes.start` runs.
+process_options = option_stack(
+    click.option("--gpus", type=click.IntRange(min=1),
+                 help="Processes that share the work, one per GPU; under torchrun its number, left out.  [default: 1]"),
+    click.option("--wait-minutes", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
+                 help="How long a process waits for another."),
+    device_option,
 )  # fmt: skip
-_wait_minutes = click.option(
-    "--wait-minutes", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
-    help="How long a process waits for another.",
-)  # fmt: skip
-
-
-def process_options(command):
-    """--gpus, --wait-minutes and --device, for scripts that `eg3d.running.processes.start` runs."""
-    return _gpus(_wait_minutes(device_option(command)))
-
-
-json_option = click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the numbers to this file."
-)
-
-
-def write_json(path: Path | None, value: dict) -> None:
-    """Writes `value` as indented JSON, atomically; does nothing when no path was asked for."""
-    if path is not None:
-        atomic_write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+# For scripts that run a generator, in one process or in several.
+compute_options = option_stack(precision_option, ops_option, device_option)
+shared_compute_options = option_stack(precision_option, ops_option, process_options)

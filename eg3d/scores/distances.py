@@ -30,34 +30,72 @@ from groundwork.files import atomic_write, cache_folder
 CACHE_VERSION = 1  # raise it when features of the same pictures and weights change
 
 
-def measure(
-    G: TriPlaneGenerator, dataset: ImageDataset, digest: str, metrics: list[Metric], detectors: dict[str, Detector],
-    seed: int, truncation_psi: float, batch: int, progress: bool = False,
-) -> Iterator[tuple[Score, int, float]]:  # fmt: skip
-    """(score, real images, seconds) of each metric, on rank 0; the other processes only help.
+class Distances:
+    """Some metrics of generators, all against one data set; every process makes one.
 
-    All metrics look at the same generated pictures, as many as the first one says.
+    Attributes: dataset; digest: its `content_digest`.
     """
-    start = time.perf_counter()
-    real_counts = [metric.real_count(len(dataset)) for metric in metrics]
-    needed = list(dict.fromkeys(metric.features for metric in metrics))
-    most = {name: max(n for m, n in zip(metrics, real_counts, strict=True) if m.features == name) for name in needed}
-    real = {
-        name: real_features(dataset, digest, detectors[name], most[name], batch, progress) if most[name] else None
-        for name in needed
-    }
-    found = generated_features(
-        G, dataset.label_rows(torch.arange(len(dataset))), [detectors[name] for name in needed], metrics[0].num_gen,
-        seed, truncation_psi, batch, progress,
-    )  # fmt: skip
-    if found is None:
-        return
-    generated = dict(zip(needed, found, strict=True))
-    for metric, count in zip(metrics, real_counts, strict=True):
-        rows = real[metric.features][:count] if count else None
-        result = score(metric, rows, generated[metric.features], detectors[metric.features].classifier, seed)
-        yield result, count, time.perf_counter() - start
+
+    def __init__(self, metrics: list[Metric], detectors: dict[str, Detector], dataset: ImageDataset, progress=False):
+        """ValueError for a data set that is too small; a warning for a number that means little.
+
+        progress: show how far the data set is read.
+        """
+        self.dataset, self._metrics, self._detectors = dataset, metrics, detectors
+        self._counts = distributed.together(lambda: [metric.real_count(len(dataset)) for metric in metrics])
+        self.digest = distributed.from_first(lambda: content_digest(dataset, progress))
+        distributed.by_first(self._warn_of_few)
+
+    def _warn_of_few(self) -> None:
+        for metric, count in zip(self._metrics, self._counts, strict=True):
+            if warning := metric.warning(self._detectors[metric.features].width, count):
+                tqdm.write(f"warning: {warning}", file=sys.stderr)
+
+    def measure(
+        self, G: TriPlaneGenerator, seed: int, psi: float, batch: int, progress: bool = False
+    ) -> Iterator[tuple[Score, float]]:
+        """(score, seconds) of each metric, on rank 0; the other processes only help.
+
+        All metrics look at the same generated pictures, as many as the first one says.
+        """
         start = time.perf_counter()
+        needed = list(dict.fromkeys(metric.features for metric in self._metrics))
+        real = {name: self._real_features(name, batch, progress) for name in needed}
+        labels = self.dataset.label_rows(torch.arange(len(self.dataset)))
+        found = generated_features(
+            G, labels, [self._detectors[name] for name in needed], self._metrics[0].num_gen, seed, psi, batch, progress
+        )
+        if found is None:
+            return
+        generated = dict(zip(needed, found, strict=True))
+        for metric, count in zip(self._metrics, self._counts, strict=True):
+            rows = real[metric.features][:count] if count else None
+            classifier = self._detectors[metric.features].classifier
+            yield score(metric, rows, generated[metric.features], classifier, seed), time.perf_counter() - start
+            start = time.perf_counter()
+
+    def _real_features(self, name: str, batch: int, progress: bool) -> torch.Tensor | None:
+        """As many as the metrics of one detector need."""
+        most = max(n for m, n in zip(self._metrics, self._counts, strict=True) if m.features == name)
+        return real_features(self.dataset, self.digest, self._detectors[name], most, batch, progress) if most else None
+
+    def lines(
+        self, G: TriPlaneGenerator, seed: int, psi: float, batch: int, progress: bool, snapshot: str | None, **facts
+    ) -> Iterator[dict]:
+        """Lines of metric-NAME.jsonl, as published, with what makes them comparable; on rank 0, none elsewhere.
+
+        Args: snapshot, the name of a file in the folder of a run; facts, the caller's.
+        """
+        for found, seconds in self.measure(G, seed, psi, batch, progress):
+            metric = found.metric
+            yield {
+                "results": found.results, "metric": metric.name, "total_time": round(seconds, 3),
+                "total_time_str": tqdm.format_interval(seconds), "snapshot_pkl": snapshot, "timestamp": time.time(),
+                "standard_errors": found.standard_errors, "directions": found.directions, **found.details,
+                "num_gpus": distributed.size(), "samples_generated": metric.num_gen,
+                "samples_real": metric.real_count(len(self.dataset)),
+                "detector": self._detectors[metric.features].facts(), "psi": psi, "seed": seed, **facts,
+            }  # fmt: skip
 
 
 def load_detectors(
@@ -81,22 +119,6 @@ def load_detectors(
         else:
             found[name] = load_inception(Path(inception_weights), device)
     return found
-
-
-def score_line(
-    result: Score, real_count: int, seconds: float, detector: Detector, snapshot: str | None, **facts
-) -> dict:
-    """A line of metric-NAME.jsonl, as published, with what makes it comparable.
-
-    Args: snapshot, the name of a file in the folder of a run; facts, the caller's.
-    """
-    return {
-        "results": result.results, "metric": result.metric.name, "total_time": round(seconds, 3),
-        "total_time_str": tqdm.format_interval(seconds), "snapshot_pkl": snapshot, "timestamp": time.time(),
-        "standard_errors": result.standard_errors, "directions": result.directions, **result.details,
-        "num_gpus": distributed.size(), "samples_generated": result.metric.num_gen, "samples_real": real_count,
-        "detector": detector.facts(), **facts,
-    }  # fmt: skip
 
 
 def content_digest(dataset: ImageDataset, progress: bool = False) -> str:

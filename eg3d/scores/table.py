@@ -11,12 +11,21 @@ from eg3d.metrics.gfas import GazeTally
 from eg3d.metrics.identity import IdentityTally
 from eg3d.metrics.pose import pose_report
 from eg3d.pictures.layout import to_uint8
-from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, random_labels, render_batch
+from eg3d.pictures.views import (
+    GFAS_CAMERAS,
+    ViewOptions,
+    camera_labels,
+    pivot_and_radius,
+    random_labels,
+    render_batch,
+)
 from eg3d.running import distributed, processes
-from eg3d.scores.distances import measure
+from eg3d.scores.distances import Distances
+from eg3d.scores.judges import Judges
 
 VIEW_BATCH = 8  # heads rendered at a time
-HEADS_PSI = 0.7  # truncation of heads that are looked at from chosen cameras
+HEADS = ViewOptions(psi=0.7)  # how heads are drawn that are looked at from chosen cameras
+PICTURES_PSI = 1.0  # of pictures for distances, which are not truncated
 # Field of a report -> what it is called in the table, and which way is better.
 GAZE = {
     "gfas_mse_sum": ("gfas_mse_sum", "lower"),
@@ -51,31 +60,27 @@ class Row:
     error: float | None
 
 
-def view_scores(
-    G, seeds: Sequence[int], gaze: dict, identity, points, pose, seed: int, progress: str
-) -> list[Row] | None:
-    """Scores that look at heads from chosen cameras; the planes of a head serve all six of its views. On rank 0.
+def view_scores(G, seeds: Sequence[int], judges: Judges, seed: int, progress: str) -> list[Row]:
+    """Scores that look at heads from chosen cameras; the planes of a head serve all six of its views.
 
-    Args:
-        gaze: gaze networks by name; identity, points: as IdentityTally takes them.
-        pose: estimator with `prepare(picture, name)` and `labels(batch)`, see dataset_preprocessing/ffhq.
-        seed: of the cameras, which are those of calc_gfas.py, calc_id.py and gen_samples_pose.py.
+    On rank 0; none elsewhere.
+    seed: of the cameras, which are those of calc_gfas.py, calc_id.py and gen_samples_pose.py.
     """
     fixed = camera_labels(*zip(*GFAS_CAMERAS, strict=True), *pivot_and_radius(G))
     k = len(fixed)
-    tallies = {name: GazeTally(network) for name, network in gaze.items()}
-    alike, rendered, estimated = IdentityTally(identity, points), [], []
+    tallies = {name: GazeTally(network) for name, network in judges.gaze.items()}
+    alike, rendered, estimated = IdentityTally(judges.identity, judges.points), [], []
 
     def read(part: Sequence[int]):
         drawn = [random_labels(G, part, 2, "identity", seed), random_labels(G, part, 1, "pose", seed)]
-        views = render_batch(G, part, torch.cat([fixed.expand(len(part), -1, -1), *drawn], dim=1), HEADS_PSI)
+        views = render_batch(G, part, torch.cat([fixed.expand(len(part), -1, -1), *drawn], dim=1), HEADS)
         single = views.cameras(k + 2, k + 3)
-        pictures = [pose.prepare(Image.fromarray(picture), "") for picture in to_uint8(single.images)]
+        pictures = [judges.pose.prepare(Image.fromarray(picture), "") for picture in to_uint8(single.images)]
         return (
             [tally.read(views.cameras(0, k)) for tally in tallies.values()],
             alike.read(views.cameras(k, k + 2)),
             single.labels.cpu(),
-            pose.labels(torch.stack(pictures)),
+            judges.pose.labels(torch.stack(pictures)),
         )
 
     for readings, similarity, true, found in processes.batches(seeds, VIEW_BATCH, read, progress, "seed"):
@@ -85,7 +90,7 @@ def view_scores(
         rendered.append(true)
         estimated += found
     if distributed.rank() > 0:
-        return None
+        return []
     rows = [row for name, tally in tallies.items() for row in _rows_of(GAZE, tally.report(), f" ({name})")]
     return rows + _rows_of(IDENTITY, alike.report()) + _pose_rows(torch.cat(rendered), estimated)
 
@@ -111,13 +116,13 @@ def _error_of(name: str) -> str:
     return f"{name.removesuffix('_mean')}_se"
 
 
-def sample_scores(G, dataset, digest, metrics, detectors, seed: int, batch: int, progress: bool) -> list[Row]:
-    """Distances to the data set (digest: its `content_digest`), of pictures with its cameras; see calc_metrics.py.
+def sample_scores(G, distances: Distances, seed: int, batch: int) -> list[Row]:
+    """Distances of pictures with the data set's cameras, as calc_metrics.py measures them.
 
     On rank 0; none elsewhere.
     """
     rows = []
-    for score, _, _ in measure(G, dataset, digest, metrics, detectors, seed, 1.0, batch, progress):
+    for score, _ in distances.measure(G, seed, PICTURES_PSI, batch, progress=True):
         for key, value in score.results.items():
             direction = score.directions[key].removesuffix(" is better")
             rows.append(Row(key, direction, value, score.standard_errors.get(key)))

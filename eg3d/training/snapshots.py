@@ -7,7 +7,7 @@ from eg3d.checkpoints.loading import open_checkpoint
 from eg3d.metrics.gfas import gaze_face_alignment
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.pictures.layout import tiles, to_uint8, write_png
-from eg3d.pictures.views import render_views
+from eg3d.pictures.views import ViewOptions, render_views
 from groundwork.files import REPOSITORY
 
 GRID_SEEDS = range(8)  # one row each
@@ -49,7 +49,7 @@ def best_snapshot(lines: list[dict]) -> str | None:
 
 def write_grid(path: Path, G_ema: TriPlaneGenerator) -> None:
     """The same identities over the same cameras at every snapshot: rows are seeds, columns yaw."""
-    views = render_views(G_ema, GRID_SEEDS, GRID_CAMERAS, truncation_psi=1.0, batch_size=4)
+    views = render_views(G_ema, GRID_SEEDS, GRID_CAMERAS, ViewOptions(psi=1.0), batch_size=4)
     write_png(path, tiles([image for batch in views for image in to_uint8(batch.images)], columns=len(GRID_CAMERAS)))
 
 

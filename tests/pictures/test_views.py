@@ -6,6 +6,7 @@ from tiny_networks import tiny_generator
 from eg3d.geometry.cameras import FFHQ_FOV_DEG, split_label, yaw_pitch_of
 from eg3d.pictures.views import (
     GFAS_CAMERAS,
+    ViewOptions,
     camera_labels,
     conditioning_label,
     drawn_labels,
@@ -46,7 +47,7 @@ def test_views_are_the_same_every_time_whatever_the_global_generator_says(G):
 
 
 def test_every_view_is_the_generator_asked_directly_for_that_seed_and_camera(G):
-    batch = next(iter(render_views(G, [0, 7], truncation_psi=0.6)))
+    batch = next(iter(render_views(G, [0, 7], view=ViewOptions(psi=0.6))))
     pivot, radius = pivot_and_radius(G)
     for i in (1, 5):
         seed, camera = batch.seeds[i], GFAS_CAMERAS[batch.camera[i]]
@@ -86,11 +87,11 @@ def test_gradients_stay_on_for_whoever_consumes_the_views(G):
 
 
 def test_truncation_cutoff_is_clamped_to_the_rows_there_are(G):
-    full, beyond = (ws_of_seeds(G, [0], 0.5, cutoff) for cutoff in (None, 14))
+    full, beyond = (ws_of_seeds(G, [0], ViewOptions(0.5, cutoff)) for cutoff in (None, 14))
     assert G.num_ws < 14
     assert torch.equal(full, beyond)
-    half = ws_of_seeds(G, [0], 0.5, 3)
-    plain = ws_of_seeds(G, [0], 1.0, None)
+    half = ws_of_seeds(G, [0], ViewOptions(0.5, 3))
+    plain = ws_of_seeds(G, [0], ViewOptions(1.0, None))
     assert torch.equal(half[:, :3], full[:, :3])
     assert torch.equal(half[:, 3:], plain[:, 3:])
     assert not torch.allclose(full, plain)

@@ -54,8 +54,15 @@ def inputs(tmp_path_factory):
 
 def options_of(script, *arguments) -> dict:
     """What a script's `run` is told."""
-    with script.main.make_context("", [str(argument) for argument in arguments]) as context:
-        return {k: v for k, v in context.params.items() if k not in ("gpus", "wait_minutes", "device")}
+    told = {}
+
+    def start(run, check, gpus, wait_minutes, device, **options):
+        told.update(options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "start", start)
+        script.main.main([str(argument) for argument in arguments], standalone_mode=False)
+    return told
 
 
 def cases(inputs: Path, out: Path) -> list:

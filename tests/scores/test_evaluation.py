@@ -14,7 +14,7 @@ from eg3d.metrics.detectors import Detector
 from eg3d.metrics.registry import parse_metrics
 from eg3d.pictures.views import render_samples
 from eg3d.scores import distances as evaluation
-from eg3d.scores.distances import content_digest, generated_features, measure, real_features
+from eg3d.scores.distances import Distances, content_digest, generated_features, real_features
 
 COUNT = 12
 
@@ -116,9 +116,7 @@ def test_each_metric_sees_its_own_real_images_and_the_seed(tmp_path, monkeypatch
     seen = []
     monkeypatch.setattr(evaluation, "score", lambda *inputs: seen.append(inputs))
     metrics = parse_metrics("fid50k_full,kid50k,pr50k3_full", 5, "embedded", False)
-    counts = [
-        count for _, count, _ in measure(Still([0.0, 1.0]), dataset, "d", metrics, {"embedded": detector()}, 7, 1.0, 4)
-    ]
-    assert counts == [COUNT, 5, COUNT] and [len(real) for _, real, *_ in seen] == counts
+    found = list(Distances(metrics, {"embedded": detector()}, dataset).measure(Still([0.0, 1.0]), 7, 1.0, 4))
+    assert len(found) == 3 and [len(real) for _, real, *_ in seen] == [COUNT, 5, COUNT]
     assert torch.equal(seen[1][1], seen[0][1][:5])  # the first ones
     assert all(len(generated) == 5 and seed == 7 for _, _, generated, _, seed in seen)

@@ -141,7 +141,7 @@ def test_a_mirrored_run_is_measured_against_the_images_as_they_are(tmp_path):
     folder = write_images(tmp_path / "faces")
     config, measure = measured(ImageDataset(folder, mirror=True))
     _, plain = measured(ImageDataset(folder))
-    assert len(measure.dataset) == 8 and measure.digest == plain.digest
+    assert len(measure.distances.dataset) == 8 and measure.distances.digest == plain.distances.digest
 
 
 def test_too_few_images_are_refused_before_anything_is_trained(dataset):

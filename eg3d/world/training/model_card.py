@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from eg3d.gaze.term import gaze_target
 from eg3d.metrics import solidity
 from eg3d.metrics.gfas import gaze_face_alignments, slope_with_error
-from eg3d.pictures.views import camera_labels, pivot_and_radius, render_views, render_ws, ws_of_seeds
+from eg3d.pictures.views import ViewOptions, camera_labels, pivot_and_radius, render_views, render_ws, ws_of_seeds
 from eg3d.world.heads import Identity
 from eg3d.world.render import render_head
 from eg3d.world.rendered_sets import camera_label, gaze_samples
+from eg3d.world.training import stages
+from eg3d.world.training.fit_features import measured_features
 from l2cs.estimator import GazeAngles, angular_error
 
 SIDE_YAW = 0.3  # rad, of the views that a frontal depth must predict
@@ -33,6 +35,22 @@ def gaussian_blur(images: torch.Tensor, sigma_px: float) -> torch.Tensor:
     kernel = torch.outer(taps, taps) / taps.sum() ** 2
     padded = F.pad(images, (radius,) * 4, mode="replicate")
     return F.conv2d(padded, kernel.expand(images.shape[1], 1, -1, -1), groups=images.shape[1])
+
+
+def measure(gaze: dict, generators: dict) -> dict:
+    """Every number of the model card, of gaze networks and generators by name."""
+    numbers = {
+        "gaze_networks": {
+            name: {"sha256": network.sha256} | gaze_network_error(network) | reads_eyes(network)
+            for name, network in gaze.items()
+        },
+        **stages.quality(),
+        "feature_network": measured_features(),
+        "rendered_heads": vars(rendered_solidity()),
+    }
+    for name, G in generators.items():
+        numbers[name] = scores(G, gaze) | {"solidity": vars(generator_solidity(G))}
+    return numbers
 
 
 # ------------------------------------------------------------------ gaze networks
@@ -98,7 +116,7 @@ def generator_solidity(G, seeds=range(64)) -> solidity.Solidity:
     """Solidity of generated heads without truncation; depth at one ray per pixel."""
     yaws = (0.0, SIDE_YAW, -SIDE_YAW)
     labels = camera_labels(yaws, [0.0] * 3, *pivot_and_radius(G))
-    ws = ws_of_seeds(G, list(seeds), truncation_psi=1.0)
+    ws = ws_of_seeds(G, list(seeds), ViewOptions(psi=1.0))
     pictures = render_ws(G, ws, labels)["image"].unflatten(0, (len(ws), 3))
     resolution, G.neural_rendering_resolution = G.neural_rendering_resolution, G.img_resolution
     try:

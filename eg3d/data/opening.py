@@ -1,0 +1,27 @@
+"""A data set by the name that --data gives it: a zip, a folder, or `embedded`."""
+
+from pathlib import Path
+
+from eg3d.data.dataset import ImageDataset
+from eg3d.world.rendered_sets import world_faces
+
+
+def dataset_path(name: str | Path, seed: int = 0) -> Path:
+    """The zip or folder of a data set. `embedded` is rendered on its first use; `seed` says which one of them."""
+    return world_faces(seed=seed) if str(name) == "embedded" else Path(name)
+
+
+def open_dataset(name: str | Path, mirror: bool = False, workers: int = 3) -> ImageDataset:
+    """The data set itself, as `ImageDataset` opens it."""
+    return ImageDataset(dataset_path(name), mirror, workers)
+
+
+def open_dataset_for(name: str | Path, resolution: int, mirror: bool = False) -> ImageDataset:
+    """The data set that a generator's pictures are compared with; ValueError if its images have another size."""
+    dataset = open_dataset(name, mirror)
+    if dataset.resolution != resolution:
+        raise ValueError(
+            f"--data={name}: its images have {dataset.resolution} px, the generator draws {resolution}; "
+            "bring them to that size (dataset_preprocessing/dataset_tool.py --resolution)"
+        )
+    return dataset

@@ -1,0 +1,82 @@
+"""Networks that judge generated pictures: how they are loaded, and what a report says about them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from eg3d.checkpoints.loading import gaze_network_of
+from eg3d.metrics.detectors import Detector
+from eg3d.metrics.identity import IdentityNetwork
+from eg3d.metrics.landmark_sources import load_source
+from eg3d.running import distributed
+from l2cs.estimator import GazeEstimator
+
+
+def load_gaze_judges(paths: dict[str, str], networks: Sequence[str], device) -> dict[str, GazeEstimator]:
+    """Gaze networks {flag: network} that score `networks`, in every process.
+
+    A generator looks best to the network of its own loss; a warning then asks for another judge.
+    Args: paths, what the user gave by the names of the flags, for example {"l2cs_path": "embedded-judge"}.
+    """
+    judges = distributed.together(lambda: {flag: GazeEstimator.load(path, device) for flag, path in paths.items()})
+    distributed.by_first(lambda: _warn_of_own_judges(paths, judges, networks))
+    return judges
+
+
+def _warn_of_own_judges(paths: dict[str, str], judges: dict[str, GazeEstimator], networks: Sequence[str]) -> None:
+    for network in networks:
+        trained_against = gaze_network_of(network)
+        for name, judge in judges.items():
+            if judge.sha256 == trained_against:
+                given = f"--{name.replace('_', '-')}={paths[name]}"
+                click.echo(f"warning: {network} was trained against {given}; let another judge it", err=True)
+
+
+def load_identity_judge(arcface_weights: str | None, landmarks: str | None, own_world: bool, device) -> tuple:
+    """(network that embeds faces, source of their five points), as IdentityTally takes them.
+
+    Args:
+        arcface_weights, landmarks: flags of calc_id.py, None if they were left out.
+        own_world: all heads are the embedded world's, whose mean face is another one.
+    """
+    network = IdentityNetwork.load(arcface_weights or "embedded", device)
+    source = landmarks or ("template" if arcface_weights else "embedded")
+    return network, load_source(source, not arcface_weights or own_world, device)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """All that look at pictures for one table.
+
+    gaze: gaze networks by name; identity, points: as IdentityTally takes them; pose: estimator with
+    `prepare(picture, name)` and `labels(batch)`, see dataset_preprocessing/ffhq; pictures: of distances.
+    """
+
+    gaze: dict[str, GazeEstimator]
+    identity: IdentityNetwork
+    points: object
+    pose: object
+    pictures: Detector
+
+    def facts(self) -> dict:
+        """For reports: who judged, each by the sha256 of its weights."""
+        return {
+            "gaze": {name: judge.sha256 for name, judge in self.gaze.items()},
+            "identity": {"name": self.identity.name, "sha256": self.identity.sha256, "points": self.points.name},
+            "pose": {"name": self.pose.name, "sha256": self.pose.sha256},
+            "pictures": self.pictures.facts(),
+        }
+
+    def footnote(self, heads: int, pictures: int, real: int) -> str:
+        """What a table rests on, and who judged."""
+
+        def short(judge) -> str:
+            return f"{judge.name} ({judge.sha256[:12]})"
+
+        gaze = ", ".join(f"{name} ({judge.sha256[:12]})" for name, judge in self.gaze.items())
+        return (
+            f"Distances: {pictures} pictures each, to {real} real ones, {short(self.pictures)}. The rest: {heads} "
+            f"heads; gaze by {gaze}; identity by {short(self.identity)}, points {self.points.name}; "
+            f"pose by {short(self.pose)}."
+        )

@@ -1,0 +1,35 @@
+"""Where a generator comes from: the run in whose folder its file lies, and the data set of its training."""
+
+import json
+from pathlib import Path
+
+from eg3d.checkpoints.loading import locate, open_checkpoint
+
+OPTIONS_FILE = "training_options.json"
+
+
+def run_of(network: str) -> tuple[Path | None, str | None]:
+    """(folder of the run, name of the snapshot in it) of a generator; None and None if it lies in no such folder."""
+    file = locate(network)
+    folder = file.resolve().parent
+    return (folder, file.name) if (folder / OPTIONS_FILE).is_file() else (None, None)
+
+
+def trained_on(network: str) -> str:
+    """The data set of a generator's training, if its folder or the file itself says so; ValueError if not."""
+    folder, _ = run_of(network)
+    if folder is not None:
+        options = folder / OPTIONS_FILE
+        try:
+            return str(json.loads(options.read_text())["data"]["path"])
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{options}: cannot be read; give --data") from None
+    facts = open_checkpoint(network).facts
+    dataset = facts.get("dataset")
+    if isinstance(dataset, dict) and dataset.get("name") == "embedded":
+        return "embedded"
+    published = (facts.get("published") or {}).get("training_set_kwargs")
+    if isinstance(published, dict) and published.get("path"):
+        raise ValueError(f"--data is missing: this network was trained on {published['path']} where it was made; "
+                         "give that data set's zip or folder here")  # fmt: skip
+    raise ValueError("--data is missing, and the network does not say what it was trained on; give a zip or folder")

@@ -1,0 +1,55 @@
+"""The commands that `make embedded` gives: which, how they are noted, and where a stopped one goes on."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from eg3d.world.heads import WORLD_VERSION
+from groundwork.files import CACHE, REPOSITORY, atomic_write
+from l2cs.estimator import WORLD_NETWORKS as GAZE_NETWORKS
+
+# split -> (asset, flags): disjoint people, different widths.
+GAZE_RECIPES = {
+    "gaze-loss": ("embedded", "--width=16 --num_epochs=16 --batch_size=32 --lr=2e-3 --seed=0"),
+    "gaze-judge": ("embedded-judge", "--width=32 --num_epochs=10 --batch_size=32 --lr=1.5e-3 --seed=1"),
+}
+
+
+def train_gaze_network(split: str, workdir: Path, device: str, log: Path) -> None:
+    """Renders the split and the test set where they are missing, and trains one small network on it."""
+    name, flags = GAZE_RECIPES[split]
+    data, test = CACHE / f"{split}-v{WORLD_VERSION}", CACHE / f"gaze-test-v{WORLD_VERSION}"
+    for folder, its_split, count in ((data, split, 8000), (test, "test", 1000)):
+        if not folder.exists():
+            make = REPOSITORY / "dataset_preprocessing" / "synthetic" / "make_gaze.py"
+            call([sys.executable, make, f"--outdir={folder}", f"--count={count}", f"--split={its_split}"], log)
+    call([sys.executable, REPOSITORY / "l2cs" / "train.py", "--arch=small", *flags.split(),
+          f"--gaze360image_dir={data / 'Image'}", f"--gaze360label_dir={data / 'Label' / 'train.label'}",
+          f"--heldout_images={test / 'Image'}", f"--heldout_label={test / 'Label' / 'train.label'}",
+          f"--output={workdir / split}", f"--export={GAZE_NETWORKS[name]}", f"--device={device}"], log)  # fmt: skip
+
+
+def train_generator(outdir: Path, flags: list[str], log: Path) -> Path:
+    """Trains in `outdir`, or goes on with the run there; returns the last snapshot."""
+    again = ["--resume=latest"] if (outdir / "training-state.pt").exists() else []
+    train = [sys.executable, REPOSITORY / "eg3d" / "train.py", "--cfg=embedded"]
+    call([*train, *flags, f"--outdir={outdir}", *again], log)
+    return max(outdir.glob("network-snapshot-*.safetensors"))
+
+
+def call(command: list, log: Path) -> None:
+    """Runs one command, and notes it with its duration for the model card."""
+    command = [str(part) for part in command]
+    shown = shlex.join(part.replace(f"{REPOSITORY}/", "").replace(sys.executable, "python") for part in command)
+    click.echo(f"$ {shown}")
+    start = time.time()
+    if subprocess.run(command).returncode:
+        raise ValueError(f"this command failed, see above: {shown}")
+    notes = json.loads(log.read_text()) if log.exists() else []
+    notes.append({"command": shown, "hours": round((time.time() - start) / 3600, 3)})
+    atomic_write(log, (json.dumps(notes, indent=2) + "\n").encode())
