@@ -49,7 +49,7 @@ def size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def share(batch: int) -> range:
+def block(batch: int) -> range:
     """This process's part of the indices of a global batch: one block, in the order of the ranks."""
     each = batch // size()
     assert each * size() == batch, f"a batch of {batch} for {size()} processes"
