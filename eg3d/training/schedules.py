@@ -15,7 +15,7 @@ def blur_sigma(images_seen: float, init_sigma_px: float, fade_kimg: float) -> fl
 
 
 def swap_probability(images_seen: float, prob: float | None, fade_kimg: float) -> float | None:
-    """How often the generator is conditioned on another camera than the rendered one: from always to `prob`.
+    """How often the mapping network is told another camera than the rendered one: from always to `prob`.
 
     None (no pose conditioning) stays None. EG3D (Chan et al. 2022), section 4.4.
     """
@@ -34,7 +34,7 @@ def neural_rendering_resolution(images_seen: float, initial: int, final: int | N
 
 
 def ema_beta(images_seen: float, batch: int, ema_kimg: float, rampup: float | None) -> float:
-    """Share of the old average that one step of `batch` images keeps: half after `ema_kimg`.
+    """The part of the old average that one step of `batch` images keeps; after `ema_kimg` it is half.
 
     With a `rampup` the half-life is at most that fraction of the images seen, so that the start is forgotten.
     """
