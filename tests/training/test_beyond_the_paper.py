@@ -112,7 +112,7 @@ def told(tmp_path):
     return trainer(tmp_path, gaze, discriminator=discriminator)
 
 
-def test_the_discriminator_is_told_the_gaze_of_the_picture_it_judges(tmp_path, monkeypatch):
+def test_the_discriminator_is_told_the_gaze_of_the_picture_it_sees(tmp_path, monkeypatch):
     run, labels = told(tmp_path), []
     monkeypatch.setattr(run.D, "forward", lambda pair, c, draws=None: labels.append(c) or c[:, :1])
     run.phase, run.blur_sigma, run.raw_resolution = "Dmain", 0.0, 8

@@ -75,7 +75,7 @@ def test_a_run_keeps_as_many_snapshots_as_asked(dataset, tmp_path):
     assert len(list(run.glob("fakes*.png"))) == 3  # pictures are small
 
 
-def test_the_snapshot_of_a_stop_pushes_no_regular_one_out_and_goes_with_the_next(dataset, tmp_path):
+def test_the_snapshot_of_a_stop_replaces_no_regular_one_and_is_deleted_with_the_next(dataset, tmp_path):
     def run(kimg, **more):
         config = config_with(dataset, keep=2, batch=1000, batch_gpu=4, kimg=kimg, tick=2.0)
         config = dataclasses.replace(config, loss=dataclasses.replace(config.loss, r1_gamma=0.0, density_reg=0.0))
