@@ -118,6 +118,7 @@ def test_two_runs_do_not_share_a_folder(dataset, tmp_path):
 def test_a_time_limit_saves_and_says_so_by_its_exit_code(dataset, tmp_path):
     trainer, progress = train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu", stop_after_s=0.0)
     assert progress.stop_code == TIME_UP == 75 and trainer.images_seen == 4
+    assert progress.images_saved == 4 and what_is_saved(4, progress) == "all saved"
     assert checkpoint.load_state(tmp_path / "run" / STATE_FILE)["images_seen"] == 4
     _, progress = train(tiny_config(dataset.path, kimg=0.004), tmp_path / "end", dataset, "cpu", stop_after_s=0.0)
     assert progress.stop_code == 0  # it has reached its end
