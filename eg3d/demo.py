@@ -55,8 +55,8 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
 
     report = {"before": score(G, locate(network), seeds, estimators, "score before")}
     (outdir / "run" / "stats.jsonl").unlink(missing_ok=True)  # of an earlier demo
-    trainer = train(config, outdir / "run", dataset, device, gaze_estimator=estimators["loss_network"],
-                    stop_after_s=60 * minutes)  # fmt: skip
+    trainer, _ = train(config, outdir / "run", dataset, device, gaze_estimator=estimators["loss_network"],
+                       stop_after_s=60 * minutes)  # fmt: skip
     corrected = outdir / "corrected.safetensors"
     save_snapshot(corrected, {"G_ema": trainer.G_ema}, trainer.facts())
     after = load_generator(corrected, device)

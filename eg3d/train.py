@@ -22,9 +22,10 @@ from eg3d.running import distributed
 from eg3d.running.cli import device_option, finite, ops_option, pick_device
 from eg3d.scores.snapshot_metrics import SnapshotMetrics
 from eg3d.training.loop import train
-from eg3d.training.records import check_tensorboard, held
+from eg3d.training.progress import Progress
+from eg3d.training.records import check_tensorboard
 from eg3d.training.resume import ResumeError
-from eg3d.training.trainer import STATE_FILE, Trainer
+from eg3d.training.run_folder import STATE_FILE, held
 from eg3d.world.rendered_sets import world_faces
 from groundwork.settings import contradiction
 from l2cs.estimator import WORLD_NETWORKS, GazeEstimator
@@ -118,21 +119,26 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
     measure = None if config.watch.metrics == "none" else SnapshotMetrics(config, dataset, device)
     try:
         with using(ops):
-            trainer = train(config, outdir, dataset, device, state.pop(), estimator, limit, measure, locked=True)
+            trainer, progress = train(
+                config, outdir, dataset, device, state.pop(), estimator, limit, measure, locked=True
+            )
     except ResumeError as error:
         click.echo("\n".join(error.report), err=True)
         raise
-    if trainer.stop_code and distributed.rank() == 0:
-        click.echo(f"stopped after {trainer.images_seen} images, {what_is_saved(trainer)}; the same command goes on")
-    return trainer.stop_code
+    images_seen = trainer.images_seen
+    if progress.stop_code and distributed.rank() == 0:
+        click.echo(
+            f"stopped after {images_seen} images, {what_is_saved(images_seen, progress)}; the same command goes on"
+        )
+    return progress.stop_code
 
 
-def what_is_saved(trainer: Trainer) -> str:
+def what_is_saved(images_seen: int, progress: Progress) -> str:
     """What the state on the disk holds after a stop."""
-    if trainer.images_saved == trainer.images_seen:
+    if progress.images_saved == images_seen:
         return "all saved"
     sick = "the last with a loss that is not finite"
-    return f"{sick}; " + (f"{trainer.images_saved} are saved" if trainer.images_saved else "none are saved")
+    return f"{sick}; " + (f"{progress.images_saved} are saved" if progress.images_saved else "none are saved")
 
 
 @contextlib.contextmanager

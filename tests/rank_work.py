@@ -123,12 +123,12 @@ def short_run(folder: Path, outdir: Path, state_path: Path | None = None, distur
 
     Trainer.step = disturbed
     try:
-        trainer = train(config, outdir, ImageDataset(folder), torch.device("cpu"), state)
+        _, progress = train(config, outdir, ImageDataset(folder), torch.device("cpu"), state)
     except (ValueError, OSError) as error:
         if distributed.size() > 1:
             raise
         fail(describe(error))  # as the script does
-    return trainer.stop_code
+    return progress.stop_code
 
 
 VALUES = {
@@ -157,7 +157,8 @@ def measured_run(folder: Path, outdir: Path) -> int:
     watch = WatchConfig(metrics="fid50k_full,kid50k_full", num_gen=8, detector="embedded")
     config, dataset = tiny_config(folder, gpus=2, batch=4, batch_gpu=2, kimg=0.008, watch=watch), ImageDataset(folder)
     measure = SnapshotMetrics(config, dataset, torch.device("cpu"))
-    return train(config, outdir, dataset, torch.device("cpu"), measure=measure).stop_code
+    _, progress = train(config, outdir, dataset, torch.device("cpu"), measure=measure)
+    return progress.stop_code
 
 
 def kill_second(trainer) -> None:

@@ -34,7 +34,7 @@ from eg3d.pictures.views import render_views
 from eg3d.rendering.marching import expected_depth
 from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ, mean_features
 from eg3d.rendering.sampling import importance_depths, stratified_depths
-from eg3d.training import losses, schedules
+from eg3d.training import losses, pairs, schedules
 from eg3d.training.ada import adapted
 from groundwork.draws import Midpoints
 from l2cs.decode import binning_of, decode_degrees
@@ -298,8 +298,8 @@ def test_d12_r1_is_that_of_the_blurred_image():
     image, a = torch.randn(1, 3, 32, 32), torch.randn(1, 3, 32, 32)
     squared = []
     for blurred in (True, False):
-        x = (losses.blur(image, 2.0) if blurred else image).requires_grad_(True)
-        seen = x if blurred else losses.blur(x, 2.0)
+        x = (pairs.blur(image, 2.0) if blurred else image).requires_grad_(True)
+        seen = x if blurred else pairs.blur(x, 2.0)
         squared.append(losses.r1_penalty((a * seen).sum().reshape(1, 1), [x], gamma=1.0)[1].item())
     says(*(f"{s:.1f}" for s in squared))
     assert squared[0] > 10 * squared[1]
@@ -308,8 +308,8 @@ def test_d12_r1_is_that_of_the_blurred_image():
 def test_d13_generated_raw_images_stay_sharp():
     torch.manual_seed(0)
     fake = {"image": torch.randn(1, 3, 32, 32), "image_raw": torch.randn(1, 3, 32, 32)}
-    spread = [losses.fake_pair(fake, 2.0, blur_raw)["image_raw"].std().item() for blur_raw in (False, True)]
-    real = losses.blur(fake["image_raw"], 2.0).std().item()
+    spread = [pairs.fake_pair(fake, 2.0, blur_raw)["image_raw"].std().item() for blur_raw in (False, True)]
+    real = pairs.blur(fake["image_raw"], 2.0).std().item()
     says(f"generated {spread[0]:.3f}, real {real:.3f}", f"generated {spread[1]:.3f}, real {real:.3f}")
     assert spread[0] > 3 * real and spread[1] == pytest.approx(real)
 

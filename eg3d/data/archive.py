@@ -1,7 +1,7 @@
 """The files of a data set, in a folder or a zip, read without trusting them.
 
-A data set may come from anywhere, so nothing in it is read before its size is known to be reasonable, and whatever is
-wrong with it becomes a ValueError of one line that names the member. Nothing is ever unpacked to disk.
+A data set may come from anywhere. So the size of a file is checked before it is read, and whatever is wrong becomes a
+ValueError of one line that names the file. Nothing is ever unpacked to the disk.
 """
 
 import zipfile
@@ -23,14 +23,14 @@ class Folder:
     Attributes:
         path: the directory.
         bytes: size of each member.
-        stamps: of each member, what changes whenever it is written, and is known without reading it.
+        stamps: text for each member that changes whenever somebody writes to it; known without reading it.
     """
 
     def __init__(self, path: Path):
         self.path = path
         files = {p.relative_to(path).as_posix(): p.stat() for p in path.rglob("*") if p.is_file()}
         self.bytes = {name: file.st_size for name, file in files.items()}
-        # The time of change, which unlike that of modification no program can set.
+        # The time of change: no program can set it, unlike that of modification.
         self.stamps = {name: f"{file.st_size}/{file.st_ctime_ns}" for name, file in files.items()}
 
     def read(self, name: str) -> bytes:
@@ -74,7 +74,7 @@ class Zip:
         self._lock = Lock()
 
     def content(self, name: str) -> str:
-        """As of a folder; a zip lists it."""
+        """The same text as in a folder; a zip lists it."""
         return self.stamps[name]
 
     def read(self, name: str) -> bytes:
@@ -86,7 +86,7 @@ class Zip:
             raise ValueError(f"{where} is compressed by method {info.compress_type}; pack it stored or deflated")
         try:
             with self._lock, self._zip.open(info) as member:
-                data = member.read(info.file_size)  # so many at most, even of a stream that goes on
+                data = member.read(info.file_size)  # no more, even if the stream goes on
         except Exception as error:  # of many kinds, as above
             raise ValueError(f"{where} is damaged inside the zip ({reason(error)}); copy the data set again") from None
         if len(data) != info.file_size:

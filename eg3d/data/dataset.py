@@ -64,7 +64,7 @@ class ImageDataset:
 
     @property
     def digest(self) -> str:
-        """sha256 over names, labels, and what the image files hold, in a folder or a zip; reads a folder, once."""
+        """sha256 over names, labels and contents of the images; the same in a folder and a zip; reads a folder once."""
         if self._digest is None:
             held = self._pool.map(self._archive.content, self.names)
             is_zip = isinstance(self._archive, Zip)
@@ -78,11 +78,11 @@ class ImageDataset:
         return hashlib.sha256(rows.encode() + self.labels.numpy().tobytes()).hexdigest()
 
     def identity(self, state: dict | None = None) -> dict[str, str]:
-        """What a training state keeps of its data set; ValueError when `state` is of a run that saw another one.
+        """What a training state keeps of its data set; ValueError if `state` is of a run with another one.
 
-        Sizes are compared first, at no cost. But those of uncompressed images are all alike, so what the files hold
-        counts. A zip lists that; a folder must be read, which its first run does once, besides the many times that it
-        trains on it. Later starts trust files that nobody has written to since; one that was moved is read again.
+        Sizes are compared first, which costs nothing. But all uncompressed images have one size, so their content is
+        compared too. A zip lists checksums of it. A folder must be read, which its first run does once. Later starts
+        read it again only if a file in it has been written to or moved.
         """
         found = {
             "dataset_outline": self._digest_with(str(self._archive.bytes[name]) for name in self.names),
@@ -104,7 +104,7 @@ class ImageDataset:
         return self._images is not None
 
     def keep_if_small(self) -> None:
-        """Decodes a set that fits into memory and keeps it; a damaged image then shows before a run writes anything."""
+        """Decodes a set that fits into memory, and keeps it. So a damaged image shows before a run writes anything."""
         with self._keeping:
             if self._images is None and len(self.names) * 3 * self.resolution**2 <= RAM_BYTES:
                 self._images = self._decode_all(range(len(self.names)))
@@ -150,9 +150,9 @@ class ImageDataset:
 
 
 class EpochOrder:
-    """Which images form the global batch that starts at a position: a fresh permutation per epoch, keyed by the seed.
+    """Which images form the global batch that starts at a position: a new permutation in each epoch.
 
-    A function of (seed, position) only, so a continued run sees what an unbroken one would.
+    It depends on seed and position alone, so a run that goes on sees what an unbroken one would.
     """
 
     def __init__(self, size: int, seed: int):

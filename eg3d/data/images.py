@@ -1,4 +1,4 @@
-"""From the bytes of an image file to pixels, within bounds that are checked before anything is decoded."""
+"""From the bytes of an image file to pixels; its size is checked before anything is decoded."""
 
 import io
 import warnings
@@ -22,14 +22,14 @@ def is_image(name: str) -> bool:
 def silence_pillow() -> None:
     """Stops the warnings of Pillow in this process.
 
-    What they warn of is an error here (too many pixels) or is not about pixels (damaged metadata). For the whole
-    process, because `warnings.catch_warnings` must not be used while other threads decode.
+    They warn of too many pixels, which is an error here, or of damaged metadata, which does not matter. The whole
+    process goes without them, because `warnings.catch_warnings` must not be used while other threads decode.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_image(data: bytes, where: str) -> Image.Image:
-    """Reads the header only. ValueError, beginning with `where`, if that is none, or announces too many pixels."""
+    """Reads the header only. ValueError, beginning with `where`, if it is none or announces too many pixels."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError:

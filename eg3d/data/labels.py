@@ -16,9 +16,9 @@ LAYOUT = '{"labels": [[name, [25 numbers]], ...]}'
 
 
 def read_entries(archive: Folder | Zip) -> dict[str, object]:
-    """What `dataset.json` says of each name (forward slashes); nothing is checked yet but its layout.
+    """Each name of `dataset.json` (with forward slashes) and its label, of which nothing is checked yet.
 
-    {} if its "labels" are null. ValueError if the file is missing, is not laid out so, or lists a name twice.
+    {} if its "labels" are null. ValueError if the file is missing, has another layout, or lists a name twice.
     """
     where = f"{archive.path}: {LABEL_FILE}"
     if LABEL_FILE not in archive.bytes:

@@ -8,16 +8,16 @@ from eg3d.data.dataset import EpochOrder, ImageDataset
 
 
 class Batches:
-    """Batches of a data set by position in the run; the one after is read in the background.
+    """Batches of a data set by position in the run; the next one is read in the background.
 
-    What is returned is a function of (data set, order, position) alone: asked for another position than expected, as
-    after a resume, it is read at once. An error in the background is raised when its batch is asked for.
+    A batch depends on data set, order and position alone. If the next call asks for another position, as after a
+    resume, its batch is read at once. An error in the background is raised by the call that asks for its batch.
 
     Args:
         order: which images stand at which position.
-        batch: images of a global batch; the next one starts so much later.
+        batch: images of a global batch, and so the distance between two positions.
         rows: which of them this process takes, by index in the global batch; all by default.
-        pin: whether the images lie in page-locked memory, from where a GPU copies them while it computes
+        pin: whether to put the images into page-locked memory. A GPU copies them from there while it computes
             (`.to(device, non_blocking=True)`).
     """
 
@@ -27,7 +27,7 @@ class Batches:
         self._dataset, self._order, self._batch, self._pin = dataset, order, batch, pin
         self._rows = range(batch) if rows is None else rows
         assert len(self._rows) and 0 <= min(self._rows) and max(self._rows) < batch
-        self._thread = ThreadPoolExecutor(1, "prefetch")  # it waits for the data set's threads, so is none of them
+        self._thread = ThreadPoolExecutor(1, "prefetch")  # not of the data set's pool, which it waits for
         self._expected: tuple[int, Future] | None = None
 
     def at(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,7 +43,7 @@ class Batches:
         return now.result()
 
     def _indices(self, position: int) -> torch.Tensor:
-        """Asked here, not in the thread: the order remembers an epoch and is not made for two at a time."""
+        """Called here, not in the thread: the order remembers an epoch, and must not be asked by two at a time."""
         rows = self._rows
         return self._order.indices(position, self._batch)[rows.start : rows.stop : rows.step]
 

@@ -1,11 +1,12 @@
 """The processes of one run: how they start, what they tell each other, and how they end together.
 
-A run of N processes has the ranks 0 .. N - 1, one per GPU. `launch` starts them on this machine (`--gpus=N`), or takes
-those that torchrun has started (RANK, WORLD_SIZE, ... in the environment), on any number of machines. A plain process
-is rank 0 of 1, for which everything here does nothing. GPUs talk by NCCL; CPUs, and all control messages, by gloo.
+A run of N processes has the ranks 0 .. N - 1, one for each GPU. `launch` starts them on this machine (`--gpus=N`). If
+torchrun has started them, on one machine or several, `launch` joins them (RANK, WORLD_SIZE, ... in the environment). A
+process that runs alone is rank 0 of 1; for it everything here does nothing. Gradients on GPUs travel by NCCL;
+everything else, and all control messages, by gloo.
 
-Nothing here knows what a run does. Its rules: every process calls the same functions in the same order; rank 0 alone
-writes; whatever ends one process ends all.
+Nothing here knows what a run does. There are three rules: every process calls the same functions in the same order;
+only rank 0 writes; if one process ends, all end.
 """
 
 import contextlib
@@ -27,9 +28,9 @@ from torch import nn
 
 from groundwork.command import Command, end_bars, pick_device
 
-LOST = 71  # exit code of a process that another one has left alone
+LOST = 71  # exit code of a process that ends because it has lost another one
 AGAIN = "the same command goes on from the last saved state, or starts anew where nothing is saved"
-GRACE_S = 20  # for the other processes to end by themselves when one has ended
+GRACE_S = 20  # after one process has failed, the others have so long to end by themselves
 
 
 class LostProcess(RuntimeError):
@@ -40,7 +41,7 @@ class LostProcess(RuntimeError):
 
 
 def rank() -> int:
-    """This process's number; 0 writes."""
+    """The number of this process; rank 0 writes."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -49,31 +50,31 @@ def size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def share(batch: int) -> range:
-    """This process's part of the indices of a global batch: one block, in the order of the ranks."""
+def block(batch: int) -> range:
+    """The indices in a global batch that this process works on; rank r has block r of equal blocks."""
     each = batch // size()
     assert each * size() == batch, f"a batch of {batch} for {size()} processes"
     return range(rank() * each, (rank() + 1) * each)
 
 
 def started_outside() -> bool:
-    """Whether torchrun, or the like, has started this process as one of several."""
+    """Whether torchrun, or a program like it, has started this process as one of several."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def first_started() -> bool:
-    """Whether this is rank 0, asked before the processes talk."""
+    """Whether this is rank 0; can be asked before the processes talk."""
     return not started_outside() or os.environ["RANK"] == "0"
 
 
 def check_count(asked: int | None) -> int | None:
-    """The number of processes: torchrun's where it has started them, else as asked; ValueError when the two differ."""
+    """The number of processes: that of torchrun if it has started them, else `asked`; ValueError if the two differ."""
     if not started_outside():
         return asked
     given = int(os.environ["WORLD_SIZE"])
     if asked not in (None, given):
         if not first_started():
-            sys.exit(2)  # all of them find this; one says it
+            sys.exit(2)  # every process finds this error; rank 0 reports it
         raise ValueError(
             f"--gpus={asked}, but torchrun has started {given} processes; leave --gpus out, or make it {given}"
         )
@@ -85,7 +86,7 @@ def check_count(asked: int | None) -> int | None:
 
 @contextlib.contextmanager
 def _listening() -> Iterator[None]:
-    """Failures of a collective call as LostProcess."""
+    """Turns the failure of a collective call into LostProcess."""
     try:
         yield
     except RuntimeError as error:
@@ -107,7 +108,7 @@ def add_up(tensors: list[torch.Tensor]) -> None:
 
 
 def largest(*numbers: int) -> list[int]:
-    """For each number its maximum over all processes: how they agree on something that only one has noticed."""
+    """The maximum of each number over all processes. So all learn of something that only one has noticed."""
     if size() == 1:
         return list(numbers)
     values = torch.tensor(numbers)
@@ -117,7 +118,7 @@ def largest(*numbers: int) -> list[int]:
 
 
 def gather(value) -> list:
-    """The values of all processes, by rank, on every process; anything that pickles, tensors on the CPU."""
+    """The values of all processes, by rank, in every process. They must pickle; tensors must be on the CPU."""
     values = [value]
     if size() > 1:
         values = [None] * size()
@@ -127,7 +128,7 @@ def gather(value) -> list:
 
 
 def to_first(value) -> list | None:
-    """The values of all processes, by rank, on rank 0, and None elsewhere; what `gather` takes."""
+    """Like `gather`, but only rank 0 gets the values; the others get None."""
     if size() == 1:
         return [value]
     values = [None] * size() if rank() == 0 else None
@@ -137,9 +138,9 @@ def to_first(value) -> list | None:
 
 
 def together(work: Callable):
-    """`work()`, done by every process; returns when all have done it, so it is a barrier too.
+    """Every process does `work()` and gets its own value, as soon as all have done it.
 
-    An error of a user in one of them ends all: it is raised there, once, and the others leave quietly.
+    A user's error (ValueError, OSError) in one process ends all: it is raised there, and the others exit silently.
     """
     if size() == 1:
         return work()
@@ -157,12 +158,12 @@ def together(work: Callable):
 
 
 def by_first(work: Callable):
-    """`work()`, done by rank 0 alone, while the others wait; returns its value there and None elsewhere."""
+    """Rank 0 does `work()` while the others wait. Rank 0 gets its value, the others get None."""
     return together(lambda: work() if rank() == 0 else None)
 
 
 def from_first(work: Callable):
-    """`work()`, done by rank 0 alone; every process gets its value, which pickles."""
+    """Rank 0 does `work()` while the others wait. Every process gets its value, which must pickle."""
     value = by_first(work)
     if size() == 1:
         return value
@@ -173,9 +174,10 @@ def from_first(work: Callable):
 
 
 def large_from_first(work: Callable):
-    """`from_first` for a value with large tensors, on the CPU: they are sent one by one, so that none is held twice.
+    """`from_first` for a value with large tensors, on the CPU. They are sent one by one: none is in memory twice.
 
-    For 400 MB and two processes this takes 4 s and 0.4 GB in each; `from_first` takes 17 s and 1.2 to 1.6 GB.
+    Measured with two processes and 1 GiB: each needs 1.0 GiB more at its peak; with `from_first` 3.0 and 4.0 GiB.
+    For 400 MB it takes 4 s, and `from_first` 17 s.
     """
     value = by_first(work)
     if size() == 1:
@@ -195,7 +197,7 @@ def large_from_first(work: Callable):
 
 
 class _Outline(pickle.Pickler):
-    """Writes everything but tensors, which it collects in the order of their places."""
+    """Pickles a value without its tensors, and collects these in order."""
 
     def __init__(self, file):
         super().__init__(file)
@@ -209,7 +211,7 @@ class _Outline(pickle.Pickler):
 
 
 class _Filled(pickle.Unpickler):
-    """Reads it, with empty tensors in their places, collected in the same order."""
+    """Unpickles it with empty tensors, and collects these in the same order."""
 
     def __init__(self, file):
         super().__init__(file)
@@ -221,7 +223,7 @@ class _Filled(pickle.Unpickler):
 
 
 def first_of_each_machine(work: Callable):
-    """`work()`, done by one process of each machine first (it may fill a cache), then by the others."""
+    """One process of each machine does `work()` first, for it may fill a cache; then the others do it."""
     if size() == 1:
         return work()
     first = int(os.environ.get("LOCAL_RANK", 0)) == 0
@@ -230,7 +232,7 @@ def first_of_each_machine(work: Callable):
 
 
 def copy_from_first(networks: Iterable[nn.Module]) -> None:
-    """Gives every process the parameters and buffers of rank 0."""
+    """Copies the parameters and buffers of rank 0 to every process."""
     if size() == 1:
         return
     for network in networks:
@@ -240,7 +242,7 @@ def copy_from_first(networks: Iterable[nn.Module]) -> None:
 
 
 def check_equal(networks: dict[str, nn.Module]) -> None:
-    """Asserts that every process holds the same parameters, bit by bit, in each network."""
+    """Asserts that the parameters of each network are the same in all processes, bit by bit."""
     if size() == 1:
         return
     sums = {
@@ -255,7 +257,7 @@ def check_equal(networks: dict[str, nn.Module]) -> None:
 
 
 def device_of(device: torch.device) -> torch.device:
-    """This process's own device of the kind asked for."""
+    """The device of this process: of several GPUs, its own."""
     if device.type != "cuda" or not dist.is_initialized():
         return device
     local = int(os.environ.get("LOCAL_RANK", 0))
@@ -264,12 +266,12 @@ def device_of(device: torch.device) -> torch.device:
 
 
 def launch(work: Callable[..., int], arguments: tuple, count: int, device: torch.device, wait_minutes: float) -> int:
-    """`work(*arguments)` in `count` processes; returns the exit code, which is `work`'s where all went well.
+    """Does `work(*arguments)` in `count` processes; returns the exit code, which is that of `work` if nothing fails.
 
     Args:
-        work: a module's function, for it is looked up by name in new processes; its errors are Command's.
-        device: decides how the processes talk; `device_of` gives each its own.
-        wait_minutes: how long a process waits for another before it gives up.
+        work: a function of a module, because new processes find it by its name; its errors are reported by Command.
+        device: decides how the processes talk; each gets its own by `device_of`.
+        wait_minutes: a process that has waited so long for another one gives up.
     """
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if started_outside() else count
     if device.type == "cuda" and local > torch.cuda.device_count():
@@ -285,7 +287,7 @@ def launch(work: Callable[..., int], arguments: tuple, count: int, device: torch
 
 
 def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float) -> int:
-    """`work(*arguments)` as the rank that the environment says."""
+    """Does `work(*arguments)` as one of several processes; the environment says which."""
     timeout = datetime.timedelta(minutes=wait_minutes)
     if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
@@ -305,27 +307,27 @@ def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float)
     except (ValueError, OSError):
         if not _first_to_fail(store):
             end_bars()
-            sys.exit(2)  # it has been said
+            sys.exit(2)  # another process has reported the error
         if rank() > 0:
             click.echo(err=True)  # ends the line of rank 0's progress bar
         raise
     except KeyboardInterrupt:
         if rank() > 0:
-            sys.exit(130)  # rank 0, which is interrupted too, says it
+            sys.exit(130)  # rank 0 is interrupted too, and reports it
         raise
     except LostProcess as error:
         end_bars()
-        if parent_process() is None and _first_to_fail(store):  # nobody else will say it
+        if parent_process() is None and _first_to_fail(store):  # no other process will report it
             click.echo(f"error: {error}", err=True)
         sys.stderr.flush()
-        os._exit(LOST)  # an orderly end would wait for the lost one
+        os._exit(LOST)  # an orderly end would wait for the lost process
 
 
 def _first_to_fail(store) -> bool:
-    """Whether no other process has said why the run ends: what all of them find is said once."""
+    """Whether no other process has reported why the run ends. So an error that all of them find is reported once."""
     try:
         return store is None or store.add("failed", 1) == 1
-    except RuntimeError:  # the process that kept the store has gone
+    except RuntimeError:  # the process that holds the store has ended
         return True
 
 
@@ -337,7 +339,7 @@ def cores() -> int:
 def _start(work: Callable, arguments: tuple, count: int, device: str, wait_minutes: float) -> int:
     """Starts the ranks on this machine and waits for them."""
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    pickle.dumps((work, arguments))  # what does not pickle should fail here, in one process
+    pickle.dumps((work, arguments))  # if they do not pickle, this fails once, before the processes start
     context = get_context("spawn")
     ranks = [
         context.Process(target=_rank_main, args=(i, count, store.port, work, arguments, device, wait_minutes))
@@ -368,13 +370,13 @@ def _start(work: Callable, arguments: tuple, count: int, device: str, wait_minut
 
 
 def _rank_main(index, count, port, work, arguments, device, wait_minutes) -> None:
-    """First function of a started process."""
+    """What a started process calls first."""
     os.environ.update(
         RANK=str(index), WORLD_SIZE=str(count), LOCAL_RANK=str(index), LOCAL_WORLD_SIZE=str(count),
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
     )  # fmt: skip
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    pick_device(device)  # TF32 off here too
+    pick_device(device)  # it turns TF32 off, in this process too
     command = Command("rank", callback=lambda: sys.exit(_as_rank(work, arguments, device, wait_minutes)))
     command.main([], prog_name="rank")
 
@@ -385,7 +387,7 @@ def _end_with_parent() -> None:
 
 
 def _wait_for(ranks: list) -> list[tuple[int, int]]:
-    """(rank, exit code) in the order of ending; after the first failure the others have GRACE_S left."""
+    """(rank, exit code) in the order in which the processes end; after the first failure it waits GRACE_S more."""
     ended, running, deadline = [], dict(enumerate(ranks)), None
     while running:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -400,13 +402,13 @@ def _wait_for(ranks: list) -> list[tuple[int, int]]:
 
 
 def _exit_code(ended: list[tuple[int, int]], count: int, received: list[int], wait_minutes: float) -> int:
-    """The run's exit code; says in one line what nobody else could say."""
+    """The exit code of the run; reports in one line a failure that no process could report itself."""
     bad = [(index, code) for index, code in ended if code]
     own = [(index, code) for index, code in bad if code != LOST]
     if not bad:
         return 0
     if own and own[0][1] > 0:
-        return own[0][1]  # that process has said why
+        return own[0][1]  # that process has reported why
     if received:
         return 128 + received[0]
     if own:

@@ -16,9 +16,9 @@ def count_signs(real_logits: torch.Tensor) -> torch.Tensor:
 
 
 def adapted(p: float, mean_sign: float, target: float, images: int, kimg: float) -> float:
-    """p, a step of images / (1000 kimg) further from 0 where D knows the training images too well, else nearer.
+    """p, moved by images / (1000 kimg): up if D knows the training images too well, else down, toward 0.
 
-    Published p has no upper limit (D-22); a probability has.
+    The published p has no upper limit; a probability has (docs/published_defects.md, D-22).
     """
     direction = (mean_sign > target) - (mean_sign < target)
     return min(max(p + direction * images / (1000 * kimg), 0.0), 1.0)

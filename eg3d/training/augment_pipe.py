@@ -1,4 +1,4 @@
-"""Augmentation of what the discriminator sees (StyleGAN2-ADA, Karras et al. 2020, appendix B; spec section 8).
+"""Augmentation of what the discriminator sees (StyleGAN2-ADA, Karras et al. 2020, appendix B).
 
 A change of geometry, then one of colour, then optionally filter, noise and cutout. The pipe is an affine function of
 the images, and gradients of any order flow through it. Which transforms there are, and which leave the camera label
@@ -50,7 +50,7 @@ class AugmentPipe:
         return self._apply(images, roll(draws, len(images)), draws)
 
     def pair(self, pair: dict[str, torch.Tensor], draws) -> dict[str, torch.Tensor]:
-        """`image` [N, 3, H, W] and `image_raw` [N, 3, R, R] for D, both with the same change (spec section 7.4).
+        """`image` [N, 3, H, W] and `image_raw` [N, 3, R, R] for D (EG3D, section 4.3), both with the same change.
 
         As published, the raw one is enlarged to the size of the other and afterwards shrunk again, which blurs it a
         little, whatever p is. A change pixel by pixel commutes with resizing, and is made at the raw one's own size.

@@ -1,4 +1,4 @@
-"""Moving averages: of the generator, which draws every picture, and of its latents, toward which truncation pulls."""
+"""Moving averages: of the generator's weights, for all pictures and scores, and of its latents, for truncation."""
 
 import torch
 from torch import nn
@@ -14,5 +14,5 @@ def update_ema(average: nn.Module, model: nn.Module, beta: float) -> None:
 
 @torch.no_grad()
 def update_mean_latent(mapping: nn.Module, mean: torch.Tensor) -> None:
-    """w_avg <- lerp toward the mean latent [w_dim] of one global batch: once a step, however it was cut up."""
+    """w_avg <- lerp toward `mean` [w_dim], the mean latent of one global batch; once a step."""
     mapping.w_avg.lerp_(mean, 1 - mapping.w_avg_beta)

@@ -1,4 +1,4 @@
-"""Signs that a run is going wrong while its losses are still finite; they warn, a person decides."""
+"""Signs that a run goes wrong although its losses are finite. They only warn; a person decides."""
 
 DEPTH, REAL, FAKE = "Fakes/depth_spread", "Loss/signs/real", "Loss/signs/fake"
 FLAT = 0.2  # of the largest spread of depth so far
@@ -7,7 +7,7 @@ ENOUGH = 100  # pictures to judge by
 
 
 class Health:
-    """Looks at each line of statistics, with what the lines before have shown; says a thing once until it passes."""
+    """Compares each line of statistics with those before; warns of a thing once, and again only after it has passed."""
 
     def __init__(self, lines: list[dict] = ()):
         self._deepest, self._said = 0.0, set()
@@ -15,7 +15,7 @@ class Health:
             self.warnings(line)
 
     def warnings(self, line: dict) -> list[str]:
-        """What has gone wrong since the last line, with its number and what it may mean."""
+        """New warnings, each with its number and what it may mean."""
         value = {
             name: line[name]["mean"]
             for name in (DEPTH, REAL, FAKE)

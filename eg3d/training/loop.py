@@ -1,4 +1,4 @@
-"""The training loop: `train` makes a `Trainer` and steps it to the end, with records and clean stops."""
+"""The training loop: `train` makes a `Trainer`, steps it to the end, keeps records and stops cleanly."""
 
 import contextlib
 import signal
@@ -15,7 +15,9 @@ from eg3d.config.run import TrainConfig
 from eg3d.data.dataset import ImageDataset
 from eg3d.running import distributed
 from eg3d.running.allocator import keep_freed_memory
+from eg3d.training.progress import Progress
 from eg3d.training.records import Records
+from eg3d.training.schedules import at_tick, ticks_passed
 from eg3d.training.trainer import Trainer
 
 TIME_UP = 75  # exit code of a run stopped by its time limit: EX_TEMPFAIL, "try again"
@@ -31,59 +33,59 @@ def train(
     stop_after_s: float | None = None,
     measure: Callable | None = None,
     locked: bool = False,
-) -> Trainer:
-    """Runs `config` until its kimg are seen, a signal arrives or the time is up; returns the trainer.
-
-    Every process of a run calls it alike; its `stop_code` says what ended it, 0 for kimg reached.
+) -> tuple[Trainer, Progress]:
+    """Runs `config` until its kimg are seen, a signal arrives or the time is up; every process of a run calls it alike.
 
     Args:
-        outdir: where snapshots, pictures, stats and the training state go.
+        outdir: the folder for snapshots, pictures, stats and the training state.
         state: of a stopped run (checkpoint.load_state); the run goes on exactly as if it had not stopped.
-        gaze_estimator: frozen network of the gaze term, needed when its weight is above 0; else it only scores.
-        stop_after_s: stop and save after so many seconds; no schedule depends on it.
-        locked: whether the caller holds the folder (records.held), as it must to read a state from it.
+        gaze_estimator: frozen network of the gaze term, needed if its weight is above 0; else it only scores.
+        stop_after_s: the run saves and stops after so many seconds; no schedule depends on it.
         measure: what else scores a snapshot, see `Records`; it must not change what is computed.
+        locked: whether the caller has locked the folder (run_folder.held), as it must to read a state from it.
+    Returns: the trainer after its last step, and how the run ended.
     """
     set_numerics(config.benchmark)
-    trainer = Trainer(config, dataset, device, state, gaze_estimator)
+    trainer, progress = Trainer(config, dataset, device, state, gaze_estimator), Progress.of(state)
     goes_on = state is not None
-    del state  # as large as the networks and optimisers that now hold it
+    del state  # it is as large as the networks and optimisers that now hold it
     for note in trainer.notes:
         tqdm.write(f"--resume: {note}", file=sys.stderr)
     distributed.together(dataset.keep_if_small)
-    total, failing = int(config.kimg * 1000), 0
+    total = int(config.kimg * 1000)
     with (
-        Records(outdir, trainer, measure, locked) as records,
+        Records(outdir, trainer, progress, measure, locked) as records,
         stop_requests() as stop,
         progress_bar(trainer.images_seen, total) as bar,
     ):
-        if goes_on and distributed.rank() == 0:  # nothing refuses any more
+        if goes_on and distributed.rank() == 0:  # everything has been checked
             tqdm.write(f"going on with the run in {outdir} after {trainer.images_seen} images")
         records.finish_tick()
-        while trainer.images_seen < total and not trainer.stop_code:
+        while trainer.images_seen < total and not progress.stop_code:
             trainer.step()
             bar.update(config.batch)
             late = stop_after_s is not None and records.seconds() > stop_after_s
-            # What one process has noticed all do, at the same step.
+            # One process may notice a stop or a bad loss; all of them act on it, at the same step.
             code, bad = distributed.largest(stop.code or TIME_UP * late, not trainer.finite)
             done = trainer.images_seen >= total
-            trainer.stop_code, failing = 0 if done else code, failing + 1 if bad else 0
-            # Before a stop is heeded, for a stop says that the same command goes on. Fewer bad steps leave the last
-            # good state, from which they come again.
-            if failing >= config.watch.bad_steps or (failing and done):
+            progress.after_step(finite=not bad)
+            progress.stop_code = 0 if done else code
+            # This comes before the stop, because a stop promises that the same command goes on. After fewer bad steps
+            # no state is written, so the run would go on from the last good one and make those steps again.
+            if progress.bad_steps >= config.watch.bad_steps or (done and not progress.healthy):
                 records.give_up()
-            if done or trainer.at_tick:
-                snapshot = done or trainer.tick % config.snap == 0
-                bar.set_postfix_str(records.tick(snapshot, keep_state=not failing))
-        if trainer.stop_code:
-            records.stop(keep_state=not failing)
-    return trainer
+            if done or at_tick(trainer.images_seen, config.batch, config.tick):
+                ticks = ticks_passed(trainer.images_seen, config.tick)
+                bar.set_postfix_str(records.tick(snapshot=done or ticks % config.snap == 0))
+        if progress.stop_code:
+            records.stop()
+    return trainer, progress
 
 
 def set_numerics(benchmark: bool) -> None:
-    """As published: full float32 in matrix products and convolutions; cuDNN may time its algorithms.
+    """As published: matrix products and convolutions in full float32; cuDNN may time its algorithms.
 
-    Memory that a step frees is kept for the next, see eg3d.running.allocator.
+    Memory that a step frees is kept for the next one, see eg3d.running.allocator.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -92,19 +94,19 @@ def set_numerics(benchmark: bool) -> None:
 
 
 def progress_bar(images_seen: int, total: int) -> tqdm:
-    """Images, time left and images/s, on rank 0."""
+    """Shows images, time left and images per second, on rank 0."""
     first = distributed.rank() == 0
     return tqdm(total=total, initial=images_seen, unit="img", smoothing=0.02, mininterval=2, disable=not first)
 
 
 class StopRequest:
-    """The exit code that a signal asks for, 0 before one has come."""
+    """Holds the exit code that a signal asks for; 0 until there is one."""
 
     def __init__(self):
         self.code, self._since = 0, 0.0
 
     def __call__(self, signum, frame) -> None:
-        # A second signal interrupts, but a terminal and torchrun both pass the same one on.
+        # A second signal interrupts. But one Ctrl-C can arrive twice, from the terminal and from torchrun.
         if self.code and time.monotonic() - self._since > 1:
             raise KeyboardInterrupt
         if not self.code:
@@ -113,7 +115,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Ctrl-C and SIGTERM as requests, so that the running step can end and be saved; a second one interrupts."""
+    """Makes Ctrl-C and SIGTERM requests, so that the running step can end and be saved; a second one interrupts."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -1,16 +1,11 @@
 """The terms of the two losses, as pure functions of images, logits and densities.
 
-Each returns one value per sample, [N], unless it says otherwise; the loop averages, weights and logs them.
+Each returns one value per sample, [N], unless it says otherwise; the trainer averages, weights and logs them.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-from eg3d.ops.resize import filtered_resizing
-from eg3d.ops.upfirdn2d import filter2d
 
 
 def generator_adversarial(fake_logits: torch.Tensor) -> torch.Tensor:
@@ -35,47 +30,13 @@ def r1_penalty(
 
     Args:
         real_logits: [N, 1].
-        inputs: the tensors D was given, each [N, ...] with requires_grad. With blur on, these are the *blurred* images:
-            the published loop differentiates there too (D-12), and R1 is about D, not about the blur.
+        inputs: the tensors D was given, each [N, ...] with requires_grad. While training blurs its images, these are
+            the *blurred* ones, as published: R1 is about D, not about the blur (docs/published_defects.md, D-12).
     Returns: the weighted term [N] and the bare squared norm [N], which is what gets logged.
     """
     gradients = torch.autograd.grad(real_logits.sum(), inputs, create_graph=True)
     squared_norm = sum(g.square().flatten(1).sum(dim=1) for g in gradients)
     return squared_norm * (gamma / 2), squared_norm
-
-
-def blur(images: torch.Tensor, sigma_px: float) -> torch.Tensor:
-    """Blur in front of D, images [N, C, H, W]; separable taps 2^-(i/sigma)^2 up to 3 sigma, as published."""
-    radius = math.floor(3 * sigma_px)
-    if radius == 0:
-        return images
-    taps = (
-        (torch.arange(-radius, radius + 1, dtype=torch.float32, device=images.device) / sigma_px).square().neg().exp2()
-    )
-    return filter2d(images, taps / taps.sum())
-
-
-def real_pair(real: torch.Tensor, raw_resolution: int, filter_mode, sigma_px: float) -> dict[str, torch.Tensor]:
-    """Real images [N, 3, H, W] as D sees them: `image`, and `image_raw` shrunk to the rays' resolution."""
-    raw = filtered_resizing(real, raw_resolution, mode=filter_mode)
-    return {"image": blur(real, sigma_px), "image_raw": blur(raw, sigma_px)}
-
-
-def fake_pair(fake: dict[str, torch.Tensor], sigma_px: float, blur_raw: bool) -> dict[str, torch.Tensor]:
-    """Generated images as D sees them. Published: `image_raw` stays sharp (D-13)."""
-    raw = fake["image_raw"]
-    return {"image": blur(fake["image"], sigma_px), "image_raw": blur(raw, sigma_px) if blur_raw else raw}
-
-
-def style_mix(ws: torch.Tensor, other: torch.Tensor, u: torch.Tensor, prob: float) -> torch.Tensor:
-    """With probability `prob`, rows from a random cutoff in [1, T) on come from `other`.
-
-    Args: ws, other [N, T, C]; u [N, 2] uniform draws (whether, where).
-    """
-    rows = ws.shape[1]
-    cutoff = 1 + (u[:, 1] * (rows - 1)).long().clamp(max=rows - 2)
-    cutoff = torch.where(u[:, 0] < prob, cutoff, rows)
-    return torch.where(torch.arange(rows, device=ws.device)[None, :, None] < cutoff[:, None, None], ws, other)
 
 
 def _sigma(G: nn.Module, points: torch.Tensor, ws: torch.Tensor, draws) -> torch.Tensor:

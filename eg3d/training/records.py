@@ -1,18 +1,18 @@
-"""What a run leaves in its folder: lines of stats.jsonl, snapshots, pictures, and the state to go on from.
+"""What a run writes into its folder: lines of stats.jsonl, snapshots, pictures, and the state that it goes on from.
 
-Rank 0 writes; every process calls the same methods, for what is written is gathered from all. A state is written last:
-what a killed run had written after its last one is dropped, or written again, when the run goes on. As metrics may take
-hours, there is one before them too, which says that its tick is still to be written (Trainer.tick_unfinished).
+Every process calls the same methods, because numbers are collected from all of them. Rank 0 alone writes.
+
+The state is written last. If a run is killed, its last state is the truth: lines of later steps are deleted, and the
+steps are made again. Metrics may take hours, so a state is also written before them. That one says that its tick is not
+over (`Progress.tick_unfinished`); a run that goes on from it measures the metrics again, and makes no step twice.
 """
 
 import contextlib
-import fcntl
 import json
-import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -21,26 +21,30 @@ from tqdm import tqdm
 from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.run import to_dict
 from eg3d.running import distributed
+from eg3d.training import run_folder
 from eg3d.training.health import Health
+from eg3d.training.progress import Progress
+from eg3d.training.schedules import ticks_passed
 from eg3d.training.snapshots import STOPPED, gaze_scores, prune, write_grid
 from eg3d.training.stats import append_line, drop_lines_after, finite, read_lines
-from eg3d.training.trainer import STATE_FILE, Trainer
+from eg3d.training.trainer import Trainer
 from groundwork.files import atomic_write
-
-STATS_FILE, OPTIONS_FILE = "stats.jsonl", "training_options.json"
-FAILED_STATE_FILE = "training-state-not-finite.pt"
-OWN_NAMES = (STATE_FILE, FAILED_STATE_FILE, STATS_FILE, OPTIONS_FILE, "network-snapshot-", "fakes", "metric-")
 
 
 class Records:
-    """The files of one run, which it has for itself while the `with` block lasts.
+    """Writes the files of one run; no other process can train in the folder inside the `with` block.
 
-    measure: `measure(G_ema, snapshot file, images seen)` -> lines of metric-NAME.jsonl, called by all processes.
-    locked: whether the caller has it already, by `held`.
+    Args:
+        progress: of this run; a state that is written holds it too.
+        measure: `measure(G_ema, snapshot file, images seen)` -> lines of metric-NAME.jsonl, called by all processes.
+        locked: whether the caller has locked the folder already (`run_folder.held`).
     """
 
-    def __init__(self, outdir: Path, trainer: Trainer, measure: Callable | None = None, locked: bool = False):
-        self.outdir, self.trainer, self.watch, self.measure = outdir, trainer, trainer.config.watch, measure
+    def __init__(
+        self, outdir: Path, trainer: Trainer, progress: Progress, measure: Callable | None = None, locked: bool = False
+    ):
+        self.outdir, self.trainer, self.progress, self.measure = outdir, trainer, progress, measure
+        self.watch = trainer.config.watch
         self._start = self._last = self._saved = time.perf_counter()
         self._images = trainer.images_seen
         self._locked, self._tensorboard, self._open_files = locked, None, contextlib.ExitStack()
@@ -57,110 +61,121 @@ class Records:
     def _open(self) -> None:
         config, images_seen = self.trainer.config, self.trainer.images_seen
         if not self._locked:
-            self._open_files.enter_context(held(self.outdir))
-        with writable(self.outdir):
-            atomic_write(self.outdir / OPTIONS_FILE, (json.dumps(to_dict(config), indent=2) + "\n").encode())
-        for path in self.outdir.glob(".*"):  # temporary files of a killed process
-            if path.name[1:].startswith(OWN_NAMES):
-                path.unlink()
-        images_written = images_seen - 1 if self.trainer.tick_unfinished else images_seen
-        for path in (self.outdir / STATS_FILE, *self.outdir.glob("metric-*.jsonl")):
+            self._open_files.enter_context(run_folder.held(self.outdir))
+        with run_folder.writable(self.outdir):
+            options = json.dumps(to_dict(config), indent=2) + "\n"
+            atomic_write(self.outdir / run_folder.OPTIONS_FILE, options.encode())
+        run_folder.delete_temporary_files(self.outdir)
+        # The line of an unfinished tick is written again.
+        images_written = images_seen - 1 if self.progress.tick_unfinished else images_seen
+        for path in run_folder.lined_paths(self.outdir):
             drop_lines_after(path, images_written)
-        self._health = Health(read_lines(self.outdir / STATS_FILE))
+        self._health = Health(read_lines(self._stats_path))
         if self.watch.tensorboard:
             self._tensorboard = tensorboard_writer(self.outdir, images_written)
+
+    @property
+    def _stats_path(self) -> Path:
+        return self.outdir / run_folder.STATS_FILE
+
+    @property
+    def _snapshot_path(self) -> Path:
+        return run_folder.snapshot_path(self.outdir, self.trainer.images_seen)
 
     def seconds(self) -> float:
         """Since the start of this process."""
         return time.perf_counter() - self._start
 
-    def tick(self, snapshot: bool, keep_state: bool) -> str:
-        """One line of statistics; with `snapshot` weights, picture and scores; returns the few numbers worth watching.
+    def tick(self, snapshot: bool) -> str:
+        """Writes one line of statistics; returns the few numbers worth watching.
 
-        keep_state: whether the present state is worth going on from.
+        snapshot: write weights, picture and scores too, unless a loss is not finite.
         """
-        trainer = self.trainer
+        trainer, progress = self.trainer, self.progress
         distributed.check_equal(trainer.networks())
         trainer.stats.collect()
-        snapshot, more, measured = snapshot and keep_state, peak_memory(trainer.device), []
+        snapshot, more, measured = snapshot and progress.healthy, peak_memory(trainer.device), []
         if snapshot:
-            more |= distributed.by_first(lambda: self._snapshot(score=True)) or {}
+            more |= distributed.by_first(lambda: self._write_snapshot(score=True)) or {}
             if self.measure is not None:
-                trainer.tick_unfinished = True
-                distributed.by_first(self._save_state)
-                measured = self.measure(trainer.G_ema, self._snapshot_path(), trainer.images_seen)
-        trainer.tick_unfinished = False
-        return distributed.by_first(lambda: self._tick(snapshot, keep_state, more, measured)) or ""
+                progress.tick_unfinished = True
+                distributed.by_first(self._write_state)
+                measured = self.measure(trainer.G_ema, self._snapshot_path, trainer.images_seen)
+        progress.tick_unfinished = False
+        return distributed.by_first(lambda: self._write_tick(snapshot, more, measured)) or ""
 
     def finish_tick(self) -> None:
-        """The tick at which the run was cut off while its metrics were measured: measures them, and writes its line."""
-        if self.trainer.tick_unfinished:
-            self.tick(snapshot=True, keep_state=True)
+        """Measures the metrics and writes the line of a tick if the run was killed while it measured them."""
+        if self.progress.tick_unfinished:
+            self.tick(snapshot=True)
 
-    def _tick(self, snapshot: bool, keep_state: bool, more: dict[str, float], measured: list[dict]) -> str:
+    def _write_tick(self, snapshot: bool, more: dict[str, float], measured: list[dict]) -> str:
         trainer = self.trainer
         for record in measured:
-            append_line(self.outdir / f"metric-{record['metric']}.jsonl", record)
+            append_line(run_folder.metric_path(self.outdir, record["metric"]), record)
             more |= {f"Metrics/{name}": value for name, value in record["results"].items()}
         line = self._line(more)
-        append_line(self.outdir / STATS_FILE, line)
+        append_line(self._stats_path, line)
         if self._tensorboard is not None:
             for name, value in line.items():
                 if name != "timestamp" and value["mean"] is not None:
                     self._tensorboard.add_scalar(name, value["mean"], trainer.images_seen, line["timestamp"])
             self._tensorboard.flush()
         due = time.perf_counter() - self._saved > 60 * self.watch.state_minutes
-        if snapshot or (keep_state and due):  # after the line, which took the statistics, so that none counts twice
-            self._save_state()
+        if snapshot or (self.progress.healthy and due):  # the line has emptied the statistics, so none counts twice
+            self._write_state()
         if snapshot and self.watch.keep is not None:
-            prune(self.outdir, self.watch.keep, read_lines(self.outdir / STATS_FILE))
+            prune(self.outdir, self.watch.keep, read_lines(self._stats_path))
         for warning in self._health.warnings(line):
             tqdm.write(f"warning: after {trainer.images_seen} images {warning}", file=sys.stderr)
         return summary(line)
 
-    def stop(self, keep_state: bool) -> None:
-        """State and snapshot of a run that ends before its time; neither where they are not worth going on from."""
-        if not keep_state:
+    def stop(self) -> None:
+        """Writes state and snapshot of a run that is stopped; neither if a loss is not finite."""
+        if not self.progress.healthy:
             return
         distributed.check_equal(self.trainer.networks())
         self.trainer.stats.collect()
 
         def write():
-            self._save_state()
-            self._snapshot(score=False)
+            self._write_state()
+            self._write_snapshot(score=False)
 
         distributed.by_first(write)
 
     def give_up(self) -> None:
-        """Raises ValueError, for losses are not finite; as gradients are cleaned of NaN, nothing else would show it."""
+        """Raises ValueError: losses are not finite. Gradients are cleaned of NaN, so nothing else would show it."""
         trainer = self.trainer
         trainer.stats.collect()
 
         def write():
             name = trainer.stats.not_finite() or "a loss"
-            good = max(self.outdir.glob("network-snapshot-*.safetensors"), default="none")
-            checkpoint.save_state(self.outdir / FAILED_STATE_FILE, trainer.state())
+            good = max(run_folder.snapshot_paths(self.outdir), default="none")
+            checkpoint.save_state(self.outdir / run_folder.FAILED_STATE_FILE, self._state())
             raise ValueError(
                 f"{name} is not finite after {trainer.images_seen} images (last good snapshot: {good}; state of this "
-                f"moment: {FAILED_STATE_FILE}); start another --outdir, from that snapshot by --resume, with lower "
-                "--glr and --dlr"
+                f"moment: {run_folder.FAILED_STATE_FILE}); start another --outdir, from that snapshot by --resume, "
+                "with lower --glr and --dlr"
             )
 
         distributed.by_first(write)
 
-    def _save_state(self) -> None:
-        checkpoint.save_state(self.outdir / STATE_FILE, self.trainer.state())
-        self.trainer.images_saved = self.trainer.images_seen
+    def _state(self) -> dict:
+        return self.trainer.state() | self.progress.state()
+
+    def _write_state(self) -> None:
+        checkpoint.save_state(self.outdir / run_folder.STATE_FILE, self._state())
+        self.progress.images_saved = self.trainer.images_seen
         self._saved = time.perf_counter()
 
-    def _snapshot(self, score: bool) -> dict[str, float]:
-        """Weights, picture and, where there is a network to measure them, gaze scores, which it returns."""
+    def _write_snapshot(self, score: bool) -> dict[str, float]:
+        """Writes the weights and, with `score`, a picture; returns the gaze scores if there is a network for them."""
         trainer = self.trainer
-        picture = self.outdir / f"fakes{trainer.images_seen // 1000:06d}.png"
+        picture = run_folder.picture_path(self.outdir, trainer.images_seen)
         if not score and picture.exists():
-            return {}  # the scored one of this thousand stays as it was scored; the state has the present weights
+            return {}  # the snapshot of this thousand is scored, so it stays; the state has the present weights
         facts = trainer.facts() | ({} if score else {STOPPED: True})
-        checkpoint.save_snapshot(self._snapshot_path(), trainer.networks(), facts)
+        checkpoint.save_snapshot(self._snapshot_path, trainer.networks(), facts)
         if not score:
             return {}
         write_grid(picture, trainer.G_ema)
@@ -168,16 +183,13 @@ class Records:
             return {}
         return gaze_scores(trainer.G_ema, trainer.gaze_estimator, trainer.config.gaze.crop)
 
-    def _snapshot_path(self) -> Path:
-        return self.outdir / f"network-snapshot-{self.trainer.images_seen // 1000:06d}.safetensors"
-
     def _line(self, more: dict[str, float]) -> dict:
         """Statistics since the last line, with position and speed."""
         trainer, now = self.trainer, time.perf_counter()
         spent, images = now - self._last, trainer.images_seen - self._images
         self._last, self._images = now, trainer.images_seen
         plain = {
-            "Progress/tick": trainer.tick,
+            "Progress/tick": ticks_passed(trainer.images_seen, trainer.config.tick),
             "Progress/kimg": trainer.images_seen / 1000,
             "Progress/blur_sigma": trainer.blur_sigma,
             "Progress/raw_resolution": trainer.raw_resolution,
@@ -192,53 +204,8 @@ class Records:
         return line | {"timestamp": time.time()}
 
 
-@contextlib.contextmanager
-def held(outdir: Path) -> Iterator[None]:
-    """The folder of a run, made where there is none, for this process alone; one that stays empty goes again."""
-    made, handle = [path for path in (outdir, *outdir.parents) if not path.exists()], None
-    try:
-        with writable(outdir):
-            outdir.mkdir(parents=True, exist_ok=True)
-            handle = lock(outdir)
-        yield
-    finally:
-        # The innermost first, and while it is locked, lest another process takes a folder that goes. One that another
-        # process has locked is that one's.
-        for path in made if handle is not None else made[1:]:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        if handle is not None:
-            os.close(handle)
-
-
-@contextlib.contextmanager
-def writable(outdir: Path) -> Iterator[None]:
-    """Errors of the system inside as one ValueError about --outdir."""
-    try:
-        yield
-    except OSError as error:
-        raise ValueError(f"--outdir={outdir}: cannot write there ({error.strerror}); give another folder") from None
-
-
-def lock(folder: Path) -> int:
-    """Takes the folder for this process until it ends, however it ends; ValueError when another one has it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(handle).st_nlink == 0:  # the other process has just removed it
-            raise BlockingIOError
-    except BlockingIOError:
-        os.close(handle)
-        raise ValueError(
-            f"--outdir={folder}: another process trains there; wait for it, or give another folder"
-        ) from None
-    except OSError:
-        pass  # a file system without locks
-    return handle
-
-
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """The highest use of memory by any process so far, GB."""
+    """The most memory that any process has used so far, GB."""
     peaks = {"Resources/cpu_mem_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
     if device.type == "cuda":
         peaks["Resources/peak_gpu_mem_gb"] = torch.cuda.max_memory_allocated(device) / 2**30
@@ -247,7 +214,7 @@ def peak_memory(device: torch.device) -> dict[str, float]:
 
 
 def check_tensorboard() -> None:
-    """ValueError where the package is missing."""
+    """ValueError if the package is missing."""
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
@@ -257,7 +224,7 @@ def check_tensorboard() -> None:
 
 
 def tensorboard_writer(outdir: Path, images_seen: int):
-    """A TensorBoard writer that forgets what a killed run wrote after its last state."""
+    """A TensorBoard writer; what a killed run wrote after its last state is hidden."""
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 

@@ -10,7 +10,7 @@ from eg3d.gaze.term import GAZE_DIM
 
 
 class ResumeError(CheckpointError):
-    """The checkpoint does not fit; `report` has one line for everything that does not."""
+    """The checkpoint does not fit; `report` has one line for each thing that does not."""
 
     def __init__(self, message: str, report: list[str]):
         super().__init__(message)
@@ -24,9 +24,9 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
     Args:
         networks: by name; a checkpoint with only one of G and G_ema starts both.
         name: whatever `open_checkpoint` takes.
-        partial: leave what is missing or of another shape as it is, and pass over what is extra.
+        partial: a tensor that is missing or of another shape keeps its weights, an extra one is ignored.
     Returns: (facts for the headers of the run's snapshots, lines for the user).
-    Errors: ResumeError for a checkpoint that does not fit, unless `partial`; CheckpointError for an unreadable one.
+    Errors: ResumeError if the checkpoint does not fit, unless `partial`; CheckpointError if it cannot be read.
     """
     checkpoint = training_networks(name)
     differences, report, notes = {}, [], list(checkpoint.notes)
@@ -57,7 +57,7 @@ LABEL_INPUTS = "mapping.embed.weight"  # of a discriminator, [features, numbers 
 
 
 def _without_gaze_inputs(difference: Difference) -> tuple[Difference, list[str]]:
-    """What differs besides a label that has grown by a gaze (--gaze-cond-d), and the names of what has grown."""
+    """The difference without a label that has grown by a gaze (--gaze-cond-d), and the names of what has grown."""
     sizes = difference.misshapen.get(LABEL_INPUTS)
     if sizes is None or sizes[1] != (sizes[0][0], sizes[0][1] + GAZE_DIM):
         return difference, []
@@ -66,7 +66,7 @@ def _without_gaze_inputs(difference: Difference) -> tuple[Difference, list[str]]
 
 
 def _copy(own: torch.Tensor, value: torch.Tensor) -> None:
-    """Copies weights; wider ones start as the same function, for the layer's gain is 1/sqrt(inputs)."""
+    """Copies weights. Wider ones start as the same function, because the gain of the layer is 1/sqrt(inputs)."""
     if own.shape == value.shape:
         own.copy_(value)
     else:

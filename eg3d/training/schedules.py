@@ -4,24 +4,24 @@ A fade of 0 kimg means the final value from the first image on.
 """
 
 
-def progress(images_seen: float, fade_kimg: float) -> float:
+def fade_done(images_seen: float, fade_kimg: float) -> float:
     """How much of a fade is done: 0..1."""
     return min(images_seen / (1000 * fade_kimg), 1.0) if fade_kimg > 0 else 1.0
 
 
 def blur_sigma(images_seen: float, init_sigma_px: float, fade_kimg: float) -> float:
     """Sigma in pixels of the blur in front of the discriminator: from `init_sigma_px` linearly to 0."""
-    return (1 - progress(images_seen, fade_kimg)) * init_sigma_px
+    return (1 - fade_done(images_seen, fade_kimg)) * init_sigma_px
 
 
 def swap_probability(images_seen: float, prob: float | None, fade_kimg: float) -> float | None:
-    """How often the generator is conditioned on another camera than the rendered one: from always to `prob`.
+    """How often the mapping network is told another camera than the rendered one: from always to `prob`.
 
     None (no pose conditioning) stays None. EG3D (Chan et al. 2022), section 4.4.
     """
     if prob is None:
         return None
-    done = progress(images_seen, fade_kimg)
+    done = fade_done(images_seen, fade_kimg)
     return (1 - done) + done * prob
 
 
@@ -29,12 +29,12 @@ def neural_rendering_resolution(images_seen: float, initial: int, final: int | N
     """Rays per side: from `initial` to `final` through every integer; None keeps `initial`."""
     if final is None:
         return initial
-    done = progress(images_seen, fade_kimg)
+    done = fade_done(images_seen, fade_kimg)
     return round(initial * (1 - done) + final * done)
 
 
 def ema_beta(images_seen: float, batch: int, ema_kimg: float, rampup: float | None) -> float:
-    """Share of the old average that one step of `batch` images keeps: half after `ema_kimg`.
+    """The part of the old average that one step of `batch` images keeps; after `ema_kimg` it is half.
 
     With a `rampup` the half-life is at most that fraction of the images seen, so that the start is forgotten.
     """
@@ -53,3 +53,14 @@ def lazy_adam(lr: float, betas: tuple[float, float], interval: int | None) -> tu
         return lr, betas
     share = interval / (interval + 1)
     return lr * share, (betas[0] ** share, betas[1] ** share)
+
+
+def ticks_passed(images_seen: int, tick_kimg: float) -> int:
+    """How many ticks of `tick_kimg` are over: 0 after the first batch."""
+    return int(images_seen // (tick_kimg * 1000))
+
+
+def at_tick(images_seen: int, batch: int, tick_kimg: float) -> bool:
+    """Whether the step that ended at `images_seen` has passed a tick; the first step always has."""
+    before = images_seen - batch
+    return before == 0 or ticks_passed(images_seen, tick_kimg) > ticks_passed(before, tick_kimg)

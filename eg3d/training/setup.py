@@ -1,4 +1,4 @@
-"""What a run starts with: networks, with random weights or those of a checkpoint, and optimisers."""
+"""What a run starts with: networks, either random or from a checkpoint, and their optimisers."""
 
 import copy
 
@@ -21,8 +21,9 @@ def build_networks(
 ) -> tuple[dict[str, nn.Module], dict | None, list[str]]:
     """G_ema, G and D, the same in all processes; facts about the checkpoint they start from; lines for the user.
 
-    Args: labels [n, 25] of the data set, whose spread is the unit of the label noise; resume, whether the weights of
-    `config.resume` are wanted (a state will replace them otherwise).
+    Args:
+        labels: [n, 25], of the data set; their spread is the unit of the label noise.
+        resume: whether to read the weights of `config.resume`; a run that goes on from a state does not need them.
     """
     torch.manual_seed(draw_key(config.seed, "initial weights", 0, 0))
     G = TriPlaneGenerator(**config.generator, neural_rendering_resolution=config.schedule.raw_resolution_initial)
@@ -35,7 +36,7 @@ def build_networks(
         read = distributed.by_first(lambda: start_from(networks, config.resume, config.resume_partial))
         source, notes = read or (None, [])
         distributed.copy_from_first(networks.values())
-    D.label_std.zero_()  # label noise is for the camera, not for a gaze beside it
+    D.label_std.zero_()  # the noise is for the camera label, not for a gaze beside it
     D.label_std[:LABEL_DIM] = labels.std(dim=0, unbiased=False)
     for network in networks.values():
         set_precision(network, config.precision)
@@ -43,16 +44,16 @@ def build_networks(
 
 
 def early_layers(G: TriPlaneGenerator, blocks: int) -> list[nn.Module]:
-    """What `--freeze-g=blocks` leaves as it is: the mapping network (but for its mean latent) and the first blocks.
+    """What `--freeze-g=blocks` does not train: the mapping network and the first blocks; the mean latent still moves.
 
-    They set pose-independent shape and identity (Mo et al. 2020 freeze the early layers of a discriminator alike).
+    They decide shape and identity, whatever the pose. (Mo et al. 2020 freeze early layers too, of a discriminator.)
     """
     synthesis = G.backbone.synthesis
     return [G.backbone.mapping] * (blocks > 0) + [getattr(synthesis, f"b{r}") for r in synthesis.resolutions[:blocks]]
 
 
 def build_optimisers(config: TrainConfig, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Adam, torch.optim.Adam]:
-    """Adam for both, with the correction for regularisers that step now and then."""
+    """Adam for both, corrected for a regulariser that does not step every time (StyleGAN2, appendix B)."""
     optim, loss = config.optim, config.loss
     return (
         adam(G, optim.generator_lr, optim, loss.density_reg_every if loss.density_reg > 0 else None),
@@ -61,6 +62,6 @@ def build_optimisers(config: TrainConfig, G: nn.Module, D: nn.Module) -> tuple[t
 
 
 def adam(network: nn.Module, lr: float, optim, interval: int | None) -> torch.optim.Adam:
-    """Adam with the correction for a regulariser that steps every `interval` batches."""
+    """Adam, corrected for a regulariser that steps every `interval` batches."""
     lr, betas = schedules.lazy_adam(lr, optim.betas, interval)
     return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, eps=optim.eps, fused=True)

@@ -1,4 +1,4 @@
-"""Running means of what the loop reports; one JSON line per tick."""
+"""Running means of what the trainer reports, and files of JSON lines."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from groundwork.files import atomic_write
 
 
 class Stats:
-    """Collects values between two ticks; tensors are read, and the device waited for, only when the line is written."""
+    """Collects values between two ticks. It does not wait for the device of a tensor until a line is written."""
 
     def __init__(self, pending: dict[str, torch.Tensor] | None = None):
         self._values: dict[str, list[torch.Tensor]] = {name: [v] for name, v in (pending or {}).items()}
@@ -37,7 +37,7 @@ class Stats:
                     self._values.setdefault(name, []).append(values)
 
     def not_finite(self) -> str | None:
-        """The first name whose mean is NaN or infinite, None when all is well."""
+        """The first name whose mean is NaN or infinite; None if all are finite."""
         return next((name for name, v in self.pending().items() if finite(v.double().mean()) is None), None)
 
     def line(self) -> dict[str, dict]:
@@ -59,16 +59,16 @@ class Stats:
 
 
 def finite(value) -> float | None:
-    """A float that JSON can hold, else None (published files contain a bare NaN, which no strict parser reads)."""
+    """A float that JSON can hold, else None. (Published files contain a bare NaN, which no strict parser reads.)"""
     value = float(value)
     return value if math.isfinite(value) else None
 
 
 def drop_lines_after(path: Path, images_seen: int) -> None:
-    """Removes lines that a run wrote after the state it is now continued from (it was killed in between).
+    """Deletes the lines that a run wrote after `images_seen`, the position of the state that it goes on from.
 
-    Of stats.jsonl or metric-NAME.jsonl; a line of the latter that says nothing of `images_seen` is not the run's.
-    ValueError for a damaged file, which stays as it is.
+    Args: path of stats.jsonl or metric-NAME.jsonl; a metric's line without `images_seen` is kept: no run wrote it.
+    Errors: ValueError if the file is damaged; it is left as it is.
     """
     if path.exists():
         lines = _numbered(path)
@@ -87,15 +87,15 @@ def _position(line: dict, path: Path, number: int) -> float:
 
 
 def read_lines(path: Path) -> list[dict]:
-    """The objects of a .jsonl file, none when it is not there; a last line that a full disk has cut is left out.
+    """The objects of a .jsonl file; none if it is not there. A last line that a full disk has cut is left out.
 
-    ValueError, naming file and line, where another one is no object.
+    Errors: ValueError, naming file and line, if another line is no object.
     """
     return [line for _, _, line in _numbered(path)]
 
 
 def _numbered(path: Path) -> list[tuple[int, bytes, dict]]:
-    """`read_lines`, with the lines' numbers, from 1 on, and their texts."""
+    """Like `read_lines`, with number (from 1 on) and text of each line."""
     if not path.exists():
         return []
     found = []
@@ -117,7 +117,7 @@ def _damaged(path: Path, number: int) -> ValueError:
 
 
 def append_line(path: Path, line: dict) -> None:
-    """Adds one JSON object to a .jsonl file, and waits for the disk: a state never gets ahead of its lines."""
+    """Adds one JSON object to a .jsonl file and waits for the disk, so that no state is written before its lines."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(line, allow_nan=False) + "\n")
         file.flush()

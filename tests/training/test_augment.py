@@ -1,4 +1,4 @@
-"""The augmentation pipe and its strength against the published definition (spec sections 7.4, 7.8 and 8)."""
+"""The augmentation pipe and its strength against the definition (StyleGAN2-ADA, section 3.1 and appendix B)."""
 
 import math
 from dataclasses import fields, replace
@@ -56,7 +56,7 @@ def pictures(*shape, dtype=torch.float32) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("q", [0.3, 0.7])
-def test_bgc_at_the_percentiles_the_specification_was_checked_at(q):
+def test_bgc_at_percentiles_of_its_draws(q):
     images = pictures(1, 6, 11, 14, dtype=torch.float64)
     numbers = augment.roll(Percentile(q), 1)
     numbers["rotate_post"] = torch.tensor([0.5], dtype=torch.float64)  # no turn, as published for this check
@@ -324,7 +324,7 @@ def test_strength_moves_by_the_published_step():
 
 def test_strength_stays_a_probability():
     assert adapted(0.0001, -1.0, target=0.6, images=128, kimg=500) == 0
-    assert adapted(0.9999, 1.0, target=0.6, images=128, kimg=500) == 1  # D-22
+    assert adapted(0.9999, 1.0, target=0.6, images=128, kimg=500) == 1  # published: no limit
 
 
 def test_signs_of_two_processes_add_up_to_those_of_one():

@@ -85,7 +85,7 @@ def gaze_gradient(run, mask):
         run.config = dataclasses.replace(run.config, gaze=gaze)
         run.phase, run.blur_sigma, run.raw_resolution, run._sums = "Gmain", 0.0, 8, {}
         run.G.requires_grad_(True)
-        sum(term.mean() for term in run.generator_main(run._draw_fakes())).backward()
+        sum(term.mean() for term in run.generator_main(run.fake_batches.at("Gmain", 0))).backward()
     return images[0].grad - images[1].grad
 
 
@@ -112,14 +112,14 @@ def told(tmp_path):
     return trainer(tmp_path, gaze, discriminator=discriminator)
 
 
-def test_the_discriminator_is_told_the_gaze_of_the_picture_it_judges(tmp_path, monkeypatch):
+def test_the_discriminator_is_told_the_gaze_of_the_picture_it_sees(tmp_path, monkeypatch):
     run, labels = told(tmp_path), []
     monkeypatch.setattr(run.D, "forward", lambda pair, c, draws=None: labels.append(c) or c[:, :1])
     run.phase, run.blur_sigma, run.raw_resolution = "Dmain", 0.0, 8
     real = run._real_batch()
-    run._judge(run._real_pair(real), real, real.images)
+    run._discriminate(run._real_pair(real), real, real.images)
     angles = run.gaze_estimator(real.images)
-    torch.testing.assert_close(labels[0], torch.cat([real.cameras, angles.yaw[:, None], angles.pitch[:, None]], dim=1))
+    torch.testing.assert_close(labels[0], torch.cat([real.labels, angles.yaw[:, None], angles.pitch[:, None]], dim=1))
     assert not labels[0].requires_grad
 
 

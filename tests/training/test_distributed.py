@@ -240,4 +240,4 @@ def test_one_process_needs_no_messages():
     tensor = torch.ones(2)
     distributed.add_up([tensor])
     assert tensor.tolist() == [1, 1] and distributed.gather("x") == ["x"] and distributed.largest(3, 1) == [3, 1]
-    assert distributed.share(4) == range(4) and distributed.rank() == 0 and distributed.size() == 1
+    assert distributed.block(4) == range(4) and distributed.rank() == 0 and distributed.size() == 1

@@ -14,9 +14,12 @@ from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.augmentation import AugmentConfig
 from eg3d.config.run import LossConfig
 from eg3d.data.dataset import ImageDataset
-from eg3d.training import losses
+from eg3d.training import losses, pairs
 from eg3d.training.loop import train
-from eg3d.training.trainer import STATE_FILE, Trainer
+from eg3d.training.progress import Progress
+from eg3d.training.run_folder import STATE_FILE
+from eg3d.training.schedules import at_tick
+from eg3d.training.trainer import Trainer
 from l2cs.estimator import GazeAngles
 
 
@@ -98,7 +101,7 @@ def test_gradients_are_the_lazy_interval_times_the_mean_of_the_term(dataset):
     assert torch.allclose(gradient(16.0), 16 * gradient(1.0), rtol=1e-4, atol=1e-7)
     trainer.D.requires_grad_(True)
     pair = {name: image.requires_grad_(True) for name, image in trainer._real_pair(real).items()}
-    term, _ = losses.r1_penalty(trainer.D(pair, real.cameras), list(pair.values()), gamma=1.0)
+    term, _ = losses.r1_penalty(trainer.D(pair, real.labels), list(pair.values()), gamma=1.0)
     trainer.D.zero_grad()
     term.mean().backward()
     expected = trainer.D.b16.conv0.weight.grad.clone()
@@ -123,17 +126,17 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(dataset):
 
 def test_a_continued_run_equals_the_unbroken_one(dataset, tmp_path):
     config = tiny_config(dataset.path)  # 5 steps of 4 images, ticks of 8
-    whole = train(config, tmp_path / "whole", dataset, "cpu")
+    whole, _ = train(config, tmp_path / "whole", dataset, "cpu")
 
     trainer = trainer_of(dataset)
     for _ in range(3):
         trainer.step()
-        if trainer.at_tick:
+        if at_tick(trainer.images_seen, config.batch, config.tick):
             trainer.stats.line()  # written, as by train()
-    checkpoint.save_state(tmp_path / "state.pt", trainer.state())
+    checkpoint.save_state(tmp_path / "state.pt", trainer.state() | Progress().state())
     state = checkpoint.load_state(tmp_path / "state.pt")
     torch.manual_seed(12345)  # the new process's global generator is elsewhere
-    continued = train(config, tmp_path / "continued", dataset, "cpu", state)
+    continued, _ = train(config, tmp_path / "continued", dataset, "cpu", state)
 
     assert continued.images_seen == whole.images_seen == 20
     for name, network in whole.networks().items():
@@ -177,7 +180,7 @@ def test_what_the_discriminator_sees_is_augmented_after_the_blur_real_and_genera
     trainer.step()
     assert len(seen) == 4  # Gmain, Dmain twice, Dreg; never Greg
     for pair, _ in seen[2:]:
-        assert torch.allclose(pair["image"], losses.blur(real.images, 1.0), atol=1e-6)
+        assert torch.allclose(pair["image"], pairs.blur(real.images, 1.0), atol=1e-6)
     assert not any(torch.equal(a, b) for i, (_, a) in enumerate(seen) for _, b in seen[:i])
 
 
@@ -192,11 +195,11 @@ def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(dataset, tmp_path,
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", step_under_signal)
-        stopped = train(config, tmp_path / "run", dataset, "cpu")
+        stopped, _ = train(config, tmp_path / "run", dataset, "cpu")
     assert stopped.images_seen == 8
     state = checkpoint.load_state(tmp_path / "run" / STATE_FILE)
     config = dataclasses.replace(config, kimg=(stopped.images_seen + 4) / 1000)
-    continued = train(config, tmp_path / "run", dataset, "cpu", state)
+    continued, _ = train(config, tmp_path / "run", dataset, "cpu", state)
     assert continued.images_seen == stopped.images_seen + 4
     stopped.step()
     assert_same(stopped.G.state_dict(), continued.G.state_dict())
@@ -216,7 +219,7 @@ def test_a_stopped_run_is_not_continued_with_other_settings_or_data(dataset, tmp
 
 
 def test_a_run_leaves_a_snapshot_that_draws_the_average(dataset, tmp_path):
-    trainer = train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
+    trainer, _ = train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
     names = {p.name for p in (tmp_path / "run").iterdir()}
     assert names == {
         "network-snapshot-000000.safetensors", "fakes000000.png", "stats.jsonl", STATE_FILE, "training_options.json",
@@ -230,7 +233,7 @@ def test_a_run_leaves_a_snapshot_that_draws_the_average(dataset, tmp_path):
 
 
 def test_fine_tuning_starts_from_the_snapshot_with_fresh_optimisers_and_counts_on(dataset, tmp_path):
-    first = train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
+    first, _ = train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
     path = str(tmp_path / "run" / "network-snapshot-000000.safetensors")
     tuned = trainer_of(dataset, tiny_config(dataset.path, resume=path))
     for name, network in tuned.networks().items():
@@ -300,18 +303,15 @@ def test_a_run_with_the_gaze_term_logs_its_slope_and_names_its_network(dataset, 
 
 def test_swapped_conditioning_is_the_previous_camera_of_the_global_batch(dataset):
     trainer = trainer_of(dataset)  # at image 0 the probability is 1
-    trainer.phase = "Gmain"
-    fakes = trainer._draw_fakes()
-    assert torch.equal(fakes.conditioning, fakes.cameras.roll(1, 0))
-    trainer.images_seen = 10**6  # then one half
-    share = []
-    for _ in range(50):
-        trainer.images_seen += 4
-        fakes = trainer._draw_fakes()
-        same = (fakes.conditioning == fakes.cameras).all(dim=1)
-        assert torch.equal(fakes.conditioning[~same], fakes.cameras.roll(1, 0)[~same])
-        share.append(same.float().mean())
-    assert 0.4 < torch.stack(share).mean() < 0.75  # a half, and the few whose neighbour has the same camera
+    fakes = trainer.fake_batches.at("Gmain", 0)
+    assert torch.equal(fakes.conditioning_labels, fakes.labels.roll(1, 0))
+    unswapped = []
+    for images_seen in range(10**6, 10**6 + 200, 4):  # then one half
+        fakes = trainer.fake_batches.at("Gmain", images_seen)
+        same = (fakes.conditioning_labels == fakes.labels).all(dim=1)
+        assert torch.equal(fakes.conditioning_labels[~same], fakes.labels.roll(1, 0)[~same])
+        unswapped.append(same.float().mean())
+    assert 0.4 < torch.stack(unswapped).mean() < 0.75  # a half, and the few whose neighbour has the same camera
 
 
 def test_no_draw_depends_on_the_global_generator(dataset):
@@ -402,7 +402,7 @@ def test_a_stop_leaves_the_scored_snapshot_of_its_thousand_as_it_was_scored(data
     scored = path.read_bytes()
     state = checkpoint.load_state(tmp_path / "run" / STATE_FILE)
     later = dataclasses.replace(config, tick=1000.0)  # no regular snapshot before it is stopped
-    again = train(dataclasses.replace(later, kimg=0.032), tmp_path / "run", dataset, "cpu", state, stop_after_s=0.0)
+    again, _ = train(dataclasses.replace(later, kimg=0.032), tmp_path / "run", dataset, "cpu", state, stop_after_s=0.0)
     assert again.images_seen > state["images_seen"]
     assert path.read_bytes() == scored
 

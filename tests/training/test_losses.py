@@ -27,32 +27,6 @@ def test_r1_of_a_linear_discriminator_is_half_gamma_times_its_squared_weights():
     assert torch.equal(b.grad, torch.full_like(b, 8.0))
 
 
-def test_blur_keeps_a_constant_inside_and_spreads_a_point_by_the_published_taps():
-    point = torch.zeros(1, 1, 9, 9)
-    point[0, 0, 4, 4] = 1
-    taps = [2 ** -((i / 1.0) ** 2) for i in range(-3, 4)]
-    expected = [t / sum(taps) for t in taps]
-    row = losses.blur(point, 1.0)[0, 0].sum(dim=0)[1:8]
-    assert row.tolist() == pytest.approx(expected, abs=1e-6)
-    assert losses.blur(point, 0.3) is point  # fewer than one tap each way: nothing to do
-
-
-def test_real_images_are_shrunk_and_both_are_blurred():
-    real = torch.rand(1, 3, 16, 16)
-    pair = losses.real_pair(real, 8, "antialiased", 1.0)
-    assert pair["image_raw"].shape == (1, 3, 8, 8)
-    assert torch.allclose(pair["image"], losses.blur(real, 1.0))
-    assert pair["image_raw"].std() < losses.real_pair(real, 8, "antialiased", 0.0)["image_raw"].std()
-
-
-def test_generated_raw_images_stay_sharp_as_published_unless_asked():
-    fake = {"image": torch.rand(1, 3, 16, 16), "image_raw": torch.rand(1, 3, 8, 8)}
-    assert losses.fake_pair(fake, 1.0, blur_raw=False)["image_raw"] is fake["image_raw"]
-    blurred = losses.fake_pair(fake, 1.0, blur_raw=True)
-    assert torch.allclose(blurred["image_raw"], losses.blur(fake["image_raw"], 1.0))
-    assert torch.allclose(blurred["image"], losses.blur(fake["image"], 1.0))
-
-
 class LinearField:
     """sigma(x, y, z) = 2 z, the same for every latent."""
 
@@ -73,10 +47,3 @@ def test_density_may_grow_behind_a_surface_but_not_fall():
     grows = LinearField()
     grows.sample_mixed = lambda coords, dirs, ws, draws=None: {"sigma": -coords[..., 2:]}
     assert losses.density_monotony(grows, None, points, 0.1, False).tolist() == [0, 0]
-
-
-def test_style_mixing_swaps_the_rows_from_the_cutoff_on():
-    ws, other = torch.zeros(3, 4, 1), torch.ones(3, 4, 1)
-    u = torch.tensor([[0.9, 0.5], [0.1, 0.0], [0.1, 0.99]])
-    mixed = losses.style_mix(ws, other, u, prob=0.5)[..., 0]
-    assert mixed.tolist() == [[0, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 1]]

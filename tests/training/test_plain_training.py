@@ -23,9 +23,8 @@ class SameDraws:
         self.trainer = trainer
 
     def latents(self, phase):
-        self.trainer.phase = phase
-        fakes = self.trainer._draw_fakes()
-        return Latents(fakes.z, fakes.cameras, fakes.conditioning)
+        fakes = self.trainer.fake_batches.at(phase, self.trainer.images_seen)
+        return Latents(fakes.z, fakes.labels, fakes.conditioning_labels)
 
     def draws(self, phase, what):
         config = self.trainer.config

@@ -17,13 +17,13 @@ from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.run import WatchConfig
 from eg3d.data.dataset import ImageDataset
 from eg3d.train import what_is_saved
-from eg3d.training import losses, records
+from eg3d.training import losses, records, run_folder
 from eg3d.training.health import Health
 from eg3d.training.loop import TIME_UP, train
-from eg3d.training.records import FAILED_STATE_FILE, lock
+from eg3d.training.run_folder import FAILED_STATE_FILE, STATE_FILE
 from eg3d.training.snapshots import best_snapshot, prune
 from eg3d.training.stats import append_line, read_lines
-from eg3d.training.trainer import STATE_FILE, Trainer
+from eg3d.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_run_keeps_as_many_snapshots_as_asked(dataset, tmp_path):
     assert len(list(run.glob("fakes*.png"))) == 3  # pictures are small
 
 
-def test_the_snapshot_of_a_stop_pushes_no_regular_one_out_and_goes_with_the_next(dataset, tmp_path):
+def test_the_snapshot_of_a_stop_replaces_no_regular_one_and_is_deleted_with_the_next(dataset, tmp_path):
     def run(kimg, **more):
         config = config_with(dataset, keep=2, batch=1000, batch_gpu=4, kimg=kimg, tick=2.0)
         config = dataclasses.replace(config, loss=dataclasses.replace(config.loss, r1_gamma=0.0, density_reg=0.0))
@@ -109,19 +109,19 @@ def test_a_state_is_saved_between_snapshots_when_its_time_has_come(dataset, tmp_
 
 def test_two_runs_do_not_share_a_folder(dataset, tmp_path):
     (tmp_path / "run").mkdir()
-    handle = lock(tmp_path / "run")
+    handle = run_folder.lock(tmp_path / "run")
     with pytest.raises(ValueError, match="run: another process trains there"):
         train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
     assert handle and not list((tmp_path / "run").iterdir())
 
 
 def test_a_time_limit_saves_and_says_so_by_its_exit_code(dataset, tmp_path):
-    trainer = train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu", stop_after_s=0.0)
-    assert trainer.stop_code == TIME_UP == 75 and trainer.images_seen == 4
+    trainer, progress = train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu", stop_after_s=0.0)
+    assert progress.stop_code == TIME_UP == 75 and trainer.images_seen == 4
+    assert progress.images_saved == 4 and what_is_saved(4, progress) == "all saved"
     assert checkpoint.load_state(tmp_path / "run" / STATE_FILE)["images_seen"] == 4
-    assert (
-        train(tiny_config(dataset.path, kimg=0.004), tmp_path / "end", dataset, "cpu", stop_after_s=0.0).stop_code == 0
-    )
+    _, progress = train(tiny_config(dataset.path, kimg=0.004), tmp_path / "end", dataset, "cpu", stop_after_s=0.0)
+    assert progress.stop_code == 0  # it has reached its end
 
 
 def test_a_line_cut_by_a_full_disk_is_left_out(tmp_path):
@@ -146,7 +146,7 @@ def test_only_losses_that_stay_sick_stop_the_run_with_the_state_saved(dataset, t
     monkeypatch.setattr(losses, "generator_adversarial", fragile)
     config, run = config_with(dataset, bad_steps=3, state_minutes=0.0, kimg=0.028, tick=0.004), tmp_path / "run"
     if sick != (2, 3, 4):
-        trainer = train(config, run, dataset, "cpu")
+        trainer, _ = train(config, run, dataset, "cpu")
         assert all(p.isfinite().all() for p in trainer.G.parameters()) and not (run / FAILED_STATE_FILE).exists()
         return
     with pytest.raises(ValueError, match="not finite after 16 images"):
@@ -175,9 +175,9 @@ def test_a_stop_at_a_bad_step_leaves_the_last_good_state_unless_the_run_has_fail
         with pytest.raises(ValueError, match="not finite after 16 images"):
             train(config, run, dataset, "cpu", state)
         return
-    trainer = train(config, run, dataset, "cpu", state)
-    assert trainer.stop_code == 143 and trainer.images_seen == 16 and trainer.images_saved == 12
-    assert what_is_saved(trainer) == "the last with a loss that is not finite; 12 are saved"
+    trainer, progress = train(config, run, dataset, "cpu", state)
+    assert progress.stop_code == 143 and trainer.images_seen == 16 and progress.images_saved == 12
+    assert what_is_saved(16, progress) == "the last with a loss that is not finite; 12 are saved"
     kept = {path: path.read_bytes() for path in good if path.name != "stats.jsonl"}
     assert kept.items() <= good.items() and not (run / FAILED_STATE_FILE).exists()
 

@@ -122,7 +122,7 @@ def tiny_faces(tmp_path):
 
 
 def command(*extra):
-    """The published fine-tuning command (spec, gaze.md section 11) for one process and networks of minimal width."""
+    """The published fine-tuning command, for one process and networks of minimal width."""
     return (
         "--outdir=training-runs", "--cfg=ffhq", "--data=faces", "--resume=ffhq.pkl", "--l2cs-path=gaze.safetensors",
         "--gpus=1", "--batch=4", "--gamma=1", "--batch-gpu=4", "--gen_pose_cond=True",

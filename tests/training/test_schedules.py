@@ -29,7 +29,13 @@ def test_rays_grow_through_every_integer_and_a_fade_of_zero_means_final_at_once(
     assert rays(510_000, 64, 128, 1000) == 97  # 96.64
     assert rays(1_000_000, 64, 128, 1000) == 128
     assert rays(10**9, 64, None, 1000) == 64
-    assert rays(0, 64, 128, 0) == 128  # divides by zero in EG3D, D-20
+    assert rays(0, 64, 128, 0) == 128  # published: a division by zero
+
+
+def test_a_tick_is_passed_by_the_step_that_crosses_it_and_by_the_first():
+    seen = range(4, 28, 4)
+    assert [schedules.at_tick(n, 4, 0.01) for n in seen] == [True, False, True, False, True, False]  # 4, 12, 20
+    assert [schedules.ticks_passed(n, 0.01) for n in seen] == [0, 0, 1, 1, 2, 2]
 
 
 def test_average_keeps_half_after_its_half_life():

@@ -10,7 +10,7 @@ from tiny_run import tiny_config, write_images
 
 from eg3d.data.dataset import ImageDataset
 from eg3d.gaze.term import GazeLossConfig
-from eg3d.training import losses, trainer
+from eg3d.training import losses, pairs, trainer
 from eg3d.training.trainer import Trainer
 from groundwork.draws import KeyedDraws
 
@@ -53,30 +53,29 @@ def spy(monkeypatch):
     return watch
 
 
-def test_pictures_judge_and_gaze_target_have_the_rendered_camera_and_only_the_mapping_the_other(run, spy):
+def test_pictures_logits_and_gaze_target_have_the_rendered_camera_and_only_the_mapping_the_other(run, spy):
     run.phase, run.blur_sigma, run.raw_resolution = "Gmain", 0.0, 8
-    fakes = run._draw_fakes()
-    fakes = dataclasses.replace(
-        fakes, cameras=run.dataset.labels[:4].clone(), conditioning=run.dataset.labels[4:].clone()
-    )
+    labels = run.dataset.labels
+    fakes = run.fake_batches.at("Gmain", run.images_seen)
+    fakes = dataclasses.replace(fakes, labels=labels[:4].clone(), conditioning_labels=labels[4:].clone())
     mapping, synthesis = spy(run.G, "mapping"), spy(run.G, "synthesis")
-    judge, gaze = spy(run.D, "forward"), spy(trainer, "gaze_error")
+    seen, gaze = spy(run.D, "forward"), spy(trainer, "gaze_error")
     run.G.requires_grad_(True)
     (term,) = run.generator_main(fakes)
     for _ in run.discriminator_main(fakes, run._real_batch()):
         break  # the term of the generated images
-    assert len(mapping) == len(synthesis) == len(judge) == 2 and len(gaze) == 1
+    assert len(mapping) == len(synthesis) == len(seen) == 2 and len(gaze) == 1
     for call in mapping:
-        assert torch.equal(call["c"], fakes.conditioning)
-    for call in synthesis + judge:
-        assert torch.equal(call["c"], fakes.cameras)
-    assert torch.equal(gaze[0]["labels"], fakes.cameras)
-    assert gaze[0]["images"] is synthesis[0]["result"]["image"]  # of the pictures D judges, not a copy
+        assert torch.equal(call["c"], fakes.conditioning_labels)
+    for call in synthesis + seen:
+        assert torch.equal(call["c"], fakes.labels)
+    assert torch.equal(gaze[0]["labels"], fakes.labels)
+    assert gaze[0]["images"] is synthesis[0]["result"]["image"]  # of the pictures D sees, not a copy
     by_gaze = torch.autograd.grad(gaze[0]["result"].sum(), gaze[0]["images"], retain_graph=True)[0]
     by_all = torch.autograd.grad(term.sum(), gaze[0]["images"], retain_graph=True)[0]
-    by_judge = torch.autograd.grad(losses.generator_adversarial(judge[0]["result"]).sum(), gaze[0]["images"])[0]
+    by_logits = torch.autograd.grad(losses.generator_adversarial(seen[0]["result"]).sum(), gaze[0]["images"])[0]
     assert (
-        torch.allclose(by_all, by_judge + 3.0 * 8 / 20 * by_gaze, rtol=1e-3, atol=1e-7) and by_gaze.abs().max() > 1e-6
+        torch.allclose(by_all, by_logits + 3.0 * 8 / 20 * by_gaze, rtol=1e-3, atol=1e-7) and by_gaze.abs().max() > 1e-6
     )
 
 
@@ -112,15 +111,15 @@ def test_the_average_moves_by_the_share_of_its_half_life(run):
         assert torch.allclose(average, hand, rtol=1e-5, atol=1e-7), name
 
 
-def test_the_judge_sees_pictures_of_the_scheduled_blur_and_resolution(run, spy):
-    synthesis, judge = spy(run.G, "synthesis"), spy(run.D, "forward")
+def test_the_discriminator_sees_pictures_of_the_scheduled_blur_and_resolution(run, spy):
+    synthesis, seen = spy(run.G, "synthesis"), spy(run.D, "forward")
     real = run.dataset.batch(run.order.indices(8, 4))[0].float() / 127.5 - 1
     run.step()
     pictures = [call["result"]["image"] for call in synthesis] + [real, real]
-    pairs = [call["img"] for call in judge]  # Gmain, Dmain: generated, Dmain: real, Dreg: real
-    assert len(pairs) == len(pictures) == 4
-    for pair, sharp in zip(pairs, pictures, strict=True):
-        assert torch.allclose(pair["image"], losses.blur(sharp, 0.6), atol=1e-6)
+    shown = [call["img"] for call in seen]  # Gmain, Dmain: generated, Dmain: real, Dreg: real
+    assert len(shown) == len(pictures) == 4
+    for pair, sharp in zip(shown, pictures, strict=True):
+        assert torch.allclose(pair["image"], pairs.blur(sharp, 0.6), atol=1e-6)
         assert (pair["image"] - sharp).abs().max() > 0.01
         assert pair["image_raw"].shape[-1] == 11  # 40 % of the way from 8 to 16
     assert run.G_ema.neural_rendering_resolution == 11

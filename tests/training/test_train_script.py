@@ -9,7 +9,7 @@ from tiny_run import write_images
 from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.flags import resolve
 from eg3d.train import advice_on_memory, load_gaze_network, main
-from eg3d.training.records import held, lock
+from eg3d.training.run_folder import held, lock
 from groundwork.files import sha256
 from l2cs.estimator import WORLD_NETWORKS
 
@@ -140,7 +140,7 @@ def test_the_folder_is_taken_before_its_state_is_read(call, tmp_path):
     assert (tmp_path / "run").exists()
 
 
-def test_a_folder_made_for_a_run_that_came_to_nothing_goes_again(tmp_path):
+def test_a_folder_made_for_a_run_that_wrote_nothing_is_deleted_again(tmp_path):
     with held(tmp_path / "new" / "run"):
         assert (tmp_path / "new" / "run").is_dir()
     assert not list(tmp_path.iterdir())
@@ -149,13 +149,13 @@ def test_a_folder_made_for_a_run_that_came_to_nothing_goes_again(tmp_path):
     assert (tmp_path / "new" / "run" / "stats.jsonl").exists()
 
 
-def test_a_folder_that_goes_is_locked_until_it_has_gone(tmp_path, monkeypatch):
+def test_a_folder_that_is_deleted_is_locked_until_then(tmp_path, monkeypatch):
     run, removed, rmdir = tmp_path / "run", [], Path.rmdir
 
     def watched(path):
         with pytest.raises(ValueError, match="another process trains there"):
             lock(path)
-        opened = os.open(path, os.O_RDONLY)  # by a process that will look for the lock only when the folder has gone
+        opened = os.open(path, os.O_RDONLY)  # by a process that asks for the lock only when the folder is deleted
         rmdir(path)
         removed.append(opened)
 
