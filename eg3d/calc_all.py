@@ -8,6 +8,7 @@ import click
 from dataset_preprocessing.ffhq.pose_estimators import ReconPose, WorldPose
 from eg3d.checkpoints.loading import GENERATORS, load_generator, locate, short_names
 from eg3d.data.dataset import ImageDataset
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.detectors import load_world_features
 from eg3d.metrics.identity import IdentityNetwork
 from eg3d.metrics.inception import load_inception
@@ -19,7 +20,6 @@ from eg3d.scores.distances import content_digest
 from eg3d.scores.table import HEADS_PSI, aligned, markdown, sample_scores, table, view_scores
 from eg3d.world.rendered_sets import world_faces
 from groundwork.files import atomic_write, sha256
-from l2cs.estimator import GazeEstimator
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -140,7 +140,7 @@ def load_judges(gaze, inception_weights, arcface_weights, recon_weights, landmar
     """
     source = landmarks or ("template" if arcface_weights else "embedded")
     return (
-        {path: GazeEstimator.load(path, device) for path in gaze},
+        {path: load_gaze_network(path, device) for path in gaze},
         IdentityNetwork.load(arcface_weights or "embedded", device),
         load_source(source, not arcface_weights or own_world, device),
         ReconPose(recon_weights, None, "orig", device) if recon_weights else WorldPose(device),

@@ -3,13 +3,13 @@
 import click
 
 from eg3d.checkpoints.loading import gaze_network_of, load_generator, locate
-from eg3d.gaze.term import CROPS
+from eg3d.gaze.crop import CROPS
+from eg3d.gaze.networks import GazeNetwork, load_gaze_network
 from eg3d.metrics.gfas import GazeTally, Readings
 from eg3d.ops.precision import set_precision
 from eg3d.pictures.views import render_batch
 from eg3d.running import cli, distributed, processes
 from groundwork.files import sha256
-from l2cs.estimator import GazeEstimator
 
 SCORES, JUDGE = "l2cs_path", "judge"
 
@@ -43,7 +43,7 @@ def check(json_path, **_) -> None:
 def run(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, batch, precision, device, json_path):
     """What each process does."""
     paths = {SCORES: l2cs_path} | ({JUDGE: judge} if judge else {})
-    estimators = distributed.together(lambda: {name: GazeEstimator.load(path, device) for name, path in paths.items()})
+    estimators = distributed.together(lambda: {name: load_gaze_network(path, device) for name, path in paths.items()})
     G = distributed.first_of_each_machine(lambda: set_precision(load_generator(network, device), precision))
     distributed.by_first(lambda: warn_of_own_judges(network, paths, estimators))
     tallies = {name: GazeTally(estimator, crop) for name, estimator in estimators.items()}
@@ -65,7 +65,7 @@ def run(network, l2cs_path, judge, seeds, trunc, trunc_cutoff, fov_deg, crop, ba
         cli.write_json(json_path, facts | {name: report.to_dict() for name, report in reports.items()})
 
 
-def warn_of_own_judges(network: str, paths: dict[str, str], estimators: dict[str, GazeEstimator]) -> None:
+def warn_of_own_judges(network: str, paths: dict[str, str], estimators: dict[str, GazeNetwork]) -> None:
     """Says so where a gaze network judges the generator that was trained against it."""
     trained_with = gaze_network_of(network)
     for name, estimator in estimators.items():

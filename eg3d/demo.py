@@ -7,6 +7,7 @@ import click
 from eg3d.checkpoints.loading import load_generator, locate, save_snapshot
 from eg3d.config.flags import resolve
 from eg3d.data.dataset import ImageDataset
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.pictures.layout import before_after_sheet, turning_frames, write_gif, write_png
 from eg3d.pictures.views import render_views
@@ -14,7 +15,6 @@ from eg3d.running import cli
 from eg3d.training.loop import train
 from eg3d.world.rendered_sets import world_faces
 from groundwork.files import sha256
-from l2cs.estimator import GazeEstimator
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
 SHEET_YAWS, TURN_YAWS = (0.5, 0.25, 0.0, -0.25, -0.5), [0.5 - i / 16 for i in range(17)]
@@ -48,7 +48,7 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     cli.check_writable(outdir, "--outdir", folder=True)
     cli.check_writable(json_path, "--json")
     G = load_generator(network, device)
-    estimators = {"judge": GazeEstimator.load(judge, device), "loss_network": GazeEstimator.load(l2cs_path, device)}
+    estimators = {"judge": load_gaze_network(judge, device), "loss_network": load_gaze_network(l2cs_path, device)}
     if estimators["judge"].sha256 == estimators["loss_network"].sha256:
         raise ValueError(f"--judge={judge}: holds the same weights as --l2cs-path={l2cs_path}, so it would "
                          "take part in the training that it judges; give another network")  # fmt: skip

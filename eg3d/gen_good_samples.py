@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from eg3d.checkpoints.loading import gaze_network_of, load_generator, locate
-from eg3d.gaze.term import CROPS
+from eg3d.gaze.crop import CROPS
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.gfas import GazeTally
 from eg3d.ops.precision import set_precision
 from eg3d.pictures.layout import side_by_side, to_uint8, write_png
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from groundwork.files import sha256
-from l2cs.estimator import GazeEstimator
 
 SORTED = re.compile(r"sorted_\d{4,}_seed\d{4,}\.png")
 
@@ -43,7 +43,7 @@ def main(
     cli.check_writable(outdir, "--outdir", folder=True)
     cli.check_writable(json_path, "--json")
     device = cli.pick_device(device)
-    estimator = GazeEstimator.load(l2cs_path, device)
+    estimator = load_gaze_network(l2cs_path, device)
     G = set_precision(load_generator(network, device), precision)
     if estimator.sha256 == gaze_network_of(network):
         click.echo(f"warning: {network} was trained against --l2cs-path={l2cs_path}; let another judge it", err=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from eg3d.checkpoints.loading import gaze_network_of, load_generator, locate, short_names
-from eg3d.gaze.term import CROPS
+from eg3d.gaze.crop import CROPS
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.gfas import GazeTally, GfasReport
 from eg3d.ops.precision import set_precision
 from eg3d.pictures.layout import before_after_sheet, side_by_side, to_uint8, write_png
@@ -25,7 +26,6 @@ from eg3d.pictures.report import (
 from eg3d.pictures.views import GFAS_CAMERAS, render_views
 from eg3d.running import cli
 from groundwork.files import sha256
-from l2cs.estimator import GazeEstimator
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -61,7 +61,7 @@ def main(
     device, names = cli.pick_device(device), (network, network2)
     hashes = [sha256(locate(name)) for name in names]
     measured = measured_of(scores, hashes)
-    estimator = GazeEstimator.load(l2cs_path, device)
+    estimator = load_gaze_network(l2cs_path, device)
     for name in names:
         if estimator.sha256 == gaze_network_of(name):
             click.echo(f"warning: {name} was trained against --l2cs-path={l2cs_path}; let another judge it", err=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from eg3d.checkpoints.loading import DISCRIMINATOR, GENERATORS, export_half, load_generator
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.dlib_points import import_dlib
 from eg3d.running import cli
 from eg3d.world.heads import WORLD_VERSION
@@ -20,7 +21,6 @@ from eg3d.world.training import model_card, stages
 from eg3d.world.training.fit_features import make_features, measured_features
 from groundwork.files import CACHE, REPOSITORY, WORLD_WEIGHTS, atomic_write
 from l2cs.estimator import WORLD_NETWORKS as GAZE_NETWORKS
-from l2cs.estimator import GazeEstimator
 
 STAGES = ("gaze", "base", "corrected", "identity", "pose", "points", "features", "card")
 # split -> (asset, flags): disjoint people, different widths.
@@ -117,7 +117,7 @@ def newest(outdir: Path) -> Path:
 
 def measure(device) -> dict:
     """Every number of the model card."""
-    gaze = {name: GazeEstimator.load(name, device) for name in GAZE_NETWORKS}
+    gaze = {name: load_gaze_network(name, device) for name in GAZE_NETWORKS}
     numbers = {
         "gaze_networks": {
             n: {"sha256": e.sha256} | model_card.gaze_network_error(e) | model_card.reads_eyes(e)

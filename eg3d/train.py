@@ -16,7 +16,8 @@ from eg3d.config.flags import resolve
 from eg3d.config.presets import PRESETS
 from eg3d.config.run import ConfigError, TrainConfig, check_same_run, from_dict, to_dict
 from eg3d.data.dataset import ImageDataset
-from eg3d.gaze.term import CROPS, KINDS, TARGETS, GazeLossConfig
+from eg3d.gaze.crop import CROPS
+from eg3d.gaze.term import KINDS, TARGETS, GazeTerm, kinds_help
 from eg3d.metrics.registry import DETECTORS, NAMES
 from eg3d.ops.kernels.backend import chosen, using
 from eg3d.running import distributed
@@ -27,7 +28,6 @@ from eg3d.training.records import check_tensorboard, held
 from eg3d.training.resume import ResumeError
 from eg3d.training.trainer import STATE_FILE, Trainer
 from eg3d.world.rendered_sets import world_faces
-from l2cs.estimator import WORLD_NETWORKS, GazeEstimator
 
 
 def setting(name: str, kind, text: str):
@@ -113,7 +113,7 @@ SETTINGS = [
         "Gaze network of the gaze term and of the scores at snapshots: weights, embedded or embedded-judge.",
     ),
     setting("--gaze-weight", REAL, "Weight of the gaze term; 0 is plain EG3D."),
-    setting("--gaze-loss", click.Choice(KINDS), "mse: published code; euclid: paper, Eq. 1; angular: 1 - cos."),
+    setting("--gaze-loss", click.Choice(KINDS), kinds_help()),
     setting("--gaze-targets", click.Choice(TARGETS), "legacy: the published targets, wrong in pitch."),
     setting("--gaze-warmup-kimg", REAL, "Thousand images until the gaze term has its full weight."),
     setting("--gaze-crop", click.Choice(CROPS), "face: show the gaze network the face only."),
@@ -212,7 +212,7 @@ def run(outdir: Path, cfg: str, flags: dict, device, stop_after_minutes: float |
 def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, stop_after_minutes, ops: str) -> int:
     """`run` once the folder is this run's; `state` holds one thing, to be taken out, so that it can be freed."""
     device = distributed.device_of(device)
-    estimator = distributed.together(lambda: load_gaze_network(config.gaze, device))
+    estimator = distributed.together(lambda: GazeTerm.load(config.gaze, device).network)
     dataset = distributed.first_of_each_machine(lambda: open_data(config))
     config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
     distributed.by_first(lambda: dataset.identity(state[0]))  # before metrics read all of another data set
@@ -253,15 +253,6 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
             f"{config.micro_batch} images at once; give a smaller --batch-gpu, which divides --batch={config.batch} "
             "(a run that has begun keeps its own: use another --outdir, with --resume=SNAPSHOT)"
         ) from None
-
-
-def load_gaze_network(gaze: GazeLossConfig, device) -> GazeEstimator | None:
-    """The network of the gaze term; at weight 0 it only scores, and one still to be made is left out."""
-    path = WORLD_NETWORKS.get(gaze.l2cs_path)
-    scores_only = gaze.weight == 0 and not gaze.cond_d
-    if not gaze.l2cs_path or (scores_only and path is not None and not path.is_file()):
-        return None
-    return GazeEstimator.load(gaze.l2cs_path, device)
 
 
 def open_data(config: TrainConfig) -> ImageDataset:

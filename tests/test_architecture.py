@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "eg3d.geometry": set(),
     "eg3d.rendering": {"eg3d.ops", "eg3d.geometry"},
     "eg3d.models": {FLOOR, "eg3d.ops", "eg3d.geometry", "eg3d.rendering"},
-    "eg3d.gaze": {"l2cs", "eg3d.geometry"},
+    "eg3d.gaze": {FLOOR, "l2cs", "eg3d.geometry"},
     "eg3d.data": {FLOOR, "eg3d.geometry"},
     "eg3d.world": {FLOOR, "eg3d.geometry"},
     "eg3d.running": {FLOOR, "eg3d.ops", "eg3d.geometry"},
@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "eg3d.scores": {FLOOR, "eg3d.models", "eg3d.data", "eg3d.config", "eg3d.checkpoints", "eg3d.metrics",
                     "eg3d.pictures", "eg3d.running", "eg3d.training"},
     "eg3d.world.training": {FLOOR, "l2cs", "eg3d.geometry", "eg3d.gaze", "eg3d.metrics", "eg3d.pictures", "eg3d.world"},
-    "dataset_preprocessing": {FLOOR, "l2cs", "eg3d"},
+    "dataset_preprocessing": {FLOOR, "eg3d"},
 }  # fmt: skip
 
 

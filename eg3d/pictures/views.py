@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from eg3d.geometry.cameras import FFHQ_FOV_DEG, FFHQ_RADIUS, fov_to_intrinsics, lookat_pose, make_label
-from eg3d.models.generator import TriPlaneGenerator
+from eg3d.geometry.cameras import FFHQ_FOV_DEG, fov_to_intrinsics, lookat_pose, make_label
+from eg3d.models.protocol import Generator
 from groundwork.draws import KeyedDraws, Midpoints, draw_key
 
 # The published three views of samples and of GFAS: from one side, the front and the other side, a little from above.
@@ -24,8 +24,6 @@ class Views:
     """k pictures of each of n seeds, seed by seed: row i shows seed `seeds[i]` from camera `camera[i]`."""
 
     images: torch.Tensor  # [n*k, 3, H, W] in [-1, 1]
-    raw: torch.Tensor  # [n*k, 3, R, R] before super-resolution
-    depth: torch.Tensor  # [n*k, 1, R, R] distance along the ray, world units
     labels: torch.Tensor  # [n*k, 25]
     seeds: list[int]  # n*k
     camera: list[int]  # n*k, index into the cameras asked for
@@ -37,7 +35,7 @@ class Views:
         """Only the pictures of cameras first .. stop - 1 of every seed, which count from 0 again."""
         rows = [i for i, camera in enumerate(self.camera) if first <= camera < stop]
         return Views(
-            self.images[rows], self.raw[rows], self.depth[rows], self.labels[rows],
+            self.images[rows], self.labels[rows],
             [self.seeds[i] for i in rows], [self.camera[i] - first for i in rows],
         )  # fmt: skip
 
@@ -48,10 +46,9 @@ class Views:
             yield self.seeds[i], self.images[i : i + k]
 
 
-def pivot_and_radius(G: TriPlaneGenerator) -> tuple[Sequence[float], float]:
+def pivot_and_radius(G: Generator) -> tuple[Sequence[float], float]:
     """The point a generator's cameras look at, and their distance from the world origin."""
-    kwargs = G.rendering_kwargs
-    return kwargs.get("avg_camera_pivot", [0.0, 0.0, 0.0]), kwargs.get("avg_camera_radius", FFHQ_RADIUS)
+    return G.orbit.pivot, G.orbit.radius
 
 
 def camera_labels(yaws, pitches, pivot, radius: float, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
@@ -59,7 +56,7 @@ def camera_labels(yaws, pitches, pivot, radius: float, fov_deg: float = FFHQ_FOV
     return make_label(lookat_pose(yaws, pitches, pivot, radius), fov_to_intrinsics(fov_deg))
 
 
-def conditioning_label(G: TriPlaneGenerator, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
+def conditioning_label(G: Generator, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
     """Label [1, 25] of the frontal camera, which conditions the mapping network whatever camera renders."""
     return camera_labels(0.0, 0.0, *pivot_and_radius(G), fov_deg)
 
@@ -71,7 +68,7 @@ def latent_of_seed(seed: int, z_dim: int) -> torch.Tensor:
 
 @torch.no_grad()
 def ws_of_seeds(
-    G: TriPlaneGenerator,
+    G: Generator,
     seeds: Sequence[int],
     truncation_psi: float = 0.7,
     truncation_cutoff: int | None = 14,
@@ -84,8 +81,6 @@ def ws_of_seeds(
     device = next(G.parameters()).device
     z = torch.cat([latent_of_seed(seed, G.z_dim) for seed in seeds]).to(device)
     c = conditioning_label(G, fov_deg).to(device).expand(len(z), -1)
-    if truncation_cutoff is not None:
-        truncation_cutoff = min(truncation_cutoff, G.backbone.mapping.num_ws)
     return G.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
 
 
@@ -98,7 +93,7 @@ def check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
 
 
 @torch.no_grad()
-def render_ws(G: TriPlaneGenerator, ws: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def render_ws(G: Generator, ws: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """Every latent of ws [n, ...] from every camera of labels [k, 25]: pictures [n*k, ...], latent by latent.
 
     The planes of a latent are computed once for all its cameras.
@@ -109,7 +104,7 @@ def render_ws(G: TriPlaneGenerator, ws: torch.Tensor, labels: torch.Tensor) -> d
 
 @torch.no_grad()
 def render_batch(
-    G: TriPlaneGenerator,
+    G: Generator,
     seeds: Sequence[int],
     cameras: Sequence[tuple[float, float]] | torch.Tensor = GFAS_CAMERAS,
     truncation_psi: float = 0.7,
@@ -131,8 +126,6 @@ def render_batch(
     check_finite(out["image"], [f"seed {seed}" for seed in seeds for _ in range(k)])
     return Views(
         images=out["image"],
-        raw=out["image_raw"],
-        depth=out["image_depth"],
         labels=labels,
         seeds=[seed for seed in seeds for _ in range(k)],
         camera=list(range(k)) * len(seeds),
@@ -140,7 +133,7 @@ def render_batch(
 
 
 def render_views(
-    G: TriPlaneGenerator,
+    G: Generator,
     seeds: Sequence[int],
     cameras: Sequence[tuple[float, float]] = GFAS_CAMERAS,
     batch_size: int = 8,
@@ -162,7 +155,7 @@ def render_views(
 
 
 def random_labels(
-    G: TriPlaneGenerator,
+    G: Generator,
     seeds: Sequence[int],
     k: int,
     key: str,
@@ -187,7 +180,7 @@ def drawn_labels(pool: torch.Tensor, seeds: Sequence[int], k: int, key: str, see
 
 @torch.no_grad()
 def render_samples(
-    G: TriPlaneGenerator, labels: torch.Tensor, items: Sequence[int], seed: int, truncation_psi: float = 1.0
+    G: Generator, labels: torch.Tensor, items: Sequence[int], seed: int, truncation_psi: float = 1.0
 ) -> torch.Tensor:
     """Pictures uint8 [n, 3, H, W] for scores: numbers `items` of the endless series that `seed` means.
 
@@ -197,6 +190,7 @@ def render_samples(
     device, draws = next(G.parameters()).device, KeyedDraws.at(seed, "samples", items, 0)
     z = draws.normal((len(items), G.z_dim)).to(device)
     c = labels[(draws.uniform((len(items),)) * len(labels)).long().clamp(max=len(labels) - 1)].to(device)
-    images = G(z, c, truncation_psi=truncation_psi, draws=draws, noise_mode="random")["image"]
+    ws = G.mapping(z, c, truncation_psi=truncation_psi)
+    images = G.synthesis(ws, c, draws=draws, noise_mode="random")["image"]
     check_finite(images, [f"sample {number}" for number in items])
     return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

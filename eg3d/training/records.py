@@ -164,9 +164,9 @@ class Records:
         if not score:
             return {}
         write_grid(picture, trainer.G_ema)
-        if trainer.gaze_estimator is None:
+        if trainer.gaze.network is None:
             return {}
-        return gaze_scores(trainer.G_ema, trainer.gaze_estimator, trainer.config.gaze.crop)
+        return gaze_scores(trainer.G_ema, trainer.gaze.network, trainer.gaze.config.crop)
 
     def _snapshot_path(self) -> Path:
         return self.outdir / f"network-snapshot-{self.trainer.images_seen // 1000:06d}.safetensors"

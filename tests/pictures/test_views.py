@@ -115,7 +115,7 @@ def test_conditioning_camera_is_frontal_and_uses_the_generators_own_pivot_and_ra
     G2.rendering_kwargs["avg_camera_radius"] = 1.7
     assert conditioning_label(G2)[0, 11].item() == pytest.approx(1.7)
     del G2.rendering_kwargs["avg_camera_pivot"], G2.rendering_kwargs["avg_camera_radius"]
-    assert pivot_and_radius(G2) == ([0.0, 0.0, 0.0], 2.7)
+    assert pivot_and_radius(G2) == ((0.0, 0.0, 0.0), 2.7)
 
 
 def test_cameras_of_each_seeds_own_draw_what_shared_ones_do(G):
