@@ -7,7 +7,7 @@ import click
 from eg3d.checkpoints.loading import load_generator, locate, save_snapshot
 from eg3d.config.flags import resolve
 from eg3d.data.dataset import ImageDataset
-from eg3d.gaze.networks import load_gaze_network
+from eg3d.gaze.networks import check_differentiable, load_gaze_network
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.pictures.layout import before_after_sheet, turning_frames, write_gif, write_png
 from eg3d.pictures.views import render_views
@@ -49,6 +49,7 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     cli.check_writable(json_path, "--json")
     G = load_generator(network, device)
     estimators = {"judge": load_gaze_network(judge, device), "loss_network": load_gaze_network(l2cs_path, device)}
+    check_differentiable(estimators["loss_network"], f"--l2cs-path={l2cs_path}")
     if estimators["judge"].sha256 == estimators["loss_network"].sha256:
         raise ValueError(f"--judge={judge}: holds the same weights as --l2cs-path={l2cs_path}, so it would "
                          "take part in the training that it judges; give another network")  # fmt: skip

@@ -3,7 +3,7 @@
 Files do not say what they want and give, so this is what is assumed, and what is found out on the bundled faces:
 
 * One input [N, 3, S, S], float32, RGB. The picture is resized and normalised as for L2CS-Net (l2cs/preprocess.py). If
-  the network then reads the same in every face, it normalises inside and gets bytes instead, 0 to 255.
+  the network then reads the same in every face, it normalises inside and gets bytes, 0 to 255, with a warning.
 * Two heads [N, 90] or [N, 28] are L2CS-Net's bins; one output [N, 2] is two angles in radians.
 * Mirroring a face turns yaw's sign and keeps pitch: that tells the two apart, whatever they are called. If it does not,
   the first is taken for yaw, as in L2CS-Net, with a warning.
@@ -70,6 +70,8 @@ class OnnxGazeNetwork:
                 f"{self._path}: reads the same gaze in every face, whether the picture is normalised as for L2CS-Net "
                 "or given as bytes; export the file for one of these"
             )
+        if self.facts["input"] == "bytes":
+            warnings.warn(f"{self._path}: takes bytes, for it seems to normalise pictures inside", stacklevel=4)
         if (largest := angles.abs().max().item()) > math.pi:
             raise ValueError(f"{self._path}: gives angles up to {largest:.1f}; export the file with radians")
 

@@ -241,10 +241,12 @@ class GazeTerm:
         return self.on or self.config.cond_d
 
     def __call__(self, images, labels, images_seen: float = math.inf, draws=None) -> torch.Tensor:
-        """What to add to the generator's loss: [N], the error times the weight after `images_seen`.
+        """What to add to the generator's loss: [N], the error times the weight after `images_seen`; 0 if it is off.
 
         Args: as of `error`; without `draws` the disturbances come from PyTorch's global generator.
         """
+        if not self.on:
+            return images.new_zeros(len(images))
         return self.weight_at(images_seen) * self.error(images, labels, draws or GlobalDraws())
 
     def weight_at(self, images_seen: float) -> float:
