@@ -14,6 +14,7 @@ from eg3d.metrics.registry import (
     PUBLISHED_COUNT,
     Metric,
     parse_metrics,
+    takes_weights,
 )
 from eg3d.ops.precision import set_precision
 from eg3d.running import cli, distributed, processes
@@ -60,7 +61,7 @@ def main(**options):
 
 def check(json_path, **options) -> None:
     cli.check_writable(json_path, "--json")
-    if options["inception_weights"] and options["detector"] != INCEPTION:
+    if options["inception_weights"] and not takes_weights(options["detector"]):
         raise ValueError(f"--inception-weights: --detector={options['detector']} has no use for them; leave one out")
     metrics_of(options)
 

@@ -3,7 +3,7 @@
 from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION
 from eg3d.config.run import ConfigError, TrainConfig, from_dict, to_dict
 from eg3d.gaze.term import GAZE_DIM
-from eg3d.metrics.registry import INCEPTION, VGG, parse_metrics
+from eg3d.metrics.registry import DETECTOR_TABLE, VGG, parse_metrics, takes_weights
 
 GAZE_WEIGHT = 1.0  # the published loss has no weight factor
 DASHED = ("c_scale", "gaze_loss", "gaze_targets", "gaze_warmup_kimg", "gaze_crop", "num_gen", "inception_weights",
@@ -133,13 +133,12 @@ def _reject_what_does_nothing(given: dict, config: TrainConfig) -> None:
 def _check_metrics(watch) -> None:
     """ValueError for names that mean no metric, ConfigError for one without its detector, or weights no one reads."""
     metrics = parse_metrics(watch.metrics, watch.num_gen, watch.detector, watch.vgg_weights is not None)
-    if not watch.inception_weights and any(metric.features == INCEPTION for metric in metrics):
+    if not watch.inception_weights and any(takes_weights(metric.features) for metric in metrics):
         raise ConfigError(
-            f"--metrics={watch.metrics} needs --inception-weights=FILE, torch-fidelity's "
-            "weights-inception-2015-12-05-6726825d.pth (nothing is downloaded), or --detector=embedded for the "
-            "embedded world"
+            f"--metrics={watch.metrics} needs --inception-weights=FILE, {DETECTOR_TABLE[watch.detector].file} "
+            "(nothing is downloaded), or --detector=embedded for the embedded world"
         )
-    if watch.inception_weights and watch.detector != INCEPTION:
+    if watch.inception_weights and not takes_weights(watch.detector):
         raise ConfigError(f"--inception-weights: --detector={watch.detector} has no use for them; leave one out")
     if watch.vgg_weights and not any(metric.features == VGG for metric in metrics):
         raise ConfigError(
