@@ -5,8 +5,8 @@ from cases import gfas, gfas_one_by_one
 from options import shared
 from timing import alternate, floor, timed, under, write_results
 
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.running.cli import Command, pick_device, write_json
-from l2cs.estimator import GazeEstimator
 
 
 @click.command(cls=Command)
@@ -18,7 +18,7 @@ from l2cs.estimator import GazeEstimator
 def main(preset, seeds, repeats, device, json_path, results):
     """Faces a second of the gaze-face alignment score (three views each)."""
     device = pick_device(device)
-    estimator = GazeEstimator.load("embedded-judge", device)
+    estimator = load_gaze_network("embedded-judge", device)
     calls = [case(preset, device, seeds, estimator) for case in (gfas_one_by_one, gfas)]
     bare = floor(under("torch", calls[1]), device)
     numbers = {"seeds": seeds, "floor_seconds": bare}

@@ -14,13 +14,13 @@ from timing import write_results
 from eg3d.checkpoints.loading import load_generator
 from eg3d.config.presets import PRESETS
 from eg3d.gaze.eye_region import eye_centres, soft_region
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.gfas import gaze_face_alignment
 from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, to_uint8, write_png
 from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_views, ws_of_seeds
 from eg3d.running import cli
 from groundwork.draws import Midpoints
 from groundwork.files import REPOSITORY
-from l2cs.estimator import GazeEstimator
 
 ARMS = {
     "no gaze term": ["--gaze-weight=0"],
@@ -40,7 +40,7 @@ NEAR, FAR = 0.5, 0.05  # of the soft region: pixels counted as eyes, and as away
 @click.option("--results", type=click.Path(path_type=Path), default=Path(__file__).parent / "results")
 def main(workdir, kimg, seeds, picture, results):
     """Trains what is not trained yet, then scores and draws all arms."""
-    judge = GazeEstimator.load("embedded-judge", "cpu")
+    judge = load_gaze_network("embedded-judge", "cpu")
     base = load_generator("embedded-base", "cpu")
     region, before = eyes_and_pictures(base, seeds)
     numbers = {"untouched base": gaze_numbers(base, seeds, judge)}

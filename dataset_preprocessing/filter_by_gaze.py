@@ -7,8 +7,8 @@ import click
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
 from eg3d.data.opening import dataset_path
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.running import cli, distributed, processes
-from l2cs.estimator import GazeEstimator
 
 
 @click.command(cls=cli.Command)
@@ -53,7 +53,7 @@ def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device
     faces = distributed.together(lambda: selection.FaceSet(source))
     settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}
     if by == "gaze":
-        estimator = distributed.together(lambda: GazeEstimator.load(l2cs_path, device))
+        estimator = distributed.together(lambda: load_gaze_network(l2cs_path, device))
         yaws = selection.estimated_yaws(faces, estimator, batch, device)
         settings |= {"l2cs_path": l2cs_path, "l2cs_sha256": estimator.sha256}
     else:

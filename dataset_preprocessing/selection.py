@@ -20,10 +20,10 @@ from dataset_preprocessing.packing import new_data_set
 from eg3d.data.archive import open_archive, shown
 from eg3d.data.images import is_image, load_pixels, open_image, silence_pillow
 from eg3d.data.labels import LABEL_FILE, label_array, read_entries
+from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import gaze_target
 from eg3d.running import processes
 from groundwork.files import atomic_write, sha256
-from l2cs.estimator import GazeEstimator
 
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
 
@@ -69,7 +69,7 @@ def label_yaws(faces: FaceSet) -> list[float]:
 
 
 @torch.no_grad()
-def estimated_yaws(faces: FaceSet, estimator: GazeEstimator, batch: int, device) -> list[float]:
+def estimated_yaws(faces: FaceSet, estimator: GazeNetwork, batch: int, device) -> list[float]:
     """Yaw of the estimated gaze of every row, radians; on rank 0 (empty elsewhere)."""
 
     def read(names: list[str]) -> list[float]:

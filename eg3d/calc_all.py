@@ -7,6 +7,7 @@ import click
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.checkpoints.loading import GENERATORS, load_generator, locate, short_names
 from eg3d.data.opening import open_dataset_for
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.detectors import load_world_features
 from eg3d.metrics.inception import load_inception
 from eg3d.metrics.registry import INCEPTION, WORLD, parse_metrics
@@ -15,7 +16,6 @@ from eg3d.scores.distances import Distances
 from eg3d.scores.judges import Judges, load_identity_judge
 from eg3d.scores.table import HEADS, PICTURES_PSI, aligned, markdown, sample_scores, table, view_scores
 from groundwork.files import atomic_write, sha256
-from l2cs.estimator import GazeEstimator
 
 METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 
@@ -97,7 +97,7 @@ def load_generators(networks: tuple[str, ...], device, precision: str | None) ->
 def load_judges(gaze, inception_weights, arcface_weights, recon_weights, landmarks, own_world: bool, device) -> Judges:
     """All that look at pictures; own_world: all generators are the embedded world's."""
     return Judges(
-        {path: GazeEstimator.load(path, device) for path in gaze},
+        {path: load_gaze_network(path, device) for path in gaze},
         *load_identity_judge(arcface_weights, landmarks, own_world, device),
         load_pose_estimator(recon_weights, device),
         load_inception(inception_weights, device) if inception_weights else load_world_features(device),

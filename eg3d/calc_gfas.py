@@ -3,7 +3,7 @@
 import click
 
 from eg3d.checkpoints.loading import load_generator, network_facts
-from eg3d.gaze.term import CROPS
+from eg3d.gaze.crop import CROPS
 from eg3d.metrics.gfas import GazeTally, Readings
 from eg3d.pictures.views import render_batch
 from eg3d.running import cli, distributed, processes

@@ -6,7 +6,7 @@ import click
 
 from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.data.opening import open_dataset_for
-from eg3d.metrics.registry import DETECTORS, INCEPTION, NAMES, PUBLISHED_COUNT, parse_metrics
+from eg3d.metrics.registry import DETECTORS, INCEPTION, NAMES, PUBLISHED_COUNT, parse_metrics, takes_weights
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.origin import run_of, trained_on
@@ -45,7 +45,7 @@ def main(**options):
 
 def check(metrics, mirror, num_gen, detector, inception_weights, vgg_weights, json_path, **_) -> None:
     cli.check_writable(json_path, "--json")
-    if inception_weights and detector != INCEPTION:
+    if inception_weights and not takes_weights(detector):
         raise ValueError(f"--inception-weights: --detector={detector} has no use for them; leave one out")
     wanted = parse_metrics(metrics, num_gen, detector, vgg_weights is not None)
     full = [metric.name for metric in wanted if metric.full]

@@ -6,13 +6,13 @@ from eg3d.checkpoints.loading import load_generator, locate, save_snapshot
 from eg3d.config.flags import resolve
 from eg3d.config.presets import PRESETS
 from eg3d.data.opening import open_dataset
+from eg3d.gaze.networks import check_differentiable, load_gaze_network
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.pictures.comparison import write_before_after
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from eg3d.training.loop import train
 from groundwork.files import sha256
-from l2cs.estimator import GazeEstimator
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -45,7 +45,8 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     cli.check_writable(outdir, "--outdir", folder=True)
     cli.check_writable(json_path, "--json")
     G = load_generator(network, device)
-    estimators = {"judge": GazeEstimator.load(judge, device), "loss_network": GazeEstimator.load(l2cs_path, device)}
+    estimators = {"judge": load_gaze_network(judge, device), "loss_network": load_gaze_network(l2cs_path, device)}
+    check_differentiable(estimators["loss_network"], f"--l2cs-path={l2cs_path}")
     if estimators["judge"].sha256 == estimators["loss_network"].sha256:
         raise ValueError(f"--judge={judge}: holds the same weights as --l2cs-path={l2cs_path}, so it would "
                          "take part in the training that it judges; give another network")  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from eg3d.checkpoints.loading import load_generator, network_facts
-from eg3d.gaze.term import CROPS
+from eg3d.gaze.crop import CROPS
 from eg3d.metrics.gfas import GazeTally
 from eg3d.pictures.layout import side_by_side, to_uint8, write_png
 from eg3d.pictures.views import render_views

@@ -6,7 +6,7 @@ import sys
 import click
 
 from eg3d.checkpoints.loading import load_generator, locate, short_names
-from eg3d.gaze.term import CROPS
+from eg3d.gaze.crop import CROPS
 from eg3d.pictures.comparison import Comparison
 from eg3d.pictures.report import NO_FRECHET, is_frechet, judges_of, measured_of, write_report
 from eg3d.running import cli

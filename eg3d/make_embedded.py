@@ -9,6 +9,7 @@ import click
 
 from eg3d.checkpoints.loading import DISCRIMINATOR, GENERATORS, export_half, load_generator
 from eg3d.config.presets import PRESETS
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.dlib_points import import_dlib
 from eg3d.running import cli
 from eg3d.world.training import model_card, stages
@@ -16,7 +17,6 @@ from eg3d.world.training.fit_features import make_features
 from eg3d.world.training.recipes import GAZE_RECIPES, train_gaze_network, train_generator
 from groundwork.files import REPOSITORY, WORLD_WEIGHTS
 from l2cs.estimator import WORLD_NETWORKS as GAZE_NETWORKS
-from l2cs.estimator import GazeEstimator
 
 STAGES = ("gaze", "base", "corrected", "identity", "pose", "points", "features", "card")
 KIMG = click.FloatRange(min=0, min_open=True)
@@ -64,7 +64,7 @@ def main(wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, 
         make_features(workdir)
     if "card" in wanted:
         device = cli.pick_device(device)
-        gaze = {name: GazeEstimator.load(name, device) for name in GAZE_NETWORKS}
+        gaze = {name: load_gaze_network(name, device) for name in GAZE_NETWORKS}
         numbers = model_card.measure(gaze, {name: load_generator(name, device) for name in GENERATORS})
         cli.write_json(json_path, numbers)
         click.echo(json.dumps(numbers, indent=2))

@@ -16,7 +16,7 @@ from eg3d.config.flags import GROUPS, TABLE, resolve
 from eg3d.config.presets import PRESETS
 from eg3d.config.run import TrainConfig, check_same_run, from_dict, to_dict
 from eg3d.data.dataset import ImageDataset
-from eg3d.gaze.term import GazeLossConfig
+from eg3d.gaze.term import GazeTerm
 from eg3d.ops.kernels.backend import chosen, using
 from eg3d.running import distributed
 from eg3d.running.cli import device_option, finite, ops_option, pick_device
@@ -28,7 +28,6 @@ from eg3d.training.resume import ResumeError
 from eg3d.training.run_folder import STATE_FILE, held
 from eg3d.world.rendered_sets import world_faces
 from groundwork.settings import contradiction
-from l2cs.estimator import WORLD_NETWORKS, GazeEstimator
 
 
 @click.command(cls=GroupedCommand, headings=GROUPS)
@@ -111,7 +110,7 @@ def run(outdir: Path, cfg: str, flags: dict, device, stop_after_minutes: float |
 def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, stop_after_minutes, ops: str) -> int:
     """`run` once the folder is this run's; `state` holds one thing, to be taken out, so that it can be freed."""
     device = distributed.device_of(device)
-    estimator = distributed.together(lambda: load_gaze_network(config.gaze, device))
+    estimator = distributed.together(lambda: GazeTerm.load(config.gaze, device).network)
     dataset = distributed.first_of_each_machine(lambda: open_data(config))
     config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
     distributed.by_first(lambda: dataset.identity(state[0]))  # before metrics read all of another data set
@@ -160,15 +159,6 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
             wanted=wanted[0].lower() if wanted else "no more could be had",
             micro_batch=config.micro_batch,
         ) from None
-
-
-def load_gaze_network(gaze: GazeLossConfig, device) -> GazeEstimator | None:
-    """The network of the gaze term; at weight 0 it only scores, and one still to be made is left out."""
-    path = WORLD_NETWORKS.get(gaze.l2cs_path)
-    scores_only = gaze.weight == 0 and not gaze.cond_d
-    if not gaze.l2cs_path or (scores_only and path is not None and not path.is_file()):
-        return None
-    return GazeEstimator.load(gaze.l2cs_path, device)
 
 
 def open_data(config: TrainConfig) -> ImageDataset:

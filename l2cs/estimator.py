@@ -55,6 +55,8 @@ class GazeEstimator(nn.Module):
     the weight file, `input_size` in pixels, `architecture`, `facts` (how the weights were trained, when the file says).
     """
 
+    differentiable = True  # gradients reach the images, so that a loss can use it
+
     def __init__(self, model: L2CS, sha256: str = "", facts: dict | None = None):
         super().__init__()
         self.model = model.float().eval().requires_grad_(False)

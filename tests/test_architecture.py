@@ -29,10 +29,10 @@ MAY_IMPORT = {
     "eg3d.running": {FLOOR, "eg3d.ops", "eg3d.pictures"},
     "eg3d.training": {FLOOR, "eg3d.ops", "eg3d.geometry", "eg3d.models", "eg3d.gaze", "eg3d.data", "eg3d.config",
                       "eg3d.checkpoints", "eg3d.metrics", "eg3d.pictures", "eg3d.running"},
-    "eg3d.scores": {FLOOR, "l2cs", "eg3d.models", "eg3d.data", "eg3d.config", "eg3d.checkpoints", "eg3d.metrics",
+    "eg3d.scores": {FLOOR, "eg3d.gaze", "eg3d.models", "eg3d.data", "eg3d.config", "eg3d.checkpoints", "eg3d.metrics",
                     "eg3d.pictures", "eg3d.running", "eg3d.training"},
     "eg3d.world.training": {FLOOR, "l2cs", "eg3d.geometry", "eg3d.gaze", "eg3d.metrics", "eg3d.pictures", "eg3d.world"},
-    "dataset_preprocessing": {FLOOR, "l2cs", "eg3d"},
+    "dataset_preprocessing": {FLOOR, "eg3d"},
 }  # fmt: skip
 
 

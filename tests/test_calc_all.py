@@ -103,7 +103,7 @@ def test_cameras_of_a_batch_are_cut_out_seed_by_seed():
 
     n, k = 2, 3
     images = torch.arange(n * k, dtype=torch.float32).reshape(-1, 1, 1, 1)
-    views = Views(images, images, images, images.reshape(-1, 1), [7, 7, 7, 9, 9, 9], [0, 1, 2] * 2)
+    views = Views(images, images.reshape(-1, 1), [7, 7, 7, 9, 9, 9], [0, 1, 2] * 2)
     part = views.cameras(1, 3)
     assert part.images.flatten().tolist() == [1, 2, 4, 5]
     assert part.seeds == [7, 7, 9, 9] and part.camera == [0, 1, 0, 1]

@@ -102,7 +102,7 @@ def test_a_data_set_of_the_same_pictures_has_no_distance(network, tmp_path):
 def test_samples_have_cameras_of_the_data_set_and_do_not_depend_on_their_neighbours():
     labels = torch.tensor(small_set.labels(6))
     seen, G = [], tiny_generator()
-    G.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1]))
+    G.backbone.mapping.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1]))
     whole = render_samples(G, labels, range(40), seed=0)
     rows = {tuple(row.tolist()) for row in labels}
     assert {tuple(row.tolist()) for row in seen[0]} == rows  # all of them turn up, and no other

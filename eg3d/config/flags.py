@@ -9,7 +9,7 @@ from eg3d.config.parts import WatchConfig
 from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION, TO_BE_GIVEN
 from eg3d.config.run import PARTS, ConfigError, TrainConfig, from_dict, to_dict
 from eg3d.gaze.term import GAZE_DIM
-from eg3d.metrics.registry import INCEPTION, VGG, parse_metrics
+from eg3d.metrics.registry import DETECTOR_TABLE, VGG, parse_metrics, takes_weights
 from groundwork.settings import (
     FINITE,
     NON_NEGATIVE,
@@ -288,13 +288,14 @@ def _reject_what_does_nothing(given: dict, config: TrainConfig, indirect: Indire
 def _check_metrics(watch: WatchConfig) -> None:
     """ValueError for names that mean no metric, ConfigError for one without its detector, or weights no one reads."""
     metrics = parse_metrics(watch.metrics, watch.num_gen, watch.detector, watch.vgg_weights is not None)
-    if not watch.inception_weights and any(metric.features == INCEPTION for metric in metrics):
+    if not watch.inception_weights and any(takes_weights(metric.features) for metric in metrics):
         raise contradiction(
             watch,
-            "{metrics} needs {inception_weights:FILE}, torch-fidelity's weights-inception-2015-12-05-6726825d.pth "
-            "(nothing is downloaded), or {detector:embedded} for the embedded world",
+            "{metrics} needs {inception_weights:FILE}, {file} (nothing is downloaded), or {detector:embedded} for the "
+            "embedded world",
+            file=DETECTOR_TABLE[watch.detector].file,
         )
-    if watch.inception_weights and watch.detector != INCEPTION:
+    if watch.inception_weights and not takes_weights(watch.detector):
         raise contradiction(watch, "{inception_weights:flag}: {detector} has no use for them; leave one out")
     if watch.vgg_weights and not any(metric.features == VGG for metric in metrics):
         raise contradiction(

@@ -6,15 +6,51 @@ that a pixel shows lies near an eye, in world space. The surface comes from the 
 at the landmarks of the frontal picture, as deep as the generator's own surface is there.
 """
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 
-from eg3d.geometry.cameras import split_label
+from eg3d.geometry.cameras import Orbit, split_label
 from eg3d.geometry.rays import camera_rays
 
 
+class KeepsPlanes(Protocol):
+    """What the mask needs of a generator, besides `image_depth` [N, 1, R, R] in what `synthesis` returns."""
+
+    orbit: Orbit  # whose `radius` is the distance of the cameras
+
+    def kept_depth(self, ws, origins, directions, draws, noise_mode) -> torch.Tensor:
+        """Depth [N, M] along rays [N, M, 3] in the scene that `synthesis(ws, ..., cache_backbone=True)` has kept."""
+
+    def forget_planes(self) -> None:
+        """Frees what `synthesis` has kept."""
+
+
+NEEDED = ("orbit", "kept_depth", "forget_planes")
+
+
+def masked(drawn: dict[str, torch.Tensor], cameras, G: KeepsPlanes, ws, config, draws) -> torch.Tensor:
+    """The pictures `drawn["image"]`, through which gradients reach only what lies round the eyes; frees the planes.
+
+    ValueError, one line that says what is missing, for a generator that is no `KeepsPlanes`.
+    Args: config, a GazeLossConfig; draws, those that the eyes' depth is looked up with.
+    """
+    missing = [f"`{name}`" for name in NEEDED if not hasattr(G, name)] + ["an `image_depth`"] * (
+        "image_depth" not in drawn
+    )
+    if missing:
+        raise ValueError(
+            f"--gaze-mask: this {type(G).__name__} lacks {', '.join(missing)}, by which the eyes are found; "
+            "leave --gaze-mask out"
+        )
+    centres = eye_centres(G, ws, (config.eye_x, config.eye_y), draws)
+    G.forget_planes()
+    return gated(drawn["image"], soft_region(drawn["image_depth"], cameras, centres, config.mask_radius))
+
+
 @torch.no_grad()
-def eye_centres(G, ws, landmarks, draws, noise_mode="random") -> torch.Tensor:
+def eye_centres(G: KeepsPlanes, ws, landmarks, draws, noise_mode="random") -> torch.Tensor:
     """Where a generator's eyes are: [N, 2, 3] in world space.
 
     The rays that look for their depth run parallel to the z axis.
@@ -25,7 +61,7 @@ def eye_centres(G, ws, landmarks, draws, noise_mode="random") -> torch.Tensor:
         landmarks: (x, y) of the eye at +x in a frontal view, world units; the other is its mirror image.
     """
     x, y = landmarks
-    distance = G.rendering_kwargs.get("avg_camera_radius", 2.7)
+    distance = G.orbit.radius
     origins = torch.tensor([[-x, y, distance], [x, y, distance]], device=ws.device).expand(len(ws), 2, 3)
     directions = torch.tensor([0.0, 0.0, -1.0], device=ws.device).expand(len(ws), 2, 3)
     return origins + G.kept_depth(ws, origins, directions, draws, noise_mode)[..., None] * directions

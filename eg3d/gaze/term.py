@@ -6,47 +6,102 @@ Angles follow `l2cs`: of a unit direction d in the camera frame (x image right, 
 
 so (0, 0) looks into the lens, positive yaw toward the image's left edge and positive pitch up.
 
-Choosing the weight (`--gaze-weight`): docs/gaze_term.md, "Choosing the weight".
+Nothing here knows what draws the pictures: `GazeTerm` takes images and the cameras they were rendered from. Its use in
+another training loop, a new distance and the choice of the weight: docs/gaze_term.md.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 
+from eg3d.gaze import eye_region
+from eg3d.gaze.crop import CROPS
+from eg3d.gaze.jitter import Jitter, disturb
+from eg3d.gaze.networks import GazeNetwork, check_differentiable, load_gaze_network, still_to_be_made
 from eg3d.geometry.cameras import split_label
-from groundwork.settings import Need, check_settings, contradiction, non_negative, one_of, setting
-from l2cs.estimator import GazeAngles, GazeEstimator, gaze_vector
+from groundwork.draws import GlobalDraws
+from groundwork.settings import Need, check_settings, check_value, contradiction, non_negative, one_of, setting
+from l2cs.estimator import GazeAngles, gaze_vector
 
-KINDS = ("mse", "euclid", "angular")
-TARGETS = ("correct", "legacy")
-CROPS = ("none", "face")
 GAZE_DIM = 2  # numbers of a gaze: yaw, pitch
 HEAD_AXIS = (0.0, 0.0, 1.0)  # the head looks along +z of the world
 
-# A canonical face in world units, from the mean landmarks of the 512 px FFHQ crop (eyes (188, 192) and (324, 192),
-# mouth corners at row 340) put at the depth of the pivot, z = 0.2: pixel offset / 512 * 2.5 / 4.2647.
-FACE_CENTRE = (0.0, -0.0114, 0.2)
-FACE_WIDTH = 2.1 * 0.1557  # 2.1 x the distance of the eyes
+
+def _wrapped(difference: torch.Tensor) -> torch.Tensor:
+    """The same angle in [-pi, pi], with slope 1."""
+    return torch.atan2(difference.sin(), difference.cos())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Jitter:
-    """Largest disturbances of an image before the loss looks at it, so that texture cannot fool the gaze network.
+def _squares(a: GazeAngles, b: GazeAngles) -> torch.Tensor:
+    """The two squared differences [N, 2], rad^2."""
+    return torch.stack([_wrapped(a.yaw - b.yaw), _wrapped(a.pitch - b.pitch)], dim=1).square()
 
-    Each is drawn per image, from 0 to this bound.
+
+# Distances of two sets of angles, [N]. The first line of each is its help text.
+
+
+def mean_square(a: GazeAngles, b: GazeAngles) -> torch.Tensor:
+    """Mean of the two squared differences, rad^2 (published code)."""
+    return _squares(a, b).mean(dim=1)
+
+
+def euclidean(a: GazeAngles, b: GazeAngles) -> torch.Tensor:
+    """Root of the sum of squares, rad (paper, Eq. 1); the gradient is zero at zero."""
+    total = _squares(a, b).sum(dim=1)
+    away = total > 0  # the root's slope is infinite at 0, and where() alone would still give NaN there
+    return torch.where(away, torch.where(away, total, 1.0).sqrt(), 0.0)
+
+
+def one_minus_cosine(a: GazeAngles, b: GazeAngles) -> torch.Tensor:
+    """1 - cos of the angle between the two directions."""
+    # For unit vectors |a - b|^2 / 2 = 1 - a.b, without the cancellation that 1 - cos suffers near zero.
+    return (gaze_vector(a) - gaze_vector(b)).square().sum(dim=1) / 2
+
+
+KINDS = {"mse": mean_square, "euclid": euclidean, "angular": one_minus_cosine}
+
+
+def kinds_help() -> str:
+    """A line for `--help`: every kind with the first line of its docstring."""
+    lines = ((name, function.__doc__.splitlines()[0].rstrip(".")) for name, function in KINDS.items())
+    return "; ".join(f"{name}: {line[0].lower()}{line[1:]}" for name, line in lines) + "."
+
+
+def gaze_target(labels: torch.Tensor, head_axis=HEAD_AXIS) -> GazeAngles:
+    """The angles the eyes should have in the picture when they look along the face.
+
+    A label holds R = cam2world[:3, :3]; its transpose takes the world direction h of the face into the camera frame,
+    d = R^T h. For h = (0, 0, 1) that is the last row of R, so yaw* = atan2(-R[2, 0], -R[2, 2]) and
+    pitch* = asin(-R[2, 1]). Nothing here depends on the pivot, on roll being zero or on how the label was made.
+
+    Args:
+        labels: [N, 25], the *rendering* cameras.
+        head_axis: world direction of the face, (3,) or [N, 3]; any length.
     """
+    rotation = split_label(labels)[0][:, :3, :3]
+    axis = F.normalize(
+        torch.as_tensor(head_axis, dtype=labels.dtype, device=labels.device).expand(len(labels), 3), dim=1
+    )
+    d = (rotation * axis[:, :, None]).sum(dim=1)  # R^T h
+    return GazeAngles(yaw=torch.atan2(-d[:, 0], -d[:, 2]), pitch=torch.asin((-d[:, 1]).clamp(-1, 1)))
 
-    shift: float = 0.03  # each way, as a fraction of the side
-    blur: float = 1 / 64  # sigma as a fraction of the side: 1 px at 64 px
-    noise: float = 0.05  # standard deviation, images span [-1, 1]
 
-    def __post_init__(self):
-        for name in ("shift", "blur", "noise"):
-            value = getattr(self, name)
-            if not 0 <= value <= 0.25:
-                raise ValueError(f"the gaze loss's jitter {name} is {value}; use a value from 0 (off) to 0.25")
+def legacy_target(labels: torch.Tensor) -> GazeAngles:
+    """The targets of the published code, defects included: only to compare with published numbers.
+
+    Both are rounded to 2 decimals; roll leaks into yaw; pitch is EG3D's look-at *parameter* with the wrong sign, so a
+    camera above the head asks for eyes that look up (G-1, G-2, G-3 and B-6a of docs/published_defects.md).
+    """
+    pose = split_label(labels.double())[0]
+    rotation, origin = pose[:, :3, :3], pose[:, :3, 3]
+    yaw = torch.atan2(-rotation[:, 0, 2], rotation[:, :2, 0].norm(dim=1))
+    pitch = math.pi / 2 * origin[:, 1] / origin.norm(dim=1)
+    return GazeAngles(yaw=yaw.round(decimals=2).to(labels), pitch=pitch.round(decimals=2).to(labels))
+
+
+TARGETS = {"correct": gaze_target, "legacy": legacy_target}
 
 
 _TERM = Need(lambda run: run.gaze.weight > 0, "the gaze term, whose weight is 0: add {gaze.weight:1}")
@@ -71,7 +126,7 @@ class GazeLossConfig:
     kind: str = setting(
         "mse",
         flag="--gaze-loss",
-        help="mse: published code; euclid: paper, Eq. (1); angular: 1 - cos of the 3-D angle.",
+        help=kinds_help(),
         check=one_of(KINDS),
         needs=(_TERM,),
     )
@@ -141,90 +196,34 @@ class GazeLossConfig:
         return self.weight * min(1.0, images_seen / (1000 * self.warmup_kimg)) if self.warmup_kimg > 0 else self.weight
 
 
-def _check_choice(flag: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{flag}={value} is unknown; choose one of {', '.join(choices)}")
-
-
-def gaze_target(labels: torch.Tensor, head_axis=HEAD_AXIS) -> GazeAngles:
-    """The angles the eyes should have in the picture when they look along the face.
-
-    A label holds R = cam2world[:3, :3]; its transpose takes the world direction h of the face into the camera frame,
-    d = R^T h. For h = (0, 0, 1) that is the last row of R, so yaw* = atan2(-R[2, 0], -R[2, 2]) and
-    pitch* = asin(-R[2, 1]). Nothing here depends on the pivot, on roll being zero or on how the label was made.
-
-    Args:
-        labels: [N, 25], the *rendering* cameras.
-        head_axis: world direction of the face, (3,) or [N, 3]; any length.
-    """
-    rotation = split_label(labels)[0][:, :3, :3]
-    axis = F.normalize(
-        torch.as_tensor(head_axis, dtype=labels.dtype, device=labels.device).expand(len(labels), 3), dim=1
-    )
-    d = (rotation * axis[:, :, None]).sum(dim=1)  # R^T h
-    return GazeAngles(yaw=torch.atan2(-d[:, 0], -d[:, 2]), pitch=torch.asin((-d[:, 1]).clamp(-1, 1)))
-
-
-def legacy_target(labels: torch.Tensor) -> GazeAngles:
-    """The targets of the published code, defects included (spec gaze.md 8): only to compare with published numbers.
-
-    Both are rounded to 2 decimals; roll leaks into yaw; pitch is EG3D's look-at *parameter* with the wrong sign, so a
-    camera above the head asks for eyes that look up.
-    """
-    pose = split_label(labels.double())[0]
-    rotation, origin = pose[:, :3, :3], pose[:, :3, 3]
-    yaw = torch.atan2(-rotation[:, 0, 2], rotation[:, :2, 0].norm(dim=1))
-    pitch = math.pi / 2 * origin[:, 1] / origin.norm(dim=1)
-    return GazeAngles(yaw=yaw.round(decimals=2).to(labels), pitch=pitch.round(decimals=2).to(labels))
-
-
 def target_of(labels: torch.Tensor, targets: str = "correct") -> GazeAngles:
     """`gaze_target` or `legacy_target` by name."""
-    _check_choice("--gaze-targets", targets, TARGETS)
-    return gaze_target(labels) if targets == "correct" else legacy_target(labels)
+    check_value(GazeLossConfig, "targets", targets)
+    return TARGETS[targets](labels)
 
 
 def angle_error(a: GazeAngles, b: GazeAngles, kind: str = "mse") -> torch.Tensor:
-    """Distance [N] of two sets of angles.
-
-    mse: mean of the two squared differences, rad^2 (published code); euclid: root of their sum, rad (paper, Eq. 1),
-    with gradient zero where the error is zero; angular: 1 - cos of the angle between the two directions.
-    """
-    _check_choice("--gaze-loss", kind, KINDS)
-    if kind == "angular":
-        # For unit vectors |a - b|^2 / 2 = 1 - a.b, without the cancellation that 1 - cos suffers near zero.
-        return (gaze_vector(a) - gaze_vector(b)).square().sum(dim=1) / 2
-    squares = torch.stack([_wrapped(a.yaw - b.yaw), _wrapped(a.pitch - b.pitch)], dim=1).square()
-    if kind == "mse":
-        return squares.mean(dim=1)
-    total = squares.sum(dim=1)
-    away = total > 0  # the root's slope is infinite at 0, and where() alone would still give NaN there
-    return torch.where(away, torch.where(away, total, 1.0).sqrt(), 0.0)
+    """Distance [N] of two sets of angles, by its name in KINDS."""
+    check_value(GazeLossConfig, "kind", kind)
+    return KINDS[kind](a, b)
 
 
-def _wrapped(difference: torch.Tensor) -> torch.Tensor:
-    """The same angle in [-pi, pi], with slope 1."""
-    return torch.atan2(difference.sin(), difference.cos())
-
-
-def estimate_gaze(images, labels, estimator: GazeEstimator, crop="none", draws=None, jitter=None) -> GazeAngles:
+def estimate_gaze(images, labels, network: GazeNetwork, crop="none", draws=None, jitter=None) -> GazeAngles:
     """What the gaze network reads in images [N, 3, H, W] in [-1, 1] (float32 whatever the images are).
 
     Args as for `gaze_error`. Gradients reach the images.
     """
-    _check_choice("--gaze-crop", crop, CROPS)
+    check_value(GazeLossConfig, "crop", crop)
     images = images.float()
     if draws is not None:
         images = disturb(images, draws, jitter or Jitter())
-    if crop == "face":
-        images = crop_face(images, labels)
-    return estimator(images)
+    return network(CROPS[crop](images, labels))
 
 
 def gaze_error(
     images: torch.Tensor,
     labels: torch.Tensor,
-    estimator: GazeEstimator,
+    network: GazeNetwork,
     kind: str = "mse",
     targets: str = "correct",
     crop: str = "none",
@@ -236,59 +235,93 @@ def gaze_error(
     Args:
         images: [N, 3, H, W] in [-1, 1].
         labels: [N, 25], the cameras the images were rendered from.
-        estimator: frozen gaze network.
+        network: frozen gaze network.
         kind, targets, crop: see `GazeLossConfig`.
         draws: source of randomness (groundwork.draws) of shifts, blur and noise; None, as in scores, adds none.
         jitter: how large those are; default `Jitter()`.
     """
-    estimate = estimate_gaze(images, labels, estimator, crop, draws, jitter)
+    estimate = estimate_gaze(images, labels, network, crop, draws, jitter)
     return angle_error(estimate, target_of(labels.to(images.device, torch.float32), targets), kind)
 
 
-def disturb(images: torch.Tensor, draws, jitter: Jitter) -> torch.Tensor:
-    """Small random shift, blur and noise of each image [N, 3, H, W]; relative to the size, differentiable."""
-    n, _, height, width = images.shape
-    u = draws.uniform((n, 4), images.device)
-    if jitter.shift > 0:
-        theta = torch.eye(2, 3, device=images.device).repeat(n, 1, 1)
-        theta[:, :, 2] = (2 * u[:, :2] - 1) * (2 * jitter.shift)  # grid coordinates span 2
-        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-        images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    if jitter.blur > 0:
-        images = _blur(images, u[:, 2] * jitter.blur * max(height, width), jitter.blur * max(height, width))
-    if jitter.noise > 0:
-        images = images + u[:, 3, None, None, None] * jitter.noise * draws.normal(images.shape, images.device)
-    return images
+class GazeTerm:
+    """All of the gaze term of a training: target, jitter, crop, mask, warm-up, reading for the discriminator, facts.
 
-
-def _blur(images: torch.Tensor, sigma_px: torch.Tensor, largest_px: float) -> torch.Tensor:
-    """Gaussian blur of each image with its own sigma [N], separable; edges repeat."""
-    n, channels, height, width = images.shape
-    radius = min(math.ceil(3 * largest_px), min(height, width) - 1)
-    offsets = torch.arange(-radius, radius + 1, device=images.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma_px[:, None].clamp_min(1e-3)).square())
-    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)[:, None]
-    x = images.reshape(1, n * channels, height, width)
-    x = F.conv2d(F.pad(x, (radius, radius, 0, 0), "replicate"), kernel[:, :, None, :], groups=n * channels)
-    x = F.conv2d(F.pad(x, (0, 0, radius, radius), "replicate"), kernel[:, :, :, None], groups=n * channels)
-    return x.reshape(images.shape)
-
-
-def crop_face(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Square crops [N, 3, S, S] of the face, S fixed by the image size; differentiable in the images.
-
-    The box lies round the projection of a canonical FFHQ face into each label's camera, 2.1 eye distances wide, at
-    about the image's own resolution. Outside the image the edge repeats.
+    The pictures may come from any generator; only `config.mask` asks the generator for more, see `picture`.
     """
-    cam2world, intrinsics = split_label(labels.to(images.device, torch.float32))
-    centre = torch.tensor(FACE_CENTRE, device=images.device) - cam2world[:, :3, 3]
-    x, y, depth = (cam2world[:, :3, :3] * centre[:, :, None]).sum(dim=1).unbind(dim=1)  # camera frame
-    homogeneous = torch.stack([x / depth, y / depth, torch.ones_like(depth)], dim=1)
-    uv = (intrinsics @ homogeneous[:, :, None])[:, :2, 0]  # 0..1 across the image
-    width = FACE_WIDTH * intrinsics[:, [0, 1], [0, 1]] / depth[:, None]  # [N, 2], fraction of the image
-    theta = torch.zeros(len(images), 2, 3, device=images.device)
-    theta[:, 0, 0], theta[:, 1, 1] = width[:, 0], width[:, 1]
-    theta[:, :, 2] = 2 * uv - 1
-    side = max(8, round(0.56 * images.shape[-1]))  # the box of a frontal camera at radius 2.7
-    grid = F.affine_grid(theta, [len(images), images.shape[1], side, side], align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+    def __init__(self, config: GazeLossConfig, network: GazeNetwork | None = None):
+        """`network` may be None if the configuration has no use for it. ValueError for one that no loss can use."""
+        self.config, self.network = config, network
+        assert network is not None or not self.reads, "the configuration uses a gaze network, but there is none"
+        if self.on:
+            check_differentiable(network, f"--l2cs-path={config.l2cs_path}")
+
+    @classmethod
+    def load(cls, config: GazeLossConfig, device="cpu") -> "GazeTerm":
+        """The term with the network that `config.l2cs_path` names.
+
+        At weight 0 the network only scores, and an embedded one that is still to be made is left out.
+        """
+        name, needed = config.l2cs_path, config.weight > 0 or config.cond_d
+        if not name or (not needed and still_to_be_made(name)):
+            return cls(config)
+        return cls(config, load_gaze_network(name, device))
+
+    @property
+    def on(self) -> bool:
+        """Whether the term is part of the loss."""
+        return self.config.weight > 0
+
+    @property
+    def reads(self) -> bool:
+        """Whether training depends on the network: by the loss, or by what the discriminator is told."""
+        return self.on or self.config.cond_d
+
+    def __call__(self, images, labels, images_seen: float = math.inf, draws=None) -> torch.Tensor:
+        """What to add to the generator's loss: [N], the error times the weight after `images_seen`; 0 if it is off.
+
+        Args: as of `error`; without `draws` the disturbances come from PyTorch's global generator.
+        """
+        if not self.on:
+            return images.new_zeros(len(images))
+        return self.weight_at(images_seen) * self.error(images, labels, draws or GlobalDraws())
+
+    def weight_at(self, images_seen: float) -> float:
+        """The weight after so many images: it rises from 0 over the warm-up."""
+        return self.config.weight_at(images_seen)
+
+    def error(self, images, labels, draws) -> torch.Tensor:
+        """How far the eyes of disturbed pictures are from looking along the face: [N], before the weight.
+
+        Args: images [N, 3, H, W] in [-1, 1], labels [N, 25] of their cameras, draws (groundwork.draws).
+        """
+        c = self.config
+        return gaze_error(images, labels, self.network, c.kind, c.targets, c.crop, draws, c.jitter)
+
+    def picture(self, drawn: dict, labels, G, ws, draws) -> torch.Tensor:
+        """The image of `drawn` that `error` looks at. With the mask, gradients pass only round the eyes.
+
+        The mask needs `eye_region.KeepsPlanes` of a generator, and frees the planes that the generator has kept.
+        Args: drawn, what `G.synthesis(ws, labels, ...)` gave; draws, those of the eyes' depth.
+        """
+        if not self.config.mask:
+            return drawn["image"]
+        return eye_region.masked(drawn, labels, G, ws, self.config, draws)
+
+    @torch.no_grad()
+    def discriminator_label(self, images, labels) -> torch.Tensor:
+        """The cameras [N, 25]; with `cond_d` [N, 27], for the discriminator is told where the eyes look."""
+        if not self.config.cond_d:
+            return labels
+        angles = estimate_gaze(images, labels, self.network, self.config.crop)
+        return torch.cat([labels, torch.stack([angles.yaw, angles.pitch], dim=1).to(labels)], dim=1)
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the gaze network's weights if training depends on them."""
+        return self.network.sha256 if self.reads else None
+
+    def facts(self) -> dict:
+        """For a snapshot's header: the settings and the network's digest."""
+        return asdict(self.config) | {"network_sha256": self.digest}

@@ -17,6 +17,7 @@ whose vertical parameter is not linear in elevation (see `lookat_pose`).
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -25,6 +26,14 @@ FFHQ_PIVOT = (0.0, 0.0, 0.2)
 FFHQ_FOCAL = 2985.29 / 700  # 4.2647: the focal length in every published FFHQ label
 FFHQ_FOV_DEG = 18.837  # what the published tools pass to fov_to_intrinsics; gives 4.2634
 LABEL_DIM = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orbit:
+    """Where the cameras of a generator stand: on a sphere round the world origin, looking at the pivot."""
+
+    pivot: tuple[float, float, float]
+    radius: float
 
 
 def intrinsics_matrix(focal: float) -> torch.Tensor:

@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from eg3d.gaze.term import GazeAngles, angle_error, estimate_gaze, gaze_target, legacy_target
-from l2cs.estimator import angular_error
+from eg3d.gaze.networks import GazeNetwork
+from eg3d.gaze.term import angle_error, estimate_gaze, gaze_target, legacy_target
+from l2cs.estimator import GazeAngles, angular_error
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ def _with_error(value: float | None, error: float | None, digits: int) -> str:
     return f"{value:.{digits}f}" + (f" +- {error:.{digits}f}" if error is not None else "")
 
 
-def gaze_face_alignment(views: Iterable, estimator, crop: str = "none") -> GfasReport:
+def gaze_face_alignment(views: Iterable, estimator: GazeNetwork, crop: str = "none") -> GfasReport:
     """The score of rendered views (batches of `eg3d.pictures.views.Views`) by one gaze network."""
     return gaze_face_alignments(views, {"": estimator}, crop)[""]
 
 
 def gaze_face_alignments(views: Iterable, estimators: dict, crop: str = "none") -> dict[str, GfasReport]:
-    """The scores of the same views by several gaze networks {name: estimator}; every view is rendered once."""
+    """The scores of the same views by several gaze networks {name: GazeNetwork}; every view is rendered once."""
     tallies = {name: GazeTally(estimator, crop) for name, estimator in estimators.items()}
     for batch in views:
         for tally in tallies.values():

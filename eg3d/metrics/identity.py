@@ -16,6 +16,7 @@ from eg3d.metrics.align import TEMPLATE, align, usable
 from eg3d.metrics.iresnet import CROP, PUBLISHED, Architecture, IResNet
 from eg3d.metrics.network_file import VERSION, filled, load_network, read_bytes, read_state
 from groundwork.files import WORLD_WEIGHTS
+from groundwork.onnx_file import open_onnx, run_onnx
 
 WORLD_FILE, KIND = WORLD_WEIGHTS / "identity.safetensors", "identity"
 
@@ -66,25 +67,12 @@ def infer_architecture(state: dict[str, torch.Tensor], path: Path) -> Architectu
 def load_onnx(path: Path):
     """(crops -> embeddings, SHA-256) of an ArcFace model in ONNX, by onnxruntime on the CPU."""
     data = read_bytes(path, "ArcFace")
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ValueError(f"{path}: .onnx needs onnxruntime; pip install 'gaze-corrected-eg3d[onnx]'") from None
-    try:
-        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no base class
-        raise ValueError(f"{path}: onnxruntime cannot read it ({' '.join(str(error).split())[:200]})") from None
+    session = open_onnx(data, path)
     (crop, *more), outputs = session.get_inputs(), session.get_outputs()
     if more or len(outputs) != 1 or list(crop.shape[1:]) != [3, CROP, CROP]:
         raise ValueError(f"{path}: takes {crop.shape}; an ArcFace model takes one input [N, 3, {CROP}, {CROP}]")
 
-    def network(crops: torch.Tensor) -> torch.Tensor:
-        single = crop.shape[0] == 1  # some files are fixed to a batch of one
-        parts = crops.cpu().split(1) if single else [crops.cpu()]
-        out = [torch.from_numpy(session.run(None, {crop.name: part.numpy()})[0]) for part in parts]
-        return torch.cat(out).to(crops.device)
-
-    return network, hashlib.sha256(data).hexdigest()
+    return lambda crops: run_onnx(session, crops)[0], hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,16 @@
-"""Names of metrics: what each compares, what it is called in a report, and why some cannot be had here."""
+"""Names of metrics and of detectors: what each compares, what it is called in a report, why some cannot be had here.
+
+Another detector is a file with its network, and a row of DETECTOR_TABLE here.
+"""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
+from eg3d.metrics.detectors import Detector, load_world_features
 from eg3d.metrics.fid import frechet_distance, frechet_standard_error
 from eg3d.metrics.inception_score import SPLITS, inception_score
 from eg3d.metrics.kid import kernel_distance
@@ -12,8 +18,7 @@ from eg3d.metrics.moments import FeatureStatistics
 from eg3d.metrics.precision_recall import NEIGHBOURS, precision_and_recall
 
 PUBLISHED_COUNT = 50_000
-INCEPTION, WORLD = DETECTORS = ("inception", "embedded")
-VGG = "vgg"
+INCEPTION, WORLD, VGG = "inception", "embedded", "vgg"
 NAMES = {  # published name: (kind, whether all real images count)
     "fid50k_full": ("fid", True), "kid50k_full": ("kid", True), "pr50k3_full": ("pr", True), "is50k": ("is", False),
     "fid50k": ("fid", False), "kid50k": ("kid", False), "pr50k3": ("pr", False),
@@ -23,15 +28,58 @@ SHIFTS = "moves the synthesis input, and tri-planes have no such transform"
 REFUSED = {"ppl2_wend": PATHS, "eqt50k_int": SHIFTS, "eqt50k_frac": SHIFTS, "eqr50k": SHIFTS}
 REAL_AT_MOST = {"fid": None, "kid": 1_000_000, "pr": 200_000}  # of a `_full` metric, as published
 FEWEST = {"fid": 2, "kid": 2, "pr": NEIGHBOURS + 1, "is": 2 * SPLITS}
-TITLES = {"fid": "fd", "kid": "kd", "pr": "pr"}  # with a detector that is not Inception
+TITLES = {"fid": "fd", "kid": "kd", "pr": "pr"}  # with a detector that has no published names
 LOWER, HIGHER = "lower is better", "higher is better"
+
+
+@dataclass(frozen=True)
+class DetectorKind:
+    """A detector that can be asked for by name.
+
+    load: (weights file or None, device) -> Detector. It imports its network itself, so that --help need not.
+    file: what weights a user must give; None: they are part of this repository.
+    published: whether metrics by it have their published names; those by others are fd_NAME, kd_NAME and pr_NAME.
+    chosen: by --detector, whose file is --inception-weights. Precision and recall alone ask for the other, VGG16.
+    """
+
+    load: Callable[[Path | None, object], Detector]
+    file: str | None = None
+    published: bool = False
+    chosen: bool = True
+
+
+def _load_inception(path: Path, device) -> Detector:
+    from eg3d.metrics.inception import load_inception
+
+    return load_inception(path, device)
+
+
+def _load_vgg(path: Path, device) -> Detector:
+    from eg3d.metrics.vgg import load_vgg
+
+    return load_vgg(path, device)
+
+
+INCEPTION_FILE = "torch-fidelity's weights-inception-2015-12-05-6726825d.pth"
+DETECTOR_TABLE = {
+    INCEPTION: DetectorKind(_load_inception, INCEPTION_FILE, published=True),
+    WORLD: DetectorKind(lambda path, device: load_world_features(device)),
+    VGG: DetectorKind(_load_vgg, "torchvision's VGG16", published=True, chosen=False),
+}
+DETECTORS = tuple(name for name, kind in DETECTOR_TABLE.items() if kind.chosen)
+
+
+def takes_weights(detector: str) -> bool:
+    """Whether --inception-weights are for the detector of this name."""
+    kind = DETECTOR_TABLE[detector]
+    return kind.chosen and kind.file is not None
 
 
 @dataclass(frozen=True)
 class Metric:
     """One published metric on `num_gen` generated pictures.
 
-    detector: INCEPTION or WORLD; vgg: precision and recall look at VGG16's features instead.
+    detector: one of DETECTORS; vgg: precision and recall look at VGG16's features instead.
     """
 
     kind: str
@@ -49,8 +97,8 @@ class Metric:
     def name(self) -> str:
         """The published name only for what was published: its detector, and its count in the name."""
         count = f"{self.num_gen // 1000}k" if self.num_gen % 1000 == 0 else str(self.num_gen)
-        if self.features == WORLD:
-            return f"{TITLES[self.kind]}_embedded" + ("" if self.full else f"_first{count}")
+        if not DETECTOR_TABLE[self.features].published:
+            return f"{TITLES[self.kind]}_{self.features}" + ("" if self.full else f"_first{count}")
         neighbours = ("" if count.endswith("k") else "_") + str(NEIGHBOURS) if self.kind == "pr" else ""
         other = "_inception" if self.kind == "pr" and self.features == INCEPTION else ""
         return f"{self.kind}{count}{neighbours}{'_full' if self.full else ''}{other}"
@@ -106,7 +154,7 @@ def parse_metrics(text: str, num_gen: int, detector: str, vgg: bool) -> list[Met
         kind, full = NAMES[name]
         if kind == "is" and detector != INCEPTION:
             raise ValueError(
-                f"--metrics={name}: needs Inception's 1008 classes, the embedded network has none; leave it out"
+                f"--metrics={name}: needs Inception's 1008 classes, the {detector} network has none; leave it out"
             )
         if num_gen < FEWEST[kind]:
             raise ValueError(f"--num-gen={num_gen}: {name} needs at least {FEWEST[kind]} generated pictures")

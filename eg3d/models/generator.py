@@ -6,7 +6,7 @@ import warnings
 import torch
 from torch import nn
 
-from eg3d.geometry.cameras import split_label
+from eg3d.geometry.cameras import FFHQ_RADIUS, Orbit, split_label
 from eg3d.geometry.rays import camera_rays
 from eg3d.models.backbone import Backbone
 from eg3d.models.decoder import OSGDecoder
@@ -75,6 +75,16 @@ class TriPlaneGenerator(nn.Module):
         self.decoder = OSGDecoder(
             plane_channels, plane_channels, decoder_width, self.rendering_kwargs.get("decoder_lr_mul", 1.0)
         )
+
+    @property
+    def resolution(self) -> int:
+        return self.img_resolution
+
+    @property
+    def orbit(self) -> Orbit:
+        kwargs = self.rendering_kwargs
+        pivot = tuple(kwargs.get("avg_camera_pivot", (0.0, 0.0, 0.0)))
+        return Orbit(pivot=pivot, radius=kwargs.get("avg_camera_radius", FFHQ_RADIUS))
 
     @property
     def num_ws(self) -> int:

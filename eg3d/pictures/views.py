@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from eg3d.geometry.cameras import FFHQ_FOV_DEG, FFHQ_RADIUS, fov_to_intrinsics, lookat_pose, make_label
-from eg3d.models.generator import TriPlaneGenerator
+from eg3d.geometry.cameras import FFHQ_FOV_DEG, fov_to_intrinsics, lookat_pose, make_label
+from eg3d.models.protocol import Generator
 from groundwork.draws import KeyedDraws, Midpoints, draw_key
 
 # The published three views of samples and of GFAS: from one side, the front and the other side, a little from above.
@@ -40,8 +40,6 @@ class Views:
     """k pictures of each of n seeds, seed by seed: row i shows seed `seeds[i]` from camera `camera[i]`."""
 
     images: torch.Tensor  # [n*k, 3, H, W] in [-1, 1]
-    raw: torch.Tensor  # [n*k, 3, R, R] before super-resolution
-    depth: torch.Tensor  # [n*k, 1, R, R] distance along the ray, world units
     labels: torch.Tensor  # [n*k, 25]
     seeds: list[int]  # n*k
     camera: list[int]  # n*k, index into the cameras asked for
@@ -53,7 +51,7 @@ class Views:
         """Only the pictures of cameras first .. stop - 1 of every seed, which count from 0 again."""
         rows = [i for i, camera in enumerate(self.camera) if first <= camera < stop]
         return Views(
-            self.images[rows], self.raw[rows], self.depth[rows], self.labels[rows],
+            self.images[rows], self.labels[rows],
             [self.seeds[i] for i in rows], [self.camera[i] - first for i in rows],
         )  # fmt: skip
 
@@ -64,10 +62,9 @@ class Views:
             yield self.seeds[i], self.images[i : i + k]
 
 
-def pivot_and_radius(G: TriPlaneGenerator) -> tuple[Sequence[float], float]:
+def pivot_and_radius(G: Generator) -> tuple[Sequence[float], float]:
     """The point a generator's cameras look at, and their distance from the world origin."""
-    kwargs = G.rendering_kwargs
-    return kwargs.get("avg_camera_pivot", [0.0, 0.0, 0.0]), kwargs.get("avg_camera_radius", FFHQ_RADIUS)
+    return G.orbit.pivot, G.orbit.radius
 
 
 def camera_labels(yaws, pitches, pivot, radius: float, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
@@ -75,7 +72,7 @@ def camera_labels(yaws, pitches, pivot, radius: float, fov_deg: float = FFHQ_FOV
     return make_label(lookat_pose(yaws, pitches, pivot, radius), fov_to_intrinsics(fov_deg))
 
 
-def conditioning_label(G: TriPlaneGenerator, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
+def conditioning_label(G: Generator, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
     """Label [1, 25] of the frontal camera, which conditions the mapping network whatever camera renders."""
     return camera_labels(0.0, 0.0, *pivot_and_radius(G), fov_deg)
 
@@ -86,13 +83,12 @@ def latent_of_seed(seed: int, z_dim: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def ws_of_seeds(G: TriPlaneGenerator, seeds: Sequence[int], view: ViewOptions = PUBLISHED) -> torch.Tensor:
+def ws_of_seeds(G: Generator, seeds: Sequence[int], view: ViewOptions = PUBLISHED) -> torch.Tensor:
     """ws [n, num_ws, w_dim] under the frontal conditioning camera, truncated as `view` says."""
     device = next(G.parameters()).device
     z = torch.cat([latent_of_seed(seed, G.z_dim) for seed in seeds]).to(device)
     c = conditioning_label(G, view.fov_deg).to(device).expand(len(z), -1)
-    cutoff = None if view.cutoff is None else min(view.cutoff, G.backbone.mapping.num_ws)
-    return G.mapping(z, c, truncation_psi=view.psi, truncation_cutoff=cutoff)
+    return G.mapping(z, c, truncation_psi=view.psi, truncation_cutoff=view.cutoff)
 
 
 def check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
@@ -104,7 +100,7 @@ def check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
 
 
 @torch.no_grad()
-def render_ws(G: TriPlaneGenerator, ws: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def render_ws(G: Generator, ws: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """Every latent of ws [n, ...] from every camera of labels [k, 25]: pictures [n*k, ...], latent by latent.
 
     The planes of a latent are computed once for all its cameras.
@@ -115,7 +111,7 @@ def render_ws(G: TriPlaneGenerator, ws: torch.Tensor, labels: torch.Tensor) -> d
 
 @torch.no_grad()
 def render_batch(
-    G: TriPlaneGenerator,
+    G: Generator,
     seeds: Sequence[int],
     cameras: Sequence[tuple[float, float]] | torch.Tensor = GFAS_CAMERAS,
     view: ViewOptions = PUBLISHED,
@@ -135,8 +131,6 @@ def render_batch(
     check_finite(out["image"], [f"seed {seed}" for seed in seeds for _ in range(k)])
     return Views(
         images=out["image"],
-        raw=out["image_raw"],
-        depth=out["image_depth"],
         labels=labels,
         seeds=[seed for seed in seeds for _ in range(k)],
         camera=list(range(k)) * len(seeds),
@@ -144,7 +138,7 @@ def render_batch(
 
 
 def render_views(
-    G: TriPlaneGenerator,
+    G: Generator,
     seeds: Sequence[int],
     cameras: Sequence[tuple[float, float]] = GFAS_CAMERAS,
     view: ViewOptions = PUBLISHED,
@@ -165,7 +159,7 @@ def render_views(
 
 
 def random_labels(
-    G: TriPlaneGenerator,
+    G: Generator,
     seeds: Sequence[int],
     k: int,
     key: str,
@@ -190,7 +184,7 @@ def drawn_labels(pool: torch.Tensor, seeds: Sequence[int], k: int, key: str, see
 
 @torch.no_grad()
 def render_samples(
-    G: TriPlaneGenerator, labels: torch.Tensor, items: Sequence[int], seed: int, truncation_psi: float = 1.0
+    G: Generator, labels: torch.Tensor, items: Sequence[int], seed: int, truncation_psi: float = 1.0
 ) -> torch.Tensor:
     """Pictures uint8 [n, 3, H, W] for scores: numbers `items` of the endless series that `seed` means.
 
@@ -200,6 +194,7 @@ def render_samples(
     device, draws = next(G.parameters()).device, KeyedDraws.at(seed, "samples", items, 0)
     z = draws.normal((len(items), G.z_dim)).to(device)
     c = labels[(draws.uniform((len(items),)) * len(labels)).long().clamp(max=len(labels) - 1)].to(device)
-    images = G(z, c, truncation_psi=truncation_psi, draws=draws, noise_mode="random")["image"]
+    ws = G.mapping(z, c, truncation_psi=truncation_psi)
+    images = G.synthesis(ws, c, draws=draws, noise_mode="random")["image"]
     check_finite(images, [f"sample {number}" for number in items])
     return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

@@ -18,10 +18,8 @@ from tqdm import tqdm
 
 from eg3d.data.archive import Zip, open_archive
 from eg3d.data.dataset import ImageDataset
-from eg3d.metrics.detectors import Detector, load_world_features
-from eg3d.metrics.inception import load_inception
-from eg3d.metrics.registry import VGG, WORLD, Metric, Score, score
-from eg3d.metrics.vgg import load_vgg
+from eg3d.metrics.detectors import Detector
+from eg3d.metrics.registry import DETECTOR_TABLE, VGG, Metric, Score, score
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.pictures.views import render_samples
 from eg3d.running import distributed, processes
@@ -107,17 +105,13 @@ def load_detectors(
     """
     found = {}
     for name in dict.fromkeys(metric.features for metric in metrics):
-        if name == WORLD:
-            found[name] = load_world_features(device)
-        elif name == VGG:
-            found[name] = load_vgg(Path(vgg_weights), device)
-        elif inception_weights is None:
+        kind, weights = DETECTOR_TABLE[name], vgg_weights if name == VGG else inception_weights
+        if kind.file and weights is None:
             raise ValueError(
-                "--inception-weights is missing: give torch-fidelity's weights-inception-2015-12-05-6726825d.pth "
-                "(nothing is downloaded), or --detector=embedded for the embedded world"
+                f"--inception-weights is missing: give {kind.file} (nothing is downloaded), or --detector=embedded for "
+                "the embedded world"
             )
-        else:
-            found[name] = load_inception(Path(inception_weights), device)
+        found[name] = kind.load(Path(weights) if kind.file else None, device)
     return found
 
 

@@ -6,25 +6,25 @@ from dataclasses import dataclass
 import click
 
 from eg3d.checkpoints.loading import gaze_network_of
+from eg3d.gaze.networks import GazeNetwork, load_gaze_network
 from eg3d.metrics.detectors import Detector
 from eg3d.metrics.identity import IdentityNetwork
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.running import distributed
-from l2cs.estimator import GazeEstimator
 
 
-def load_gaze_judges(paths: dict[str, str], networks: Sequence[str], device) -> dict[str, GazeEstimator]:
+def load_gaze_judges(paths: dict[str, str], networks: Sequence[str], device) -> dict[str, GazeNetwork]:
     """Gaze networks {flag: network} that score `networks`, in every process.
 
     A generator looks best to the network of its own loss; a warning then asks for another judge.
     Args: paths, what the user gave by the names of the flags, for example {"l2cs_path": "embedded-judge"}.
     """
-    judges = distributed.together(lambda: {flag: GazeEstimator.load(path, device) for flag, path in paths.items()})
+    judges = distributed.together(lambda: {flag: load_gaze_network(path, device) for flag, path in paths.items()})
     distributed.by_first(lambda: _warn_of_own_judges(paths, judges, networks))
     return judges
 
 
-def _warn_of_own_judges(paths: dict[str, str], judges: dict[str, GazeEstimator], networks: Sequence[str]) -> None:
+def _warn_of_own_judges(paths: dict[str, str], judges: dict[str, GazeNetwork], networks: Sequence[str]) -> None:
     for network in networks:
         trained_against = gaze_network_of(network)
         for name, judge in judges.items():
@@ -53,7 +53,7 @@ class Judges:
     `prepare(picture, name)` and `labels(batch)`, see dataset_preprocessing/ffhq; pictures: of distances.
     """
 
-    gaze: dict[str, GazeEstimator]
+    gaze: dict[str, GazeNetwork]
     identity: IdentityNetwork
     points: object
     pose: object

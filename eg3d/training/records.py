@@ -179,9 +179,9 @@ class Records:
         if not score:
             return {}
         write_grid(picture, trainer.G_ema)
-        if trainer.gaze_estimator is None:
+        if trainer.gaze.network is None:
             return {}
-        return gaze_scores(trainer.G_ema, trainer.gaze_estimator, trainer.config.gaze.crop)
+        return gaze_scores(trainer.G_ema, trainer.gaze.network, trainer.gaze.config.crop)
 
     def _line(self, more: dict[str, float]) -> dict:
         """Statistics since the last line, with position and speed."""

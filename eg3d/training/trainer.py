@@ -17,8 +17,7 @@ from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.run import TrainConfig, check_same_run, from_dict, to_dict
 from eg3d.data.dataset import EpochOrder, ImageDataset
 from eg3d.data.prefetch import Batches
-from eg3d.gaze import eye_region
-from eg3d.gaze.term import estimate_gaze, gaze_error
+from eg3d.gaze.term import GazeTerm
 from eg3d.running import distributed
 from eg3d.training import losses, pairs, schedules
 from eg3d.training.ada import AugmentStrength, count_signs
@@ -46,8 +45,7 @@ class Trainer:
         self, config: TrainConfig, dataset: ImageDataset, device, state: dict | None = None, gaze_estimator=None
     ):
         self.config, self.dataset, self.device = config, dataset, torch.device(device)
-        self.gaze_estimator = gaze_estimator
-        assert not (config.gaze.weight > 0 or config.gaze.cond_d) or gaze_estimator is not None
+        self.gaze = GazeTerm(config.gaze, gaze_estimator)
         assert config.gpus == distributed.size(), f"{config.gpus} processes asked for, {distributed.size()} are here"
         self.block = distributed.block(config.batch)
         self.images_seen, self.batch_index, self.stats = 0, 0, Stats()
@@ -103,20 +101,16 @@ class Trainer:
 
     def generator_main(self, fakes: Fakes) -> Iterator[torch.Tensor]:
         """Adversarial term, and the gaze term on the same pictures."""
-        gaze = self.config.gaze
         ws = self._ws(fakes)
-        images = self._generate(fakes, ws, keep_planes=gaze.mask)
+        images = self._generate(fakes, ws, keep_planes=self.gaze.config.mask)
         logits = self._discriminate(self._fake_pair(images, fakes), fakes, images["image"])
         term = losses.generator_adversarial(logits)
         self._log(**{"Loss/scores/fake": logits, "Loss/signs/fake": logits.sign(), "Loss/G/loss": term})
         self._log(**{"Fakes/depth_spread": images["image_depth"].detach().flatten(1).std(dim=1)})
-        if gaze.weight > 0:
-            seen = self._round_the_eyes(images, ws, fakes) if gaze.mask else images["image"]
-            error = gaze_error(
-                seen, fakes.labels, self.gaze_estimator, gaze.kind, gaze.targets, gaze.crop,
-                self._draws("gaze", fakes.samples), gaze.jitter,
-            )  # fmt: skip
-            term = term + gaze.weight_at(self.images_seen) * error
+        if self.gaze.on:
+            seen = self.gaze.picture(images, fakes.labels, self.G, ws, self._draws("eyes", fakes.samples))
+            error = self.gaze.error(seen, fakes.labels, self._draws("gaze", fakes.samples))
+            term = term + self.gaze.weight_at(self.images_seen) * error
             self._log(**{"Loss/G/gaze_loss": error})
         self._log(**{"Loss/G/total_loss": term})
         yield term
@@ -222,21 +216,9 @@ class Trainer:
         draws = self._draws("render", fakes.samples)
         return self.G.synthesis(ws, fakes.labels, self.raw_resolution, cache_backbone=keep_planes, draws=draws)
 
-    def _round_the_eyes(self, images: dict[str, torch.Tensor], ws: torch.Tensor, fakes: Fakes) -> torch.Tensor:
-        """The pictures, through which gradients reach only what lies round the eyes; frees the kept planes."""
-        gaze = self.config.gaze
-        centres = eye_region.eye_centres(self.G, ws, (gaze.eye_x, gaze.eye_y), self._draws("eyes", fakes.samples))
-        self.G.forget_planes()
-        region = eye_region.soft_region(images["image_depth"], fakes.labels, centres, gaze.mask_radius)
-        return eye_region.gated(images["image"], region)
-
     def _discriminate(self, pair: dict[str, torch.Tensor], batch: Fakes | Reals, image: torch.Tensor) -> torch.Tensor:
         """Logits [N, 1]; D always knows the true camera and, with --gaze-cond-d, where the eyes of `image` look."""
-        label = batch.labels
-        if self.config.gaze.cond_d:
-            with torch.no_grad():
-                angles = estimate_gaze(image, batch.labels, self.gaze_estimator, self.config.gaze.crop)
-            label = torch.cat([label, torch.stack([angles.yaw, angles.pitch], dim=1).to(label)], dim=1)
+        label = self.gaze.discriminator_label(image, batch.labels)
         return self.D(pair, label, draws=self._draws("label noise", batch.samples))
 
     def _fake_pair(self, images: dict[str, torch.Tensor], fakes: Fakes) -> dict[str, torch.Tensor]:
@@ -279,22 +261,15 @@ class Trainer:
     def facts(self) -> dict:
         """What a snapshot's header says about its making."""
         config = self.config
-        gaze = to_dict(config)["gaze"]
-        gaze["network_sha256"] = self._gaze_digest()
         return {
             "images_seen": self.images_seen,
             **(self.source or {"images_seen_before": 0}),
             "preset": config.preset,
             "seed": config.seed,
             "dataset": {"name": Path(config.data.path).name, "digest": self.dataset_identity["dataset_digest"]},
-            "gaze": gaze,
+            "gaze": self.gaze.facts(),
             "git_commit": self.git_commit,
         }
-
-    def _gaze_digest(self) -> str | None:
-        """SHA-256 of the gaze network's weights where training depends on them."""
-        used = self.config.gaze.weight > 0 or self.config.gaze.cond_d
-        return getattr(self.gaze_estimator, "sha256", None) if used else None
 
     def state(self) -> dict:
         """What the trainer needs to go on, as tensors and plain values."""
@@ -306,7 +281,7 @@ class Trainer:
             "batch_index": self.batch_index,
             "raw_resolution": self.G_ema.neural_rendering_resolution,
             "augment": self.strength.state(),
-            "gaze_network": self._gaze_digest(),
+            "gaze_network": self.gaze.digest,
             "source": self.source,
             "networks": {name: network.state_dict() for name, network in self.networks().items()},
             "optimisers": [self.G_optimiser.state_dict(), self.D_optimiser.state_dict()],
@@ -315,7 +290,7 @@ class Trainer:
 
     def _restore(self, state: dict) -> None:
         check_same_run(from_dict(json.loads(state["config"])), self.config)
-        if state["gaze_network"] != self._gaze_digest():
+        if state["gaze_network"] != self.gaze.digest:
             raise ValueError(
                 f"--l2cs-path={self.config.gaze.l2cs_path}: holds other weights than when the run was stopped; "
                 "give those, or start another --outdir"

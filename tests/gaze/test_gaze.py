@@ -4,13 +4,12 @@ import pytest
 import torch
 from tiny_networks import tiny_estimator, tiny_generator
 
+from eg3d.gaze.crop import crop_face
+from eg3d.gaze.jitter import Jitter, disturb
 from eg3d.gaze.term import (
     KINDS,
     GazeLossConfig,
-    Jitter,
     angle_error,
-    crop_face,
-    disturb,
     estimate_gaze,
     gaze_error,
     gaze_target,
@@ -81,7 +80,7 @@ def test_gaze_target_of_a_mirrored_camera_changes_the_sign_of_yaw_only():
     assert torch.equal(mirrored.pitch, plain.pitch)
 
 
-TABLE = [  # camera parameters, published (pitch, yaw), correct (pitch*, yaw*): worked out in the specification
+TABLE = [  # camera parameters, published (pitch, yaw), correct (pitch*, yaw*), worked out by hand (docs/gaze_term.md)
     ((0.4, -0.2), (0.20, 0.43), (-0.1243, 0.4348)),
     ((0.0, -0.2), (0.20, 0.0), (-0.1378, 0.0)),
     ((-0.4, -0.2), (0.20, -0.43), (-0.1243, -0.4348)),

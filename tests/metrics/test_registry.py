@@ -1,9 +1,21 @@
 import pytest
 import torch
 
+from eg3d.metrics.detectors import Detector
 from eg3d.metrics.fid import frechet_standard_error
 from eg3d.metrics.moments import FeatureStatistics
-from eg3d.metrics.registry import NAMES, WORLD, Metric, parse_metrics, score
+from eg3d.metrics.registry import (
+    DETECTOR_TABLE,
+    DETECTORS,
+    NAMES,
+    WORLD,
+    DetectorKind,
+    Metric,
+    parse_metrics,
+    score,
+    takes_weights,
+)
+from eg3d.scores.distances import load_detectors
 
 
 def names(text: str, count: int = 50_000, detector: str = "inception", vgg: bool = False) -> list[str]:
@@ -72,3 +84,27 @@ def test_the_error_of_a_frechet_distance_is_over_generated_samples():
     (metric,) = parse_metrics("fid50k_full", 100, "inception", False)
     (found,) = score(metric, real, generated, None).standard_errors.values()
     assert found == frechet_standard_error(FeatureStatistics.of(real), generated)
+
+
+# ---------------------------------------------------------------- detectors
+
+
+def test_a_row_in_the_table_is_another_detector(monkeypatch, tmp_path):
+    def load(path, device):
+        return Detector("three", torch.nn.Flatten(), 3, path.read_text(), device)
+
+    (tmp_path / "w.pth").write_text("its hash")
+    monkeypatch.setitem(DETECTOR_TABLE, "three", DetectorKind(load, "the file of three"))
+    assert names("fid50k_full,kid50k,pr50k3_full", 2000, "three") == ["fd_three", "kd_three_first2k", "pr_three"]
+    metrics = parse_metrics("fid50k_full", 2000, "three", False)
+    detectors = load_detectors(metrics, tmp_path / "w.pth", None, "cpu")
+    assert detectors["three"].facts() == {"name": "three", "sha256": "its hash"} and takes_weights("three")
+    with pytest.raises(ValueError, match="--inception-weights is missing: give the file of three"):
+        load_detectors(metrics, None, None, "cpu")
+    with pytest.raises(ValueError, match="the three network has none"):
+        parse_metrics("is50k", 2000, "three", False)
+
+
+def test_the_detectors_that_an_option_offers_are_those_of_the_table():
+    assert DETECTORS == ("inception", "embedded") and list(DETECTOR_TABLE) == [*DETECTORS, "vgg"]
+    assert [takes_weights(name) for name in DETECTOR_TABLE] == [True, False, False]

@@ -45,9 +45,13 @@ class Still(torch.nn.Module):
         super().__init__()
         self.values, self.asked = torch.nn.Parameter(torch.tensor(values)), []
 
-    def forward(self, z, c, **options):
-        self.asked.append(SimpleNamespace(z=z, c=c, **options))
-        return {"image": self.values.expand(len(z), 3, 1, -1)}
+    def mapping(self, z, c, **options):
+        self.asked.append(SimpleNamespace(z=z, conditioning=c, **options))
+        return z
+
+    def synthesis(self, ws, c, **options):
+        vars(self.asked[-1]).update(c=c, **options)
+        return {"image": self.values.expand(len(ws), 3, 1, -1)}
 
 
 def test_bytes_are_clamped_and_cut_off_as_published():

@@ -10,7 +10,7 @@ from tiny_run import tiny_config, write_images
 from eg3d.checkpoints import loading as checkpoint
 from eg3d.data.dataset import ImageDataset
 from eg3d.gaze import eye_region
-from eg3d.gaze.term import GazeLossConfig
+from eg3d.gaze.term import GazeLossConfig, GazeTerm
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 from eg3d.training.resume import start_from
 from eg3d.training.trainer import Trainer
@@ -81,8 +81,8 @@ def gaze_gradient(run, mask):
 
     run._generate = kept
     for weight in (1.0, 0.0):
-        gaze = dataclasses.replace(run.config.gaze, weight=weight, mask=mask and weight > 0, mask_radius=0.03)
-        run.config = dataclasses.replace(run.config, gaze=gaze)
+        gaze = dataclasses.replace(run.gaze.config, weight=weight, mask=mask and weight > 0, mask_radius=0.03)
+        run.gaze = GazeTerm(gaze, run.gaze.network)
         run.phase, run.blur_sigma, run.raw_resolution, run._sums = "Gmain", 0.0, 8, {}
         run.G.requires_grad_(True)
         sum(term.mean() for term in run.generator_main(run.fake_batches.at("Gmain", 0))).backward()
@@ -118,7 +118,7 @@ def test_the_discriminator_is_told_the_gaze_of_the_picture_it_sees(tmp_path, mon
     run.phase, run.blur_sigma, run.raw_resolution = "Dmain", 0.0, 8
     real = run._real_batch()
     run._discriminate(run._real_pair(real), real, real.images)
-    angles = run.gaze_estimator(real.images)
+    angles = run.gaze.network(real.images)
     torch.testing.assert_close(labels[0], torch.cat([real.labels, angles.yaw[:, None], angles.pitch[:, None]], dim=1))
     assert not labels[0].requires_grad
 

@@ -9,8 +9,9 @@ from tiny_networks import tiny_estimator
 from tiny_run import tiny_config, write_images
 
 from eg3d.data.dataset import ImageDataset
+from eg3d.gaze import term
 from eg3d.gaze.term import GazeLossConfig
-from eg3d.training import losses, pairs, trainer
+from eg3d.training import losses, pairs
 from eg3d.training.trainer import Trainer
 from groundwork.draws import KeyedDraws
 
@@ -59,9 +60,9 @@ def test_pictures_logits_and_gaze_target_have_the_rendered_camera_and_only_the_m
     fakes = run.fake_batches.at("Gmain", run.images_seen)
     fakes = dataclasses.replace(fakes, labels=labels[:4].clone(), conditioning_labels=labels[4:].clone())
     mapping, synthesis = spy(run.G, "mapping"), spy(run.G, "synthesis")
-    seen, gaze = spy(run.D, "forward"), spy(trainer, "gaze_error")
+    seen, gaze = spy(run.D, "forward"), spy(term, "gaze_error")
     run.G.requires_grad_(True)
-    (term,) = run.generator_main(fakes)
+    (whole,) = run.generator_main(fakes)
     for _ in run.discriminator_main(fakes, run._real_batch()):
         break  # the term of the generated images
     assert len(mapping) == len(synthesis) == len(seen) == 2 and len(gaze) == 1
@@ -72,7 +73,7 @@ def test_pictures_logits_and_gaze_target_have_the_rendered_camera_and_only_the_m
     assert torch.equal(gaze[0]["labels"], fakes.labels)
     assert gaze[0]["images"] is synthesis[0]["result"]["image"]  # of the pictures D sees, not a copy
     by_gaze = torch.autograd.grad(gaze[0]["result"].sum(), gaze[0]["images"], retain_graph=True)[0]
-    by_all = torch.autograd.grad(term.sum(), gaze[0]["images"], retain_graph=True)[0]
+    by_all = torch.autograd.grad(whole.sum(), gaze[0]["images"], retain_graph=True)[0]
     by_logits = torch.autograd.grad(losses.generator_adversarial(seen[0]["result"]).sum(), gaze[0]["images"])[0]
     assert (
         torch.allclose(by_all, by_logits + 3.0 * 8 / 20 * by_gaze, rtol=1e-3, atol=1e-7) and by_gaze.abs().max() > 1e-6
@@ -88,7 +89,7 @@ def test_the_gaze_term_has_the_weight_of_its_warm_up(run):
 
 
 def test_the_gaze_term_is_disturbed_by_draws_of_its_place(run, spy):
-    gaze = spy(trainer, "gaze_error")
+    gaze = spy(term, "gaze_error")
     run.step()
     draws, expected = gaze[0]["draws"], KeyedDraws.at(run.config.seed, "Gmain/gaze", range(4), 8)
     assert isinstance(draws, KeyedDraws) and gaze[0]["jitter"] == run.config.gaze.jitter
@@ -98,7 +99,7 @@ def test_the_gaze_term_is_disturbed_by_draws_of_its_place(run, spy):
     ):  # what the loss has drawn: how much of each, and the noise
         (expected.uniform if len(shape) == 2 else expected.normal)(shape)
     assert torch.equal(draws.uniform((4, 9)), expected.uniform((4, 9)))
-    plain = trainer.gaze_error(gaze[0]["images"], gaze[0]["labels"], run.gaze_estimator)
+    plain = term.gaze_error(gaze[0]["images"], gaze[0]["labels"], run.gaze.network)
     assert not torch.allclose(gaze[0]["result"], plain, rtol=1e-6)
 
 

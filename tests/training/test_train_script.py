@@ -8,7 +8,8 @@ from tiny_run import write_images
 
 from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.flags import resolve
-from eg3d.train import advice_on_memory, load_gaze_network, main
+from eg3d.gaze.term import GazeTerm
+from eg3d.train import advice_on_memory, main
 from eg3d.training.run_folder import held, lock
 from groundwork.files import sha256
 from l2cs.estimator import WORLD_NETWORKS
@@ -287,7 +288,7 @@ def test_metrics_at_snapshots_read_the_weights_that_are_given(call, tmp_path, mo
 
 def test_the_gaze_network_is_read_where_there_is_one_and_needed_only_by_the_gaze_term(tmp_path, monkeypatch):
     def loaded(cfg="embedded", **flags):
-        return load_gaze_network(resolve(cfg, **flags).gaze, "cpu")
+        return GazeTerm.load(resolve(cfg, **flags).gaze, "cpu").network
 
     assert loaded(gaze_weight=0.0).sha256 == loaded(gaze_weight=1.0).sha256
     assert loaded("ffhq", gaze_weight=0.0) is None  # no path

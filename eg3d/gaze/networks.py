@@ -1,0 +1,54 @@
+"""Gaze networks: what one is, and `load_gaze_network`, which finds the one that a name means.
+
+Another kind of gaze network is a function here that returns a `GazeNetwork`, and a row in LOADERS.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+from eg3d.gaze.onnx_network import load_onnx_network
+from l2cs.estimator import WORLD_NETWORKS, GazeAngles, GazeEstimator
+
+
+class GazeNetwork(Protocol):
+    """A frozen network that reads where the eyes in a picture look. Its axes are drawn in `l2cs.estimator`.
+
+    Attributes: sha256 of its weights, which names it in reports; facts, what is known of it (may be empty);
+    differentiable, whether gradients reach the images. If not, the network can score, but a loss cannot use it.
+    """
+
+    sha256: str
+    facts: dict
+    differentiable: bool
+
+    def __call__(self, images: torch.Tensor) -> GazeAngles:
+        """Images [N, 3, H, W] in [-1, 1], one face each -> yaw and pitch [N] in radians, float32."""
+
+
+# How the name of a file ends -> its loader, a function of (name, device). All other names are L2CS-Net's: `embedded`,
+# `embedded-judge`, published .pkl and our .safetensors files.
+LOADERS: dict[str, Callable[..., GazeNetwork]] = {".onnx": load_onnx_network}
+
+
+def load_gaze_network(name, device="cpu") -> GazeNetwork:
+    """The gaze network of this name or path. Errors: OSError or ValueError, one line that names the file."""
+    for ending, load in LOADERS.items():
+        if str(name).lower().endswith(ending):
+            return load(name, device)
+    return GazeEstimator.load(name, device)
+
+
+def check_differentiable(network: GazeNetwork, what: str) -> None:
+    """ValueError for a network that only scores. `what`: the option and its value, as the user gave them."""
+    if not network.differentiable:
+        raise ValueError(
+            f"{what}: this gaze network only scores, for no gradient passes through it; give the loss one in PyTorch "
+            "(L2CS-Net's .pkl, our .safetensors, embedded), and this one to a score, as in calc_gfas.py --judge"
+        )
+
+
+def still_to_be_made(name: str) -> bool:
+    """Whether the name is an embedded network's, whose file is not there."""
+    return name in WORLD_NETWORKS and not WORLD_NETWORKS[name].is_file()

@@ -1,0 +1,111 @@
+"""Gaze networks in ONNX files: they score, by onnxruntime on the CPU, and no gradient passes through them.
+
+Files do not say what they want and give, so this is what is assumed, and what is found out on the bundled faces:
+
+* One input [N, 3, S, S], float32, RGB. The picture is resized and normalised as for L2CS-Net (l2cs/preprocess.py). If
+  the network then reads the same in every face, it normalises inside and gets bytes, 0 to 255, with a warning.
+* Two heads [N, 90] or [N, 28] are L2CS-Net's bins; one output [N, 2] is two angles in radians.
+* Mirroring a face turns yaw's sign and keeps pitch: that tells the two apart, whatever they are called. If it does not,
+  the first is taken for yaw, as in L2CS-Net, with a warning.
+* Signs as drawn in `l2cs.estimator.GazeEstimator`. They cannot be found out here: look at one picture.
+"""
+
+import hashlib
+import math
+import warnings
+from pathlib import Path
+
+import torch
+
+from groundwork.onnx_file import open_onnx, run_onnx
+from l2cs.decode import BINNINGS, decode
+from l2cs.estimator import GazeAngles, mirror_faces, mirror_self_test
+from l2cs.model import PUBLISHED_INPUT
+from l2cs.preprocess import IMAGENET_MEAN, IMAGENET_STD, preprocess
+
+SAME = math.radians(1.0)  # readings of different faces that differ less are of a network that sees nothing
+
+
+class OnnxGazeNetwork:
+    """A `GazeNetwork` that only scores. `facts` say how the file was understood: `input` and `first`, see above."""
+
+    differentiable = False
+
+    def __init__(self, session, path: Path, sha256: str):
+        self.sha256, self.facts = sha256, {"input": "ImageNet", "first": "yaw"}
+        self._session, self._path, self._side = session, path, _side_of(session, path)
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor) -> GazeAngles:
+        """Images [N, 3, H, W] in [-1, 1] -> angles [N]."""
+        x = preprocess(images.float(), self._side)
+        if self.facts["input"] == "bytes":
+            mean, std = (x.new_tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+            x = (x * std + mean) * 255
+        first, second = self._angles(run_onnx(self._session, x))
+        return GazeAngles(first, second) if self.facts["first"] == "yaw" else GazeAngles(second, first)
+
+    def _angles(self, outputs: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The file's outputs as two angles [N], radians, in its order; ValueError for outputs of another form."""
+        widths = [output.shape[1] if output.ndim == 2 else None for output in outputs]
+        if widths == [2]:
+            first, second = outputs[0].float().unbind(dim=1)
+            return first, second
+        if len(widths) == 2 and widths[0] == widths[1] and widths[0] in BINNINGS:
+            first, second = (decode(output.float(), BINNINGS[widths[0]]) for output in outputs)
+            return first, second
+        shapes = " and ".join(str(list(output.shape)) for output in outputs)
+        raise ValueError(
+            f"{self._path}: gives {shapes}; a gaze network gives two heads of 90 or 28 bins each, or [N, 2] angles"
+        )
+
+    def find_input(self, faces: torch.Tensor) -> None:
+        """Whether it wants normalised pictures or bytes; ValueError if it reads the same in all `faces` by both."""
+        for self.facts["input"] in ("ImageNet", "bytes"):
+            angles = torch.stack(self(faces))
+            if angles.std(dim=1).amax() > SAME:
+                break
+        else:
+            raise ValueError(
+                f"{self._path}: reads the same gaze in every face, whether the picture is normalised as for L2CS-Net "
+                "or given as bytes; export the file for one of these"
+            )
+        if self.facts["input"] == "bytes":
+            warnings.warn(f"{self._path}: takes bytes, for it seems to normalise pictures inside", stacklevel=4)
+        if (largest := angles.abs().max().item()) > math.pi:
+            raise ValueError(f"{self._path}: gives angles up to {largest:.1f}; export the file with radians")
+
+    def find_order(self, faces: torch.Tensor) -> None:
+        """Which output is yaw, by mirrored `faces`; a warning if they do not tell."""
+        for self.facts["first"] in ("yaw", "pitch"):
+            if mirror_self_test(self, faces).passed:
+                return
+        self.facts["first"] = "yaw"
+        warnings.warn(
+            f"{self._path}: mirrored faces should turn the sign of yaw and keep pitch, but on the bundled rendered "
+            "faces neither output does; the first is taken for yaw: try real faces before you trust this file",
+            stacklevel=4,
+        )
+
+
+def load_onnx_network(name, device="cpu") -> OnnxGazeNetwork:
+    """Reads the file and tries it on the bundled faces; ValueError, one line that names the file, if it will not do."""
+    del device  # onnxruntime computes on the CPU; what is read is put where the images are
+    path = Path(name)
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise ValueError(f"{path}: there is no such file; give a weights file, embedded or embedded-judge") from None
+    network, faces = OnnxGazeNetwork(open_onnx(data, path), path, hashlib.sha256(data).hexdigest()), mirror_faces()
+    network.find_input(faces)
+    network.find_order(faces)
+    return network
+
+
+def _side_of(session, path: Path) -> int:
+    """Pixels per side of the input, L2CS-Net's if the file leaves it open; ValueError for another kind of input."""
+    taken, *more = session.get_inputs()
+    sides = {side for side in taken.shape[2:] if isinstance(side, int)}
+    if more or taken.type != "tensor(float)" or len(taken.shape) != 4 or taken.shape[1] != 3 or len(sides) > 1:
+        raise ValueError(f"{path}: takes {taken.type} {taken.shape}; a gaze network takes one float input [N, 3, S, S]")
+    return sides.pop() if sides else PUBLISHED_INPUT
