@@ -10,7 +10,6 @@ from timing import Elsewhere, alternate, floor, seconds, timed, under, write_res
 
 from eg3d.geometry.cameras import split_label
 from eg3d.geometry.rays import camera_rays
-from eg3d.rendering.options import RenderOptions
 from eg3d.running.cli import Command, pick_device, write_json
 from groundwork.draws import Midpoints
 from groundwork.files import REPOSITORY
@@ -23,7 +22,7 @@ def plain_volume(preset, device):
 
     G, c = generator(preset, device), cameras(1, device)
     ws = G.mapping(torch.randn(1, G.z_dim, device=device), c)
-    planes, options = G.planes(ws, "const"), RenderOptions.from_kwargs(G.rendering_kwargs)
+    planes, options = G.planes(ws, "const"), G.options
     origins, directions = camera_rays(*split_label(c), RAYS[preset])
     return lambda: plain_renderer.render(planes, G.decoder, origins, directions, options, Midpoints())
 

@@ -17,7 +17,7 @@ from eg3d.geometry.cameras import FFHQ_FOCAL, focal_to_fov, fov_to_intrinsics, l
 from eg3d.pictures import video
 from eg3d.pictures.layout import enlarge, to_uint8
 from eg3d.pictures.video import Plan, abreast, closed_curve, film, grey, orbit, path_labels, plan_films, write_video
-from eg3d.pictures.views import camera_labels, pivot_and_radius, render_ws, ws_of_seeds
+from eg3d.pictures.views import camera_labels, render_ws, ws_of_seeds
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="films need the extra ffmpeg")
 
@@ -246,7 +246,7 @@ def test_bad_options_are_one_line(networks, tmp_path, options, text):
 
 def test_labels_of_a_path_keep_their_numbers(tmp_path):
     G = tiny_generator()
-    labels = camera_labels([0.1, 0.2], [0.0, 0.1], *pivot_and_radius(G))
+    labels = camera_labels([0.1, 0.2], [0.0, 0.1], G.orbit)
     video.write_camera_path(tmp_path / "c.json", labels)
     assert torch.allclose(path_labels(video.read_camera_path(tmp_path / "c.json"), 7, G, 18.0), labels, atol=1e-6)
 

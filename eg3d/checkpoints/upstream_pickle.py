@@ -1,6 +1,6 @@
 """Reads published EG3D network pickles: tensors and plain values, never the Python source that is stored beside them.
 
-The format (spec section 11): a pickled dict of `training_set_kwargs`, `G`, `D`, `G_ema` and `augment_pipe`. A module is
+The format: a pickled dict of `training_set_kwargs`, `G`, `D`, `G_ema` and `augment_pipe`. A module is
 a call of `_reconstruct_persistent_obj`, which in the published code *executes* the stored source; here it becomes a
 `Record` of class name and state. Each tensor's storage is the stream of a legacy `torch.save` inside the pickle; its
 numbers are read when they are asked for, straight into the tensor.

@@ -2,8 +2,8 @@
 
 from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION
 from eg3d.config.run import ConfigError, TrainConfig, from_dict, to_dict
-from eg3d.gaze.term import GAZE_DIM
 from eg3d.metrics.registry import INCEPTION, VGG, parse_metrics
+from eg3d.models.blocks import CLAMP
 
 GAZE_WEIGHT = 1.0  # the published loss has no weight factor
 DASHED = ("c_scale", "gaze_loss", "gaze_targets", "gaze_warmup_kimg", "gaze_crop", "num_gen", "inception_weights",
@@ -69,7 +69,7 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
             (plain[part] if part else plain)[name] = given[flag]
     _set_networks(plain, given)
     _set_resolution(plain, cfg, resolution, given.get("sr_module"))
-    schedule, rendering = plain["schedule"], plain["generator"]["rendering_kwargs"]
+    schedule, generator = plain["schedule"], plain["generator"]
 
     # Lengths that grow with the batch, as published: 200 kimg of blur and 10 of EMA are for a batch of 32.
     scale = plain["batch"] / base_batch
@@ -78,14 +78,10 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     if "blur_fade_kimg" in given:
         schedule["blur_fade_kimg"] = plain["batch"] * given["blur_fade_kimg"] / 32
 
-    conditioned = given.get("gen_pose_cond", not rendering["c_gen_conditioning_zero"])
-    rendering["c_gen_conditioning_zero"] = not conditioned
+    generator["pose_cond"] = conditioned = given.get("gen_pose_cond", generator["pose_cond"])
     schedule["gpc_reg_prob"] = (
         given.get("gpc_reg_prob", 0.5 if base_swap is None else base_swap) if conditioned else None
     )
-    rendering["gpc_reg_prob"] = schedule["gpc_reg_prob"]
-    for name in ("density_reg", "density_reg_p_dist", "reg_type"):
-        rendering[name] = plain["loss"][name]
     if plain["resume"] is not None:
         schedule["ema_rampup"], plain["augment"]["kimg"] = None, 100.0
         if not given.get("resume_blur", False):
@@ -102,7 +98,7 @@ def _reject_what_does_nothing(given: dict, config: TrainConfig) -> None:
     A preset may hold what it does not use, and a switch that is turned off asks for nothing.
     """
     loss, gaze, mode = config.loss, config.gaze, config.augment.mode
-    conditioned = not config.rendering["c_gen_conditioning_zero"]
+    conditioned = config.generator.pose_cond
     blurred = config.resume is None or given.get("resume_blur", False)
     no_term = "the gaze term, whose weight is 0: add --gaze-weight=1"
     no_metrics = "metrics at snapshots, of which there are none: add --metrics=NAME"
@@ -154,52 +150,43 @@ def _set_gaze_defaults(plain: dict, cfg: str) -> None:
 
 
 def _set_networks(plain: dict, given: dict) -> None:
-    """Flags that end up in the constructors' arguments."""
+    """Flags that end up in the networks' configurations."""
     generator, discriminator = plain["generator"], plain["discriminator"]
-    rendering = generator["rendering_kwargs"]
+    backbone, sr = generator["backbone"], generator["superresolution"]
     for flag, name in (("cbase", "channel_base"), ("cmax", "channel_max")):
         if flag in given:
-            generator[name] = discriminator[name] = generator["sr_kwargs"][name] = given[flag]
-    if "map_depth" in given:
-        generator["mapping_kwargs"]["num_layers"] = given["map_depth"]
-    if "mbstd_group" in given:
-        discriminator["epilogue_kwargs"]["mbstd_group_size"] = given["mbstd_group"]
-    if "freezed" in given:
-        discriminator["block_kwargs"]["freeze_layers"] = given["freezed"]
-    if "disc_c_noise" in given:
-        discriminator["disc_c_noise"] = given["disc_c_noise"]
-    for flag, name in (
-        ("c_scale", "c_scale"),
-        ("sr_noise_mode", "superresolution_noise_mode"),
-        ("decoder_lr_mul", "decoder_lr_mul"),
+            backbone[name] = discriminator[name] = given[flag]
+    for flag, part, name in (
+        ("map_depth", generator["mapping"], "num_layers"),
+        ("c_scale", generator, "c_scale"),
+        ("decoder_lr_mul", generator["decoder"], "lr_multiplier"),
+        ("sr_noise_mode", sr, "noise_mode"),
+        ("sr_num_fp16_res", sr, "num_fp16_res"),
+        ("disc_c_noise", discriminator, "disc_c_noise"),
+        ("freezed", discriminator["blocks"], "freeze_layers"),
+        ("mbstd_group", discriminator["epilogue"], "mbstd_group_size"),
     ):
         if flag in given:
-            rendering[name] = given[flag]
-    if "sr_num_fp16_res" in given:
-        generator["sr_num_fp16_res"] = given["sr_num_fp16_res"]
-    for flag, network in (("g_num_fp16_res", generator), ("d_num_fp16_res", discriminator)):
+            part[name] = given[flag]
+    for flag, network in (("g_num_fp16_res", backbone), ("d_num_fp16_res", discriminator)):
         if flag in given:
             network["num_fp16_res"] = given[flag]
-            network["conv_clamp"] = 256 if given[flag] > 0 else None
-    if given.get("gaze_cond_d"):
-        discriminator["c_dim"] += GAZE_DIM
+            network["conv_clamp"] = CLAMP if given[flag] > 0 else None
     if "nobench" in given:
         plain["benchmark"] = not given["nobench"]
 
 
 def _set_resolution(plain: dict, cfg: str, resolution: int | None, sr_module: str | None) -> None:
     """Image size of the data set, and the super-resolution that goes with it."""
-    if resolution is not None:
-        plain["data"]["resolution"] = resolution
-    size = plain["data"]["resolution"]
-    rendering = plain["generator"]["rendering_kwargs"]
+    generator, sr = plain["generator"], plain["generator"]["superresolution"]
+    size = generator["resolution"] if resolution is None else resolution
+    images = f"--data={plain['data']['path']} has images of {size} px"
+    if cfg == "embedded" and size != generator["resolution"]:
+        raise ConfigError(f"{images}, but --cfg={cfg} makes {generator['resolution']} px; resize the images")
     if cfg != "embedded":
         if size not in SR_OF_RESOLUTION and sr_module is None:
-            raise ConfigError(
-                f"--data={plain['data']['path']} has images of {size} px; --cfg={cfg} takes 512, 256 or 128"
-            )
-        plain["generator"]["img_resolution"] = plain["discriminator"]["img_resolution"] = size
-        rendering["image_resolution"] = size
-        rendering["superresolution_module"] = SR_OF_RESOLUTION.get(size)
+            raise ConfigError(f"{images}; --cfg={cfg} takes 512, 256 or 128")
+        generator["resolution"] = size
+        sr["kind"] = SR_OF_RESOLUTION.get(size)
     if sr_module is not None:
-        rendering["superresolution_module"] = sr_module
+        sr["kind"] = sr_module.rsplit(".", 1)[-1]

@@ -25,7 +25,7 @@ def eye_centres(G, ws, landmarks, draws, noise_mode="random") -> torch.Tensor:
         landmarks: (x, y) of the eye at +x in a frontal view, world units; the other is its mirror image.
     """
     x, y = landmarks
-    distance = G.rendering_kwargs.get("avg_camera_radius", 2.7)
+    distance = G.orbit.radius
     origins = torch.tensor([[-x, y, distance], [x, y, distance]], device=ws.device).expand(len(ws), 2, 3)
     directions = torch.tensor([0.0, 0.0, -1.0], device=ws.device).expand(len(ws), 2, 3)
     return origins + G.kept_depth(ws, origins, directions, draws, noise_mode)[..., None] * directions

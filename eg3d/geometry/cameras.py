@@ -17,14 +17,33 @@ whose vertical parameter is not linear in elevation (see `lookat_pose`).
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+
+from groundwork.plain import check_types
 
 FFHQ_RADIUS = 2.7
 FFHQ_PIVOT = (0.0, 0.0, 0.2)
 FFHQ_FOCAL = 2985.29 / 700  # 4.2647: the focal length in every published FFHQ label
 FFHQ_FOV_DEG = 18.837  # what the published tools pass to fov_to_intrinsics; gives 4.2634
 LABEL_DIM = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orbit:
+    """Where the cameras of a generator stand: on a sphere round the world origin, looking at the pivot."""
+
+    pivot: tuple[float, float, float]
+    radius: float
+
+    def __post_init__(self):
+        check_types(self)
+        if self.radius <= 0:
+            raise ValueError(f"the radius of the cameras' orbit must be above 0, not {self.radius}")
+
+
+FFHQ_ORBIT = Orbit(pivot=FFHQ_PIVOT, radius=FFHQ_RADIUS)
 
 
 def intrinsics_matrix(focal: float) -> torch.Tensor:

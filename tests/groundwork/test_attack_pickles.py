@@ -24,7 +24,7 @@ import pytest
 import torch
 from published_layout import canary_source, published_bytes
 from safetensors.torch import save as save_safetensors
-from tiny_networks import tiny_gaze_network, tiny_generator_kwargs
+from tiny_networks import generator_of, tiny_gaze_network, tiny_generator_kwargs
 
 from eg3d.checkpoints.own import snapshot_bytes
 from eg3d.checkpoints.upstream_pickle import ALLOWED as PUBLISHED_GLOBALS
@@ -155,7 +155,7 @@ def small_generator(**changes) -> TriPlaneGenerator:
     """The smallest generator: 3,000 weights."""
     small = dict(z_dim=4, w_dim=8, img_resolution=16, plane_resolution=8, plane_channels=4, decoder_width=4)
     small |= dict(channel_max=4, channel_base=64, mapping_kwargs=dict(num_layers=1), sr_kwargs=dict(widths=[4, 4]))
-    return TriPlaneGenerator(**tiny_generator_kwargs() | small | changes).eval().requires_grad_(False)
+    return generator_of(**tiny_generator_kwargs() | small | changes).eval().requires_grad_(False)
 
 
 def published(G=None, **options) -> bytes:

@@ -30,7 +30,7 @@ from eg3d.pictures.report import (
     turns_of,
     write_report,
 )
-from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_views
+from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, render_views
 
 SEEDS = [3, 7, 8]
 
@@ -72,7 +72,7 @@ def test_turned_heads_hold_their_pictures_estimates_and_right_angles():
     with torch.no_grad():
         yaw, pitch = tiny_estimator(0)(views.images)
     assert np.allclose(turns[2].gaze, torch.stack([yaw, pitch], 1), atol=1e-3)
-    target = gaze_target(camera_labels(*zip(*TURN_CAMERAS, strict=True), *pivot_and_radius(G)))
+    target = gaze_target(camera_labels(*zip(*TURN_CAMERAS, strict=True), G.orbit))
     assert np.allclose(turns[2].face, torch.stack(target, 1), atol=1e-4)
     strip = np.asarray(Image.open(io.BytesIO(turns[2].pictures))).astype(int)
     assert strip.shape == (32, 32 * len(TURN_CAMERAS), 3)
