@@ -33,25 +33,41 @@ def check_types(config) -> None:
     for name, kind in _kinds(type(config)).items():
         value = getattr(config, name)
         if not _fits(value, kind):
-            shown = kind.__name__ if isinstance(kind, type) else str(kind)
-            raise ValueError(f"{name} must be {shown}, not {value!r:.40}")
+            raise ValueError(f"{name}={value!r:.40} must be {_in_words(kind)}")
 
 
 def check_within(name: str, value: float, least: float, most: float = math.inf) -> None:
     """ValueError unless a number lies between two others, or is one of them."""
     if not least <= value <= most:
-        raise ValueError(f"{name}={value} must be {f'at least {least}' if most == math.inf else f'{least} to {most}'}")
+        bounds = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+        raise ValueError(f"{name}={value} must be {bounds}")
+
+
+def check_above_zero(name: str, value: float) -> None:
+    """ValueError unless a number is greater than 0."""
+    if value <= 0:
+        raise ValueError(f"{name}={value} must be a number > 0")
 
 
 def check_one_of(name: str, value, choices) -> None:
     """ValueError unless a value is among the choices."""
     if value not in choices:
-        raise ValueError(f"{name} {value!r:.40} is unknown: use {', '.join(choices)}")
+        raise ValueError(f"{name}={value!r:.40} is unknown: use {', '.join(choices)}")
 
 
 @functools.cache
 def _kinds(cls: type) -> dict:
     return typing.get_type_hints(cls)
+
+
+def _in_words(kind) -> str:
+    words = {float: "a number", int: "an integer", bool: "true or false", str: "a text", type(None): "none"}
+    parts = typing.get_args(kind)
+    if isinstance(kind, types.UnionType):
+        return " or ".join(map(_in_words, parts))
+    if typing.get_origin(kind) is tuple:
+        return f"{'a list' if parts[-1] is ... else f'a list of {len(parts)}'}, each {_in_words(parts[0])}"
+    return words.get(kind, kind.__name__)
 
 
 def _fits(value, kind) -> bool:

@@ -253,10 +253,10 @@ def test_labels_of_a_path_keep_their_numbers(tmp_path):
 
 def test_more_samples_and_rays_on_request():
     G = video.set_quality(tiny_generator(), 2.5, 12)
-    assert (G.rendering_kwargs["depth_resolution"], G.rendering_kwargs["depth_resolution_importance"]) == (15, 15)
+    assert (G.options.depth_resolution, G.options.depth_resolution_importance) == (15, 15)
     assert G.neural_rendering_resolution == 12
     G = video.set_quality(tiny_generator())
-    assert (G.rendering_kwargs["depth_resolution"], G.neural_rendering_resolution) == (6, 8)
+    assert (G.options.depth_resolution, G.neural_rendering_resolution) == (6, 8)
 
 
 def test_a_wide_grid_of_two_networks_is_stacked_and_the_focal_length_is_the_presets(networks, tmp_path):

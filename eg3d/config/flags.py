@@ -1,9 +1,10 @@
 """How the published command-line flags of training set a configuration: `resolve` applies them to a preset."""
 
 from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION
-from eg3d.config.run import ConfigError, TrainConfig, from_dict, to_dict
+from eg3d.config.run import NETWORKS, ConfigError, TrainConfig, from_dict, to_dict
 from eg3d.metrics.registry import INCEPTION, VGG, parse_metrics
 from eg3d.models.blocks import CLAMP
+from groundwork.plain import from_plain
 
 GAZE_WEIGHT = 1.0  # the published loss has no weight factor
 DASHED = ("c_scale", "gaze_loss", "gaze_targets", "gaze_warmup_kimg", "gaze_crop", "num_gen", "inception_weights",
@@ -153,27 +154,40 @@ def _set_networks(plain: dict, given: dict) -> None:
     """Flags that end up in the networks' configurations."""
     generator, discriminator = plain["generator"], plain["discriminator"]
     backbone, sr = generator["backbone"], generator["superresolution"]
-    for flag, name in (("cbase", "channel_base"), ("cmax", "channel_max")):
-        if flag in given:
-            backbone[name] = discriminator[name] = given[flag]
     for flag, part, name in (
-        ("map_depth", generator["mapping"], "num_layers"),
-        ("c_scale", generator, "c_scale"),
-        ("decoder_lr_mul", generator["decoder"], "lr_multiplier"),
-        ("sr_noise_mode", sr, "noise_mode"),
-        ("sr_num_fp16_res", sr, "num_fp16_res"),
-        ("disc_c_noise", discriminator, "disc_c_noise"),
-        ("freezed", discriminator["blocks"], "freeze_layers"),
-        ("mbstd_group", discriminator["epilogue"], "mbstd_group_size"),
+        ("--cbase", backbone, "channel_base"),
+        ("--cbase", discriminator, "channel_base"),
+        ("--cmax", backbone, "channel_max"),
+        ("--cmax", discriminator, "channel_max"),
+        ("--map-depth", generator["mapping"], "num_layers"),
+        ("--c-scale", generator, "c_scale"),
+        ("--decoder_lr_mul", generator["decoder"], "lr_multiplier"),
+        ("--sr_noise_mode", sr, "noise_mode"),
+        ("--sr_num_fp16_res", sr, "num_fp16_res"),
+        ("--g_num_fp16_res", backbone, "num_fp16_res"),
+        ("--d_num_fp16_res", discriminator, "num_fp16_res"),
+        ("--disc_c_noise", discriminator, "disc_c_noise"),
+        ("--freezed", discriminator["blocks"], "freeze_layers"),
+        ("--mbstd-group", discriminator["epilogue"], "mbstd_group_size"),
     ):
-        if flag in given:
-            part[name] = given[flag]
+        key = flag.removeprefix("--").replace("-", "_")
+        if key in given:
+            part[name] = given[key]
+            _check_networks(plain, f"{name}=", f"{flag}=")
     for flag, network in (("g_num_fp16_res", backbone), ("d_num_fp16_res", discriminator)):
         if flag in given:
-            network["num_fp16_res"] = given[flag]
             network["conv_clamp"] = CLAMP if given[flag] > 0 else None
     if "nobench" in given:
         plain["benchmark"] = not given["nobench"]
+
+
+def _check_networks(plain: dict, setting: str, flag: str) -> None:
+    """ConfigError that names a flag in place of the setting which it has just changed."""
+    try:
+        for name, cls in NETWORKS.items():
+            from_plain(cls, plain[name])
+    except ValueError as error:
+        raise ConfigError(str(error).replace(setting, flag)) from None
 
 
 def _set_resolution(plain: dict, cfg: str, resolution: int | None, sr_module: str | None) -> None:

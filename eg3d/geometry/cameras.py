@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import torch
 
-from groundwork.plain import check_types
+from groundwork.plain import check_above_zero, check_types
 
 FFHQ_RADIUS = 2.7
 FFHQ_PIVOT = (0.0, 0.0, 0.2)
@@ -39,8 +39,7 @@ class Orbit:
 
     def __post_init__(self):
         check_types(self)
-        if self.radius <= 0:
-            raise ValueError(f"the radius of the cameras' orbit must be above 0, not {self.radius}")
+        check_above_zero("radius", self.radius)
 
 
 FFHQ_ORBIT = Orbit(pivot=FFHQ_PIVOT, radius=FFHQ_RADIUS)

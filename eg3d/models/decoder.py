@@ -8,7 +8,7 @@ from torch import nn
 
 from eg3d.models.layers import FullyConnectedLayer
 from eg3d.ops.kernels.field_network import FieldWeights
-from groundwork.plain import check_types, check_within
+from groundwork.plain import check_above_zero, check_types, check_within
 
 MARGIN = 0.001  # colours reach a little beyond 0 and 1, so that sigmoids need not saturate (mip-NeRF)
 
@@ -22,9 +22,8 @@ class DecoderConfig:
 
     def __post_init__(self):
         check_types(self)
-        check_within("the decoder's width", self.width, 1)
-        if self.lr_multiplier <= 0:
-            raise ValueError(f"decoder_lr_mul must be a number above 0, not {self.lr_multiplier}")
+        check_within("width", self.width, 1)
+        check_above_zero("lr_multiplier", self.lr_multiplier)
 
 
 class OSGDecoder(nn.Module):

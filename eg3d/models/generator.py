@@ -38,7 +38,7 @@ class GeneratorConfig:
 
     def __post_init__(self):
         check_types(self)
-        check_within("the resolution of the pictures", self.resolution, 8)
+        check_within("resolution", self.resolution, 8)
         check_within("w_dim", self.w_dim, 1)
         check_within("z_dim", self.z_dim, 0)
         check_within("c_dim", self.c_dim, 0)

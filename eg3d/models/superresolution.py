@@ -29,10 +29,10 @@ class SuperresolutionConfig:
         if self.kind not in SUPERRESOLUTIONS:
             known = ", ".join(SUPERRESOLUTIONS)
             raise ValueError(f"unknown super-resolution module {self.kind!r:.60}: known are {known}")
-        check_within("sr_num_fp16_res", self.num_fp16_res, 0)
-        check_one_of("superresolution_noise_mode", self.noise_mode, NOISE_MODES)
+        check_within("num_fp16_res", self.num_fp16_res, 0)
+        check_one_of("noise_mode", self.noise_mode, NOISE_MODES)
         for width in self.widths or ():
-            check_within("a width of the super-resolution", width, 1)
+            check_within("widths", width, 1)
 
 
 class Superresolution(nn.Module):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ
-from groundwork.plain import check_one_of, check_types, check_within
+from groundwork.plain import check_above_zero, check_one_of, check_types, check_within
 
 MOST_SAMPLES = 1024  # along a ray, per pass
 
@@ -34,8 +34,7 @@ class RenderOptions:
                 check_one_of(name, getattr(self, name), ("auto",))
         if (self.ray_start == "auto") != (self.ray_end == "auto"):
             raise ValueError("ray_start and ray_end must both be 'auto' or both be numbers")
-        if self.box_warp <= 0:
-            raise ValueError(f"box_warp must be a number above 0, not {self.box_warp}")
+        check_above_zero("box_warp", self.box_warp)
         check_one_of("planes", self.planes, ("published", "yz"))
 
     @property

@@ -102,7 +102,7 @@ def test_a_changed_weight_is_noticed(saved):
 
 def test_a_changed_setting_in_the_header_is_noticed(saved):
     data = saved.read_bytes()
-    assert data.count(b'\\"c_scale\\": 1.0') == 2  # constructor's argument and attribute
+    assert data.count(b'\\"c_scale\\": 1.0') == 1
     saved.write_bytes(data.replace(b'\\"c_scale\\": 1.0', b'\\"c_scale\\": 2.0'))
     with pytest.raises(CheckpointError, match="its header is damaged"):
         checkpoint.load_generator(saved)

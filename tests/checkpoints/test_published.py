@@ -253,7 +253,7 @@ WRONG_SETTINGS = {
 @pytest.mark.parametrize("name", WRONG_SETTINGS)
 def test_settings_that_cannot_be_drawn_with_are_refused_by_name(networks, tmp_path, name):
     path = hand_made(tmp_path / "x.pt", networks["G"], **{name: WRONG_SETTINGS[name]})
-    with pytest.raises(CheckpointError, match=rf"x\.pt: its arguments build no .*{name}"):
+    with pytest.raises(CheckpointError, match=rf"x\.pt: its arguments build no .*{name.removeprefix('avg_camera_')}="):
         checkpoint.load_generator(path)
 
 

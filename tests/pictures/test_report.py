@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_networks import tiny_estimator, tiny_generator
 
 from eg3d.gaze.term import gaze_target
+from eg3d.geometry.cameras import FFHQ_ORBIT
 from eg3d.metrics.gfas import GazeTally, GfasReport
 from eg3d.pictures.layout import to_uint8
 from eg3d.pictures.report import (
@@ -81,7 +82,7 @@ def test_turned_heads_hold_their_pictures_estimates_and_right_angles():
 
 def test_large_pictures_are_made_smaller_for_the_page():
     class Views:
-        images, labels = torch.zeros(21, 3, 300, 300), camera_labels(*zip(*TURN_CAMERAS, strict=True), (0, 0, 0.2), 2.7)
+        images, labels = torch.zeros(21, 3, 300, 300), camera_labels(*zip(*TURN_CAMERAS, strict=True), FFHQ_ORBIT)
         seeds, camera = [1] * 21, list(range(21))
 
         def by_seed(self):
