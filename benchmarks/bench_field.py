@@ -12,7 +12,6 @@ from eg3d.geometry.cameras import split_label
 from eg3d.geometry.rays import camera_rays
 from eg3d.ops.kernels.backend import using
 from eg3d.ops.kernels.field import CompiledField
-from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.planes import mean_features
 from eg3d.running.cli import Command, pick_device, write_json
 from groundwork.draws import Midpoints
@@ -23,7 +22,7 @@ class Scene:
 
     def __init__(self, preset: str, batch: int, device):
         G, c = generator(preset, device), cameras(1, device).expand(batch, -1)
-        self.decoder, self.options = G.decoder.requires_grad_(True), RenderOptions.from_kwargs(G.rendering_kwargs)
+        self.decoder, self.options = G.decoder.requires_grad_(True), G.options
         with torch.no_grad():
             self.planes = G.planes(G.mapping(torch.randn(batch, G.z_dim, device=device), c), "const")
         origins, directions = camera_rays(*split_label(c), RAYS[preset])

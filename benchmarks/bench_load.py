@@ -61,7 +61,7 @@ def main(results, repeats):
     from published_layout import write_published
 
     torch.manual_seed(0)
-    G, D = TriPlaneGenerator(**presets.FFHQ.generator), DualDiscriminator(**presets.FFHQ.discriminator)
+    G, D = TriPlaneGenerator(presets.FFHQ.generator), DualDiscriminator(presets.FFHQ.discriminator, 512)
     networks = {"G": G, "D": D, "G_ema": G}
     numbers = {}
     with tempfile.TemporaryDirectory() as folder:

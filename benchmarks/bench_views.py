@@ -9,7 +9,6 @@ from timing import Elsewhere, alternate, floor, seconds, timed, under, write_res
 from eg3d.geometry.cameras import split_label
 from eg3d.geometry.rays import camera_rays
 from eg3d.rendering import definition
-from eg3d.rendering.options import RenderOptions
 from eg3d.running.cli import Command, pick_device, write_json
 from groundwork.draws import Midpoints
 
@@ -18,7 +17,7 @@ def plain_volume(preset, device):
     """The same call by the definition, which sorts colours as the published order of operations does."""
     G, c = generator(preset, device), cameras(1, device)
     ws = G.mapping(torch.randn(1, G.z_dim, device=device), c)
-    planes, options = G.planes(ws, "const"), RenderOptions.from_kwargs(G.rendering_kwargs)
+    planes, options = G.planes(ws, "const"), G.options
     origins, directions = camera_rays(*split_label(c), RAYS[preset])
     return lambda: definition.render(planes, G.decoder, origins, directions, options, Midpoints())
 

@@ -17,7 +17,7 @@ from eg3d.gaze.eye_region import eye_centres, soft_region
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.gfas import gaze_face_alignment
 from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, to_uint8, write_png
-from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_views, ws_of_seeds
+from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, render_views, ws_of_seeds
 from eg3d.running import cli
 from groundwork.draws import Midpoints
 from groundwork.files import REPOSITORY
@@ -78,7 +78,7 @@ def gaze_numbers(G, seeds, judge) -> dict:
 def eyes_and_pictures(G, seeds) -> tuple[torch.Tensor, torch.Tensor]:
     """How near to an eye each pixel is [n*3, 1, S, S], and the pictures [n*3, 3, S, S] of the three views."""
     gaze = PRESETS["embedded"].gaze
-    labels = camera_labels(*zip(*GFAS_CAMERAS, strict=True), *pivot_and_radius(G))
+    labels = camera_labels(*zip(*GFAS_CAMERAS, strict=True), G.orbit)
     regions, pictures = [], []
     for seed in seeds:
         ws = ws_of_seeds(G, [seed])

@@ -25,12 +25,10 @@ from eg3d.models.generator import TriPlaneGenerator
 from eg3d.pictures.views import (
     GFAS_CAMERAS,
     camera_labels,
-    pivot_and_radius,
     render_views,
     render_ws,
     ws_of_seeds,
 )
-from eg3d.rendering.options import RenderOptions
 from eg3d.training.schedules import swap_probability
 from eg3d.training.trainer import Trainer
 from groundwork.draws import Midpoints
@@ -41,7 +39,7 @@ RAYS = {"ffhq": 128, "embedded": 32}  # per side, of the finished models
 def generator(preset: str, device) -> TriPlaneGenerator:
     """The preset's networks with random weights."""
     torch.manual_seed(0)
-    G = TriPlaneGenerator(**PRESETS[preset].generator, neural_rendering_resolution=RAYS[preset])
+    G = TriPlaneGenerator(PRESETS[preset].generator, RAYS[preset])
     return G.eval().requires_grad_(False).to(device)
 
 
@@ -99,7 +97,7 @@ def volume(preset: str, device, side: int | None = None) -> Callable:
     """Volume rendering alone, planes given."""
     G, c = generator(preset, device), cameras(1, device)
     ws = G.mapping(torch.randn(1, G.z_dim, device=device), c)
-    planes, options = G.planes(ws, "const"), RenderOptions.from_kwargs(G.rendering_kwargs)
+    planes, options = G.planes(ws, "const"), G.options
     origins, directions = camera_rays(*split_label(c), side or RAYS[preset])
     return lambda: G.renderer(planes, G.decoder, origins, directions, options, Midpoints())
 
@@ -107,7 +105,7 @@ def volume(preset: str, device, side: int | None = None) -> Callable:
 def training(preset: str, device, **flags) -> Callable:
     """One full cycle of the lazy regularisers (16 steps), random images, no gaze term; flags as in train.py."""
     with tempfile.TemporaryDirectory() as folder:
-        size = PRESETS[preset].data.resolution
+        size = PRESETS[preset].generator.resolution
         write_noise(Path(folder), size)
         # The embedded preset has no density term; with it, every phase is timed.
         config = resolve(preset, resolution=size, data=folder, gaze_weight=0.0, density_reg=0.25, **flags)
@@ -165,7 +163,7 @@ def gfas_one_by_one(preset: str, device, seeds: int, estimator) -> Callable:
     """The same faces, every view drawn and judged alone at batch 1, with planes of its own."""
     G = generator(preset, device)
     yaws, pitches = zip(*GFAS_CAMERAS, strict=True)
-    labels = camera_labels(yaws, pitches, *pivot_and_radius(G)).to(device)
+    labels = camera_labels(yaws, pitches, G.orbit).to(device)
 
     @torch.no_grad()
     def score():

@@ -82,7 +82,7 @@ def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict |
         return resolve(cfg, **flags), None
     state = load_state(path)
     saved = from_dict(json.loads(state["config"]))
-    config = resolve(cfg, saved.data.resolution, **flags | ({"resume": saved.resume} if latest else {}))
+    config = resolve(cfg, saved.generator.resolution, **flags | ({"resume": saved.resume} if latest else {}))
     check_same_run(saved, config)
     return config, state
 

@@ -88,11 +88,11 @@ def tiny_generator():
 @pytest.fixture
 def tiny_discriminator():
     """A 32 px dual discriminator with small numbers; weights from seed 0."""
-    from eg3d.models.discriminator import DualDiscriminator
+    from tiny_networks import discriminator_of
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return DualDiscriminator(
+        return discriminator_of(
             c_dim=25, img_resolution=32, img_channels=3, channel_base=512, channel_max=32, num_fp16_res=0,
             conv_clamp=None, epilogue_kwargs={"mbstd_group_size": 2},
         )  # fmt: skip

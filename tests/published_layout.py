@@ -19,10 +19,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from eg3d.checkpoints.arguments import discriminator_arguments, file_arguments, generator_arguments
 from eg3d.config import presets
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.ops.bias_act import ACTIVATIONS
+
+# As the published command line writes them for ShapeNet.
+SHAPENET_RENDERING = dict(
+    image_resolution=128, disparity_space_sampling=False, clamp_mode="softplus",
+    superresolution_module="training.superresolution.SuperresolutionHybrid2X", sr_antialias=True,
+    superresolution_noise_mode="none", c_gen_conditioning_zero=True, gpc_reg_prob=None, c_scale=1.0, decoder_lr_mul=1.0,
+    density_reg=0.25, density_reg_p_dist=0.004, reg_type="l1", depth_resolution=64, depth_resolution_importance=64,
+    ray_start=0.1, ray_end=2.6, box_warp=1.6, white_back=True, avg_camera_radius=1.7, avg_camera_pivot=[0, 0, 0],
+)  # fmt: skip
 
 # What nn.Module itself keeps in its __dict__: in the PyTorch that is installed, and in an old one.
 HOOKS = [f"_{kind}_hooks" for kind in ("backward", "forward", "forward_pre", "state_dict", "load_state_dict_pre")]
@@ -42,9 +52,7 @@ SOURCE_FILES = dict(
 PLANE_AXES = torch.eye(3)[torch.tensor([[0, 1, 2], [0, 2, 1], [2, 0, 1]])]
 PLANE_AXES_YZ = torch.eye(3)[torch.tensor([[0, 1, 2], [0, 2, 1], [2, 1, 0]])]
 
-# Arguments of our constructor that the published one lacks: left out of _init_kwargs at the published value.
-HARD_WIRED = dict(plane_resolution=256, plane_channels=32, decoder_width=64)
-OURS_ONLY = {"init_kwargs", "_cached", "plane_channels"}  # instance attributes that the published classes lack
+OURS_ONLY = {"config", "_cached"}  # instance attributes that the published classes lack
 POSITIONAL = "in_channels z_dim c_dim w_dim num_ws cmap_dim resolution".split()  # of nested modules other than layers
 AUGMENTATIONS = "xflip rotate90 xint scale rotate aniso xfrac brightness contrast lumaflip hue saturation".split()
 
@@ -52,7 +60,7 @@ AUGMENTATIONS = "xflip rotate90 xint scale rotate aniso xfrac brightness contras
 def write_published(
     path, G=None, D=None, G_ema=None, *, training_set_kwargs=None, augment_pipe=False, protocol=4,
     torch_spelling="modern", numpy_spelling="modern", cuda=False, module_src=None, class_names=None,
-    rendering_kwargs=None, neural_rendering_resolution=None, plane_axes=None, dataset_label_std=True,
+    rendering_kwargs=None, neural_rendering_resolution=None, plane_axes=None, dataset_label_std=True, init_kwargs=None,
 ):  # fmt: skip
     """Writes the networks as one published-layout pickle; a network that is None is stored as None.
 
@@ -66,6 +74,7 @@ def write_published(
         module_src: text of every embedded source file; by default it creates PATH.executed when run.
         class_names: other class names of the top modules, such as {"G_ema": "Generator"}.
         rendering_kwargs, neural_rendering_resolution: the *attributes* of G and G_ema; constructor arguments stay.
+        init_kwargs: what is different in the constructor arguments of G and G_ema.
         plane_axes: [3, 3, 3] instead of PLANE_AXES.
         dataset_label_std: give every network the buffer that the published training loop registers.
     """
@@ -73,7 +82,7 @@ def write_published(
     if module_src is None:
         module_src = canary_source(f"{path}.executed") if named else "raise AssertionError('somebody ran this')\n"
     layout = _Layout(torch_spelling, cuda, module_src, class_names or {}, dataset_label_std)
-    edits = (rendering_kwargs, neural_rendering_resolution, plane_axes)
+    edits = (rendering_kwargs, neural_rendering_resolution, plane_axes, init_kwargs)
     snapshot = dict(
         training_set_kwargs=training_set_kwargs,
         G=G and layout.generator("G", G, *edits),
@@ -104,8 +113,8 @@ def smallest_networks(seed: int = 0):
     """(G, D) of 128 px: about the smallest that the published constructors can express."""
     common = dict(c_dim=25, img_resolution=128, img_channels=3, channel_base=512, channel_max=16, conv_clamp=None)
     own = dict(z_dim=32, w_dim=512, mapping_kwargs=dict(num_layers=2), num_fp16_res=0, sr_num_fp16_res=4)
-    rendering = presets.SHAPENET.generator["rendering_kwargs"]
-    return _networks(seed, dict(common, **own, rendering_kwargs=rendering), common)
+    G = generator_arguments(common | own | {"rendering_kwargs": SHAPENET_RENDERING})
+    return _networks(seed, G["config"], discriminator_arguments(common)["config"])
 
 
 def full_size_networks(seed: int = 0):
@@ -113,10 +122,13 @@ def full_size_networks(seed: int = 0):
     return _networks(seed, presets.FFHQ.generator, presets.FFHQ.discriminator)
 
 
-def _networks(seed, generator_kwargs, discriminator_kwargs):
+def _networks(seed, generator_config, discriminator_config):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        networks = TriPlaneGenerator(**generator_kwargs), DualDiscriminator(**discriminator_kwargs)
+        networks = (
+            TriPlaneGenerator(generator_config),
+            DualDiscriminator(discriminator_config, generator_config.resolution),
+        )
     return tuple(network.eval().requires_grad_(False) for network in networks)
 
 
@@ -128,26 +140,28 @@ class _Layout:
         self.cuda, self.module_src, self.class_names, self.label_std = cuda, module_src, class_names, label_std
         self.sources = {}  # file -> text: one object per file, which the pickler's memo then shares
 
-    def generator(self, key, G, rendering_kwargs, resolution, plane_axes):
-        init = dict(item for item in copy.deepcopy(G.init_kwargs).items() if item not in HARD_WIRED.items())
-        del init["neural_rendering_resolution"]
-        init["rendering_kwargs"] = _published_rendering_kwargs(init["rendering_kwargs"])
+    def generator(self, key, G, rendering_kwargs=None, resolution=None, plane_axes=None, init_kwargs=None):
+        init = file_arguments(G)
+        init["rendering_kwargs"].pop("planes", None)  # ours alone
+        rendering_kwargs = rendering_kwargs or copy.deepcopy(init["rendering_kwargs"])
+        init |= init_kwargs or {}
         if plane_axes is None:
-            plane_axes = PLANE_AXES_YZ if G.rendering_kwargs.get("planes") == "yz" else PLANE_AXES
+            plane_axes = PLANE_AXES_YZ if G.options.planes == "yz" else PLANE_AXES
         state = self.state(G)
         vars(state["_modules"]["renderer"])["plane_axes"] = self.stray_tensor(torch.as_tensor(plane_axes).float())
+        state |= {name: init[name] for name in ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")}
         state["neural_rendering_resolution"] = resolution or G.neural_rendering_resolution
-        state["rendering_kwargs"] = rendering_kwargs or _published_rendering_kwargs(G.rendering_kwargs)
+        state["rendering_kwargs"] = rendering_kwargs
         state["_last_planes"] = None if G._cached is None else self.stray_tensor(G._cached[2])
         return self.top(key, "TriPlaneGenerator", state, init)
 
     def discriminator(self, key, D):
         class_name = self.class_names.get(key, type(D).__name__)
-        init, state = copy.deepcopy(D.init_kwargs), self.state(D)
-        if class_name != "DualDiscriminator":
-            del init["disc_c_noise"], state["disc_c_noise"]
-        if class_name != "SingleDiscriminator":
-            state["img_channels"] *= 2  # picture and raw picture side by side; the constructor argument stays 3
+        init, state = file_arguments(D), self.state(D)
+        # picture and raw picture side by side; the constructor argument stays 3
+        state["img_channels"] = 3 if class_name == "SingleDiscriminator" else 6
+        if class_name == "DualDiscriminator":
+            init["disc_c_noise"] = state["disc_c_noise"] = D.config.disc_c_noise
         if class_name == "DummyDualDiscriminator":
             state["raw_fade"] = 1
         return self.top(key, class_name, state, init)
@@ -228,13 +242,6 @@ class _Layout:
         blob = blob.replace(b"ctorch\n", b"ctorch.cuda\n", 1) if self.torch1 else blob
         place = (0, tuple(value.shape), value.stride(), False, OrderedDict())
         return _Call(torch._utils._rebuild_tensor_v2, _Call(load, blob), *place)
-
-
-def _published_rendering_kwargs(kwargs) -> dict:
-    """Without our own key, and with the full path of the super-resolution class."""
-    kwargs = {k: v for k, v in copy.deepcopy(kwargs).items() if k != "planes"}
-    short = kwargs["superresolution_module"].rsplit(".", 1)[-1]
-    return kwargs | dict(superresolution_module=f"training.superresolution.{short}")
 
 
 class _Call:

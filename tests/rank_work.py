@@ -35,7 +35,7 @@ def shared_config(folder: Path, gpus: int, **changes):
         plain,
         loss=dataclasses.replace(plain.loss, style_mixing_prob=0.5),
         schedule=dataclasses.replace(plain.schedule, gpc_reg_prob=0.5, gpc_reg_fade_kimg=0.02),
-        discriminator=plain.discriminator | {"disc_c_noise": 0.5},
+        discriminator=dataclasses.replace(plain.discriminator, disc_c_noise=0.5),
         augment=AugmentConfig(mode="ada", pipe="bgc", kimg=1.0, interval=1),
         **dict(gpus=gpus, batch=16, batch_gpu=8, kimg=1.0) | changes,
     )

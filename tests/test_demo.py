@@ -26,9 +26,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*mirrored faces")  # the gaze n
 def inputs(tmp_path):
     torch.manual_seed(0)
     preset = copy.deepcopy(PRESETS["embedded"])
-    G = TriPlaneGenerator(**preset.generator, neural_rendering_resolution=preset.schedule.raw_resolution_initial)
+    G = TriPlaneGenerator(preset.generator, preset.schedule.raw_resolution_initial)
     base = tmp_path / "base.safetensors"
-    save_snapshot(base, {"G_ema": G, "D": DualDiscriminator(**preset.discriminator)}, {})
+    save_snapshot(base, {"G_ema": G, "D": DualDiscriminator(preset.discriminator, preset.generator.resolution)}, {})
     for i, name in enumerate(("loss", "judge")):
         save_weights(tmp_path / f"{name}.safetensors", tiny_gaze_network(i))
     data = tmp_path / "faces"

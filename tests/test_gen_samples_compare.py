@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from tiny_networks import tiny_estimator, tiny_gaze_network, tiny_generator, tiny_generator_kwargs
+from tiny_networks import generator_of, tiny_estimator, tiny_gaze_network, tiny_generator, tiny_generator_kwargs
 
 from eg3d.checkpoints.loading import save_snapshot
 from eg3d.gen_samples_compare import main
 from eg3d.metrics.gfas import gaze_face_alignment
-from eg3d.models.generator import TriPlaneGenerator
 from eg3d.pictures.layout import to_uint8
 from eg3d.pictures.views import render_views
 from groundwork.files import sha256
@@ -28,7 +27,7 @@ def files(tmp_path_factory):
     trained = {"gaze": {"network_sha256": sha256(folder / "gaze.safetensors")}}
     for name, seed, facts in (("one", 0, {}), ("two", 1, trained)):
         save_snapshot(folder / f"{name}.safetensors", {"G_ema": tiny_generator(seed)}, facts)
-    larger = TriPlaneGenerator(**tiny_generator_kwargs() | {"img_resolution": 64}).eval()
+    larger = generator_of(**tiny_generator_kwargs() | {"img_resolution": 64}).eval()
     save_snapshot(folder / "larger.safetensors", {"G_ema": larger}, {})
     return folder
 

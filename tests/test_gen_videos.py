@@ -17,7 +17,7 @@ from eg3d.geometry.cameras import FFHQ_FOCAL, focal_to_fov, fov_to_intrinsics, l
 from eg3d.pictures import video
 from eg3d.pictures.layout import enlarge, to_uint8
 from eg3d.pictures.video import Plan, abreast, closed_curve, film, grey, orbit, path_labels, plan_films, write_video
-from eg3d.pictures.views import ViewOptions, camera_labels, pivot_and_radius, render_ws, ws_of_seeds
+from eg3d.pictures.views import ViewOptions, camera_labels, render_ws, ws_of_seeds
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="films need the extra ffmpeg")
 VIEW = ViewOptions(psi=1.0, fov_deg=18.0)
@@ -247,17 +247,17 @@ def test_bad_options_are_one_line(networks, tmp_path, options, text):
 
 def test_labels_of_a_path_keep_their_numbers(tmp_path):
     G = tiny_generator()
-    labels = camera_labels([0.1, 0.2], [0.0, 0.1], *pivot_and_radius(G))
+    labels = camera_labels([0.1, 0.2], [0.0, 0.1], G.orbit)
     video.write_camera_path(tmp_path / "c.json", labels)
     assert torch.allclose(path_labels(video.read_camera_path(tmp_path / "c.json"), 7, G, 18.0), labels, atol=1e-6)
 
 
 def test_more_samples_and_rays_on_request():
     G = video.set_quality(tiny_generator(), 2.5, 12)
-    assert (G.rendering_kwargs["depth_resolution"], G.rendering_kwargs["depth_resolution_importance"]) == (15, 15)
+    assert (G.options.depth_resolution, G.options.depth_resolution_importance) == (15, 15)
     assert G.neural_rendering_resolution == 12
     G = video.set_quality(tiny_generator())
-    assert (G.rendering_kwargs["depth_resolution"], G.neural_rendering_resolution) == (6, 8)
+    assert (G.options.depth_resolution, G.neural_rendering_resolution) == (6, 8)
 
 
 def test_a_wide_grid_of_two_networks_is_stacked_and_the_focal_length_is_the_presets(networks, tmp_path):

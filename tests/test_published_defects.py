@@ -3,6 +3,7 @@
 The published formulas are written out here from their description; what we compute comes from the repository.
 """
 
+import dataclasses
 import math
 
 import pytest
@@ -28,7 +29,7 @@ from eg3d.geometry.cameras import (
 from eg3d.geometry.rays import box_bounds
 from eg3d.metrics.pose import pose_report
 from eg3d.metrics.precision_recall import share_inside, squared_radii
-from eg3d.models.discriminator import DummyDualDiscriminator
+from eg3d.models.discriminator import DiscriminatorConfig, DummyDualDiscriminator
 from eg3d.pictures.shapes import OUTSIDE, density_grid, grid_points
 from eg3d.pictures.views import render_views
 from eg3d.rendering.marching import expected_depth
@@ -321,7 +322,7 @@ def test_d14_label_noise_adds_up_on_labels_used_twice(tiny_discriminator):
     twice = once + 0.5 * torch.randn_like(labels) * once.std()
     spread = [(noisy - labels).std().item() for noisy in (twice, once)]
     D, c = tiny_discriminator.train(), torch.randn(2, 25)
-    D.disc_c_noise, kept = 0.5, c.clone()
+    D.config, kept = dataclasses.replace(D.config, disc_c_noise=0.5), c.clone()
     D({"image": torch.zeros(2, 3, 32, 32), "image_raw": torch.zeros(2, 3, 8, 8)}, c)
     assert torch.equal(c, kept)  # ours leaves the labels alone
     says(*(f"noise {s:.3f}" for s in spread))
@@ -330,7 +331,7 @@ def test_d14_label_noise_adds_up_on_labels_used_twice(tiny_discriminator):
 
 def test_d15_the_raw_picture_fades_by_calls_not_images():
     """A step of 32 images in micro-batches of 8 calls D 8 times (generated and real) in Dmain and 4 times in Gmain."""
-    steps, D = 1000, DummyDualDiscriminator(25, 32, 3, channel_base=512, channel_max=32, num_fp16_res=0)
+    steps, D = 1000, DummyDualDiscriminator(DiscriminatorConfig(channel_base=512, channel_max=32, num_fp16_res=0), 32)
     pair = {"image": torch.zeros(2, 3, 32, 32), "image_raw": torch.zeros(2, 3, 8, 8)}
     for _ in range(2):
         D(pair, torch.zeros(2, 25))

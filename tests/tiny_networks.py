@@ -2,13 +2,25 @@
 
 import torch
 
+from eg3d.checkpoints.arguments import discriminator_arguments, generator_arguments
+from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from l2cs.estimator import GazeEstimator
 from l2cs.model import L2CS, Architecture
 
 
+def generator_of(**init_kwargs) -> TriPlaneGenerator:
+    """A generator by the names that published files have for its settings."""
+    return TriPlaneGenerator(**generator_arguments(init_kwargs))
+
+
+def discriminator_of(cls=DualDiscriminator, **init_kwargs):
+    """A discriminator by the names that published files have for its settings."""
+    return cls(**discriminator_arguments(init_kwargs))
+
+
 def tiny_generator_kwargs() -> dict:
-    """Constructor arguments of a 32 px generator with ray maps of 8 px."""
+    """Settings of a 32 px generator with ray maps of 8 px."""
     return dict(
         z_dim=16,
         c_dim=25,
@@ -43,7 +55,7 @@ def tiny_generator(seed: int = 0) -> TriPlaneGenerator:
     """A 32 px generator with random weights; noise and mean latent are non-zero, so that tests notice them."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        G = TriPlaneGenerator(**tiny_generator_kwargs()).eval().requires_grad_(False)
+        G = generator_of(**tiny_generator_kwargs()).eval().requires_grad_(False)
         for name, value in G.state_dict().items():
             if name.endswith(("noise_strength", "w_avg")):
                 value.copy_(0.3 * torch.randn_like(value))

@@ -10,9 +10,12 @@ import torch
 from PIL import Image
 from tiny_networks import tiny_generator_kwargs
 
+from eg3d.checkpoints.arguments import generator_arguments
 from eg3d.config.run import DataConfig, LossConfig, ScheduleConfig, TrainConfig
 from eg3d.gaze.term import GazeLossConfig
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
+from eg3d.models.discriminator import DiscriminatorConfig, EpilogueConfig
+from eg3d.models.mapping import MappingConfig
 
 SIDE = 16
 
@@ -43,22 +46,18 @@ def tiny_config(path: Path, gaze_weight: float = 0.0, **changes) -> TrainConfig:
         w_dim=16, img_resolution=SIDE, img_channels=3, plane_resolution=8, channel_base=256, channel_max=16,
         num_fp16_res=0,
     )  # fmt: skip
-    del generator["neural_rendering_resolution"]  # of the schedule here
     generator["rendering_kwargs"] |= dict(depth_resolution=4, depth_resolution_importance=4)
-    discriminator = dict(
-        c_dim=25,
-        img_resolution=SIDE,
-        img_channels=3,
+    discriminator = DiscriminatorConfig(
         channel_base=256,
         channel_max=16,
         num_fp16_res=0,
         conv_clamp=None,
-        mapping_kwargs=dict(num_layers=2),
-        epilogue_kwargs=dict(mbstd_group_size=2),
+        mapping=MappingConfig(num_layers=2),
+        epilogue=EpilogueConfig(mbstd_group_size=2),
     )
     values = dict(
         preset="tiny",
-        generator=generator,
+        generator=generator_arguments(generator)["config"],
         discriminator=discriminator,
         loss=LossConfig(r1_gamma=1.0, r1_every=2, density_reg_every=2, density_points=20),
         schedule=ScheduleConfig(
@@ -69,7 +68,7 @@ def tiny_config(path: Path, gaze_weight: float = 0.0, **changes) -> TrainConfig:
             raw_resolution_initial=8,
             ema_kimg=0.01,
         ),
-        data=DataConfig(path=str(path), resolution=SIDE),
+        data=DataConfig(path=str(path)),
         gaze=GazeLossConfig(weight=gaze_weight, l2cs_path="unused" if gaze_weight else None),
         batch=4,
         kimg=0.02,

@@ -6,7 +6,9 @@ A snapshot holds tensors named `G_ema.*` and, where training shall go on from it
      "networks": {"G_ema": {"class", "init_kwargs", "sha256", "rendering_kwargs", "neural_rendering_resolution"}, ...},
      "facts": {"images_seen", "dataset", "gaze", "git_commit", ...}}
 
-The digest is that of `stored.digest`, so that a flipped bit is noticed. Nothing in either file is executed on loading.
+The settings of a network have the names of published files (arguments.py); those of the renderer have a place of their
+own. The digest is that of `stored.digest`, so that a flipped bit is noticed. Nothing in either file is executed on
+loading.
 """
 
 import hashlib
@@ -20,7 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from eg3d.checkpoints.arguments import file_arguments
 from eg3d.checkpoints.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored, digest
+from eg3d.models.generator import TriPlaneGenerator
 from groundwork.files import atomic_write
 from groundwork.torch_file import LARGEST_FILE, read_torch
 
@@ -35,16 +39,16 @@ def snapshot_bytes(networks: dict[str, nn.Module], facts: dict, half: bool = Fal
     """The content of a snapshot file.
 
     Args:
-        networks: by name: `G_ema`, and for continuing `G` and `D`; each has `init_kwargs`.
+        networks: by name: `G_ema`, and for continuing `G` and `D`.
         facts: how it was made; JSON values.
         half: store float16, for small files; loading gives float32 back.
     """
     tensors, entries = {}, {}
     for name, network in networks.items():
         own = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
-        entry = {"class": type(network).__name__, "init_kwargs": network.init_kwargs, "sha256": digest(own)}
-        if hasattr(network, "rendering_kwargs"):
-            entry["rendering_kwargs"] = network.rendering_kwargs
+        entry = {"class": type(network).__name__, "init_kwargs": file_arguments(network), "sha256": digest(own)}
+        if isinstance(network, TriPlaneGenerator):
+            entry["rendering_kwargs"] = entry["init_kwargs"].pop("rendering_kwargs")
             entry["neural_rendering_resolution"] = network.neural_rendering_resolution
         entries[name] = entry
         tensors |= {f"{name}.{key}": value for key, value in own.items()}

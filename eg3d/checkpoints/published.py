@@ -8,7 +8,6 @@ A state-dict file is a dict that `torch.save` wrote, which code of either kind c
 One network alone, `{"init_kwargs", "state_dict"}` with or without the rest, is read as G_ema.
 """
 
-import copy
 import io
 import json
 from pathlib import Path
@@ -16,9 +15,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from eg3d.checkpoints.arguments import KNOWN_RENDERING, OURS_ALONE, RENDERING, file_arguments
 from eg3d.checkpoints.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored
 from eg3d.checkpoints.upstream_pickle import UpstreamNetwork, plain_dict, read_upstream
-from eg3d.rendering.options import OTHER_KEYS, RenderOptions
+from eg3d.models.generator import TriPlaneGenerator
 from eg3d.rendering.planes import PLANE_MATRICES
 from groundwork.files import atomic_write
 from groundwork.torch_file import read_torch
@@ -28,8 +28,9 @@ POSITIONAL = {  # names of the published constructors' first arguments
     "TriPlaneGenerator": ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"),
     "D": ("c_dim", "img_resolution", "img_channels"),
 }
-# Arguments of our constructor that the published one has not, and what is wired into its place there.
-OURS_ONLY = {"plane_resolution": 256, "plane_channels": 32, "decoder_width": 64}
+# What the published training reads of a generator besides: its own defaults. They say nothing about how the weights
+# were made, and no picture depends on them.
+OF_TRAINING = {"density_reg": 0.25, "density_reg_p_dist": 0.004, "reg_type": "l1"}
 
 
 # ------------------------------------------------------------------ pickles
@@ -79,16 +80,14 @@ def _from_upstream(path: Path, name: str, net: UpstreamNetwork, notes: list[str]
 
 
 def _rendering(published: dict, notes: list[str]) -> dict:
-    """`rendering_kwargs` without the keys that nothing reads, and with what a missing `c_scale` meant."""
+    """`rendering_kwargs` without the keys that nobody knows; notes say so, and what a missing `c_scale` means."""
     if not isinstance(published, dict):
         raise ValueError("rendering_kwargs is no dict")
-    known = set(RenderOptions.__dataclass_fields__) | OTHER_KEYS
-    for key in sorted(set(published) - known):
+    for key in sorted(set(published) - KNOWN_RENDERING):
         notes.append(f"rendering_kwargs has {key[:60]!r}, which the renderer does not know; left out")
-    rendering = {key: value for key, value in published.items() if key in known}
+    rendering = {key: value for key, value in published.items() if key in KNOWN_RENDERING}
     if "c_scale" not in rendering and not rendering.get("c_gen_conditioning_zero", True):
         notes.append("rendering_kwargs has no c_scale: taken as 0, as the published code does, for the same pictures")
-        rendering["c_scale"] = 0.0  # docs/published_defects.md, D-18
     return rendering
 
 
@@ -163,8 +162,7 @@ def _from_entry(name: str, entry: dict) -> StoredNetwork:
     if type(rays) is not int or not 0 < rays < 2**20:
         raise ValueError(f"neural_rendering_resolution of {name} is no positive integer")
     rendering = entry.get("rendering_kwargs") or arguments["rendering_kwargs"]
-    rendering = _rendering(plain_dict(rendering, f"rendering_kwargs of {name}"), [])
-    arguments["rendering_kwargs"] = _rendering(arguments.get("rendering_kwargs", rendering), [])
+    rendering = plain_dict(rendering, f"rendering_kwargs of {name}")
     return StoredNetwork(read=lambda: tensors, rendering_kwargs=rendering, neural_rendering_resolution=rays, **common)
 
 
@@ -173,15 +171,10 @@ def save_state_dict(path: Path, networks: dict[str, nn.Module], facts: dict, hal
     content: dict = {"format": STATE_DICT_FORMAT, "facts": json.dumps(facts)}
     obstacles = []
     for name, network in networks.items():
-        arguments = copy.deepcopy(network.init_kwargs)
         tensors = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
-        entry = {"class_name": type(network).__name__, "init_kwargs": arguments, "state_dict": tensors}
-        if hasattr(network, "rendering_kwargs"):
-            obstacles += _to_published(arguments)
-            entry["rendering_kwargs"] = copy.deepcopy(network.rendering_kwargs)
-            entry["neural_rendering_resolution"] = network.neural_rendering_resolution
-            if network.rendering_kwargs.get("planes", "published") != "published":
-                obstacles.append(f"planes={network.rendering_kwargs['planes']}")
+        entry = {"class_name": type(network).__name__, "init_kwargs": file_arguments(network), "state_dict": tensors}
+        if isinstance(network, TriPlaneGenerator):
+            obstacles += _complete(network, entry)
         content[name] = entry
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -189,19 +182,21 @@ def save_state_dict(path: Path, networks: dict[str, nn.Module], facts: dict, hal
     return list(dict.fromkeys(obstacles))
 
 
-def _to_published(arguments: dict) -> list[str]:
-    """Takes our own arguments out of a generator's where they have the published value; returns the others."""
-    arguments.pop("neural_rendering_resolution", None)  # an attribute there
+def _complete(G: TriPlaneGenerator, entry: dict) -> list[str]:
+    """Adds what only published files have of a generator; returns what keeps the published code from building it."""
+    arguments, rendering = entry["init_kwargs"], entry["init_kwargs"]["rendering_kwargs"]
+    rendering |= OF_TRAINING | {
+        "image_resolution": G.img_resolution,
+        "gpc_reg_prob": 0.5 if G.config.pose_cond else None,
+    }
+    entry["rendering_kwargs"] = dict(rendering)
+    entry["neural_rendering_resolution"] = G.neural_rendering_resolution
     obstacles = []
-    for name, wired in OURS_ONLY.items():
-        if arguments.get(name, wired) == wired:
-            arguments.pop(name, None)
-        else:
-            obstacles.append(f"{name}={arguments[name]}")
-    if arguments["sr_kwargs"].get("widths") is None:
-        arguments["sr_kwargs"].pop("widths", None)
-    else:
-        obstacles.append(f"sr_kwargs widths={arguments['sr_kwargs']['widths']}")
-    if arguments["w_dim"] != 512:
-        obstacles.append(f"w_dim={arguments['w_dim']}")  # the published super-resolution knows no other
+    for name in OURS_ALONE:
+        group, _, key = name.rpartition(".")
+        place = arguments[group] if group else arguments
+        if key in place:
+            obstacles.append(f"{name.removeprefix(RENDERING).replace('.', ' ')}={place[key]}")
+    if G.w_dim != 512:
+        obstacles.append(f"w_dim={G.w_dim}")  # the published super-resolution takes no other
     return obstacles

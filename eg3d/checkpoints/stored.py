@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from eg3d.checkpoints.arguments import discriminator_arguments, generator_arguments
 from eg3d.models.discriminator import DualDiscriminator, DummyDualDiscriminator, SingleDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
-from eg3d.rendering.options import RenderOptions
 from groundwork.strict_pickle import one_line
 
 CLASSES = {
@@ -37,7 +37,7 @@ class StoredNetwork:
     """One network of a checkpoint.
 
     Attributes:
-        cls: a name in CLASSES; init_kwargs: its constructor's arguments.
+        cls: a name in CLASSES; init_kwargs: the published constructor's arguments and ours, see arguments.py.
         shapes: of every tensor, by state-dict name.
         read: gives the tensors, by the same names; on the CPU, of the type they are stored in.
         rendering_kwargs, neural_rendering_resolution: attributes of a generator; None for a discriminator.
@@ -53,6 +53,15 @@ class StoredNetwork:
     @property
     def is_generator(self) -> bool:
         return self.cls == TriPlaneGenerator.__name__
+
+    def arguments(self) -> dict:
+        """Arguments of our class; ValueError for wrong ones."""
+        if not self.is_generator:
+            return discriminator_arguments(self.init_kwargs)
+        rays = self.neural_rendering_resolution
+        if not 1 <= rays <= MOST_RAYS:
+            raise ValueError(f"{rays} rays per side, more than {MOST_RAYS}")
+        return generator_arguments(self.init_kwargs, self.rendering_kwargs) | {"neural_rendering_resolution": rays}
 
     def build(self, where: str) -> nn.Module:
         """The network, on the CPU, float32, ready to train; `where` begins the line of a CheckpointError.
@@ -73,14 +82,9 @@ class StoredNetwork:
             numbers = sum(math.prod(shape) for shape in self.shapes.values())
             if numbers > MOST_NUMBERS:
                 raise ValueError(f"the file says {numbers} weights, no network here has so many")
+            arguments = self.arguments()
             with _WithoutDraws(numbers):
-                network = CLASSES[self.cls](**self.init_kwargs)
-            if self.is_generator:
-                RenderOptions.from_kwargs(self.rendering_kwargs)
-                if not 1 <= self.neural_rendering_resolution <= MOST_RAYS:
-                    raise ValueError(f"{self.neural_rendering_resolution} rays per side, more than {MOST_RAYS}")
-                network.rendering_kwargs = self.rendering_kwargs
-                network.neural_rendering_resolution = self.neural_rendering_resolution
+                network = CLASSES[self.cls](**arguments)
         except Exception as error:  # wrong arguments fail in many ways; all mean the same to the user
             reason = f"{type(error).__name__}: {' '.join(str(error)[:300].split())}"
             raise CheckpointError(f"{where}: its arguments build no {self.cls} ({reason}); fetch it again") from None

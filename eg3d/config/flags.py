@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from eg3d.config.parts import WatchConfig
 from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION, TO_BE_GIVEN
-from eg3d.config.run import PARTS, ConfigError, TrainConfig, from_dict, to_dict
-from eg3d.gaze.term import GAZE_DIM
+from eg3d.config.run import NETWORKS, PARTS, ConfigError, TrainConfig, from_dict, to_dict
 from eg3d.metrics.registry import DETECTOR_TABLE, VGG, parse_metrics, takes_weights
+from eg3d.models.blocks import CLAMP
+from groundwork.plain import from_plain
 from groundwork.settings import (
     FINITE,
     NON_NEGATIVE,
@@ -31,13 +32,13 @@ def _both(field: str):
     """A number that both networks have."""
 
     def shown(run: TrainConfig) -> str:
-        first, second = run.generator[field], run.discriminator[field]
+        first, second = getattr(run.generator.backbone, field), getattr(run.discriminator, field)
         return str(first) if first == second else f"{first}, discriminator {second}"
 
     return shown
 
 
-_SIZES = ", ".join(f"{side} px {name.rpartition('.')[2]}" for side, name in SR_OF_RESOLUTION.items())
+_SIZES = ", ".join(f"{side} px {name}" for side, name in SR_OF_RESOLUTION.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class IndirectFlags:
         flag="--freezed",
         help="Freeze so many layers of the discriminator, from the image on.",
         group="start",
-        shown=lambda run: run.discriminator["block_kwargs"]["freeze_layers"],
+        shown=lambda run: run.discriminator.blocks.freeze_layers,
     )
     cbase: int | None = setting(
         None,
@@ -77,7 +78,7 @@ class IndirectFlags:
         flag="--map-depth",
         help="Layers of the generator's mapping network.",
         group="networks",
-        shown=lambda run: run.generator["mapping_kwargs"]["num_layers"],
+        shown=lambda run: run.generator.mapping.num_layers,
     )
     mbstd_group: int | None = setting(
         None,
@@ -85,7 +86,7 @@ class IndirectFlags:
         help="Images per group of the minibatch statistics.",
         check=at_least(1),
         group="networks",
-        shown=lambda run: run.discriminator["epilogue_kwargs"]["mbstd_group_size"],
+        shown=lambda run: run.discriminator.epilogue.mbstd_group_size,
     )
     sr_module: str | None = setting(
         None,
@@ -101,7 +102,7 @@ class IndirectFlags:
         help="Noise of the super-resolution.",
         check=one_of(("random", "none")),
         group="networks",
-        shown=lambda run: run.rendering["superresolution_noise_mode"],
+        shown=lambda run: run.generator.superresolution.noise_mode,
     )
     cond: bool | None = setting(
         None,
@@ -125,7 +126,7 @@ class IndirectFlags:
         check=FINITE,
         needs=(Need(lambda run: run.conditioned, "pose conditioning: add {flags.gen_pose_cond:True}"),),
         group="cameras",
-        shown=lambda run: run.rendering["c_scale"],
+        shown=lambda run: run.generator.c_scale,
     )
     disc_c_noise: float | None = setting(
         None,
@@ -133,7 +134,7 @@ class IndirectFlags:
         help="Noise on the discriminator's camera, in standard deviations of the labels.",
         check=NON_NEGATIVE,
         group="cameras",
-        shown=lambda run: run.discriminator["disc_c_noise"],
+        shown=lambda run: run.discriminator.disc_c_noise,
     )
     blur_fade_kimg: float | None = setting(
         None,
@@ -152,7 +153,7 @@ class IndirectFlags:
         help="Factor on the decoder's learning rate.",
         check=POSITIVE,
         group="optim",
-        shown=lambda run: run.rendering["decoder_lr_mul"],
+        shown=lambda run: run.generator.decoder.lr_multiplier,
     )
     sr_num_fp16_res: int | None = setting(
         None,
@@ -160,7 +161,7 @@ class IndirectFlags:
         help="Above 0: float16 in the super-resolution.",
         check=at_least(0),
         group="speed",
-        shown=lambda run: run.generator["sr_num_fp16_res"],
+        shown=lambda run: run.generator.superresolution.num_fp16_res,
     )
     g_num_fp16_res: int | None = setting(
         None,
@@ -168,7 +169,7 @@ class IndirectFlags:
         help="Largest resolutions of the backbone in float16.",
         check=at_least(0),
         group="speed",
-        shown=lambda run: run.generator["num_fp16_res"],
+        shown=lambda run: run.generator.backbone.num_fp16_res,
     )
     d_num_fp16_res: int | None = setting(
         None,
@@ -176,7 +177,7 @@ class IndirectFlags:
         help="Largest resolutions of the discriminator in float16.",
         check=at_least(0),
         group="speed",
-        shown=lambda run: run.discriminator["num_fp16_res"],
+        shown=lambda run: run.discriminator.num_fp16_res,
     )
     nobench: bool | None = setting(
         None,
@@ -244,7 +245,7 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
             (plain[flag.part] if flag.part else plain)[flag.name] = value
     _set_networks(plain, given)
     _set_resolution(plain, cfg, resolution, given.get("sr_module"))
-    schedule, rendering = plain["schedule"], plain["generator"]["rendering_kwargs"]
+    schedule, generator = plain["schedule"], plain["generator"]
 
     # Lengths that grow with the batch, as published: 200 kimg of blur and 10 of EMA are for a batch of 32.
     scale = plain["batch"] / base_batch
@@ -253,15 +254,11 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     if "blur_fade_kimg" in given:
         schedule["blur_fade_kimg"] = plain["batch"] * given["blur_fade_kimg"] / 32
 
-    conditioned = given.get("gen_pose_cond", not rendering["c_gen_conditioning_zero"])
-    rendering["c_gen_conditioning_zero"] = not conditioned
+    generator["pose_cond"] = conditioned = given.get("gen_pose_cond", generator["pose_cond"])
     if not conditioned:
         schedule["gpc_reg_prob"] = None
     elif schedule["gpc_reg_prob"] is None:
         schedule["gpc_reg_prob"] = 0.5
-    rendering["gpc_reg_prob"] = schedule["gpc_reg_prob"]
-    for name in ("density_reg", "density_reg_p_dist", "reg_type"):
-        rendering[name] = plain["loss"][name]
     if plain["resume"] is not None:
         schedule["ema_rampup"], plain["augment"]["kimg"] = None, 100.0
         if not given.get("resume_blur", False):
@@ -304,52 +301,56 @@ def _check_metrics(watch: WatchConfig) -> None:
 
 
 def _set_networks(plain: dict, given: dict) -> None:
-    """Flags that end up in the constructors' arguments."""
+    """Flags that end up in the networks' configurations."""
     generator, discriminator = plain["generator"], plain["discriminator"]
-    rendering = generator["rendering_kwargs"]
-    for flag, name in (("cbase", "channel_base"), ("cmax", "channel_max")):
-        if flag in given:
-            generator[name] = discriminator[name] = generator["sr_kwargs"][name] = given[flag]
-    if "map_depth" in given:
-        generator["mapping_kwargs"]["num_layers"] = given["map_depth"]
-    if "mbstd_group" in given:
-        discriminator["epilogue_kwargs"]["mbstd_group_size"] = given["mbstd_group"]
-    if "freezed" in given:
-        discriminator["block_kwargs"]["freeze_layers"] = given["freezed"]
-    if "disc_c_noise" in given:
-        discriminator["disc_c_noise"] = given["disc_c_noise"]
-    for flag, name in (
-        ("c_scale", "c_scale"),
-        ("sr_noise_mode", "superresolution_noise_mode"),
-        ("decoder_lr_mul", "decoder_lr_mul"),
+    backbone, sr = generator["backbone"], generator["superresolution"]
+    for flag, part, name in (
+        ("--cbase", backbone, "channel_base"),
+        ("--cbase", discriminator, "channel_base"),
+        ("--cmax", backbone, "channel_max"),
+        ("--cmax", discriminator, "channel_max"),
+        ("--map-depth", generator["mapping"], "num_layers"),
+        ("--c-scale", generator, "c_scale"),
+        ("--decoder_lr_mul", generator["decoder"], "lr_multiplier"),
+        ("--sr_noise_mode", sr, "noise_mode"),
+        ("--sr_num_fp16_res", sr, "num_fp16_res"),
+        ("--g_num_fp16_res", backbone, "num_fp16_res"),
+        ("--d_num_fp16_res", discriminator, "num_fp16_res"),
+        ("--disc_c_noise", discriminator, "disc_c_noise"),
+        ("--freezed", discriminator["blocks"], "freeze_layers"),
+        ("--mbstd-group", discriminator["epilogue"], "mbstd_group_size"),
     ):
+        key = flag.removeprefix("--").replace("-", "_")
+        if key in given:
+            part[name] = given[key]
+            _check_networks(plain, f"{name}=", f"{flag}=")
+    for flag, network in (("g_num_fp16_res", backbone), ("d_num_fp16_res", discriminator)):
         if flag in given:
-            rendering[name] = given[flag]
-    if "sr_num_fp16_res" in given:
-        generator["sr_num_fp16_res"] = given["sr_num_fp16_res"]
-    for flag, network in (("g_num_fp16_res", generator), ("d_num_fp16_res", discriminator)):
-        if flag in given:
-            network["num_fp16_res"] = given[flag]
-            network["conv_clamp"] = 256 if given[flag] > 0 else None
-    if given.get("gaze_cond_d"):
-        discriminator["c_dim"] += GAZE_DIM
+            network["conv_clamp"] = CLAMP if given[flag] > 0 else None
     if "nobench" in given:
         plain["benchmark"] = not given["nobench"]
 
 
+def _check_networks(plain: dict, setting: str, flag: str) -> None:
+    """ConfigError that names a flag in place of the setting which it has just changed."""
+    try:
+        for name, cls in NETWORKS.items():
+            from_plain(cls, plain[name])
+    except ValueError as error:
+        raise ConfigError(str(error).replace(setting, flag)) from None
+
+
 def _set_resolution(plain: dict, cfg: str, resolution: int | None, sr_module: str | None) -> None:
     """Image size of the data set, and the super-resolution that goes with it."""
-    if resolution is not None:
-        plain["data"]["resolution"] = resolution
-    size = plain["data"]["resolution"]
-    rendering = plain["generator"]["rendering_kwargs"]
+    generator, sr = plain["generator"], plain["generator"]["superresolution"]
+    size = generator["resolution"] if resolution is None else resolution
+    images = f"--data={plain['data']['path']} has images of {size} px"
+    if cfg == "embedded" and size != generator["resolution"]:
+        raise ConfigError(f"{images}, but --cfg={cfg} makes {generator['resolution']} px; resize the images")
     if cfg != "embedded":
         if size not in SR_OF_RESOLUTION and sr_module is None:
-            raise ConfigError(
-                f"--data={plain['data']['path']} has images of {size} px; --cfg={cfg} takes 512, 256 or 128"
-            )
-        plain["generator"]["img_resolution"] = plain["discriminator"]["img_resolution"] = size
-        rendering["image_resolution"] = size
-        rendering["superresolution_module"] = SR_OF_RESOLUTION.get(size)
+            raise ConfigError(f"{images}; --cfg={cfg} takes 512, 256 or 128")
+        generator["resolution"] = size
+        sr["kind"] = SR_OF_RESOLUTION.get(size)
     if sr_module is not None:
-        rendering["superresolution_module"] = sr_module
+        sr["kind"] = sr_module.rsplit(".", 1)[-1]

@@ -156,7 +156,6 @@ class DataConfig:
     )
     # The published code mirrors the image alone: docs/published_defects.md, D-25
     mirror: bool = setting(False, flag="--mirror", help="Use each image mirrored too, its camera mirrored with it.")
-    resolution: int = 512
     workers: int = setting(3, flag="--workers", help="Threads that decode images.", check=at_least(1))
 
     def __post_init__(self):

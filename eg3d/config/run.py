@@ -13,7 +13,10 @@ from eg3d.config.augmentation import AugmentConfig
 from eg3d.config.parts import DataConfig, LossConfig, OptimConfig, ScheduleConfig, WatchConfig
 from eg3d.gaze.term import GAZE_DIM, GazeLossConfig
 from eg3d.geometry.cameras import LABEL_DIM
+from eg3d.models.discriminator import DiscriminatorConfig
+from eg3d.models.generator import GeneratorConfig
 from eg3d.ops.precision import FORMATS, PRECISIONS
+from groundwork.plain import from_plain
 from groundwork.settings import (
     ConfigError,
     as_typed,
@@ -44,11 +47,11 @@ def _within(flag: str, value: float, least: float, most: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One training run. `generator` and `discriminator` are the constructors' arguments."""
+    """One training run. The size of the images is that of the generator's pictures."""
 
     preset: str
-    generator: dict
-    discriminator: dict
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
     optim: OptimConfig = field(default_factory=OptimConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -128,8 +131,6 @@ class TrainConfig:
             raise contradiction(
                 self, "{freeze_g} must be from 0 to {blocks}, the blocks of this backbone", blocks=blocks
             )
-        if self.discriminator["c_dim"] != LABEL_DIM + GAZE_DIM * self.gaze.cond_d:
-            raise ConfigError(f"the discriminator's c_dim={self.discriminator['c_dim']} does not go with --gaze-cond-d")
         if self.gaze.cond_d and self.augment.mode != "noaug" and self.augment.transforms.move_pixels:
             raise contradiction(
                 self,
@@ -149,11 +150,8 @@ class TrainConfig:
                 "choose a multiple",
                 micro_batch=self.micro_batch,
             )
-        _positive("--decoder_lr_mul", self.rendering.get("decoder_lr_mul", 1.0))
-        _non_negative("--disc_c_noise", self.discriminator.get("disc_c_noise", 0.0))
-        if not math.isfinite(self.rendering.get("c_scale", 1.0)):
-            raise ConfigError(f"--c-scale={self.rendering['c_scale']} must be a number")
-        group = self.discriminator["epilogue_kwargs"]["mbstd_group_size"]
+        _non_negative("--disc_c_noise", self.discriminator.disc_c_noise)
+        group = self.discriminator.epilogue.mbstd_group_size or self.micro_batch
         if self.micro_batch < group or self.micro_batch % group:
             flag = "--batch" if self.batch_gpu is None else "--batch-gpu"
             fits = max(n for n in range(1, group + 1) if self.micro_batch % n == 0)
@@ -162,22 +160,16 @@ class TrainConfig:
                 f"minibatch statistics; pass --mbstd-group={fits} (a divisor of {self.micro_batch}), "
                 f"or make them a multiple of {group} by {flag}"
             )
-        if self.generator["img_resolution"] != self.data.resolution:
-            raise ConfigError(
-                f"--data={self.data.path} has images of {self.data.resolution} px, "
-                f"but --cfg={self.preset} makes {self.generator['img_resolution']} px; resize the images"
-            )
 
     def _check_sizes(self) -> None:
         """Networks that can be built: every resolution has a channel, nothing grows without end."""
-        side = self.discriminator["img_resolution"]
-        for network in (self.generator, self.discriminator):
-            _within("--cbase", network["channel_base"], max(side, self.plane_resolution), 2**20)
-            _within("--cmax", network["channel_max"], 1, 2**13)
-        _within("--map-depth", self.generator["mapping_kwargs"].get("num_layers", 8), 1, 64)
+        side = self.generator.resolution
+        for network in (self.generator.backbone, self.discriminator):
+            _within("--cbase", network.channel_base, max(side, self.plane_resolution), 2**20)
+            _within("--cmax", network.channel_max, 1, 2**13)
         # Of the discriminator's blocks, from the image down to 8 px: three convolutions each, and one from RGB.
         layers = 3 * (int(math.log2(side)) - 2) + 1
-        _within("--freezed", self.discriminator.get("block_kwargs", {}).get("freeze_layers", 0), 0, layers)
+        _within("--freezed", self.discriminator.blocks.freeze_layers, 0, layers)
         for when in ("initial", "final"):
             rays = getattr(self.schedule, f"raw_resolution_{when}")
             if rays is not None and rays > side:
@@ -193,17 +185,17 @@ class TrainConfig:
 
     @property
     def plane_resolution(self) -> int:
-        return self.generator.get("plane_resolution", 256)
+        return self.generator.backbone.plane_resolution
 
     @property
-    def rendering(self) -> dict:
-        """The generator's `rendering_kwargs`."""
-        return self.generator["rendering_kwargs"]
+    def label_dim(self) -> int:
+        """Numbers of the label that the discriminator is told: a camera, and a gaze beside it with --gaze-cond-d."""
+        return LABEL_DIM + GAZE_DIM * self.gaze.cond_d
 
     @property
     def conditioned(self) -> bool:
         """Whether the mapping network is told a camera."""
-        return not self.rendering["c_gen_conditioning_zero"]
+        return self.generator.pose_cond
 
     @property
     def starts_blurred(self) -> bool:
@@ -211,6 +203,7 @@ class TrainConfig:
         return self.resume is None or self.schedule.blur_init_sigma > 0
 
 
+NETWORKS = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig}
 PARTS = {
     "optim": OptimConfig,
     "loss": LossConfig,
@@ -232,6 +225,8 @@ def to_dict(config: TrainConfig) -> dict:
 def from_dict(plain: dict) -> TrainConfig:
     """Inverse of `to_dict`; unknown names raise ConfigError."""
     plain = dict(plain)
+    for name, cls in NETWORKS.items():
+        plain[name] = from_plain(cls, plain[name], f"{name}.")
     for name, cls in PARTS.items():
         if name in plain:
             plain[name] = _build(cls, plain[name], f"{name}.")

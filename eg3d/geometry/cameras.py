@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 import torch
 
+from groundwork.plain import check_above_zero, check_types
+
 FFHQ_RADIUS = 2.7
 FFHQ_PIVOT = (0.0, 0.0, 0.2)
 FFHQ_FOCAL = 2985.29 / 700  # 4.2647: the focal length in every published FFHQ label
@@ -34,6 +36,13 @@ class Orbit:
 
     pivot: tuple[float, float, float]
     radius: float
+
+    def __post_init__(self):
+        check_types(self)
+        check_above_zero("radius", self.radius)
+
+
+FFHQ_ORBIT = Orbit(pivot=FFHQ_PIVOT, radius=FFHQ_RADIUS)
 
 
 def intrinsics_matrix(focal: float) -> torch.Tensor:

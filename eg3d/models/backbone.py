@@ -1,12 +1,14 @@
 """Backbone: latent and camera -> three feature planes, by a StyleGAN2 generator (EG3D, section 4.2)."""
 
 import math
+from dataclasses import dataclass, field
 
 from torch import nn
 
-from eg3d.models.blocks import SynthesisBlock
-from eg3d.models.mapping import MappingNetwork
+from eg3d.models.blocks import BlockConfig, SynthesisBlock
+from eg3d.models.mapping import MappingConfig, MappingNetwork
 from groundwork.draws import GlobalDraws
+from groundwork.plain import check_types, check_within
 
 
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
@@ -19,23 +21,41 @@ def check_power_of_two(name: str, value: int, least: int) -> None:
         raise ValueError(f"{name} must be a power of two and at least {least}, not {value}")
 
 
-class SynthesisNetwork(nn.Module):
-    """ws [N, num_ws, w_dim] -> image [N, img_channels, R, R]; blocks b4, b8, ..., bR."""
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """Planes, and the StyleGAN2 generator that makes them. The defaults are those of the published models."""
 
-    def __init__(
-        self, w_dim, img_resolution, img_channels, channel_base=32768, channel_max=512, num_fp16_res=4, **block_kwargs
-    ):
+    plane_resolution: int = 256
+    plane_channels: int = 32
+    channel_base: int = 32768  # a block of r px is channel_base // r wide, channel_max at most
+    channel_max: int = 512
+    num_fp16_res: int = 4  # the last blocks run in float16 on a CUDA device
+    conv_clamp: float | None = None
+    blocks: BlockConfig = field(default_factory=BlockConfig)
+
+    def __post_init__(self):
+        check_types(self)
+        check_power_of_two("plane_resolution", self.plane_resolution, 8)
+        for name in ("plane_channels", "channel_base", "channel_max"):
+            check_within(name, getattr(self, name), 1)
+        check_within("num_fp16_res", self.num_fp16_res, 0)
+
+
+class SynthesisNetwork(nn.Module):
+    """ws [N, num_ws, w_dim] -> planes side by side [N, 3 * plane_channels, R, R]; blocks b4, b8, ..., bR."""
+
+    def __init__(self, w_dim, config: BackboneConfig):
         super().__init__()
-        check_power_of_two("plane_resolution", img_resolution, 8)
-        self.resolutions = [2**i for i in range(2, int(math.log2(img_resolution)) + 1)]
-        fp16_from = max(2 ** (int(math.log2(img_resolution)) + 1 - num_fp16_res), 8)
+        side = config.plane_resolution
+        self.resolutions = [2**i for i in range(2, int(math.log2(side)) + 1)]
+        fp16_from = max(2 ** (int(math.log2(side)) + 1 - config.num_fp16_res), 8)
         self.num_ws = 1
         for r in self.resolutions:
             block = SynthesisBlock(
-                channels_at(r // 2, channel_base, channel_max) if r > 4 else 0,
-                channels_at(r, channel_base, channel_max),
-                w_dim=w_dim, resolution=r, img_channels=img_channels, is_last=r == img_resolution,
-                use_fp16=r >= fp16_from, **block_kwargs,
+                channels_at(r // 2, config.channel_base, config.channel_max) if r > 4 else 0,
+                channels_at(r, config.channel_base, config.channel_max),
+                w_dim=w_dim, resolution=r, img_channels=3 * config.plane_channels, is_last=r == side,
+                use_fp16=r >= fp16_from, conv_clamp=config.conv_clamp, config=config.blocks,
             )  # fmt: skip
             self.num_ws += block.num_conv
             setattr(self, f"b{r}", block)
@@ -56,8 +76,8 @@ class SynthesisNetwork(nn.Module):
 class Backbone(nn.Module):
     """StyleGAN2 generator whose image is the stack of planes: [N, 3 * plane_channels, R, R]."""
 
-    def __init__(self, z_dim, c_dim, w_dim, img_resolution, img_channels, mapping_kwargs, **synthesis_kwargs):
+    def __init__(self, z_dim, c_dim, w_dim, config: BackboneConfig, mapping: MappingConfig):
         super().__init__()
-        self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, **synthesis_kwargs)
+        self.synthesis = SynthesisNetwork(w_dim, config)
         self.num_ws = self.synthesis.num_ws
-        self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, **mapping_kwargs)
+        self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, mapping)

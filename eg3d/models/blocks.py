@@ -1,14 +1,38 @@
-"""Synthesis block: the unit of the backbone and of the super-resolution (StyleGAN2, figure 7; spec section 2.9)."""
+"""Synthesis block: the unit of the backbone and of the super-resolution (StyleGAN2, figure 7)."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from eg3d.models.layers import Conv2dLayer, SynthesisLayer, ToRGBLayer
+from eg3d.ops.bias_act import ACTIVATIONS
 from eg3d.ops.conv2d import conv2d_resample
 from eg3d.ops.precision import compute_dtype
 from eg3d.ops.upfirdn2d import setup_filter, upsample2d
+from groundwork.plain import check_one_of, check_types, check_within
+
+ARCHITECTURES = ("skip", "orig", "resnet")
+CLAMP = 256  # of every convolution's result where float16 is in use, which overflows at 65504
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockConfig:
+    """What all synthesis blocks of a network share."""
+
+    architecture: str = "skip"  # published; 'orig' and 'resnet': image only from the last block
+    resample_filter: tuple[float, ...] = (1, 3, 3, 1)
+    fp16_channels_last: bool = False
+    use_noise: bool = True
+    activation: str = "lrelu"
+    kernel_size: int = 3
+
+    def __post_init__(self):
+        check_types(self)
+        check_one_of("architecture", self.architecture, ARCHITECTURES)
+        check_one_of("activation", self.activation, ACTIVATIONS)
+        check_within("kernel_size", self.kernel_size, 1, 15)
 
 
 class SynthesisBlock(nn.Module):
@@ -17,31 +41,30 @@ class SynthesisBlock(nn.Module):
     Args:
         in_channels: 0 for the first block, which starts from a learned constant.
         up: 2 doubles the side; 1 keeps it (the first block of the 2X and 4X super-resolutions).
-        architecture: 'skip' (published), 'orig' or 'resnet' (image only from the last block).
         use_fp16: run in float16 on a CUDA device; the image is always accumulated in float32.
     """
 
     def __init__(
-        self, in_channels, out_channels, w_dim, resolution, img_channels, is_last, up=2, architecture="skip",
-        resample_filter=(1, 3, 3, 1), conv_clamp=None, use_fp16=False, fp16_channels_last=False,
-        fused_modconv_default=True, **layer_kwargs,
+        self, in_channels, out_channels, w_dim, resolution, img_channels, is_last, up=2, conv_clamp=None,
+        use_fp16=False, config=BlockConfig(),
     ):  # fmt: skip
         super().__init__()
-        if architecture not in ("skip", "orig", "resnet"):
-            raise ValueError(f"unknown architecture {architecture!r}: use skip, orig or resnet")
-        del fused_modconv_default  # published switch between two forms of one function; we choose by batch size
+        architecture, resample_filter = config.architecture, config.resample_filter
         self.in_channels, self.resolution, self.up = in_channels, resolution, up
         self.architecture, self.use_fp16 = architecture, use_fp16
-        self.block_dtype = None  # see models/precision.py
-        self.channels_last = use_fp16 and fp16_channels_last
+        self.block_dtype = None  # see ops/precision.py
+        self.channels_last = use_fp16 and config.fp16_channels_last
         self.register_buffer("resample_filter", setup_filter(resample_filter))
-        conv = dict(w_dim=w_dim, resolution=resolution, resample_filter=resample_filter, conv_clamp=conv_clamp)
+        conv = dict(
+            w_dim=w_dim, resolution=resolution, resample_filter=resample_filter, conv_clamp=conv_clamp,
+            kernel_size=config.kernel_size, use_noise=config.use_noise, activation=config.activation,
+        )  # fmt: skip
         self.num_conv = 1 if in_channels == 0 else 2
         if in_channels == 0:
             self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
         else:
-            self.conv0 = SynthesisLayer(in_channels, out_channels, up=up, **conv, **layer_kwargs)
-        self.conv1 = SynthesisLayer(out_channels, out_channels, **conv, **layer_kwargs)
+            self.conv0 = SynthesisLayer(in_channels, out_channels, up=up, **conv)
+        self.conv1 = SynthesisLayer(out_channels, out_channels, **conv)
         self.num_torgb = int(is_last or architecture == "skip")
         if self.num_torgb:
             self.torgb = ToRGBLayer(out_channels, img_channels, w_dim, conv_clamp=conv_clamp)
@@ -80,8 +103,8 @@ class SynthesisBlock(nn.Module):
         if enlarge:
             img = upsample2d(img, self.resample_filter)
         rgb = self.torgb(x, w).to(w.dtype)
-        # Never into `img`, maybe a view of the rendered feature image (published defect D-02); into `rgb` only
-        # where no gradient needs what it was.
+        # Never into `img`, maybe a view of the rendered feature image (docs/published_defects.md, D-02); into `rgb`
+        # only if no gradient needs what it was.
         if img is None:
             return rgb
         return rgb + img if torch.is_grad_enabled() else rgb.add_(img)

@@ -1,4 +1,6 @@
-"""Plane features -> colour features and density: a small shared network (EG3D, section 4.1; spec section 3.3)."""
+"""Plane features -> colour features and density: a small shared network (EG3D, section 4.1)."""
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -6,8 +8,22 @@ from torch import nn
 
 from eg3d.models.layers import FullyConnectedLayer
 from eg3d.ops.kernels.field_network import FieldWeights
+from groundwork.plain import check_above_zero, check_types, check_within
 
 MARGIN = 0.001  # colours reach a little beyond 0 and 1, so that sigmoids need not saturate (mip-NeRF)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """The hidden layer of the decoder."""
+
+    width: int = 64
+    lr_multiplier: float = 1.0
+
+    def __post_init__(self):
+        check_types(self)
+        check_within("width", self.width, 1)
+        check_above_zero("lr_multiplier", self.lr_multiplier)
 
 
 class OSGDecoder(nn.Module):

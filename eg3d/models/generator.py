@@ -1,21 +1,47 @@
 """The 3D generator: latent and camera -> picture (EG3D, figure 4)."""
 
-import copy
-import warnings
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-from eg3d.geometry.cameras import FFHQ_RADIUS, Orbit, split_label
+from eg3d.geometry.cameras import LABEL_DIM, Orbit, split_label
 from eg3d.geometry.rays import camera_rays
-from eg3d.models.backbone import Backbone
-from eg3d.models.decoder import OSGDecoder
-from eg3d.models.superresolution import superresolution_class
+from eg3d.models.backbone import Backbone, BackboneConfig
+from eg3d.models.decoder import DecoderConfig, OSGDecoder
+from eg3d.models.mapping import MappingConfig
+from eg3d.models.superresolution import SUPERRESOLUTIONS, SuperresolutionConfig
 from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.renderer import VolumeRenderer
 from groundwork.draws import GlobalDraws
+from groundwork.plain import check_types, check_within
 
 PIXELS_AT_ONCE = 2**18  # of pictures that a CPU draws together; more only costs memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """A generator but for its weights. The numbers of named runs are in eg3d/config/presets.py."""
+
+    resolution: int  # pixels per side of the pictures
+    z_dim: int
+    w_dim: int
+    c_dim: int = LABEL_DIM
+    pose_cond: bool  # whether the mapping network sees the camera (EG3D, section 4.4)
+    c_scale: float = 1.0  # of the camera that it sees
+    orbit: Orbit  # of the cameras that the generator was trained for
+    mapping: MappingConfig = field(default_factory=MappingConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    rendering: RenderOptions
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    superresolution: SuperresolutionConfig
+
+    def __post_init__(self):
+        check_types(self)
+        check_within("resolution", self.resolution, 8)
+        check_within("w_dim", self.w_dim, 1)
+        check_within("z_dim", self.z_dim, 0)
+        check_within("c_dim", self.c_dim, 0)
 
 
 def _in_parts(function, tensors, side: int, noise_mode: str) -> torch.Tensor:
@@ -30,61 +56,54 @@ def _in_parts(function, tensors, side: int, noise_mode: str) -> torch.Tensor:
 class TriPlaneGenerator(nn.Module):
     """Backbone -> three planes -> volume rendering -> super-resolution.
 
-    Takes the published constructor arguments; what was hard-wired there is an argument with the published value
-    (`plane_resolution`, `plane_channels`, `decoder_width`, `sr_kwargs['widths']`), so that a small model is the same
-    class with other numbers. State-dict names and shapes are the published ones.
+    What is fixed in the published code is a number of the configuration here, so that a small model is the same class
+    with other numbers. State-dict names and shapes are the published ones.
 
-    Attributes: `rendering_kwargs` (a dict, see RenderOptions), `neural_rendering_resolution` (rays per side when a call
-    names none; calls never change it), `init_kwargs` (rebuilds this generator).
+    Attributes: `config`; a part of it that no weight depends on, such as `rendering`, may be replaced between two
+    pictures. `neural_rendering_resolution`: rays per side if a call names none; calls never change it, training does.
     """
 
-    def __init__(
-        self, z_dim, c_dim, w_dim, img_resolution, img_channels=3, sr_num_fp16_res=0, mapping_kwargs=None,
-        rendering_kwargs=None, sr_kwargs=None, plane_resolution=256, plane_channels=32, decoder_width=64,
-        neural_rendering_resolution=64, **synthesis_kwargs,
-    ):  # fmt: skip
+    def __init__(self, config: GeneratorConfig, neural_rendering_resolution: int = 64):
         super().__init__()
-        mapping_kwargs, sr_kwargs = dict(mapping_kwargs or {}), dict(sr_kwargs or {})
-        self.init_kwargs = copy.deepcopy(
-            dict(
-                z_dim=z_dim, c_dim=c_dim, w_dim=w_dim, img_resolution=img_resolution, img_channels=img_channels,
-                sr_num_fp16_res=sr_num_fp16_res, mapping_kwargs=mapping_kwargs, rendering_kwargs=rendering_kwargs,
-                sr_kwargs=sr_kwargs, plane_resolution=plane_resolution, plane_channels=plane_channels,
-                decoder_width=decoder_width, neural_rendering_resolution=neural_rendering_resolution,
-                **synthesis_kwargs,
-            )
-        )  # fmt: skip
-        self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
-        self.img_resolution, self.img_channels = img_resolution, img_channels
-        self.plane_channels = plane_channels
-        self.rendering_kwargs = copy.deepcopy(dict(rendering_kwargs or {}))
+        self.config = config
         self.neural_rendering_resolution = neural_rendering_resolution
-        RenderOptions.from_kwargs(self.rendering_kwargs)  # a wrong key fails here, not in the first picture
-        if "c_scale" not in self.rendering_kwargs and not self.rendering_kwargs.get("c_gen_conditioning_zero", True):
-            warnings.warn("rendering_kwargs has no c_scale: using 1 (the published code took 0, D-18)", stacklevel=2)
         self._cached = None
 
+        channels = config.backbone.plane_channels
         self.renderer = VolumeRenderer()
-        self.backbone = Backbone(
-            z_dim, c_dim, w_dim, plane_resolution, 3 * plane_channels, mapping_kwargs, **synthesis_kwargs
+        self.backbone = Backbone(config.z_dim, config.c_dim, config.w_dim, config.backbone, config.mapping)
+        self.superresolution = SUPERRESOLUTIONS[config.superresolution.kind](
+            channels, config.resolution, config.w_dim, config.superresolution
         )
-        self.superresolution = superresolution_class(self.rendering_kwargs["superresolution_module"])(
-            channels=plane_channels, img_resolution=img_resolution, sr_num_fp16_res=sr_num_fp16_res, w_dim=w_dim,
-            sr_antialias=self.rendering_kwargs["sr_antialias"], **sr_kwargs,
-        )  # fmt: skip
-        self.decoder = OSGDecoder(
-            plane_channels, plane_channels, decoder_width, self.rendering_kwargs.get("decoder_lr_mul", 1.0)
-        )
+        self.decoder = OSGDecoder(channels, channels, config.decoder.width, config.decoder.lr_multiplier)
+
+    @property
+    def z_dim(self) -> int:
+        return self.config.z_dim
+
+    @property
+    def c_dim(self) -> int:
+        return self.config.c_dim
+
+    @property
+    def w_dim(self) -> int:
+        return self.config.w_dim
+
+    @property
+    def img_resolution(self) -> int:
+        return self.config.resolution
+
+    @property
+    def orbit(self) -> Orbit:
+        return self.config.orbit
+
+    @property
+    def options(self) -> RenderOptions:
+        return self.config.rendering
 
     @property
     def resolution(self) -> int:
         return self.img_resolution
-
-    @property
-    def orbit(self) -> Orbit:
-        kwargs = self.rendering_kwargs
-        pivot = tuple(kwargs.get("avg_camera_pivot", (0.0, 0.0, 0.0)))
-        return Orbit(pivot=pivot, radius=kwargs.get("avg_camera_radius", FFHQ_RADIUS))
 
     @property
     def num_ws(self) -> int:
@@ -92,9 +111,9 @@ class TriPlaneGenerator(nn.Module):
 
     def mapping(self, z, c, truncation_psi=1.0, truncation_cutoff=None, update_emas=False):
         """z [N, z_dim], conditioning camera c [N, 25] -> ws [N, num_ws, w_dim] (EG3D, section 4.4)."""
-        if self.rendering_kwargs["c_gen_conditioning_zero"]:
+        if not self.config.pose_cond:
             c = torch.zeros_like(c)
-        c = c * self.rendering_kwargs.get("c_scale", 1.0)
+        c = c * self.config.c_scale
         return self.backbone.mapping(z, c, truncation_psi, truncation_cutoff, update_emas)
 
     def planes(self, ws, noise_mode="random", draws=None, force_fp32=False):
@@ -102,7 +121,7 @@ class TriPlaneGenerator(nn.Module):
         kwargs = dict(noise_mode=noise_mode, draws=draws, force_fp32=force_fp32)
         side = self.backbone.synthesis.resolutions[-1]
         stack = _in_parts(lambda ws: self.backbone.synthesis(ws, **kwargs), [ws], side, noise_mode)
-        return stack.reshape(len(stack), 3, self.plane_channels, *stack.shape[-2:])
+        return stack.unflatten(1, (3, -1))
 
     def synthesis(
         self, ws, c, neural_rendering_resolution=None, update_emas=False, cache_backbone=False,
@@ -113,7 +132,7 @@ class TriPlaneGenerator(nn.Module):
         Args:
             ws: [N, num_ws, w_dim]; c: rendering cameras [M, 25], those of the first latent first.
             draws: source of randomness, see groundwork.draws (None: PyTorch's global generator, as published).
-            noise_mode: of the backbone; the super-resolution has its own in rendering_kwargs.
+            noise_mode: of the backbone; the super-resolution has its own in the configuration.
         Returns: dict with image [M, 3, S, S], image_raw [M, 3, R, R], image_depth [M, 1, R, R] (along the ray).
         """
         del update_emas, fused_modconv  # published arguments without effect on the result
@@ -128,14 +147,13 @@ class TriPlaneGenerator(nn.Module):
         if cache_backbone:
             self._cached = (ws.detach().clone(), noise_mode, planes.detach())
 
-        options = RenderOptions.from_kwargs(self.rendering_kwargs)
         origins, directions = camera_rays(*split_label(c.to(ws.dtype)), resolution)
         origins, directions = (t.reshape(n, -1, 3) for t in (origins, directions))
-        features, depth = self.renderer(planes, self.decoder, origins, directions, options, draws)
+        features, depth = self.renderer(planes, self.decoder, origins, directions, self.options, draws)
         # [N, C, k R R] -> [M, C, R, R]: the cameras of a latent were rendered side by side
         features = features.unflatten(2, (m // n, resolution, resolution)).transpose(1, 2).flatten(0, 1)
         raw = features[:, :3]
-        sr_noise = self.rendering_kwargs["superresolution_noise_mode"]
+        sr_noise = self.config.superresolution.noise_mode
         kwargs = dict(noise_mode=sr_noise, draws=draws, force_fp32=force_fp32)
         image = _in_parts(
             lambda *parts: self.superresolution(*parts, **kwargs), [raw, features, ws.repeat_interleave(m // n, dim=0)],
@@ -156,8 +174,7 @@ class TriPlaneGenerator(nn.Module):
 
     def query(self, planes, coords, draws=None):
         """As `sample_mixed`, of planes [N, 3, C, H, W] that are there already."""
-        options = RenderOptions.from_kwargs(self.rendering_kwargs)
-        colors, sigma = self.renderer.query(planes, self.decoder, coords, options, draws or GlobalDraws())
+        colors, sigma = self.renderer.query(planes, self.decoder, coords, self.options, draws or GlobalDraws())
         return {"rgb": colors.mT, "sigma": sigma[..., None]}
 
     def forward(self, z, c, truncation_psi=1.0, truncation_cutoff=None, update_emas=False, **synthesis_kwargs):
@@ -170,18 +187,17 @@ class TriPlaneGenerator(nn.Module):
         """Depth [N, M] of the surface along rays [N, M, 3], in the planes that `synthesis` has kept for this ws."""
         planes = self._cached_planes(ws, noise_mode)
         assert planes is not None, "call synthesis(ws, ..., cache_backbone=True) first"
-        options = RenderOptions.from_kwargs(self.rendering_kwargs)
-        return self.renderer(planes, self.decoder, origins, directions, options, draws or GlobalDraws())[1]
+        return self.renderer(planes, self.decoder, origins, directions, self.options, draws or GlobalDraws())[1]
 
     def forget_planes(self) -> None:
         """Frees the planes that `synthesis` has kept."""
         self._cached = None
 
     def _cached_planes(self, ws, noise_mode) -> torch.Tensor | None:
-        """The planes kept for this ws and noise mode; the published cache did not look (D-48).
+        """The planes kept for this ws and noise mode; the published cache did not look.
 
-        Who changes weights or number formats calls `forget_planes`. None while gradients are recorded: kept planes lead
-        back to no weight and no ws.
+        See docs/published_defects.md, D-48. Who changes weights or number formats calls `forget_planes`. None while
+        gradients are recorded: kept planes lead back to no weight and no ws.
         """
         if self._cached is None or torch.is_grad_enabled():
             return None

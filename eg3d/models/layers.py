@@ -1,6 +1,6 @@
 """Layers with equalised learning rate (Karras et al. 2018) and modulated convolutions (StyleGAN2).
 
-State-dict names, shapes and initial values are those of the published networks (spec section 1.1).
+State-dict names, shapes and initial values are those of the published networks (docs/checkpoints.md).
 """
 
 import math
@@ -91,7 +91,7 @@ class SynthesisLayer(nn.Module):
             noise = draws.normal((len(x), 1, self.resolution, self.resolution), x.device) * self.noise_strength
         elif self.use_noise and noise_mode == "const":
             noise = self.noise_const[None, None] * self.noise_strength
-        # Up-sampling layers convolve, the others correlate (spec 2.4).
+        # As published: up-sampling layers convolve, the others correlate.
         x, d = undemodulated_conv2d(
             x, self.weight, self.affine(w), self.resample_filter, up=self.up, flip_weight=self.up == 1
         )

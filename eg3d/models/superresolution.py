@@ -1,18 +1,45 @@
-"""Super-resolution: rendered feature image -> full-size image (EG3D, section 4.3; spec section 1.4)."""
+"""Super-resolution: rendered feature image -> full-size image (EG3D, section 4.3)."""
+
+from dataclasses import dataclass, field
 
 from torch import nn
 
-from eg3d.models.blocks import SynthesisBlock
+from eg3d.models.blocks import CLAMP, BlockConfig, SynthesisBlock
 from eg3d.ops.resize import bilinear
 from eg3d.ops.upfirdn2d import setup_filter
 from groundwork.draws import GlobalDraws
+from groundwork.plain import check_one_of, check_types, check_within
+
+NOISE_MODES = ("random", "const", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperresolutionConfig:
+    """Which super-resolution, and how it works; widths None: the published ones of its class."""
+
+    kind: str  # a name in SUPERRESOLUTIONS
+    widths: tuple[int, int] | None = None
+    num_fp16_res: int = 0  # any number above 0: both blocks run in float16 on a CUDA device
+    antialias: bool = True  # when the rendered features are shrunk
+    noise_mode: str = "none"
+    blocks: BlockConfig = field(default_factory=BlockConfig)
+
+    def __post_init__(self):
+        check_types(self)
+        if self.kind not in SUPERRESOLUTIONS:
+            known = ", ".join(SUPERRESOLUTIONS)
+            raise ValueError(f"unknown super-resolution module {self.kind!r:.60}: known are {known}")
+        check_within("num_fp16_res", self.num_fp16_res, 0)
+        check_one_of("noise_mode", self.noise_mode, NOISE_MODES)
+        for width in self.widths or ():
+            check_within("widths", width, 1)
 
 
 class Superresolution(nn.Module):
     """Two synthesis blocks: features [N, C, R, R], rgb [N, 3, R, R], ws [N, T, w_dim] -> image [N, 3, S, S].
 
     Both inputs are first resized to `input_resolution` when R differs. Both blocks use the last row of ws only.
-    Subclasses say whether block0 enlarges, and the published widths; `widths` overrides those for small models.
+    Subclasses say whether block0 enlarges, and the published widths.
     """
 
     block0_up: int
@@ -20,18 +47,14 @@ class Superresolution(nn.Module):
     has_filter_buffer = True  # an unused published buffer; kept so that state dicts match
     always_fp32 = False
 
-    def __init__(
-        self, channels, img_resolution, sr_num_fp16_res=0, sr_antialias=True, w_dim=512, widths=None,
-        num_fp16_res=None, conv_clamp=None, channel_base=None, channel_max=None, **block_kwargs,
-    ):  # fmt: skip
+    def __init__(self, channels, img_resolution, w_dim, config: SuperresolutionConfig):
         super().__init__()
-        del num_fp16_res, conv_clamp, channel_base, channel_max  # published arguments that never had an effect
-        first, second = widths or self.published_widths
+        first, second = config.widths or self.published_widths
         self.input_resolution = img_resolution // 2 // self.block0_up
-        self.sr_antialias = sr_antialias
-        use_fp16 = sr_num_fp16_res > 0 and not self.always_fp32
-        common = dict(w_dim=w_dim, img_channels=3, use_fp16=use_fp16, conv_clamp=256 if use_fp16 else None)
-        common |= block_kwargs
+        self.sr_antialias = config.antialias
+        use_fp16 = config.num_fp16_res > 0 and not self.always_fp32
+        common = dict(w_dim=w_dim, img_channels=3, use_fp16=use_fp16, conv_clamp=CLAMP if use_fp16 else None)
+        common["config"] = config.blocks
         middle = img_resolution // 2
         self.block0 = SynthesisBlock(channels, first, resolution=middle, is_last=False, up=self.block0_up, **common)
         self.block1 = SynthesisBlock(first, second, resolution=img_resolution, is_last=True, **common)
@@ -87,11 +110,3 @@ SUPERRESOLUTIONS = {
         SuperresolutionHybridDeepfp32,
     )
 }  # fmt: skip
-
-
-def superresolution_class(name: str) -> type[Superresolution]:
-    """Class of a plain or dotted name, such as the published 'training.superresolution.SuperresolutionHybrid8XDC'."""
-    short = name.rsplit(".", 1)[-1]
-    if short not in SUPERRESOLUTIONS:
-        raise ValueError(f"unknown super-resolution module {name!r}: known are {', '.join(SUPERRESOLUTIONS)}")
-    return SUPERRESOLUTIONS[short]

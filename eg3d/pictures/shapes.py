@@ -92,7 +92,7 @@ def write_shape(
 ) -> None:
     """The shape of one latent ws [1, num_ws, w_dim], in the format that the path's ending names."""
     assert path.suffix in SHAPE_FORMATS, path
-    side = G.rendering_kwargs["box_warp"]
+    side = G.options.box_warp
     volume = density_grid(generator_field(G, ws), resolution, side, device=ws.device, progress=progress)
     if path.suffix == ".mrc":
         return write_mrc(path, volume, side)

@@ -9,7 +9,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from eg3d.geometry.cameras import FFHQ_FOCAL, check_labels
 from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, tiles, to_uint8
 from eg3d.pictures.shapes import write_shape
-from eg3d.pictures.views import ViewOptions, camera_labels, check_finite, pivot_and_radius, render_ws, ws_of_seeds
+from eg3d.pictures.views import ViewOptions, camera_labels, check_finite, render_ws, ws_of_seeds
 from groundwork.files import atomic_write
 
 FOCAL = {"FFHQ": FFHQ_FOCAL, "AFHQ": FFHQ_FOCAL, "Shapenet": 1.7074}
@@ -65,7 +65,7 @@ def path_labels(path: dict[str, list] | None, frames: int, G, fov_deg: float) ->
     if path and "labels" in path:
         return torch.tensor(path["labels"])
     yaws, pitches = zip(*path["cameras"], strict=True) if path else orbit(frames)
-    return camera_labels(torch.as_tensor(yaws), torch.as_tensor(pitches), *pivot_and_radius(G), fov_deg)
+    return camera_labels(torch.as_tensor(yaws), torch.as_tensor(pitches), G.orbit, fov_deg)
 
 
 def write_camera_path(path: Path, labels: torch.Tensor, fps: float = FPS) -> None:
@@ -190,8 +190,9 @@ def abreast(
 
 def set_quality(G, sample_mult: float = 1, rendering_resolution: int | None = None):
     """G with more samples along each ray and more rays, where asked for; changes and returns G."""
-    for name in ("depth_resolution", "depth_resolution_importance"):
-        G.rendering_kwargs[name] = max(1, int(G.rendering_kwargs[name] * sample_mult))
+    names = ("depth_resolution", "depth_resolution_importance")
+    samples = {name: max(1, int(getattr(G.options, name) * sample_mult)) for name in names}
+    G.config = replace(G.config, rendering=replace(G.options, **samples))
     G.neural_rendering_resolution = rendering_resolution or G.neural_rendering_resolution
     return G
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from eg3d.geometry.cameras import FFHQ_FOV_DEG, fov_to_intrinsics, lookat_pose, make_label
+from eg3d.geometry.cameras import FFHQ_FOV_DEG, Orbit, fov_to_intrinsics, lookat_pose, make_label
 from eg3d.models.protocol import Generator
 from groundwork.draws import KeyedDraws, Midpoints, draw_key
 
@@ -62,19 +62,14 @@ class Views:
             yield self.seeds[i], self.images[i : i + k]
 
 
-def pivot_and_radius(G: Generator) -> tuple[Sequence[float], float]:
-    """The point a generator's cameras look at, and their distance from the world origin."""
-    return G.orbit.pivot, G.orbit.radius
-
-
-def camera_labels(yaws, pitches, pivot, radius: float, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
+def camera_labels(yaws, pitches, orbit: Orbit, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
     """Labels [k, 25] of look-at cameras; yaws and pitches are parameters in radians, numbers or sequences."""
-    return make_label(lookat_pose(yaws, pitches, pivot, radius), fov_to_intrinsics(fov_deg))
+    return make_label(lookat_pose(yaws, pitches, orbit.pivot, orbit.radius), fov_to_intrinsics(fov_deg))
 
 
 def conditioning_label(G: Generator, fov_deg: float = FFHQ_FOV_DEG) -> torch.Tensor:
     """Label [1, 25] of the frontal camera, which conditions the mapping network whatever camera renders."""
-    return camera_labels(0.0, 0.0, *pivot_and_radius(G), fov_deg)
+    return camera_labels(0.0, 0.0, G.orbit, fov_deg)
 
 
 def latent_of_seed(seed: int, z_dim: int) -> torch.Tensor:
@@ -124,7 +119,7 @@ def render_batch(
     """
     if not isinstance(cameras, torch.Tensor):
         yaws, pitches = zip(*cameras, strict=True)
-        cameras = camera_labels(yaws, pitches, *pivot_and_radius(G), view.fov_deg).expand(len(seeds), -1, -1)
+        cameras = camera_labels(yaws, pitches, G.orbit, view.fov_deg).expand(len(seeds), -1, -1)
     ws, k = ws_of_seeds(G, seeds, view), cameras.shape[1]
     labels = cameras.flatten(0, 1).to(ws.device)
     out = G.synthesis(ws, labels, draws=Midpoints(), noise_mode="const")
@@ -173,7 +168,7 @@ def random_labels(
     """
     draws = [np.random.default_rng(draw_key(seed, key, number, 0)).uniform(-spread, spread, (k, 2)) for number in seeds]
     yaws, pitches = torch.from_numpy(np.concatenate(draws)).unbind(1)
-    return camera_labels(yaws, pitches, *pivot_and_radius(G), fov_deg).unflatten(0, (len(seeds), k))
+    return camera_labels(yaws, pitches, G.orbit, fov_deg).unflatten(0, (len(seeds), k))
 
 
 def drawn_labels(pool: torch.Tensor, seeds: Sequence[int], k: int, key: str, seed: int = 0) -> torch.Tensor:

@@ -11,14 +11,7 @@ from eg3d.metrics.gfas import GazeTally
 from eg3d.metrics.identity import IdentityTally
 from eg3d.metrics.pose import pose_report
 from eg3d.pictures.layout import to_uint8
-from eg3d.pictures.views import (
-    GFAS_CAMERAS,
-    ViewOptions,
-    camera_labels,
-    pivot_and_radius,
-    random_labels,
-    render_batch,
-)
+from eg3d.pictures.views import GFAS_CAMERAS, ViewOptions, camera_labels, random_labels, render_batch
 from eg3d.running import distributed, processes
 from eg3d.scores.distances import Distances
 from eg3d.scores.judges import Judges
@@ -66,7 +59,7 @@ def view_scores(G, seeds: Sequence[int], judges: Judges, seed: int, progress: st
     On rank 0; none elsewhere.
     seed: of the cameras, which are those of calc_gfas.py, calc_id.py and gen_samples_pose.py.
     """
-    fixed = camera_labels(*zip(*GFAS_CAMERAS, strict=True), *pivot_and_radius(G))
+    fixed = camera_labels(*zip(*GFAS_CAMERAS, strict=True), G.orbit)
     k = len(fixed)
     tallies = {name: GazeTally(network) for name, network in judges.gaze.items()}
     alike, rendered, estimated = IdentityTally(judges.identity, judges.points), [], []

@@ -26,8 +26,9 @@ def build_networks(
         resume: whether to read the weights of `config.resume`; a run that goes on from a state does not need them.
     """
     torch.manual_seed(draw_key(config.seed, "initial weights", 0, 0))
-    G = TriPlaneGenerator(**config.generator, neural_rendering_resolution=config.schedule.raw_resolution_initial)
-    D, G_ema = DualDiscriminator(**config.discriminator), copy.deepcopy(G)
+    G = TriPlaneGenerator(config.generator, config.schedule.raw_resolution_initial)
+    D = DualDiscriminator(config.discriminator, config.generator.resolution, config.label_dim)
+    G_ema = copy.deepcopy(G)
     networks = {"G_ema": G_ema.eval(), "G": G.train(), "D": D.train()}
     for network in networks.values():
         network.to(device).requires_grad_(False)

@@ -117,7 +117,7 @@ class Trainer:
 
     def generator_density(self, fakes: Fakes) -> Iterator[torch.Tensor]:
         """Density regularisation: near points have near densities; if monotonic, none falls behind a surface."""
-        loss, box = self.config.loss, self.G.rendering_kwargs["box_warp"]
+        loss, box = self.config.loss, self.G.options.box_warp
         draws = self._draws("density", fakes.samples)
         reach = box / 2 if loss.density_in_box else 1.0
         ws = self._ws(fakes)

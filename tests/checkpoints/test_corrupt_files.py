@@ -15,10 +15,11 @@ import pytest
 import safetensors.torch
 import torch
 from published_layout import published_bytes
-from tiny_networks import tiny_gaze_network, tiny_generator_kwargs
+from tiny_networks import generator_of, tiny_gaze_network, tiny_generator_kwargs
 
 import l2cs.model
 import l2cs.weights
+from eg3d.checkpoints.arguments import file_arguments
 from eg3d.checkpoints.loading import CheckpointError, load_generator
 from eg3d.checkpoints.own import snapshot_bytes
 from eg3d.models.generator import TriPlaneGenerator
@@ -49,7 +50,7 @@ def small_generator() -> TriPlaneGenerator:
     small |= dict(channel_max=4, channel_base=64, mapping_kwargs=dict(num_layers=1), sr_kwargs=dict(widths=[4, 4]))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return TriPlaneGenerator(**tiny_generator_kwargs() | small).eval().requires_grad_(False)
+        return generator_of(**tiny_generator_kwargs() | small).eval().requires_grad_(False)
 
 
 def saved(content, legacy=False) -> bytes:
@@ -79,8 +80,8 @@ def generator():
 @pytest.fixture(params=FORMATS)
 def whole(request, generator, tmp_path, monkeypatch) -> Whole:
     tensors = generator.state_dict()
-    entry = {"init_kwargs": generator.init_kwargs, "state_dict": dict(tensors)}
-    entry["rendering_kwargs"] = generator.rendering_kwargs
+    entry = {"init_kwargs": file_arguments(generator), "state_dict": dict(tensors)}
+    entry["rendering_kwargs"] = entry["init_kwargs"]["rendering_kwargs"]
     load, error, pack = load_generator, CheckpointError, bytes
     match request.param:
         case "published" | "published, protocol 4":

@@ -7,7 +7,6 @@ import sys
 import pytest
 import torch
 from published_layout import (
-    HARD_WIRED,
     PLANE_AXES,
     _Layout,
     canary_source,
@@ -17,7 +16,8 @@ from published_layout import (
 )
 from tiny_networks import tiny_generator
 
-from eg3d.models.discriminator import SingleDiscriminator
+from eg3d.checkpoints.arguments import file_arguments
+from eg3d.models.discriminator import DiscriminatorBlockConfig, DiscriminatorConfig, SingleDiscriminator
 
 pytestmark = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 
@@ -84,7 +84,7 @@ def stored(data: bytes) -> list[tuple]:
     return sorted(tuple(storage_of(blob).tolist()) for blob in blobs_of(data))
 
 
-def test_globals_are_the_fourteen_of_the_spec(networks):
+def test_globals_are_the_fourteen_of_the_published_layout(networks):
     G, D = networks
     data = published_bytes(G, D, G, augment_pipe=True, training_set_kwargs=dict(path="x.zip", resolution=128))
     assert globals_of(data) == set(PUBLISHED_GLOBALS) and len(PUBLISHED_GLOBALS) == 14
@@ -130,14 +130,14 @@ def test_constructor_arguments_are_complete_and_the_published_ones(networks):
 
     layout = _Layout("modern", False, "", {}, True)
     for G in (networks[0], tiny_generator()):  # the tiny one has sizes that the published constructor does not take
-        ours = {k: v for k, v in G.init_kwargs.items() if k not in HARD_WIRED or v != HARD_WIRED[k]}
-        del ours["neural_rendering_resolution"]
-        assert written(layout.generator("G", G, None, None, None)) == ours
-    assert written(layout.discriminator("D", networks[1])) == networks[1].init_kwargs
+        assert written(layout.generator("G", G)) == file_arguments(G)
+    assert written(layout.discriminator("D", networks[1])) == file_arguments(networks[1]) | {"disc_c_noise": 0.0}
 
 
 def test_label_std_and_frozen_single_discriminators_are_written():
-    D = SingleDiscriminator(25, 32, 3, channel_base=64, channel_max=8, block_kwargs=dict(freeze_layers=4))
+    D = SingleDiscriminator(
+        DiscriminatorConfig(channel_base=64, channel_max=8, blocks=DiscriminatorBlockConfig(freeze_layers=4)), 32
+    )
     with_std, without = (published_bytes(None, D, dataset_label_std=flag) for flag in (True, False))
     assert len(blobs_of(without)) == len(D.state_dict()) == len(blobs_of(with_std)) - 1
     assert "SingleDiscriminator" in strings_of(without) and "disc_c_noise" not in strings_of(without)

@@ -21,17 +21,17 @@ def test_a_configuration_survives_json(name):
 
 def test_ffhq_holds_the_published_values():
     config = resolve("ffhq", **NO_GAZE)
-    G, rendering = config.generator, config.rendering
-    assert (G["z_dim"], G["w_dim"], G["mapping_kwargs"], G["channel_base"], G["channel_max"]) == (
-        512, 512, {"num_layers": 2}, 32768, 512,
+    G, backbone, options = config.generator, config.generator.backbone, config.generator.rendering
+    assert (G.z_dim, G.w_dim, G.mapping.num_layers, backbone.channel_base, backbone.channel_max) == (
+        512, 512, 2, 32768, 512,
     )  # fmt: skip
-    assert (G["num_fp16_res"], G["conv_clamp"], G["sr_num_fp16_res"]) == (0, None, 4)
-    assert (rendering["depth_resolution"], rendering["depth_resolution_importance"]) == (48, 48)
-    assert (rendering["ray_start"], rendering["ray_end"], rendering["box_warp"]) == (2.25, 3.3, 1)
-    assert rendering["superresolution_module"] == "training.superresolution.SuperresolutionHybrid8XDC"
-    assert rendering["c_gen_conditioning_zero"] is True and rendering["avg_camera_pivot"] == [0, 0, 0.2]
+    assert (backbone.num_fp16_res, backbone.conv_clamp, G.superresolution.num_fp16_res) == (0, None, 4)
+    assert (options.depth_resolution, options.depth_resolution_importance) == (48, 48)
+    assert (options.ray_start, options.ray_end, options.box_warp) == (2.25, 3.3, 1)
+    assert G.superresolution.kind == "SuperresolutionHybrid8XDC"
+    assert G.pose_cond is False and (G.orbit.pivot, G.orbit.radius) == ((0, 0, 0.2), 2.7)
     D = config.discriminator
-    assert (D["num_fp16_res"], D["conv_clamp"], D["epilogue_kwargs"]) == (4, 256, {"mbstd_group_size": 4})
+    assert (D.num_fp16_res, D.conv_clamp, D.epilogue.mbstd_group_size) == (4, 256, 4)
     assert (config.optim.generator_lr, config.optim.discriminator_lr) == (0.0025, 0.002)
     loss, schedule = config.loss, config.schedule
     assert (loss.density_reg, loss.density_reg_every, loss.density_reg_p_dist, loss.r1_every) == (0.25, 4, 0.004, 16)
@@ -44,18 +44,16 @@ def test_ffhq_holds_the_published_values():
 
 def test_the_other_published_presets_differ_as_published():
     afhq, shapenet = (resolve(name, **NO_GAZE) for name in ("afhq", "shapenet"))
-    assert afhq.rendering["avg_camera_pivot"] == [0, 0, -0.06] and afhq.loss.r1_gamma == 5
-    r = shapenet.rendering
-    assert (r["depth_resolution"], r["ray_start"], r["ray_end"], r["box_warp"], r["white_back"]) == (
-        64, 0.1, 2.6, 1.6, True,
-    )  # fmt: skip
-    assert (r["avg_camera_radius"], shapenet.data.resolution, shapenet.loss.r1_gamma) == (1.7, 128, 0.3)
+    assert afhq.generator.orbit.pivot == (0, 0, -0.06) and afhq.loss.r1_gamma == 5
+    r, orbit = shapenet.generator.rendering, shapenet.generator.orbit
+    assert (r.depth_resolution, r.ray_start, r.ray_end, r.box_warp, r.white_back) == (64, 0.1, 2.6, 1.6, True)
+    assert (orbit.radius, shapenet.generator.resolution, shapenet.loss.r1_gamma) == (1.7, 128, 0.3)
 
 
 def test_the_published_command_is_a_conditioned_fine_tuning_with_the_gaze_term():
     config = resolve("ffhq", **PUBLISHED)
     assert (config.gpus, config.batch, config.micro_batch, config.loss.r1_gamma) == (4, 16, 4, 1)
-    assert config.rendering["c_gen_conditioning_zero"] is False and config.schedule.gpc_reg_prob == 0.5
+    assert config.generator.pose_cond and config.schedule.gpc_reg_prob == 0.5
     assert (config.schedule.raw_resolution_initial, config.schedule.raw_resolution_final) == (64, 128)
     assert (config.gaze.weight, config.gaze.kind, config.gaze.l2cs_path) == (1, "mse", "L2CSNet_gaze360.pkl")
     # Resuming, as published: no blur, no ramp of the swap, no ramp-up of the average; lengths scale with the batch.
@@ -72,14 +70,14 @@ def test_resume_blur_keeps_blur_and_swap_ramps():
 def test_the_super_resolution_follows_the_images():
     for side, name in ((512, "8XDC"), (256, "4X"), (128, "2X")):
         config = resolve("ffhq", resolution=side, **NO_GAZE)
-        assert config.rendering["superresolution_module"].endswith("Hybrid" + name)
-        assert config.generator["img_resolution"] == config.discriminator["img_resolution"] == side
+        assert config.generator.superresolution.kind == "SuperresolutionHybrid" + name
+        assert config.generator.resolution == side
 
 
 def test_the_embedded_preset_is_small_and_forgets_quickly():
     config = resolve("embedded", **NO_GAZE)
     assert config.schedule.ema_kimg <= 0.5 and config.batch == 16 and config.data.path == "embedded"
-    assert config.schedule.gpc_reg_prob == 1.0 and config.rendering["c_gen_conditioning_zero"] is False
+    assert config.schedule.gpc_reg_prob == 1.0 and config.generator.pose_cond
     assert resolve("embedded").gaze.l2cs_path == "embedded"
 
 
@@ -89,12 +87,13 @@ def test_flags_reach_the_networks():
         gen_pose_cond=True, d_num_fp16_res=0, sr_noise_mode="random", c_scale=0.5, decoder_lr_mul=2.0,
         disc_c_noise=0.1, sr_num_fp16_res=0,
     )  # fmt: skip
-    G, D, r = config.generator, config.discriminator, config.rendering
-    assert G["channel_base"] == D["channel_base"] == 1024 and G["channel_max"] == D["channel_max"] == 32
-    assert G["mapping_kwargs"] == {"num_layers": 3} and D["epilogue_kwargs"] == {"mbstd_group_size": 2}
-    assert D["block_kwargs"] == {"freeze_layers": 5} and D["disc_c_noise"] == 0.1
-    assert (G["conv_clamp"], D["conv_clamp"], G["sr_num_fp16_res"]) == (256, None, 0)
-    assert (r["superresolution_noise_mode"], r["c_scale"], r["decoder_lr_mul"]) == ("random", 0.5, 2.0)
+    G, D = config.generator, config.discriminator
+    backbone, sr = G.backbone, G.superresolution
+    assert backbone.channel_base == D.channel_base == 1024 and backbone.channel_max == D.channel_max == 32
+    assert G.mapping.num_layers == 3 and D.epilogue.mbstd_group_size == 2
+    assert D.blocks.freeze_layers == 5 and D.disc_c_noise == 0.1
+    assert (backbone.num_fp16_res, backbone.conv_clamp, D.num_fp16_res, D.conv_clamp) == (2, 256, 0, None)
+    assert (sr.num_fp16_res, sr.noise_mode, G.c_scale, G.decoder.lr_multiplier) == (0, "random", 0.5, 2.0)
 
 
 BAD = {
@@ -264,7 +263,7 @@ CHANGED_BY = dict(
     cbase=16384, cmax=256,
     glr=0.001, dlr=0.001, map_depth=4, mbstd_group=2, neural_rendering_resolution_initial=32,
     neural_rendering_resolution_final=96, blur_fade_kimg=9.0,
-    gen_pose_cond=True, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.Y",
+    gen_pose_cond=True, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.SuperresolutionHybrid8X",
     sr_num_fp16_res=0, g_num_fp16_res=2, d_num_fp16_res=0, style_mixing_prob=0.5, density_reg=0.5, density_reg_every=2,
     density_reg_p_dist=0.01, reg_type="monotonic-detach", decoder_lr_mul=2.0, l2cs_path="x.pkl", freeze_g=3,
     precision="bf16",

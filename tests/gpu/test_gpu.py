@@ -1,6 +1,7 @@
 """On a CUDA device: the same numbers as on a CPU, and training steps that work. Run by `make gpu-check`."""
 
 import copy
+import dataclasses
 import io
 import json
 
@@ -96,7 +97,9 @@ def test_discriminator_and_its_r1_gradient_agree_with_a_cpu(tiny_discriminator):
 def test_float16_blocks_draw_nearly_the_float32_picture(tiny_generator):
     from eg3d.models.generator import TriPlaneGenerator
 
-    half = TriPlaneGenerator(**tiny_generator.init_kwargs | {"sr_num_fp16_res": 4}).eval().requires_grad_(False)
+    config = tiny_generator.config
+    config = dataclasses.replace(config, superresolution=dataclasses.replace(config.superresolution, num_fp16_res=4))
+    half = TriPlaneGenerator(config, tiny_generator.neural_rendering_resolution).eval().requires_grad_(False)
     half.load_state_dict(tiny_generator.state_dict())
     half.to(DEVICE)
     z = torch.randn(2, half.z_dim, generator=torch.Generator().manual_seed(1)).to(DEVICE)

@@ -24,8 +24,9 @@ import pytest
 import torch
 from published_layout import canary_source, published_bytes
 from safetensors.torch import save as save_safetensors
-from tiny_networks import tiny_gaze_network, tiny_generator_kwargs
+from tiny_networks import generator_of, tiny_gaze_network, tiny_generator_kwargs
 
+from eg3d.checkpoints.arguments import file_arguments
 from eg3d.checkpoints.own import snapshot_bytes
 from eg3d.checkpoints.upstream_pickle import ALLOWED as PUBLISHED_GLOBALS
 from eg3d.models.generator import TriPlaneGenerator
@@ -158,7 +159,7 @@ def small_generator(**changes) -> TriPlaneGenerator:
     """The smallest generator: 3,000 weights."""
     small = dict(z_dim=4, w_dim=8, img_resolution=16, plane_resolution=8, plane_channels=4, decoder_width=4)
     small |= dict(channel_max=4, channel_base=64, mapping_kwargs=dict(num_layers=1), sr_kwargs=dict(widths=[4, 4]))
-    return TriPlaneGenerator(**tiny_generator_kwargs() | small | changes).eval().requires_grad_(False)
+    return generator_of(**tiny_generator_kwargs() | small | changes).eval().requires_grad_(False)
 
 
 def published(G=None, **options) -> bytes:
@@ -169,7 +170,9 @@ def published(G=None, **options) -> bytes:
 def state_dict(G=None, legacy=False, **changes) -> bytes:
     """A file of torch.save that `open_state_dict` accepts."""
     G, buffer = G or small_generator(), io.BytesIO()
-    entry = {"init_kwargs": G.init_kwargs, "state_dict": dict(G.state_dict()), "rendering_kwargs": G.rendering_kwargs}
+    arguments = file_arguments(G)
+    entry = {"init_kwargs": arguments, "state_dict": dict(G.state_dict())}
+    entry["rendering_kwargs"] = arguments["rendering_kwargs"]
     torch.save(entry | changes, buffer, _use_new_zipfile_serialization=not legacy)
     return buffer.getvalue()
 
@@ -541,9 +544,7 @@ def published_attacks():
     for name, (state, reason) in HANDMADE.items():
         yield name, Attack(handmade(**state), reason)
     for name, bomb in BOMBS.items():
-        G = small_generator()
-        G.init_kwargs["architecture"] = bomb
-        yield f"{name} in _init_kwargs", Attack(published(G), "too large")
+        yield f"{name} in _init_kwargs", Attack(published(init_kwargs=dict(architecture=bomb)), "too large")
         yield f"{name} in training_set_kwargs", Attack(published(training_set_kwargs=dict(a=bomb)), "too large")
         yield f"{name} in rendering_kwargs", Attack(published(rendering_kwargs=dict(a=bomb)), "too large")
     yield "strides of zero", Attack(published(unfolded_generator()), "has (only|a storage of only)")
@@ -723,11 +724,13 @@ SETTINGS = {
 def argument_attacks():
     """Hostile arguments of the constructor and the renderer in a published pickle, a state dict and a snapshot."""
     for name, (changes, reason) in (ARGUMENTS | SETTINGS).items():
-        G = small_generator()
-        (G.init_kwargs if name in ARGUMENTS else G.rendering_kwargs).update(changes)
-        yield f"{name} in a published file", Attack(published(G), reason)
-        yield f"{name} in a state dict", Attack(state_dict(G), reason)
-        yield f"{name} in a snapshot", Attack(snapshot_bytes({"G_ema": G}, {}), reason)
+        group = "init_kwargs" if name in ARGUMENTS else "rendering_kwargs"
+        arguments = file_arguments(small_generator())
+        hostile = {group: (arguments if name in ARGUMENTS else arguments["rendering_kwargs"]) | changes}
+        yield f"{name} in a published file", Attack(published(**hostile), reason)
+        yield f"{name} in a state dict", Attack(state_dict(**hostile), reason)
+        change = lambda header, hostile=hostile: header["networks"]["G_ema"].update(hostile)  # noqa: E731
+        yield f"{name} in a snapshot", Attack(with_header(good("snapshot"), "eg3d", change), reason)
 
 
 def snapshot_attacks():
@@ -795,7 +798,8 @@ def sparse_attacks():
     for name, value in sorted(G.state_dict().items(), key=lambda item: -item[1].numel()):
         place = [end, end := end + value.nbytes]
         header[f"G_ema.{name}"] = {"dtype": "F32", "shape": list(value.shape), "data_offsets": place}
-    entry = dict(init_kwargs=G.init_kwargs, rendering_kwargs=G.rendering_kwargs, sha256="")
+    arguments = file_arguments(G)
+    entry = dict(init_kwargs=arguments, rendering_kwargs=arguments["rendering_kwargs"], sha256="")
     entry |= {"class": "TriPlaneGenerator", "neural_rendering_resolution": 8}
     about = json.dumps({"format": 2, "facts": {}, "networks": {"G_ema": entry}})
     start = json.dumps(header | {"__metadata__": {"eg3d": about}}).encode()

@@ -1,11 +1,10 @@
-"""Conformance vectors of an independent implementation (spec, appendix A): weights by a modular rule, CPU, float32."""
+"""Conformance vectors of an independent implementation: weights by a modular rule, CPU, float32."""
 
 import pytest
 import torch
+from tiny_networks import discriminator_of, generator_of
 
 from eg3d.geometry.cameras import FFHQ_PIVOT, intrinsics_matrix, lookat_pose, make_label
-from eg3d.models.discriminator import DualDiscriminator
-from eg3d.models.generator import TriPlaneGenerator
 from groundwork.draws import Midpoints
 
 CAMERAS = make_label(lookat_pose([0.3, -0.1], [-0.2, 0.1], FFHQ_PIVOT, 2.7), intrinsics_matrix(4.2647))
@@ -32,7 +31,7 @@ def fill(module):
 
 def generator(factor, size):
     return fill(
-        TriPlaneGenerator(
+        generator_of(
             z_dim=32, c_dim=25, w_dim=512, img_resolution=size, img_channels=3, sr_num_fp16_res=0,
             mapping_kwargs={"num_layers": 2}, channel_base=512, channel_max=16, num_fp16_res=0, conv_clamp=None,
             rendering_kwargs=dict(
@@ -109,7 +108,7 @@ def test_every_super_resolution(factor, size, row):
 
 @torch.no_grad()
 def test_raw_image_is_the_rendering_and_not_the_published_alias(small):
-    """At the super-resolution's own input size the published code adds block0's colours into image_raw (D-02)."""
+    """At the super-resolution's own input size the published code adds block0's colours into image_raw."""
     G, ws = small
     added = []
     keep = lambda module, args, result: added.append(result.clone())  # noqa: E731
@@ -142,7 +141,7 @@ def test_field_query(small):
 
 @torch.no_grad()
 def test_discriminator():
-    D = fill(DualDiscriminator(25, 64, 3, channel_base=512, channel_max=16))
+    D = fill(discriminator_of(c_dim=25, img_resolution=64, channel_base=512, channel_max=16))
     seen = {}
     D.b4.register_forward_hook(lambda module, args, result: seen.update(x=args[0], cmap=args[1]))
     D.b4.out.register_forward_hook(lambda module, args, result: seen.update(out=result))

@@ -1,16 +1,19 @@
 """What a generator promises beyond the published numbers: many cameras, no hidden state, clear refusals."""
 
-import copy
+import dataclasses
 
 import pytest
 import torch
 from oracles import plain_networks
+from tiny_networks import generator_of
 from torch.autograd import gradcheck
 
 from eg3d.geometry.cameras import intrinsics_matrix, lookat_pose, make_label
 from eg3d.models import generator, superresolution
+from eg3d.models.blocks import BlockConfig
 from eg3d.models.decoder import OSGDecoder
 from eg3d.models.generator import TriPlaneGenerator
+from eg3d.models.superresolution import SuperresolutionConfig
 from eg3d.rendering import renderer
 from eg3d.rendering.options import RenderOptions
 from groundwork.draws import KeyedDraws, Midpoints
@@ -30,7 +33,7 @@ DETERMINISTIC = dict(noise_mode="const", draws=Midpoints())
 
 def small_generator(**rendering):
     torch.manual_seed(0)
-    G = TriPlaneGenerator(**SMALL, rendering_kwargs=RENDERING | rendering)
+    G = generator_of(**SMALL, rendering_kwargs=RENDERING | rendering)
     for name, parameter in G.named_parameters():
         if name.endswith("noise_strength"):
             torch.nn.init.constant_(parameter, 0.1)
@@ -70,7 +73,7 @@ def test_blocks_with_a_clamp_in_float32_can_be_trained(ops):
     from eg3d.ops.kernels.backend import using
 
     torch.manual_seed(0)
-    G = TriPlaneGenerator(**SMALL | {"conv_clamp": 256, "num_fp16_res": 1}, rendering_kwargs=RENDERING)
+    G = generator_of(**SMALL | {"conv_clamp": 256, "num_fp16_res": 1}, rendering_kwargs=RENDERING)
     with using(ops):
         G.synthesis(G.mapping(torch.randn(2, 16), cameras(0, 0)), cameras(0, 0))["image"].sum().backward()
     assert G.backbone.synthesis.b4.torgb.weight.grad.abs().max() > 0
@@ -82,7 +85,10 @@ def test_a_super_resolution_enlarges_its_image_in_blocks_without_colours_too(arc
     from eg3d.ops.kernels.backend import using
 
     torch.manual_seed(0)
-    m = superresolution.SuperresolutionHybrid8XDC(16, 32, w_dim=16, widths=(16, 16), architecture=architecture)
+    config = SuperresolutionConfig(
+        kind="SuperresolutionHybrid8XDC", widths=(16, 16), blocks=BlockConfig(architecture=architecture)
+    )
+    m = superresolution.SuperresolutionHybrid8XDC(16, 32, 16, config)
     rgb, x, ws = torch.randn(2, 3, 8, 8), torch.randn(2, 16, 8, 8), torch.randn(2, 1, 16)
     black = torch.zeros_like(rgb)
     with torch.no_grad(), using(ops):
@@ -151,9 +157,9 @@ def test_cached_planes_serve_their_own_noise_and_never_a_gradient():
     assert ws.grad.abs().max() > 0
 
 
-def test_init_kwargs_rebuild_the_same_generator():
+def test_the_configuration_rebuilds_the_same_generator():
     G = small_generator()
-    copied = TriPlaneGenerator(**copy.deepcopy(G.init_kwargs))
+    copied = TriPlaneGenerator(G.config, G.neural_rendering_resolution)
     copied.load_state_dict(G.state_dict())
     ws = G.mapping(torch.randn(1, 16), cameras(0))
     assert torch.equal(
@@ -189,12 +195,12 @@ def test_wrong_rendering_arguments_are_refused_when_the_generator_is_made(change
         small_generator(**change)
 
 
-def test_missing_conditioning_scale_means_one_and_warns():
-    rendering = {k: v for k, v in RENDERING.items() if k != "c_scale"}
-    with pytest.warns(UserWarning, match="c_scale"):
-        G = TriPlaneGenerator(**SMALL, rendering_kwargs=rendering).eval()
-    z = torch.randn(1, 16)
-    assert not torch.allclose(G.mapping(z, cameras(0.0)), G.mapping(z, cameras(0.4)))
+def test_a_changed_configuration_is_drawn_with_at_once():
+    G = small_generator()
+    ws = G.mapping(torch.randn(1, 16), cameras(0.0))
+    before = G.synthesis(ws, cameras(0.0), **DETERMINISTIC)["image_raw"]
+    G.config = dataclasses.replace(G.config, rendering=dataclasses.replace(G.options, box_warp=0.5))
+    assert not torch.allclose(G.synthesis(ws, cameras(0.0), **DETERMINISTIC)["image_raw"], before)
 
 
 def test_rendering_gradients_are_correct():

@@ -3,9 +3,8 @@
 import golden
 import pytest
 import torch
+from tiny_networks import discriminator_of, generator_of
 
-from eg3d.models.discriminator import DualDiscriminator
-from eg3d.models.generator import TriPlaneGenerator
 from eg3d.ops.resize import filtered_resizing
 from eg3d.rendering import definition
 
@@ -13,7 +12,7 @@ from eg3d.rendering import definition
 def golden_generator(name):
     facts, arrays = golden.load(name)
     k = facts["kwargs"]
-    G = TriPlaneGenerator(
+    G = generator_of(
         z_dim=k["z_dim"], c_dim=25, w_dim=512, img_resolution=k["img_resolution"], img_channels=3, sr_num_fp16_res=0,
         mapping_kwargs={"num_layers": k["mapping_layers"]}, channel_base=k["channel_base"], num_fp16_res=0,
         channel_max=k["channel_max"], conv_clamp=None, fused_modconv_default="inference_only",
@@ -72,7 +71,7 @@ def test_the_definition_of_the_renderer_draws_the_published_raw_picture():
 def test_dual_discriminator_matches_logits_r1_and_every_gradient():
     facts, expected = golden.load("dual_discriminator_128")
     k, seed = facts["kwargs"], facts["seed"]
-    D = DualDiscriminator(
+    D = discriminator_of(
         c_dim=k["c_dim"], img_resolution=k["img_resolution"], img_channels=3, channel_base=k["channel_base"],
         channel_max=k["channel_max"], num_fp16_res=0, conv_clamp=None,
         epilogue_kwargs={"mbstd_group_size": k["mbstd_group_size"]},

@@ -43,7 +43,7 @@ def test_pictures_in_bfloat16_are_close_to_float32_and_are_float32():
 @pytest.mark.slow
 def test_a_512_px_picture_in_bfloat16_is_off_by_less_than_a_hundredth_of_its_deviation():
     torch.manual_seed(0)
-    G = TriPlaneGenerator(**FFHQ.generator).eval().requires_grad_(False)
+    G = TriPlaneGenerator(FFHQ.generator).eval().requires_grad_(False)
     ws = torch.randn(1, G.num_ws, G.w_dim)
     c = make_label(lookat_pose(torch.zeros(1), 0.0), intrinsics_matrix(FFHQ_FOCAL))
     pictures = []

@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from eg3d.geometry.cameras import split_label
 from eg3d.geometry.rays import camera_rays
 from eg3d.rendering import definition
-from eg3d.rendering.options import RenderOptions
 
 # ---------------------------------------------------------------- section 2: layers
 
@@ -134,8 +133,8 @@ def synthesis_block(block, x, img, ws, draws):
 
 def styles_of(G, z, conditioning):
     """[N, num_ws, w_dim]."""
-    c = torch.zeros_like(conditioning) if G.rendering_kwargs["c_gen_conditioning_zero"] else conditioning
-    w = mapping(G.backbone.mapping, z, c * G.rendering_kwargs.get("c_scale", 1))
+    c = conditioning if G.config.pose_cond else torch.zeros_like(conditioning)
+    w = mapping(G.backbone.mapping, z, c * G.config.c_scale)
     return w[:, None].repeat(1, G.num_ws, 1)
 
 
@@ -161,8 +160,8 @@ def superresolution(m, rgb, x, ws):
 
 def synthesis(G, ws, c, side, draws):
     """image [N, 3, S, S] and image_raw [N, 3, R, R]; super-resolution without noise, as every preset has it."""
-    assert G.rendering_kwargs["superresolution_noise_mode"] == "none"
-    options = RenderOptions.from_kwargs(G.rendering_kwargs)
+    assert G.config.superresolution.noise_mode == "none"
+    options = G.options
     origins, directions = camera_rays(*split_label(c), side)
     features, _ = definition.render(planes(G, ws, draws), G.decoder, origins, directions, options, draws)
     features = features.reshape(len(ws), -1, side, side).contiguous()
@@ -172,8 +171,7 @@ def synthesis(G, ws, c, side, draws):
 
 def density(G, ws, points, draws):
     """Raw sigma [N, P] at points [N, P, 3]."""
-    options = RenderOptions.from_kwargs(G.rendering_kwargs)
-    return definition.field(planes(G, ws, draws), G.decoder, points, options, draws)[1]
+    return definition.field(planes(G, ws, draws), G.decoder, points, G.options, draws)[1]
 
 
 # ---------------------------------------------------------------- sections 2.10 and 6: discriminator

@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_networks import tiny_estimator, tiny_generator
 
 from eg3d.gaze.term import gaze_target
+from eg3d.geometry.cameras import FFHQ_ORBIT
 from eg3d.metrics.gfas import GazeTally, GfasReport
 from eg3d.pictures.layout import to_uint8
 from eg3d.pictures.report import (
@@ -30,7 +31,7 @@ from eg3d.pictures.report import (
     turns_of,
     write_report,
 )
-from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, pivot_and_radius, render_views
+from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, render_views
 
 SEEDS = [3, 7, 8]
 
@@ -72,7 +73,7 @@ def test_turned_heads_hold_their_pictures_estimates_and_right_angles():
     with torch.no_grad():
         yaw, pitch = tiny_estimator(0)(views.images)
     assert np.allclose(turns[2].gaze, torch.stack([yaw, pitch], 1), atol=1e-3)
-    target = gaze_target(camera_labels(*zip(*TURN_CAMERAS, strict=True), *pivot_and_radius(G)))
+    target = gaze_target(camera_labels(*zip(*TURN_CAMERAS, strict=True), G.orbit))
     assert np.allclose(turns[2].face, torch.stack(target, 1), atol=1e-4)
     strip = np.asarray(Image.open(io.BytesIO(turns[2].pictures))).astype(int)
     assert strip.shape == (32, 32 * len(TURN_CAMERAS), 3)
@@ -81,7 +82,7 @@ def test_turned_heads_hold_their_pictures_estimates_and_right_angles():
 
 def test_large_pictures_are_made_smaller_for_the_page():
     class Views:
-        images, labels = torch.zeros(21, 3, 300, 300), camera_labels(*zip(*TURN_CAMERAS, strict=True), (0, 0, 0.2), 2.7)
+        images, labels = torch.zeros(21, 3, 300, 300), camera_labels(*zip(*TURN_CAMERAS, strict=True), FFHQ_ORBIT)
         seeds, camera = [1] * 21, list(range(21))
 
         def by_seed(self):

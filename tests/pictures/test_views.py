@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,6 @@ from eg3d.pictures.views import (
     conditioning_label,
     drawn_labels,
     latent_of_seed,
-    pivot_and_radius,
     random_labels,
     render_batch,
     render_samples,
@@ -48,12 +49,11 @@ def test_views_are_the_same_every_time_whatever_the_global_generator_says(G):
 
 def test_every_view_is_the_generator_asked_directly_for_that_seed_and_camera(G):
     batch = next(iter(render_views(G, [0, 7], view=ViewOptions(psi=0.6))))
-    pivot, radius = pivot_and_radius(G)
     for i in (1, 5):
         seed, camera = batch.seeds[i], GFAS_CAMERAS[batch.camera[i]]
         z = torch.from_numpy(np.random.RandomState(seed).randn(1, G.z_dim)).float()
-        ws = G.mapping(z, camera_labels(0, 0, pivot, radius), truncation_psi=0.6)
-        label = camera_labels(*camera, pivot, radius)
+        ws = G.mapping(z, camera_labels(0, 0, G.orbit), truncation_psi=0.6)
+        label = camera_labels(*camera, G.orbit)
         image = G.synthesis(ws, label, draws=Midpoints(), noise_mode="const")["image"]
         assert torch.equal(batch.labels[i : i + 1], label)
         assert torch.allclose(batch.images[i : i + 1], image, atol=1e-4)
@@ -112,11 +112,24 @@ def test_conditioning_camera_is_frontal_and_uses_the_generators_own_pivot_and_ra
     azimuth, elevation = yaw_pitch_of(conditioning_label(G))
     assert abs(azimuth.item()) < 1e-6 and abs(elevation.item()) < 1e-6
     assert conditioning_label(G)[0, 11].item() == pytest.approx(2.7)
-    G2 = tiny_generator()
-    G2.rendering_kwargs["avg_camera_radius"] = 1.7
+    G2 = moved(tiny_generator(), radius=1.7)
     assert conditioning_label(G2)[0, 11].item() == pytest.approx(1.7)
-    del G2.rendering_kwargs["avg_camera_pivot"], G2.rendering_kwargs["avg_camera_radius"]
-    assert pivot_and_radius(G2) == ((0.0, 0.0, 0.0), 2.7)
+
+
+def moved(G, **orbit):
+    G.config = dataclasses.replace(G.config, orbit=dataclasses.replace(G.orbit, **orbit))
+    return G
+
+
+@pytest.mark.parametrize("change", [dict(radius=2.0), dict(pivot=(0.0, 0.1, 0.2))])
+def test_the_cameras_stand_where_the_configuration_says(change):
+    """Position and viewing direction of every rendered view, worked out from the orbit."""
+    G = moved(tiny_generator(), **change)
+    pose = split_label(next(render_views(G, [0])).labels)[0]
+    position, forward = pose[:, :3, 3], pose[:, :3, 2]
+    torch.testing.assert_close(position.norm(dim=1), torch.full((3,), float(G.orbit.radius)))
+    to_pivot = torch.tensor(G.orbit.pivot) - position
+    torch.testing.assert_close(forward, to_pivot / to_pivot.norm(dim=1, keepdim=True))
 
 
 def test_cameras_of_each_seeds_own_draw_what_shared_ones_do(G):

@@ -108,8 +108,7 @@ def test_the_mask_keeps_no_planes_after_a_step(tmp_path):
 
 def told(tmp_path):
     gaze = GazeLossConfig(weight=0.0, l2cs_path="unused", cond_d=True)
-    discriminator = tiny_config(tmp_path).discriminator | {"c_dim": 27}
-    return trainer(tmp_path, gaze, discriminator=discriminator)
+    return trainer(tmp_path, gaze)
 
 
 def test_the_discriminator_is_told_the_gaze_of_the_picture_it_sees(tmp_path, monkeypatch):

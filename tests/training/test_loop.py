@@ -14,6 +14,8 @@ from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.augmentation import AugmentConfig
 from eg3d.config.run import LossConfig
 from eg3d.data.dataset import ImageDataset
+from eg3d.models.decoder import DecoderConfig
+from eg3d.models.discriminator import EpilogueConfig
 from eg3d.training import losses, pairs
 from eg3d.training.loop import train
 from eg3d.training.progress import Progress
@@ -112,7 +114,7 @@ def test_gradients_are_the_lazy_interval_times_the_mean_of_the_term(dataset):
 def test_micro_batches_give_the_gradient_of_the_whole_batch(dataset):
     # Group size 1 switches off the minibatch statistics, the one term that must depend on the split.
     config = tiny_config(dataset.path)
-    D = config.discriminator | {"epilogue_kwargs": {"mbstd_group_size": 1}}
+    D = dataclasses.replace(config.discriminator, epilogue=EpilogueConfig(mbstd_group_size=1))
     whole = trainer_of(dataset, dataclasses.replace(config, discriminator=D))
     split = trainer_of(dataset, dataclasses.replace(config, discriminator=D, batch_gpu=1))
     for trainer in (whole, split):
@@ -246,7 +248,8 @@ def test_weights_of_another_size_are_refused_by_the_first_tensor(dataset, tmp_pa
     train(tiny_config(dataset.path, kimg=0.004), tmp_path / "run", dataset, "cpu")
     path = str(tmp_path / "run" / "network-snapshot-000000.safetensors")
     config = tiny_config(dataset.path, resume=path)
-    wider = dataclasses.replace(config, generator=config.generator | {"decoder_width": 32})
+    generator = dataclasses.replace(config.generator, decoder=DecoderConfig(width=32))
+    wider = dataclasses.replace(config, generator=generator)
     with pytest.raises(ValueError, match=r"decoder\.net\.0\.weight has shape \[16, 16\], this network has \[32, 16\]"):
         trainer_of(dataset, wider)
 

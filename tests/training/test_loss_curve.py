@@ -28,7 +28,7 @@ def run_five_steps(folder: Path) -> dict[str, list]:
         plain,
         loss=dataclasses.replace(plain.loss, style_mixing_prob=0.5),
         schedule=dataclasses.replace(plain.schedule, raw_resolution_final=12, raw_resolution_fade_kimg=0.016),
-        discriminator=plain.discriminator | {"disc_c_noise": 0.5},
+        discriminator=dataclasses.replace(plain.discriminator, disc_c_noise=0.5),
         gaze=dataclasses.replace(plain.gaze, warmup_kimg=0.01),
         batch=4,
         batch_gpu=2,

@@ -1,15 +1,18 @@
 """Starting from a checkpoint: what fits is copied, what does not is named, nothing is half-started."""
 
 import copy
+import dataclasses
 import json
 import shutil
 
 import pytest
 import torch
 from published_layout import write_published
-from tiny_run import tiny_config, write_images
+from tiny_run import SIDE, tiny_config, write_images
 
 from eg3d.checkpoints import loading as checkpoint
+from eg3d.checkpoints.arguments import file_arguments
+from eg3d.config.run import from_dict
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.training.resume import ResumeError, start_from
@@ -23,8 +26,8 @@ def fresh(tmp_path):
 
     def networks(seed):
         torch.manual_seed(seed)
-        G = TriPlaneGenerator(**config.generator)
-        return {"G_ema": copy.deepcopy(G), "G": G, "D": DualDiscriminator(**config.discriminator)}
+        G = TriPlaneGenerator(config.generator)
+        return {"G_ema": copy.deepcopy(G), "G": G, "D": DualDiscriminator(config.discriminator, SIDE)}
 
     return networks
 
@@ -67,7 +70,7 @@ def misfit(fresh, tmp_path):
     del G["backbone.mapping.w_avg"]
     G["decoder.net.0.bias"] = torch.zeros(3)
     G["decoder.net.9.bias"] = torch.zeros(3)
-    entries = {name: {"init_kwargs": source["G"].init_kwargs, "state_dict": state[name]} for name in state}
+    entries = {name: {"init_kwargs": file_arguments(source["G"]), "state_dict": state[name]} for name in state}
     entries["G"]["state_dict"] = G
     torch.save(entries, tmp_path / "misfit.pt")
     return str(tmp_path / "misfit.pt"), source
@@ -122,7 +125,7 @@ def tiny_faces(tmp_path):
 
 
 def command(*extra):
-    """The published fine-tuning command, for one process and networks of minimal width."""
+    """The published fine-tuning command for one process and networks of minimal width."""
     return (
         "--outdir=training-runs", "--cfg=ffhq", "--data=faces", "--resume=ffhq.pkl", "--l2cs-path=gaze.safetensors",
         "--gpus=1", "--batch=4", "--gamma=1", "--batch-gpu=4", "--gen_pose_cond=True",
@@ -133,13 +136,10 @@ def command(*extra):
 def published_networks(run_script):
     code, out, err = run_script("eg3d/train.py", *command("--dry-run"))
     assert code == 0, err
-    config = json.loads(out)
-    config["generator"]["rendering_kwargs"] |= dict(
-        superresolution_module="training.superresolution.SuperresolutionHybrid2X", image_resolution=128
-    )
-    for network in ("generator", "discriminator"):
-        config[network]["img_resolution"] = 128
-    return TriPlaneGenerator(**config["generator"]).eval(), DualDiscriminator(**config["discriminator"]).eval()
+    config = from_dict(json.loads(out))
+    sr = dataclasses.replace(config.generator.superresolution, kind="SuperresolutionHybrid2X")
+    G = TriPlaneGenerator(dataclasses.replace(config.generator, resolution=128, superresolution=sr))
+    return G.eval(), DualDiscriminator(config.discriminator, 128).eval()
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def test_a_dry_run_of_the_published_command_prints_its_configuration_and_writes_
     config = json.loads(out)
     assert (config["gpus"], config["batch"], config["batch_gpu"], config["loss"]["r1_gamma"]) == (4, 16, 4, 1)
     assert config["schedule"]["raw_resolution_final"] == 128
-    assert config["generator"]["rendering_kwargs"]["c_gen_conditioning_zero"] is False
+    assert config["generator"]["pose_cond"] is True
     assert config["gaze"]["l2cs_path"] == "L2CSNet_gaze360.pkl" and config["gaze"]["weight"] == 1
     assert not list(tmp_path.iterdir())
 

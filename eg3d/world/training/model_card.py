@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from eg3d.gaze.term import gaze_target
 from eg3d.metrics import solidity
 from eg3d.metrics.gfas import gaze_face_alignments, slope_with_error
-from eg3d.pictures.views import ViewOptions, camera_labels, pivot_and_radius, render_views, render_ws, ws_of_seeds
+from eg3d.pictures.views import ViewOptions, camera_labels, render_views, render_ws, ws_of_seeds
 from eg3d.world.heads import Identity
 from eg3d.world.render import render_head
 from eg3d.world.rendered_sets import camera_label, gaze_samples
@@ -115,7 +115,7 @@ def scores(G, estimators: dict, seeds=range(256)) -> dict[str, dict]:
 def generator_solidity(G, seeds=range(64)) -> solidity.Solidity:
     """Solidity of generated heads without truncation; depth at one ray per pixel."""
     yaws = (0.0, SIDE_YAW, -SIDE_YAW)
-    labels = camera_labels(yaws, [0.0] * 3, *pivot_and_radius(G))
+    labels = camera_labels(yaws, [0.0] * 3, G.orbit)
     ws = ws_of_seeds(G, list(seeds), ViewOptions(psi=1.0))
     pictures = render_ws(G, ws, labels)["image"].unflatten(0, (len(ws), 3))
     resolution, G.neural_rendering_resolution = G.neural_rendering_resolution, G.img_resolution
