@@ -74,13 +74,13 @@ def timed(call: Callable[[], object], device: torch.device) -> Callable[[], floa
 
 
 class Elsewhere:
-    """A case of cases.py run by another checkout's code, in a process of its own that waits between calls."""
+    """A case of another checkout's cases.py, run by its code in a process of its own that waits between calls."""
 
     def __init__(self, worktree: Path, case: str, device: torch.device):
         self.worktree = worktree
         paths = f"{worktree}{os.pathsep}{worktree / 'tests'}"
         environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-        command = [sys.executable, str(Path(__file__).with_name("cases.py")), case, device.type]
+        command = [sys.executable, str(worktree / "benchmarks" / "cases.py"), case, device.type]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=worktree
         )
