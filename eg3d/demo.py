@@ -39,7 +39,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, seeds, seed, device, json_path):
     """Fine-tunes a small 3D GAN with the gaze term and shows what changed.
 
-    Writes compare.png, turn.gif, report.json and the corrected weights.
+    Writes heads.png, compare.png, turn.gif, report.json and the corrected weights.
     """
     device = cli.pick_device(device)
     cli.check_writable(outdir, "--outdir", folder=True)
@@ -71,7 +71,7 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     click.echo(f"GFAS by a network that took no part: {was['gfas_mse_sum']:.4f} -> {now['gfas_mse_sum']:.4f} "
                f"({now['gfas_mse_sum'] / was['gfas_mse_sum'] - 1:+.0%}, lower is better)")  # fmt: skip
     click.echo(f"slope of the eyes: {was['slope']:.2f} -> {now['slope']:.2f} (0: the camera, 1: the face)")
-    click.echo(f"look at {outdir / 'compare.png'} and {outdir / 'turn.gif'}")
+    click.echo(f"look at {outdir / 'heads.png'}, {outdir / 'compare.png'} and {outdir / 'turn.gif'}")
 
 
 def score(G, path, seeds, estimators, title) -> dict:

@@ -62,6 +62,7 @@ def test_demo_writes_pictures_and_a_report_that_says_what_was_scored(inputs):
             assert {"gfas_mse_sum", "gfas_eq1", "gfas_legacy", "slope"} <= set(report[when][network])
     assert report["before"]["judge"]["gfas_mse_sum"] != report["after"]["judge"]["gfas_mse_sum"]
     assert report["training"]["images"] == 32
+    assert Image.open(outdir / "heads.png").size == (6 * 128, 2 * 128)
     sheet = Image.open(outdir / "compare.png")
     assert sheet.width >= 5 * 128 and sheet.height >= 4 * 128
     film = Image.open(outdir / "turn.gif")

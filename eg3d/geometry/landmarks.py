@@ -13,7 +13,7 @@ POINTS = 5
 # Of 68 iBUG landmarks, 0-based: each eye is the mean of its corners.
 OF_68 = ((36, 39), (42, 45), (30, 30), (48, 48), (54, 54))
 
-# Deep3DFaceRecon's mean face, decimetres, x to image right, y up, z toward the camera (spec ffhq_preprocessing.md 2).
+# Deep3DFaceRecon's mean face, decimetres, x to image right, y up, z toward the camera.
 STANDARD_DM = torch.tensor(
     [
         [-0.31148657, 0.29036078, 0.13377953],

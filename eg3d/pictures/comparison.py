@@ -3,8 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from eg3d.metrics.gfas import GazeTally, GfasReport
-from eg3d.pictures.layout import before_after_sheet, side_by_side, to_uint8, turning_frames, write_gif, write_png
+from eg3d.pictures.layout import (
+    before_after_sheet,
+    enlarge,
+    side_by_side,
+    stack,
+    to_uint8,
+    turning_frames,
+    write_gif,
+    write_png,
+)
 from eg3d.pictures.report import TURN_CAMERAS, Subject, shown_seeds, turns_of
 from eg3d.pictures.views import GFAS_CAMERAS, ViewOptions, render_views
 
@@ -59,14 +71,30 @@ class Comparison:
 
 
 def write_before_after(folder: Path, generators, seeds: Sequence[int], slopes: Sequence[float]) -> None:
-    """compare.png and turn.gif: the first heads before and after a correction, each under the slope of the eyes."""
+    """The first heads before and after a correction: heads.png (two), compare.png (four) and turn.gif (six).
+
+    slopes: of the eyes, before and after; captions of compare.png and turn.gif name them.
+    """
     notes = ("slope 0: eyes follow the camera", "slope 1: eyes follow the face")
     captions = [f"{when}: slope of the eyes {slope:.2f}   ({note})"
                 for when, slope, note in zip(("before", "after"), slopes, notes, strict=True)]  # fmt: skip
     sheets = [_turned(G, seeds[:SHEET_HEADS], SHEET_YAWS, "compare.png") for G in generators]
     films = [_turned(G, seeds[:TURN_HEADS], TURN_YAWS, "turn.gif") for G in generators]
+    write_png(folder / "heads.png", two_heads(*sheets))
     write_png(folder / "compare.png", before_after_sheet(*sheets, captions, SHEET_YAWS))
     write_gif(folder / "turn.gif", turning_frames(*films, captions))
+
+
+def two_heads(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor], side: int = 128) -> np.ndarray:
+    """The first two heads from the first, the middle and the last camera, `before` above `after`: [2 side, 6 side, 3].
+
+    before, after: images [k, 3, H, W] of each head.
+    """
+    rows = []
+    for heads in (before, after):
+        views = [image for head in heads[:2] for image in to_uint8(head[[0, len(head) // 2, -1]])]
+        rows.append(side_by_side([enlarge(view, side) for view in views]))
+    return stack(rows)
 
 
 def _turned(G, seeds: Sequence[int], yaws: Sequence[float], title: str) -> list:

@@ -1,7 +1,7 @@
-"""The augmentation of spec section 8 a second time, in NumPy and float64, by points and loops instead of matrices.
+"""The augmentation of StyleGAN2-ADA (appendix B) a second time: NumPy, float64, points and loops instead of matrices.
 
-Origin: written from the specification alone, apart from `augment_pipe.py`. One sample, every transform on.
-`r` holds the random value of each transform: U in [0, 1) or n normal, by the names of the specification's tables.
+Written apart from `augment_pipe.py`. One sample, every transform on.
+`r` holds the random value of each transform: U in [0, 1) or n normal, by the names of the transforms.
 """
 
 import numpy as np

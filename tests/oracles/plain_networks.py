@@ -3,17 +3,17 @@
 The modules of `eg3d.models` only hold the tensors here, whose names and shapes are the published ones; every operation
 is written below, for float32 training of networks with the published architectures ('skip' for G, 'resnet' for D).
 Rays are rendered by `eg3d/rendering/definition.py`, which sorts colours as the published order does, and is as fast.
-From the specification, sections 1, 2 and 6:
+The layers are those of StyleGAN2 (section 2 and appendix B) and EG3D (section 4):
 
-* activations lie NCHW; bias, activation, gain and clamp are operations of their own (2.3);
-* `upfirdn2d` stuffs zeros, pads, filters depthwise and then drops samples (2.4); an enlarging 3 x 3 convolution is a
+* activations lie NCHW; bias, activation, gain and clamp are operations of their own;
+* `upfirdn2d` stuffs zeros, pads, filters depthwise and then drops samples; an enlarging 3 x 3 convolution is a
   transposed convolution and then the filter with gain 4, a shrinking one is the filter and then a strided convolution;
 * fused_modconv_default='inference_only': in training activations are scaled before and after a shared convolution; the
-  demodulation is computed from per-sample weights [N, O, I, k, k] (2.6);
-* the planes' image is enlarged and added to block by block (2.9).
+  demodulation is computed from per-sample weights [N, O, I, k, k];
+* the planes' image is enlarged and added to block by block.
 
-Where the specification says what is computed and not how, the quicker way is taken: `addcmul` for x * d + noise, and
-the image is added to in place where the block has just made it.
+If two ways compute the same, the quicker one is taken: `addcmul` for x * d + noise, and the image is added to in place
+if the block has just made it.
 """
 
 import math
@@ -25,7 +25,7 @@ from eg3d.geometry.cameras import split_label
 from eg3d.geometry.rays import camera_rays
 from eg3d.rendering import definition
 
-# ---------------------------------------------------------------- section 2: layers
+# ---------------------------------------------------------------- layers
 
 
 def bias_act(x, b, act="linear", gain=None, clamp=None):
@@ -80,7 +80,7 @@ def fully_connected(layer, x):
 
 
 def mapping(m, z, c):
-    """[N, w_dim], before it is repeated for every layer (section 2.2)."""
+    """[N, w_dim], before it is repeated for every layer."""
     parts = [] if m.z_dim == 0 else [_normalised(z)]
     x = torch.cat([*parts, _normalised(fully_connected(m.embed, c))], dim=1)
     for i in range(m.num_layers):
@@ -98,7 +98,7 @@ def conv_layer(layer, x, gain=1.0):
     return bias_act(x, layer.bias, layer.activation, layer.act_gain * gain, clamp)
 
 
-# ---------------------------------------------------------------- section 2.7 to 2.9: generator
+# ---------------------------------------------------------------- generator
 
 
 def synthesis_layer(layer, x, w, draws):
@@ -174,7 +174,7 @@ def density(G, ws, points, draws):
     return definition.field(planes(G, ws, draws), G.decoder, points, G.options, draws)[1]
 
 
-# ---------------------------------------------------------------- sections 2.10 and 6: discriminator
+# ---------------------------------------------------------------- discriminator
 
 
 def discriminator_block(block, x, img):

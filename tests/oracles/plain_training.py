@@ -1,10 +1,10 @@
 """The training step in the order of the published loop, on `plain_networks`: the twin of `eg3d.training.trainer`.
 
-To compare with, in results and in time. From the specification, section 7: the phases Gmain, Greg, Dmain and Dreg, each
-with networks, draws and gradients of its own (7.5); Dmain generates anew and goes backward twice; R1 is lazy and taken
-on the tensors that D is given (7.5); density term l1 of 1,000 points (7.6); Adam with PyTorch's own defaults but for
-the corrected rates (7.7); gradients are flattened, cleaned of infinities and cut up again, and the average is taken
-parameter by parameter (7.8). One micro-batch, no augmentation, no gaze term, and no blur: a run past its fades.
+To compare with, in results and in time. The phases Gmain, Greg, Dmain and Dreg have networks, draws and gradients of
+their own. Dmain generates again and goes backward twice. R1 is lazy and taken on the tensors that D is given. The
+density term is l1 of 1,000 points. Adam has PyTorch's own defaults but for the corrected rates. Gradients are
+flattened, cleaned of infinities and cut up again, and the average is taken parameter by parameter. One micro-batch, no
+augmentation, no gaze term, and no blur: a run past its fades.
 
 What the published loop also does is left out, in its favour: statistics, timing events, random viewing directions.
 """
@@ -30,7 +30,7 @@ class Latents:
 
 
 class PublishedDraws:
-    """Latents and cameras as the published loop draws them, from PyTorch's global generator (7.3 and 7.8)."""
+    """Latents and cameras as the published loop draws them, from PyTorch's global generator."""
 
     def __init__(self, labels, batch: int, z_dim: int, swap: float):
         self.labels, self.batch, self.z_dim, self.swap = labels, batch, z_dim, swap
