@@ -2,32 +2,25 @@
 
 import contextlib
 import json
-import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import torch
 
-from eg3d.checkpoints.loading import load_state, open_checkpoint
 from eg3d.config.command_line import GroupedCommand, with_flags
 from eg3d.config.flags import GROUPS, TABLE, resolve
 from eg3d.config.presets import PRESETS
-from eg3d.config.run import TrainConfig, check_same_run, from_dict, to_dict
-from eg3d.data.dataset import ImageDataset
+from eg3d.config.run import TrainConfig, to_dict
+from eg3d.data.opening import open_dataset
 from eg3d.gaze.term import GazeTerm
 from eg3d.ops.kernels.backend import chosen, using
 from eg3d.running import distributed
 from eg3d.running.cli import device_option, finite, ops_option, pick_device
 from eg3d.scores.snapshot_metrics import SnapshotMetrics
 from eg3d.training.loop import train
-from eg3d.training.progress import Progress
-from eg3d.training.records import check_tensorboard
+from eg3d.training.preparation import advice_on_memory, prepare, read_flags
 from eg3d.training.resume import ResumeError
-from eg3d.training.run_folder import STATE_FILE, held
-from eg3d.world.rendered_sets import world_faces
-from groundwork.settings import contradiction
+from eg3d.training.run_folder import held
 
 
 @click.command(cls=GroupedCommand, headings=GROUPS)
@@ -68,35 +61,6 @@ def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, *
     sys.exit(distributed.launch(run, arguments, count, device, wait_minutes))
 
 
-def prepare(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | None]:
-    """The configuration and the state of the run that `outdir` holds, None where there is none; all checked."""
-    config, state = read_flags(outdir, cfg, flags)
-    check_ready(config, first=state is None)
-    return config, state
-
-
-def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | None]:
-    """What the flags ask for, compared with the state in `outdir` where there is one."""
-    latest, path = flags["resume"] == "latest", outdir / STATE_FILE
-    if not latest and not path.exists():
-        return resolve(cfg, **flags), None
-    state = load_state(path)
-    saved = from_dict(json.loads(state["config"]))
-    config = resolve(cfg, saved.generator.resolution, **flags | ({"resume": saved.resume} if latest else {}))
-    check_same_run(saved, config)
-    return config, state
-
-
-def check_ready(config: TrainConfig, first: bool) -> None:
-    """What would otherwise only show after the data has been read; `first`: it starts from the weights of `resume`."""
-    if not config.data.path:
-        raise contradiction(config.data, "{path:flag} is missing: give a zip or folder with dataset.json, or embedded")
-    if config.watch.tensorboard:
-        check_tensorboard()
-    if config.resume is not None and first:
-        open_checkpoint(config.resume)
-
-
 def run(outdir: Path, cfg: str, flags: dict, device, stop_after_minutes: float | None, ops: str) -> int:
     """What each process of a run does; returns the exit code."""
     with contextlib.ExitStack() as stack:
@@ -111,7 +75,9 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
     """`run` once the folder is this run's; `state` holds one thing, to be taken out, so that it can be freed."""
     device = distributed.device_of(device)
     estimator = distributed.together(lambda: GazeTerm.load(config.gaze, device).network)
-    dataset = distributed.first_of_each_machine(lambda: open_data(config))
+    dataset = distributed.first_of_each_machine(
+        lambda: open_dataset(config.data.path, config.data.mirror, config.data.workers)
+    )
     config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
     distributed.by_first(lambda: dataset.identity(state[0]))  # before metrics read all of another data set
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
@@ -124,47 +90,10 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
     except ResumeError as error:
         click.echo("\n".join(error.report), err=True)
         raise
-    images_seen = trainer.images_seen
     if progress.stop_code and distributed.rank() == 0:
-        click.echo(
-            f"stopped after {images_seen} images, {what_is_saved(images_seen, progress)}; the same command goes on"
-        )
+        seen = trainer.images_seen
+        click.echo(f"stopped after {seen} images, {progress.what_is_saved(seen)}; the same command goes on")
     return progress.stop_code
-
-
-def what_is_saved(images_seen: int, progress: Progress) -> str:
-    """What the state on the disk holds after a stop."""
-    if progress.images_saved == images_seen:
-        return "all saved"
-    sick = "the last with a loss that is not finite"
-    return f"{sick}; " + (f"{progress.images_saved} are saved" if progress.images_saved else "none are saved")
-
-
-@contextlib.contextmanager
-def advice_on_memory(config: TrainConfig) -> Iterator[None]:
-    """Memory that has run out, of whatever device, as one ValueError of a line."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        text = str(error)
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
-        if not known and "ALLOC_FAILED" not in text:  # of cuDNN and cuBLAS
-            raise
-        wanted = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
-        raise contradiction(
-            config,
-            "the memory ran out ({wanted}): a process handles {micro_batch} images at once; give a smaller "
-            "{batch_gpu:flag}, which divides {batch} (a run that has begun keeps its own: use another --outdir, with "
-            "{resume:SNAPSHOT})",
-            wanted=wanted[0].lower() if wanted else "no more could be had",
-            micro_batch=config.micro_batch,
-        ) from None
-
-
-def open_data(config: TrainConfig) -> ImageDataset:
-    """The run's data set; the embedded one is rendered on its first use."""
-    path = world_faces() if config.data.path == "embedded" else Path(config.data.path)
-    return ImageDataset(path, config.data.mirror, config.data.workers)
 
 
 if __name__ == "__main__":

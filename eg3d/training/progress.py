@@ -38,3 +38,10 @@ class Progress:
     def after_step(self, finite: bool) -> None:
         """Counts a step; `finite`: whether all of its losses were."""
         self.bad_steps = 0 if finite else self.bad_steps + 1
+
+    def what_is_saved(self, images_seen: int) -> str:
+        """What the state on the disk holds after a stop."""
+        if self.images_saved == images_seen:
+            return "all saved"
+        sick = "the last with a loss that is not finite"
+        return f"{sick}; " + (f"{self.images_saved} are saved" if self.images_saved else "none are saved")

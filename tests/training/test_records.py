@@ -16,7 +16,6 @@ from tiny_run import tiny_config, write_images
 from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.run import WatchConfig
 from eg3d.data.dataset import ImageDataset
-from eg3d.train import what_is_saved
 from eg3d.training import losses, records, run_folder
 from eg3d.training.health import Health
 from eg3d.training.loop import TIME_UP, train
@@ -118,7 +117,7 @@ def test_two_runs_do_not_share_a_folder(dataset, tmp_path):
 def test_a_time_limit_saves_and_says_so_by_its_exit_code(dataset, tmp_path):
     trainer, progress = train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu", stop_after_s=0.0)
     assert progress.stop_code == TIME_UP == 75 and trainer.images_seen == 4
-    assert progress.images_saved == 4 and what_is_saved(4, progress) == "all saved"
+    assert progress.images_saved == 4 and progress.what_is_saved(4) == "all saved"
     assert checkpoint.load_state(tmp_path / "run" / STATE_FILE)["images_seen"] == 4
     _, progress = train(tiny_config(dataset.path, kimg=0.004), tmp_path / "end", dataset, "cpu", stop_after_s=0.0)
     assert progress.stop_code == 0  # it has reached its end
@@ -177,7 +176,7 @@ def test_a_stop_at_a_bad_step_leaves_the_last_good_state_unless_the_run_has_fail
         return
     trainer, progress = train(config, run, dataset, "cpu", state)
     assert progress.stop_code == 143 and trainer.images_seen == 16 and progress.images_saved == 12
-    assert what_is_saved(16, progress) == "the last with a loss that is not finite; 12 are saved"
+    assert progress.what_is_saved(16) == "the last with a loss that is not finite; 12 are saved"
     kept = {path: path.read_bytes() for path in good if path.name != "stats.jsonl"}
     assert kept.items() <= good.items() and not (run / FAILED_STATE_FILE).exists()
 

@@ -9,7 +9,8 @@ from tiny_run import write_images
 from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.flags import resolve
 from eg3d.gaze.term import GazeTerm
-from eg3d.train import advice_on_memory, main
+from eg3d.train import main
+from eg3d.training.preparation import advice_on_memory
 from eg3d.training.run_folder import held, lock
 from groundwork.files import sha256
 from l2cs.estimator import WORLD_NETWORKS
