@@ -8,11 +8,9 @@ from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.checkpoints.loading import GENERATORS, load_generator, locate, short_names
 from eg3d.data.opening import open_dataset_for
 from eg3d.gaze.networks import load_gaze_network
-from eg3d.metrics.detectors import load_world_features
-from eg3d.metrics.inception import load_inception
-from eg3d.metrics.registry import INCEPTION, WORLD, parse_metrics
+from eg3d.metrics.registry import DETECTORS, INCEPTION, WORLD, parse_metrics
 from eg3d.running import cli, distributed, processes
-from eg3d.scores.distances import Distances
+from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.judges import Judges, load_identity_judge
 from eg3d.scores.table import HEADS, PICTURES_PSI, aligned, markdown, sample_scores, table, view_scores
 from groundwork.files import atomic_write, sha256
@@ -29,7 +27,10 @@ METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 )
 @click.option("--num-gen", type=click.IntRange(min=4), default=2000, show_default=True, help="Pictures for distances.")
 @click.option("--data", default="embedded", show_default=True, help="Data set the distances are to.")
-@click.option("--inception-weights", type=cli.FILE, help="For FID and KID.  [default: the embedded feature network]")
+@click.option("--detector", type=click.Choice(DETECTORS),
+              help="Whose features distances compare.  [default: inception with --inception-weights, else "
+              "embedded]")  # fmt: skip
+@click.option("--inception-weights", type=cli.FILE, help="Weights of the detector, for FID and KID.")
 @click.option("--arcface-weights", help="For identity.  [default: the embedded network]")
 @click.option("--recon-weights", type=cli.FILE, help="Deep3DFaceRecon, for pose.  [default: the embedded network]")
 @click.option("--landmarks", help="Five points for identity, see calc_id.py.")
@@ -54,16 +55,20 @@ def check(networks, markdown_path, json_path, **_) -> None:
         raise ValueError("--network: one of them is given twice; give each once")
 
 
-def run(networks, seeds, num_gen, data, markdown_path, batch, seed, precision, device, json_path, **weights):
+def run(networks, seeds, num_gen, data, markdown_path, batch, seed, detector, inception_weights, precision, device,
+        json_path, **weights):  # fmt: skip
     """What each process does."""
     generators = distributed.first_of_each_machine(lambda: load_generators(networks, device, precision))
     own_world = set(networks) <= set(GENERATORS)
-    judges = distributed.together(lambda: load_judges(**weights, own_world=own_world, device=device))
-    kind = INCEPTION if weights["inception_weights"] else WORLD
+    kind = detector or (INCEPTION if inception_weights else WORLD)
+    metrics = parse_metrics(METRICS, num_gen, kind, vgg=False)
+    detectors = distributed.together(lambda: load_detectors(metrics, inception_weights, None, device))
+    judges = distributed.together(
+        lambda: load_judges(**weights, own_world=own_world, pictures=detectors[kind], device=device)
+    )
     resolution = generators[0].img_resolution
     dataset = distributed.first_of_each_machine(lambda: open_dataset_for(data, resolution))
-    metrics = parse_metrics(METRICS, num_gen, kind, vgg=False)
-    distances, columns = Distances(metrics, {kind: judges.pictures}, dataset), {}
+    distances, columns = Distances(metrics, detectors, dataset), {}
     for short, G in zip(short_names(networks), generators, strict=True):
         of_heads = view_scores(G, seeds, judges, seed, progress=f"{short}: views")
         columns[short] = of_heads + sample_scores(G, distances, seed, batch)
@@ -94,13 +99,13 @@ def load_generators(networks: tuple[str, ...], device, precision: str | None) ->
     return generators
 
 
-def load_judges(gaze, inception_weights, arcface_weights, recon_weights, landmarks, own_world: bool, device) -> Judges:
-    """All that look at pictures; own_world: all generators are the embedded world's."""
+def load_judges(gaze, arcface_weights, recon_weights, landmarks, own_world: bool, pictures, device) -> Judges:
+    """All that look at pictures; own_world: all generators are the embedded world's; pictures: the detector."""
     return Judges(
         {path: load_gaze_network(path, device) for path in gaze},
         *load_identity_judge(arcface_weights, landmarks, own_world, device),
         load_pose_estimator(recon_weights, device),
-        load_inception(inception_weights, device) if inception_weights else load_world_features(device),
+        pictures,
     )
 
 

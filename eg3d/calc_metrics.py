@@ -6,7 +6,15 @@ import click
 
 from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.data.opening import open_dataset_for
-from eg3d.metrics.registry import DETECTORS, INCEPTION, NAMES, PUBLISHED_COUNT, parse_metrics, takes_weights
+from eg3d.metrics.registry import (
+    DETECTORS,
+    INCEPTION,
+    NAMES,
+    PUBLISHED_COUNT,
+    WEIGHTS_HELP,
+    parse_metrics,
+    takes_weights,
+)
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.origin import run_of, trained_on
@@ -23,7 +31,7 @@ from eg3d.training.stats import append_line
               help="Generated images; another number gives the metric another name, as fid2k_full.")  # fmt: skip
 @click.option("--detector", type=click.Choice(DETECTORS), default=INCEPTION, show_default=True,
               help="Whose features; those of embedded (for the embedded world) give fd_embedded, not FID.")  # fmt: skip
-@click.option("--inception-weights", type=cli.FILE, help="torch-fidelity's weights-inception-2015-12-05-6726825d.pth.")
+@click.option("--inception-weights", type=cli.FILE, help=f"Weights of the detector: {WEIGHTS_HELP}.")
 @click.option("--vgg-weights", type=cli.FILE,
               help="torchvision's VGG16, for precision and recall.  [default: the detector's features]")  # fmt: skip
 @click.option("--trunc", type=float, callback=cli.finite, default=1.0, show_default=True,

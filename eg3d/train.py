@@ -40,7 +40,7 @@ from eg3d.training.run_folder import held
     "--wait-minutes", type=click.FloatRange(0, 1e6, min_open=True), callback=finite, default=30, show_default=True,
     help="How long a process waits for another before the run ends.",
 )  # fmt: skip
-@click.option("-n", "--dry-run", is_flag=True, help="Print the configuration as JSON and stop.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the configuration as JSON and stop; no file is opened.")
 def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, **flags):
     """Trains EG3D on images with cameras; the gaze term (--gaze-weight) makes the eyes follow the face.
 

@@ -47,7 +47,7 @@ def test_names_that_are_said_to_be_in_a_file_are_there(document):
     pairs += [(file, name) for name, file in re.findall(r"`(\w+)` (?:in|of)\s`([\w/]+\.py)`", text)]
     for file, name in pairs:
         places = [path for path in CODE if f"/{path.relative_to(REPOSITORY).as_posix()}".endswith(f"/{file}")]
-        assert any(re.search(rf"^\s*(def|class) {name}\b|^{name}\b.*=", p.read_text(), re.M) for p in places), (
+        assert any(re.search(rf"^\s*(def|class) {name}\b|^\s*{name}\b.*=", p.read_text(), re.M) for p in places), (
             f"{document.name}: there is no {name} in {file}"
         )
         found += 1

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from eg3d.metrics.registry import DETECTORS, NAMES
+from eg3d.metrics.registry import DETECTORS, NAMES, WEIGHTS_HELP
 from groundwork.settings import (
     NON_NEGATIVE,
     POSITIVE,
@@ -218,7 +218,7 @@ class WatchConfig:
     inception_weights: str | None = setting(
         None,
         flag="--inception-weights",
-        help="torch-fidelity's weights-inception-2015-12-05-6726825d.pth.",
+        help=f"Weights of the detector: {WEIGHTS_HELP}.",
         metavar="FILE",
         needs=(_METRICS,),
     )

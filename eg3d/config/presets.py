@@ -1,4 +1,4 @@
-"""Named runs, with every number in one place; each says which result it reproduces."""
+"""Named runs: where each leaves the defaults, which are the published ones; each says what it reproduces."""
 
 from eg3d.config.run import DataConfig, LossConfig, ScheduleConfig, TrainConfig, WatchConfig
 from eg3d.gaze.term import GazeLossConfig

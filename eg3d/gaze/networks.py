@@ -15,8 +15,9 @@ from l2cs.estimator import WORLD_NETWORKS, GazeAngles, GazeEstimator
 class GazeNetwork(Protocol):
     """A frozen network that reads where the eyes in a picture look. Its axes are drawn in `l2cs.estimator`.
 
-    Attributes: sha256 of its weights, which names it in reports; facts, what is known of it (may be empty);
-    differentiable, whether gradients reach the images. If not, the network can score, but a loss cannot use it.
+    Attributes: sha256 of its weights, which names it in reports (any constant text if it has none); facts, what is
+    known of it (may be empty); differentiable, whether gradients reach the images. If not,
+    the network can score, but a loss cannot use it.
     """
 
     sha256: str
@@ -27,15 +28,15 @@ class GazeNetwork(Protocol):
         """Images [N, 3, H, W] in [-1, 1], one face each -> yaw and pitch [N] in radians, float32."""
 
 
-# How the name of a file ends -> its loader, a function of (name, device). All other names are L2CS-Net's: `embedded`,
-# `embedded-judge`, published .pkl and our .safetensors files.
+# An ending of file names, with its dot, or a whole name -> the loader, a function of (name, device). All other names
+# are L2CS-Net's: `embedded`, `embedded-judge`, published .pkl and our .safetensors files.
 LOADERS: dict[str, Callable[..., GazeNetwork]] = {".onnx": load_onnx_network}
 
 
 def load_gaze_network(name, device="cpu") -> GazeNetwork:
     """The gaze network of this name or path. Errors: OSError or ValueError, one line that names the file."""
-    for ending, load in LOADERS.items():
-        if str(name).lower().endswith(ending):
+    for key, load in LOADERS.items():
+        if str(name) == key or (key.startswith(".") and str(name).lower().endswith(key)):
             return load(name, device)
     return GazeEstimator.load(name, device)
 

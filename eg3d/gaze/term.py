@@ -48,7 +48,10 @@ def mean_square(a: GazeAngles, b: GazeAngles) -> torch.Tensor:
 
 
 def euclidean(a: GazeAngles, b: GazeAngles) -> torch.Tensor:
-    """Root of the sum of squares, rad (paper, Eq. 1); the gradient is zero at zero."""
+    """Root of the sum of squares, rad (paper, Eq. 1).
+
+    Its gradient is zero at zero.
+    """
     total = _squares(a, b).sum(dim=1)
     away = total > 0  # the root's slope is infinite at 0, and where() alone would still give NaN there
     return torch.where(away, torch.where(away, total, 1.0).sqrt(), 0.0)
@@ -285,11 +288,11 @@ class GazeTerm:
         """
         if not self.on:
             return images.new_zeros(len(images))
-        return self.weight_at(images_seen) * self.error(images, labels, draws or GlobalDraws())
+        return self.weighted(self.error(images, labels, draws or GlobalDraws()), images_seen)
 
-    def weight_at(self, images_seen: float) -> float:
-        """The weight after so many images: it rises from 0 over the warm-up."""
-        return self.config.weight_at(images_seen)
+    def weighted(self, error: torch.Tensor, images_seen: float) -> torch.Tensor:
+        """The error [N] times the weight after so many images, which rises from 0 over the warm-up."""
+        return self.config.weight_at(images_seen) * error
 
     def error(self, images, labels, draws) -> torch.Tensor:
         """How far the eyes of disturbed pictures are from looking along the face: [N], before the weight.

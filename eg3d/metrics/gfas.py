@@ -38,9 +38,9 @@ class GfasReport:
     angular_error_deg_se: float | None
     slope: float | None  # None where all cameras share a yaw
     slope_se: float | None  # cluster-robust: the views of a seed are not independent
-    slope_painted_eyes: (
-        float | None
-    )  # the network's own slope on heads without eyes (it should be near 0); None: unknown
+    # The network's own slope on heads whose eyes are painted over: how far it reads the head instead of the eyes. 0 is
+    # best; None: unknown.
+    slope_painted_eyes: float | None
     seeds: int
     views: list[dict]  # one per camera: targets, mean estimates (rad) and mean errors
     gaze_network: str  # sha256 of the weights that judged

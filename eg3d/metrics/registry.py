@@ -67,6 +67,8 @@ DETECTOR_TABLE = {
     VGG: DetectorKind(_load_vgg, "torchvision's VGG16", published=True, chosen=False),
 }
 DETECTORS = tuple(name for name, kind in DETECTOR_TABLE.items() if kind.chosen)
+# For the help of --inception-weights.
+WEIGHTS_HELP = "; ".join(f"{name}: {kind.file}" for name, kind in DETECTOR_TABLE.items() if kind.chosen and kind.file)
 
 
 def takes_weights(detector: str) -> bool:

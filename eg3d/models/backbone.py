@@ -1,4 +1,4 @@
-"""Backbone: latent and camera -> three feature planes, by a StyleGAN2 generator (EG3D, section 4.2)."""
+"""Backbone: latent and camera -> three feature planes, by a StyleGAN2 generator (EG3D, section 4.1)."""
 
 import math
 from dataclasses import dataclass, field

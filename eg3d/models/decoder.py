@@ -1,4 +1,4 @@
-"""Plane features -> colour features and density: a small shared network (EG3D, section 4.1)."""
+"""Plane features -> colour features and density: a small shared network (EG3D, section 3)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Super-resolution: rendered feature image -> full-size image (EG3D, section 4.3)."""
+"""Super-resolution: rendered feature image -> full-size image (EG3D, section 4.2)."""
 
 from dataclasses import dataclass, field
 

@@ -3,7 +3,7 @@
     for every pixel's ray r(t) = o + t d:
         coarse pass    one depth in each of S strata                         NeRF, eq. 2          sampling.py
                        features of three planes at r(t), their mean          EG3D, section 3      planes.py
-                       a small network: colour c, density sigma              EG3D, section 4.1    models/decoder.py
+                       a small network: colour c, density sigma              EG3D, section 3      models/decoder.py
                        alpha, transmittance T, weights w = T alpha           NeRF, eq. 3          marching.py
         fine pass      depths where the coarse weights are large             NeRF, section 5.2    sampling.py
         pixel          sum of w c over the samples of both passes, sorted    NeRF, eq. 3          marching.py

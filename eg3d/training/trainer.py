@@ -110,7 +110,7 @@ class Trainer:
         if self.gaze.on:
             seen = self.gaze.picture(images, fakes.labels, self.G, ws, self._draws("eyes", fakes.samples))
             error = self.gaze.error(seen, fakes.labels, self._draws("gaze", fakes.samples))
-            term = term + self.gaze.weight_at(self.images_seen) * error
+            term = term + self.gaze.weighted(error, self.images_seen)
             self._log(**{"Loss/G/gaze_loss": error})
         self._log(**{"Loss/G/total_loss": term})
         yield term
