@@ -280,18 +280,18 @@ def gfas(inputs):
 
 
 @pytest.mark.slow
-def test_the_script_starts_its_processes(gfas, run_script, tmp_path):
+def test_the_script_starts_its_processes(gfas, run_process, tmp_path):
     outputs = []
     for count in (1, 2):
-        done = run_script("eg3d/calc_gfas.py", *gfas, f"--json={tmp_path / str(count)}", f"--gpus={count}")
+        done = run_process("eg3d/calc_gfas.py", *gfas, f"--json={tmp_path / str(count)}", f"--gpus={count}")
         assert done.code == 0, done.stderr
         outputs.append((done.stdout, (tmp_path / str(count)).read_text()))
     assert outputs[0] == outputs[1]
 
 
 @pytest.mark.slow
-def test_torchruns_processes_give_the_report_of_one_and_one_error(gfas, run_script, tmp_path):
-    assert run_script("eg3d/calc_gfas.py", *gfas, f"--json={tmp_path / 'one'}").code == 0
+def test_torchruns_processes_give_the_report_of_one_and_one_error(gfas, run_process, tmp_path):
+    assert run_process("eg3d/calc_gfas.py", *gfas, f"--json={tmp_path / 'one'}").code == 0
 
     def torchrun(*arguments):
         script = Path(calc_gfas.__file__)
