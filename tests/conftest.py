@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
-
-from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with Ctrl-C ignored
-torch.set_num_threads(1)  # tiny networks gain nothing from a second thread, and wait for it on a busy machine
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # kernels for GPUs run on the CPU; Triton reads this when it is imported
+
+
+def pytest_sessionstart(session):
+    """PyTorch as the tests want it. The process that only hands out tests to others (-n) need not wait for it."""
+    if session.config.getoption("numprocesses", default=None):
+        return
+    import torch
+
+    torch.set_num_threads(1)  # tiny networks gain nothing from a second thread, and wait for it on a busy machine
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"  # kernels for GPUs run on the CPU; Triton reads this when it is imported
 
 
 def pytest_collection_finish():
@@ -87,6 +92,9 @@ def run_process(tmp_path):
 @pytest.fixture
 def frontal_cameras():
     """frontal_cameras(n) -> labels [n, 25] of cameras in front of the face."""
+    import torch
+
+    from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
     def cameras(n: int) -> torch.Tensor:
         return make_label(lookat_pose(torch.zeros(n), 0.0), intrinsics_matrix(FFHQ_FOCAL))
@@ -105,6 +113,7 @@ def tiny_generator():
 @pytest.fixture
 def tiny_discriminator():
     """A 32 px dual discriminator with small numbers; weights from seed 0."""
+    import torch
     from tiny_networks import discriminator_of
 
     with torch.random.fork_rng():
