@@ -1,6 +1,5 @@
 """The kernels for CPUs against double precision: values, both gradients, and what happens without a compiler."""
 
-import functools
 import os
 import subprocess
 import sys
@@ -260,8 +259,12 @@ def nothing_built(tmp_path, monkeypatch):
     """As in a new process with an empty cache: nothing has been built, loaded or said."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    for module, name in ((native, "library"), (backend, "available"), (backend, "_say_once")):
-        monkeypatch.setattr(module, name, functools.cache(getattr(module, name).__wrapped__))
+    kept = native.library, backend.available, backend._say_once
+    for function in kept:
+        function.cache_clear()
+    yield
+    for function in kept:
+        function.cache_clear()
 
 
 def drawn_plainly(capsys) -> str:
