@@ -1,6 +1,8 @@
 """What many tests share: tiny networks, cameras, and running a script as a user would."""
 
 import contextlib
+import functools
+import gc
 import io
 import os
 import runpy
@@ -12,15 +14,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
-
-from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with Ctrl-C ignored
-torch.set_num_threads(1)  # tiny networks gain nothing from a second thread, and wait for it on a busy machine
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # kernels for GPUs run on the CPU; Triton reads this when it is imported
+
+
+def pytest_sessionstart(session):
+    """PyTorch as the tests want it. The process that only hands out tests to others (-n) need not wait for it."""
+    if session.config.getoption("numprocesses", default=None):
+        return
+    import torch
+
+    torch.set_num_threads(1)  # tiny networks gain nothing from a second thread, and wait for it on a busy machine
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"  # kernels for GPUs run on the CPU; Triton reads this when it is imported
+
+
+def pytest_collection_finish():
+    """The garbage collector need not look through all imported modules again and again: a tenth of the time."""
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()
 
 
 class Ran(NamedTuple):
@@ -29,18 +45,18 @@ class Ran(NamedTuple):
     stderr: str
 
 
-@pytest.fixture
-def run_script(tmp_path, monkeypatch):
-    """run_script("eg3d/x.py", "--flag=1") runs it from an empty folder, in this process -> (code, stdout, stderr).
+@pytest.fixture(scope="session")
+def run_script_in():
+    """run_script_in(folder, "eg3d/x.py", "--flag=1") runs it from there, in this process -> (code, stdout, stderr).
 
     A process of its own would take three seconds to import PyTorch; `run_process` starts one.
     """
 
-    def run(script, *args) -> Ran:
+    def run(folder, script, *args) -> Ran:
         path = REPOSITORY / script
         out, err, code = io.StringIO(), io.StringIO(), 0
-        with monkeypatch.context() as patch, warnings.catch_warnings():
-            patch.chdir(tmp_path)
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            patch.chdir(folder)
             patch.setattr(sys, "argv", [str(path), *map(str, args)])
             patch.setattr(sys, "path", [str(path.parent), *sys.path])
             warnings.showwarning = lambda *about: print(warnings.formatwarning(*about[:4]), file=sys.stderr)
@@ -52,6 +68,12 @@ def run_script(tmp_path, monkeypatch):
         return Ran(code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture
+def run_script(run_script_in, tmp_path):
+    """As `run_script_in`, from an empty folder."""
+    return functools.partial(run_script_in, tmp_path)
 
 
 @pytest.fixture
@@ -70,6 +92,9 @@ def run_process(tmp_path):
 @pytest.fixture
 def frontal_cameras():
     """frontal_cameras(n) -> labels [n, 25] of cameras in front of the face."""
+    import torch
+
+    from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
     def cameras(n: int) -> torch.Tensor:
         return make_label(lookat_pose(torch.zeros(n), 0.0), intrinsics_matrix(FFHQ_FOCAL))
@@ -88,6 +113,7 @@ def tiny_generator():
 @pytest.fixture
 def tiny_discriminator():
     """A 32 px dual discriminator with small numbers; weights from seed 0."""
+    import torch
     from tiny_networks import discriminator_of
 
     with torch.random.fork_rng():

@@ -272,8 +272,8 @@ def test_a_wide_grid_of_two_networks_is_stacked_and_the_focal_length_is_the_pres
 def test_seeds_are_shuffled_on_request_the_same_way_each_time(networks, tmp_path):
     told = []
     for options in ([], ["--shuffle-seed=1"], ["--shuffle-seed=1"]):
-        result = run(networks, tmp_path, "--seeds=0-5", "--interpolate=False", "--w-frames=1", *options)
+        result = run(networks, tmp_path, "--seeds=0-2", "--interpolate=False", "--w-frames=1", *options)
         assert result.exit_code == 0, result.output + result.stderr
         told.append([line.split("/")[-1] for line in result.stdout.splitlines()])
-    assert told[1] == told[2] != told[0] == [f"{seed}.mp4: 1 frames" for seed in range(6)]
+    assert told[1] == told[2] != told[0] == [f"{seed}.mp4: 1 frames" for seed in range(3)]
     assert sorted(told[1]) == told[0]

@@ -1,10 +1,9 @@
 """Every click script: `--help` is right, the shared options are there, and bad options are one line."""
 
-import json
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
+import click
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -41,47 +40,31 @@ COMPUTES_NUMBERS = {
     "dataset_preprocessing/check_dataset.py",
 }
 
-# Importing torch takes seconds, so one process plays `python SCRIPT ARGS` for all of them, folder on the path included.
-DRIVER = r"""
-import click, contextlib, io, json, os, runpy, sys, traceback
-report = {}
-def run(path, *args):
-    sys.argv, sys.path[0] = [path, *args], os.path.dirname(path)
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            runpy.run_path(path, run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code or 0
-        except BaseException:
-            code = traceback.format_exc()
-    return [code, out.getvalue(), err.getvalue()]
-def options(path):
-    values = runpy.run_path(path, run_name="read").values()
+
+def options_of(script) -> list[dict]:
+    """What `report` needs of a script's options, from its click command."""
+    values = runpy.run_path(str(REPOSITORY / script), run_name="read").values()
     command = next(value for value in values if isinstance(value, click.Command))
     return [
-        {"names": p.opts + p.secondary_opts, "help": p.help, "kind": p.type.name,
+        {"names": p.opts + p.secondary_opts, "help": p.help,
          "cuts": isinstance(p.default, float) and p.type.name.startswith("integer")}
         for p in command.params if isinstance(p, click.Option)
-    ]
-for path in sys.argv[1:]:
-    entry = {"help": run(path, "--help")}
-    if entry["help"][0] == 0:
-        entry |= {"bad": run(path, "--no-such-option=1"), "options": options(path)}
-    report[path] = entry
-print(json.dumps(report))
-"""
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    paths = [str(REPOSITORY / script) for script in SCRIPTS]
+def report(run_script_in, tmp_path_factory):
+    """What each script says to `--help` and to an option that it does not have, and which options it has."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    command = [sys.executable, "-W", "ignore", "-c", DRIVER, *paths]
-    done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    told = {}
+    for script in SCRIPTS:
+        told[script] = {
+            "help": run_script_in(elsewhere, script, "--help"),
+            "bad": run_script_in(elsewhere, script, "--no-such-option=1"),
+            "options": options_of(script),
+        }
     assert not list(elsewhere.iterdir()), "asking for help must not write files"
-    return {str(Path(path).relative_to(REPOSITORY)): entry for path, entry in json.loads(done.stdout).items()}
+    return told
 
 
 def test_scripts_are_found():
@@ -99,14 +82,14 @@ def test_help_runs_from_another_folder_and_says_what_the_script_does(script, rep
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_option_is_explained_and_keeps_its_default(script, report):
-    for option in report[script].get("options", []):
+    for option in report[script]["options"]:
         assert option["help"], f"{script} {option['names']} has no help text"
         assert not option["cuts"], f"{script} {option['names']} is an integer option with a fractional default"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_shared_options_are_there(script, report):
-    names = {name for option in report[script].get("options", []) for name in option["names"]}
+    names = {name for option in report[script]["options"] for name in option["names"]}
     if script not in FILES_ONLY | DRAWS_NOTHING:
         assert names & {"--seed", "--seeds"}, f"{script} has no --seed"
     if script not in NUMPY_ONLY | FILES_ONLY:

@@ -35,15 +35,15 @@ def as_images(rendered: np.ndarray) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def heads():
-    images, angles, _ = gaze_samples("test", 128, seed=1)
+    images, angles, _ = gaze_samples("test", 64, seed=1)
     return as_images(images), torch.from_numpy(angles)
 
 
 @pytest.fixture(scope="module")
 def turning_heads():
-    """24 people from 5 sides each: looking into the camera, looking along the face, and their labels."""
+    """12 people from 5 sides each: looking into the camera, looking along the face, and their labels."""
     to_camera, along_face, labels = [], [], []
-    for person in range(24):
+    for person in range(12):
         identity = Identity.draw("test", 7_000_000 + person)
         for yaw in np.linspace(-0.4, 0.4, 5):
             label = camera_label(yaw, 0.0)

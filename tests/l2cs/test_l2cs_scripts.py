@@ -32,7 +32,7 @@ def arguments(disc_set, output, *more):
 def trained(disc_set, tmp_path_factory):
     output = tmp_path_factory.mktemp("run")
     held_out = f"--heldout_label={disc_set / 'Label' / 'test.label'}"
-    run(train.main, *arguments(disc_set, output, "--num_epochs=12", held_out, f"--json={output / 'r.json'}"))
+    run(train.main, *arguments(disc_set, output, "--num_epochs=8", held_out, f"--json={output / 'r.json'}"))
     return output
 
 

@@ -20,10 +20,10 @@ triton = pytest.importorskip("triton", reason="Triton is not installed")
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="here the kernels run on the GPU, see tests/gpu")
 
 ROUNDING = 1e-6  # of the norm
-# n, rays, samples, c, hidden, colours, height, width
+# n, rays, samples, c, hidden, colours, height, width; a ray takes the interpreter long, so two or three blocks
 SIZES = {
-    "odd widths": (2, 37, 5, 12, 24, 5, 8, 4),
-    "embedded": (1, 33, 3, 16, 32, 16, 16, 16),
+    "odd widths": (2, 10, 5, 12, 24, 5, 8, 4),
+    "embedded": (1, 17, 3, 16, 32, 16, 16, 16),
     "published": (1, 17, 2, 32, 64, 32, 8, 16),
     "smallest": (3, 1, 1, 3, 7, 1, 2, 4),
 }
@@ -114,9 +114,9 @@ def test_gradients_of_densities_or_pixels_alone_equal_the_plain_field(kernels, g
     check_backward(kernels, s, plain_field.results(*s.arguments, *parts), *parts)
 
 
-@pytest.mark.parametrize("programs", [1, 7, 1000])
+@pytest.mark.parametrize("programs", [1, 3, 1000])
 def test_gradients_are_the_same_however_many_programs_share_the_work(kernels, programs, monkeypatch):
-    s = scene((2, 33, 3, 4, 8, 3, 8, 4))
+    s = scene((2, 15, 3, 4, 8, 3, 8, 4))
     monkeypatch.setattr(kernels, "_programs", lambda device: programs)
     parts = s.dsigma, s.sample_weights, s.dpixels
     check_backward(kernels, s, plain_field.results(*s.arguments, *parts), *parts)

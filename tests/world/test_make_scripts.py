@@ -8,7 +8,7 @@ FACES, GAZE = (f"dataset_preprocessing/synthetic/make_{name}.py" for name in ("f
 
 
 def test_make_faces_writes_a_zip_and_a_contact_sheet(run_script, tmp_path):
-    code, out, err = run_script(FACES, "--dest=faces.zip", "--count=3", "--seed=2", "--size=32", "--sheet=sheet.png")
+    code, out, err = run_script(FACES, "--dest=faces.zip", "--count=3", "--seed=2", "--size=16", "--sheet=sheet.png")
     assert code == 0, err
     with zipfile.ZipFile(tmp_path / "faces.zip") as archive:
         assert len(archive.namelist()) == 5
