@@ -15,7 +15,7 @@ from eg3d.config.command_line import GroupedCommand, with_flags
 from eg3d.config.flags import GROUPS, TABLE, resolve
 from eg3d.config.presets import PRESETS
 from eg3d.config.run import TrainConfig, check_same_run, from_dict, to_dict
-from eg3d.data.dataset import ImageDataset
+from eg3d.data.opening import open_dataset
 from eg3d.gaze.term import GazeTerm
 from eg3d.ops.kernels.backend import chosen, using
 from eg3d.running import distributed
@@ -26,7 +26,6 @@ from eg3d.training.progress import Progress
 from eg3d.training.records import check_tensorboard
 from eg3d.training.resume import ResumeError
 from eg3d.training.run_folder import STATE_FILE, held
-from eg3d.world.rendered_sets import world_faces
 from groundwork.settings import contradiction
 
 
@@ -111,7 +110,9 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
     """`run` once the folder is this run's; `state` holds one thing, to be taken out, so that it can be freed."""
     device = distributed.device_of(device)
     estimator = distributed.together(lambda: GazeTerm.load(config.gaze, device).network)
-    dataset = distributed.first_of_each_machine(lambda: open_data(config))
+    dataset = distributed.first_of_each_machine(
+        lambda: open_dataset(config.data.path, config.data.mirror, config.data.workers)
+    )
     config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
     distributed.by_first(lambda: dataset.identity(state[0]))  # before metrics read all of another data set
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
@@ -159,12 +160,6 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
             wanted=wanted[0].lower() if wanted else "no more could be had",
             micro_batch=config.micro_batch,
         ) from None
-
-
-def open_data(config: TrainConfig) -> ImageDataset:
-    """The run's data set; the embedded one is rendered on its first use."""
-    path = world_faces() if config.data.path == "embedded" else Path(config.data.path)
-    return ImageDataset(path, config.data.mirror, config.data.workers)
 
 
 if __name__ == "__main__":
