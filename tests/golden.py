@@ -1,4 +1,4 @@
-"""The rule by which the golden files define weights and inputs (tests/data/README.md), and the agreement expected."""
+"""The rule by which the golden files define weights and inputs, and the agreement expected."""
 
 import json
 import zlib

@@ -20,7 +20,6 @@ import torch
 from torch import nn
 
 from eg3d.checkpoints.arguments import discriminator_arguments, file_arguments, generator_arguments
-from eg3d.config import presets
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.ops.bias_act import ACTIVATIONS
@@ -115,11 +114,6 @@ def smallest_networks(seed: int = 0):
     own = dict(z_dim=32, w_dim=512, mapping_kwargs=dict(num_layers=2), num_fp16_res=0, sr_num_fp16_res=4)
     G = generator_arguments(common | own | {"rendering_kwargs": SHAPENET_RENDERING})
     return _networks(seed, G["config"], discriminator_arguments(common)["config"])
-
-
-def full_size_networks(seed: int = 0):
-    """(G, D) of the published FFHQ model, 512 px, with random weights."""
-    return _networks(seed, presets.FFHQ.generator, presets.FFHQ.discriminator)
 
 
 def _networks(seed, generator_config, discriminator_config):

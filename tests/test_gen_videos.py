@@ -205,7 +205,7 @@ def test_odd_sizes_are_filled_up(tmp_path):
 
 def test_missing_ffmpeg_is_one_line_that_names_the_extra(networks, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    assert_refused(run(networks, tmp_path / "out", "--seeds=0"), "pip install -e '.[ffmpeg]'")
+    assert_refused(run(networks, tmp_path / "out", "--seeds=0"), "pip install 'gaze-corrected-eg3d[ffmpeg]'")
     assert not (tmp_path / "out").exists()
 
 

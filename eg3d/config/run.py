@@ -35,11 +35,6 @@ def _non_negative(flag: str, value: float) -> None:
         raise ConfigError(f"{flag}={value} must be a number >= 0")
 
 
-def _positive(flag: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{flag}={value} must be a number > 0")
-
-
 def _within(flag: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise ConfigError(f"{flag}={value} must be from {least} to {most}")

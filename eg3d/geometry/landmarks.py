@@ -24,7 +24,7 @@ STANDARD_DM = torch.tensor(
     ]
 )
 WORLD_PER_DM, WORLD_OFFSET = 0.27, (0.0, 0.006, 0.161)  # where EG3D's labels put that face
-WORLD_MEAN = torch.tensor(  # of 1,000 heads of the embedded world, world units (tests/test_landmarks.py)
+WORLD_MEAN = torch.tensor(  # of 1,000 heads of the embedded world, world units (tests/geometry/test_landmarks.py)
     [
         [-0.0847, 0.0290, 0.1657],
         [0.0847, 0.0290, 0.1657],

@@ -204,7 +204,7 @@ def require_ffmpeg():
 
         imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError):
-        raise ValueError("films need ffmpeg; install it with: pip install -e '.[ffmpeg]'") from None
+        raise ValueError("films need ffmpeg; pip install 'gaze-corrected-eg3d[ffmpeg]'") from None
     return imageio_ffmpeg
 
 

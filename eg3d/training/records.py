@@ -219,7 +219,8 @@ def check_tensorboard() -> None:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
         raise ValueError(
-            "--tensorboard=True needs a package that is missing: pip install -e '.[tensorboard]', or drop the flag"
+            "--tensorboard=True needs a package that is missing: pip install 'gaze-corrected-eg3d[tensorboard]', or "
+            "drop the flag"
         ) from None
 
 
