@@ -1,9 +1,10 @@
 """A reader for the part of the pickle language that a file of tensors needs. It imports nothing and calls nothing.
 
-Python's own unpickler cannot be made safe enough for a file from a stranger: one opcode makes its memo allocate
-gigabytes, another makes it reserve whatever length the file declares, and every long value stays in memory until the
-end. This one knows the opcodes that protocols 2 to 5 use for plain values and objects, checks every length against the
-file before it reads, leaves long byte strings where they are (`Blob`), and hands globals to the caller, who gives
+Python's own unpickler cannot be made safe for a file from a stranger. One opcode makes its memo allocate gigabytes.
+Another makes it reserve whatever length the file declares. Every long value stays in memory until the end.
+
+This one knows the opcodes that protocols 2 to 5 use for plain values and objects. It checks every length against the
+file before it reads. It leaves long byte strings where they are (`Blob`). It hands globals to the caller, who gives
 inert stand-ins (`Callee`) or refuses.
 """
 

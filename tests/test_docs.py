@@ -64,6 +64,11 @@ def test_lines_of_the_documents_are_short_enough_to_read(document):
 CITED = sorted({*DOCUMENTS, *CODE, *REPOSITORY.glob("eg3d/ops/kernels/csrc/*")} - {Path(__file__).resolve()})
 
 
+def test_no_document_waits_for_a_number():
+    for document in DOCUMENTS:
+        assert not re.search(r"@[A-Z]+@|\bTODO\b|\bXXX\b", document.read_text()), document.name
+
+
 def test_what_is_cited_can_be_found():
     """A defect's number is a heading of docs/published_defects.md; no section of a text that is not here is cited."""
     headings = re.findall(r"^### (.*?):", (REPOSITORY / "docs" / "published_defects.md").read_text(), re.M)

@@ -31,23 +31,38 @@ class GazeNetwork(Protocol):
 # An ending of file names, with its dot, or a whole name -> the loader, a function of (name, device). All other names
 # are L2CS-Net's: `embedded`, `embedded-judge`, published .pkl and our .safetensors files.
 LOADERS: dict[str, Callable[..., GazeNetwork]] = {".onnx": load_onnx_network}
+SCORES_ONLY = {".onnx"}  # of these; known before a file is read
 
 
 def load_gaze_network(name, device="cpu") -> GazeNetwork:
     """The gaze network of this name or path. Errors: OSError or ValueError, one line that names the file."""
-    for key, load in LOADERS.items():
-        if str(name) == key or (key.startswith(".") and str(name).lower().endswith(key)):
-            return load(name, device)
-    return GazeEstimator.load(name, device)
+    key = _row_of(name)
+    return GazeEstimator.load(name, device) if key is None else LOADERS[key](name, device)
+
+
+def _row_of(name) -> str | None:
+    """The key of LOADERS that a name means; None: L2CS-Net."""
+    name = str(name)
+    return next((k for k in LOADERS if name == k or (k.startswith(".") and name.lower().endswith(k))), None)
+
+
+def check_name_for_loss(name: str, what: str) -> None:
+    """As `check_differentiable`, for a network that is not loaded yet."""
+    if _row_of(name) in SCORES_ONLY:
+        raise _only_scores(what)
 
 
 def check_differentiable(network: GazeNetwork, what: str) -> None:
     """ValueError for a network that only scores. `what`: the option and its value, as the user gave them."""
     if not network.differentiable:
-        raise ValueError(
-            f"{what}: this gaze network only scores, for no gradient passes through it; give the loss one in PyTorch "
-            "(L2CS-Net's .pkl, our .safetensors, embedded), and this one to a score, as in calc_gfas.py --judge"
-        )
+        raise _only_scores(what)
+
+
+def _only_scores(what: str) -> ValueError:
+    return ValueError(
+        f"{what}: this gaze network only scores, for no gradient passes through it; give the loss one in PyTorch "
+        "(L2CS-Net's .pkl, our .safetensors, embedded), and this one to a score, as in calc_gfas.py --judge"
+    )
 
 
 def still_to_be_made(name: str) -> bool:

@@ -19,8 +19,14 @@ import torch.nn.functional as F
 from eg3d.gaze import eye_region
 from eg3d.gaze.crop import CROPS
 from eg3d.gaze.jitter import Jitter, disturb
-from eg3d.gaze.networks import GazeNetwork, check_differentiable, load_gaze_network, still_to_be_made
-from eg3d.geometry.cameras import split_label
+from eg3d.gaze.networks import (
+    GazeNetwork,
+    check_differentiable,
+    check_name_for_loss,
+    load_gaze_network,
+    still_to_be_made,
+)
+from eg3d.geometry.cameras import LABEL_DIM, split_label
 from groundwork.draws import GlobalDraws
 from groundwork.settings import Need, check_settings, check_value, contradiction, non_negative, one_of, setting
 from l2cs.estimator import GazeAngles, gaze_vector
@@ -180,6 +186,8 @@ class GazeLossConfig:
                 "the gaze loss is on (weight {weight:value}) but has no L2CS-Net weights: pass {l2cs_path:FILE}, "
                 "or {weight:0} to train without it",
             )
+        if self.weight > 0:
+            check_name_for_loss(self.l2cs_path, f"--l2cs-path={self.l2cs_path}")
         if not 0 < self.mask_radius < 1:
             raise ValueError(f"the gaze mask's radius {self.mask_radius} is not a length inside the volume; use 0.06")
         if self.mask and self.weight == 0:
@@ -242,7 +250,13 @@ def gaze_error(
         kind, targets, crop: see `GazeLossConfig`.
         draws: source of randomness (groundwork.draws) of shifts, blur and noise; None, as in scores, adds none.
         jitter: how large those are; default `Jitter()`.
+    Raises: ValueError if the shapes do not fit.
     """
+    if images.ndim != 4 or images.shape[1] != 3 or labels.shape != (len(images), LABEL_DIM):
+        raise ValueError(
+            f"the gaze term takes images [N, 3, H, W] and labels [N, {LABEL_DIM}] of their cameras, not "
+            f"{list(images.shape)} and {list(labels.shape)}"
+        )
     estimate = estimate_gaze(images, labels, network, crop, draws, jitter)
     return angle_error(estimate, target_of(labels.to(images.device, torch.float32), targets), kind)
 

@@ -52,10 +52,10 @@ def kernel_distance(
 def _standard_error(real: torch.Tensor, generated: torch.Tensor, drawing: float) -> float | None:
     """Over generated samples, the real set taken as given; None with fewer than 3 of them.
 
-    The spread of the subsets says little: subsets of one set share samples, and where each is the whole set it is zero.
-    Given the data, the mean of the subsets scatters by `drawing` around the MMD of all rows. That one scatters over
-    samples with variance 4 var(h) / n, to first order, where h_i = mean of k(y_i, y_j) over j != i - mean of
-    k(y_i, x_j): the jackknife of a U-statistic (Efron & Stein 1981: rather too large than too small).
+    The spread of the subsets says little: subsets of one set share samples. If each is the whole set, it is zero.
+    Given the data, the mean of the subsets scatters by `drawing` around the MMD of all rows. That MMD scatters over
+    samples; to first order its variance is 4 var(h) / n, with h_i = mean of k(y_i, y_j) over j != i - mean of
+    k(y_i, x_j). This is the jackknife of a U-statistic (Efron & Stein 1981). It is rather too large than too small.
     """
     n = len(generated)
     if n < 3:

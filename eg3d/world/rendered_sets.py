@@ -39,18 +39,13 @@ ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture and all that is true of it.
+    """One picture and all that is true of it."""
 
-    label [25]; gaze_head [3] unit vector in the head (= world) frame; gaze_cam (yaw, pitch) rad in the camera frame,
-    (0, 0) into the lens, +yaw toward the image's left, +pitch up; identity: index in its split;
-    to_camera: the gaze was drawn toward the camera.
-    """
-
-    label: np.ndarray
-    gaze_head: np.ndarray
-    gaze_cam: np.ndarray
-    identity: int
-    to_camera: bool
+    label: np.ndarray  # [25]
+    gaze_head: np.ndarray  # [3], unit vector in the head (= world) frame
+    gaze_cam: np.ndarray  # yaw, pitch in rad as the camera sees them: (0, 0) into the lens, +yaw image left, +pitch up
+    identity: int  # index in its split
+    to_camera: bool  # whether the gaze was drawn toward the camera
     rendered: RenderedHead
 
 

@@ -281,3 +281,9 @@ def test_weight_rises_linearly_over_the_warm_up():
     config = GazeLossConfig(weight=4.0, l2cs_path="embedded", warmup_kimg=2)
     assert [config.weight_at(n) for n in (0, 500, 2000, 9000)] == [0, 1, 4, 4]
     assert GazeLossConfig(weight=4.0, l2cs_path="embedded").weight_at(0) == 4
+
+
+@pytest.mark.parametrize("images, labels", [((2, 3, 8, 8), (1, 25)), ((2, 3, 8, 8), (2, 16)), ((2, 1, 8, 8), (2, 25))])
+def test_shapes_that_do_not_fit_are_refused_instead_of_repeated(images, labels):
+    with pytest.raises(ValueError, match=r"labels \[N, 25\] of their cameras, not \[2"):
+        gaze_error(torch.zeros(images), torch.zeros(labels), None)

@@ -185,3 +185,9 @@ def test_an_onnx_file_is_refused_by_a_training_before_data_are_read(tmp_path, on
     assert result.exit_code == 2 and re.search(
         r"error: --l2cs-path=.*a\.onnx: this gaze network only scores", result.output
     )
+
+
+def test_a_loss_refuses_an_onnx_file_before_it_is_read():
+    with pytest.raises(ValueError, match=r"^--l2cs-path=no-such\.onnx: this gaze network only scores"):
+        GazeLossConfig(weight=1.0, l2cs_path="no-such.onnx")
+    assert GazeLossConfig(weight=0.0, l2cs_path="no-such.onnx").l2cs_path == "no-such.onnx"  # it may score snapshots

@@ -11,10 +11,15 @@ padded). Products are split in three of TF32 ("tf32x3"), which rounds as float32
 Texels' gradients are added atomically, so their last bits depend on the order; all others go through one sum per
 program and one over programs.
 
-Floors at batch 4, 128 x 128 rays, 96 samples, 256 x 256 planes, C = K = 32, H = 64, nothing computed twice, on an H100
-(67 TFLOP/s in float32, 3.35 TB/s): forward 58 GFLOP = 0.86 ms, 235 MB = 0.07 ms; backward 110 GFLOP = 1.64 ms,
-361 MB = 0.11 ms. What is computed again makes it 88 and 223 GFLOP. Not in the floors: 9.7 GB of texel rows per look-up
-from the caches, and 2.4 billion atomic additions, four to an instruction from compute capability 9.0 on.
+Floors on an H100 (67 TFLOP/s in float32, 3.35 TB/s), if nothing were computed twice; batch 4, 128 x 128 rays, 96
+samples, 256 x 256 planes, C = K = 32, H = 64:
+
+              arithmetic              memory              with what is computed again
+    forward   58 GFLOP, 0.86 ms       235 MB, 0.07 ms      88 GFLOP
+    backward  110 GFLOP, 1.64 ms      361 MB, 0.11 ms      223 GFLOP
+
+Not in the floors: 9.7 GB of texel rows per look-up from the caches, and 2.4 billion atomic additions (four to an
+instruction from compute capability 9.0 on).
 """
 
 from typing import NamedTuple
