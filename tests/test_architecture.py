@@ -129,6 +129,13 @@ def test_no_module_imports_a_script():
     assert not wrong, wrong
 
 
+def test_tests_lie_in_folders_that_mirror_those_of_the_code():
+    tests = REPOSITORY / "tests"
+    for folder in {file.parent.relative_to(tests) for file in tests.rglob("test_*.py")} - {Path("."), Path("gpu")}:
+        mirrored = (REPOSITORY / "eg3d" / folder).is_dir() or (REPOSITORY / folder).is_dir()
+        assert mirrored, f"tests/{folder} mirrors no folder of the code"
+
+
 def test_the_rule_would_catch_a_wrong_import():
     # the table itself must say no to the imports that matter most, or the tests above prove nothing
     assert MAY_IMPORT["l2cs"] == {FLOOR} and not MAY_IMPORT[FLOOR]

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tiny_networks import tiny_generator_kwargs
 
+from eg3d.checkpoints import loading as checkpoint
 from eg3d.checkpoints.arguments import generator_arguments
 from eg3d.config.run import DataConfig, LossConfig, ScheduleConfig, TrainConfig
 from eg3d.gaze.term import GazeLossConfig
@@ -91,3 +92,22 @@ def everything_in_float64():
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+def final(outdir: Path) -> dict:
+    return checkpoint.load_state(outdir / "training-state.pt")
+
+
+def assert_same_state(a: dict, b: dict) -> None:
+    assert a["images_seen"] == b["images_seen"]
+    for name, network in a["networks"].items():
+        for key, value in network.items():
+            assert torch.equal(value, b["networks"][name][key]), f"{name}.{key}"
+    for mine, other in zip(a["optimisers"], b["optimisers"], strict=True):
+        for index, entry in mine["state"].items():
+            assert all(torch.equal(value, other["state"][index][key]) for key, value in entry.items())
+
+
+def loss_lines(outdir: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (outdir / "stats.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k.startswith(("Loss", "Progress", "Fakes"))} for line in lines]

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import rank_work
 from safetensors import safe_open
-from test_distributed import assert_same_state, final, loss_lines
-from tiny_run import write_images
+from tiny_run import assert_same_state, final, loss_lines, write_images
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 

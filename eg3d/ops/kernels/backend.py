@@ -22,7 +22,7 @@ CHOICES = ("auto", "torch", "kernels")
 
 # The kinds of device on which measurements have shown that our kernels are right, and faster than plain PyTorch.
 # "cuda" belongs here as soon as a results file of `make gpu-check` says so: benchmarks/results/gpu_*.json, "verdict".
-# tests/ops/test_backend.py compares this line with those files.
+# tests/ops/kernels/test_backend.py compares this line with those files.
 PROVEN = {"cpu"}
 
 _choice: ContextVar[str] = ContextVar("ops", default="auto")

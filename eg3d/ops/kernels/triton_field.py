@@ -38,7 +38,7 @@ class Tile(NamedTuple):
     warps: int
 
 
-# By registers, spills and instructions of sm_80 and sm_90 (tests/ops/test_triton_field.py); not yet by time on a GPU.
+# By registers, spills and instructions of sm_80 and sm_90 (test_triton_field.py); not yet by time on a GPU.
 DENSITY, PIXELS, SAMPLE_WEIGHTS, BACKWARD = Tile(64, 4), Tile(64, 4), Tile(64, 4), Tile(64, 4)
 PRODUCTS = "tf32x3"  # where there are no tensor cores for it, Triton takes float32 by itself
 PROGRAMS_PER_CORE = 2  # of the backward pass: as many as registers allow

@@ -9,8 +9,7 @@ import pytest
 import rank_work
 import torch
 from click.testing import CliRunner
-from test_distributed import assert_same_state, final, loss_lines
-from tiny_run import tiny_config, write_images
+from tiny_run import assert_same_state, final, loss_lines, tiny_config, write_images
 
 from eg3d import calc_metrics
 from eg3d.checkpoints import loading as checkpoint

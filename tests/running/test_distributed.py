@@ -1,6 +1,5 @@
 """Several processes give what one gives, and end together."""
 
-import json
 import multiprocessing
 import os
 import socket
@@ -11,9 +10,8 @@ from pathlib import Path
 import pytest
 import rank_work
 import torch
-from tiny_run import write_images
+from tiny_run import assert_same_state, final, loss_lines, write_images
 
-from eg3d.checkpoints import loading as checkpoint
 from eg3d.running import distributed
 
 CPU = torch.device("cpu")
@@ -127,25 +125,6 @@ def error_lines(tmp_path, capfd) -> list[str]:
     text = capfd.readouterr().err + (tmp_path / "run.stderr").read_text()
     assert "Traceback" not in text
     return [line for line in text.splitlines() if "error" in line]
-
-
-def final(outdir: Path) -> dict:
-    return checkpoint.load_state(outdir / "training-state.pt")
-
-
-def assert_same_state(a: dict, b: dict) -> None:
-    assert a["images_seen"] == b["images_seen"]
-    for name, network in a["networks"].items():
-        for key, value in network.items():
-            assert torch.equal(value, b["networks"][name][key]), f"{name}.{key}"
-    for mine, other in zip(a["optimisers"], b["optimisers"], strict=True):
-        for index, entry in mine["state"].items():
-            assert all(torch.equal(value, other["state"][index][key]) for key, value in entry.items())
-
-
-def loss_lines(outdir: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (outdir / "stats.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k.startswith(("Loss", "Progress", "Fakes"))} for line in lines]
 
 
 @pytest.fixture(scope="module")
