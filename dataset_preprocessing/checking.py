@@ -111,7 +111,7 @@ def examine(path: Path, workers: int = 3) -> tuple[Report, dict[str, torch.Tenso
 def _images(report: Report, archive: Folder | Zip, names: list[str], workers: int) -> dict[str, Pixels]:
     """Decodes all images; notes sizes, modes, faults and duplicates in the report."""
     with ThreadPoolExecutor(max(workers, 1)) as pool:
-        found = tqdm(pool.map(lambda name: look(archive, name), names), "reading", len(names), unit="img")
+        found = tqdm(pool.map(lambda name: read_pixels(archive, name), names), "reading", len(names), unit="img")
         pixels = dict(zip(names, found, strict=True))
     readable = {name: image for name, image in pixels.items() if image.fault is None}
     report.errors += [image.fault for image in pixels.values() if image.fault is not None]
@@ -134,7 +134,7 @@ def _images(report: Report, archive: Folder | Zip, names: list[str], workers: in
     return pixels
 
 
-def look(archive: Folder | Zip, name: str) -> Pixels:
+def read_pixels(archive: Folder | Zip, name: str) -> Pixels:
     """One image, decoded and forgotten."""
     try:
         data = archive.read(name)

@@ -33,7 +33,7 @@ SIGNATURES = {  # name: result, arguments
     "march": (None, ([_PTR] * 2 + [_INT]) * 2 + [_PTR] * 4 + [_INT, _THREADS]),
     "march_backward": (None, ([_PTR] * 2 + [_INT]) * 2 + [_PTR] * 6 + [_INT, _THREADS]),
     "fine_depths": (None, [_PTR] * 4 + [_INT] * 3 + [_THREADS]),
-    "field_look": (None, [_PTR] * 4 + [_THREADS]),
+    "field_density": (None, [_PTR] * 4 + [_THREADS]),
     "field_pixels": (None, [_PTR] * 3 + [_INT] * 3 + [_THREADS]),
     "field_pixels_backward": (None, [_PTR] * 3 + [_INT] * 3 + [_THREADS]),
     "field_backward": (None, [_PTR] * 11 + [_INT, _THREADS]),
@@ -237,7 +237,7 @@ def field_density(texels, points, weights: FieldWeights, scale: float, axes, rec
     n, count, _ = points.shape
     sigma, colours = points.new_empty(n, count), points.new_empty(n, count, field.o)
     features = points.new_empty(n, count, field.c) if recorded else None
-    library().field_look(ctypes.byref(field), _at(sigma), _at(colours), _at(features), torch.get_num_threads())
+    library().field_density(ctypes.byref(field), _at(sigma), _at(colours), _at(features), torch.get_num_threads())
     del alive
     return sigma, (colours, features)
 

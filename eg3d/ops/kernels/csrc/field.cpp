@@ -84,7 +84,7 @@ static void hide(const Field& f, const float* features, int64_t tile, float* hid
 // ---------------------------------------------------------------- forward
 
 // sigma [n, count] and colours [n, count, o]; features [n, count, c] for field_backward, may be null
-API void field_look(const Field* field, float* sigma, float* colours, float* features, int threads) {
+API void field_density(const Field* field, float* sigma, float* colours, float* features, int threads) {
     const Field f = *field;
     const int64_t tiles = (f.count + TILE - 1) / TILE;
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -106,33 +106,33 @@ API void field_look(const Field* field, float* sigma, float* colours, float* fea
     }
 }
 
-// pixels [rays, o] = sum over the samples of share [rays, samples] * colours [rays, samples, o]
-API void field_pixels(const float* colours, const float* share, float* pixels, int64_t rays, int64_t samples, int64_t o,
+// pixels [rays, o] = sum over the samples of weights [rays, samples] * colours [rays, samples, o]
+API void field_pixels(const float* colours, const float* weights, float* pixels, int64_t rays, int64_t samples, int64_t o,
                       int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t ray = 0; ray < rays; ray++)
-        product(1, o, samples, share + ray * samples, 0, 1, colours + ray * samples * o, pixels + ray * o);
+        product(1, o, samples, weights + ray * samples, 0, 1, colours + ray * samples * o, pixels + ray * o);
 }
 
 // ---------------------------------------------------------------- backward
 
-// dshare [rays, samples] = <dpixels [rays, o], colours [rays, samples, o]>
-API void field_pixels_backward(const float* colours, const float* dpixels, float* dshare, int64_t rays, int64_t samples,
+// dweights [rays, samples] = <dpixels [rays, o], colours [rays, samples, o]>
+API void field_pixels_backward(const float* colours, const float* dpixels, float* dweights, int64_t rays, int64_t samples,
                                int64_t o, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t at = 0; at < rays * samples; at++) {
         Vec total = Vec{};
         for (int64_t k = 0; k < o; k += LANES)
             total += load(colours + at * o + k) * load(dpixels + at / samples * o + k);
-        dshare[at] = sum(total);
+        dweights[at] = sum(total);
     }
 }
 
 // Gradients of one latent go to texels that only its own thread writes, so that runs repeat to the bit.
-// dsigma [n, count] or null; share and dpixels both or neither; dtexels zeroed by the caller;
+// dsigma [n, count] or null; weights and dpixels both or neither; dtexels zeroed by the caller;
 // per latent dw1 [n, h, c], db1 [n, h], dw2 [n, 1 + o, h], db2 [n, 1 + o], zeroed by the caller.
 API void field_backward(const Field* field, const float* features, const float* colours, const float* dsigma,
-                        const float* share, const float* dpixels, float* dtexels, float* dw1, float* db1, float* dw2,
+                        const float* weights, const float* dpixels, float* dtexels, float* dw1, float* db1, float* dw2,
                         float* db2, int64_t samples, int threads) {
     const Field f = *field;
     const int64_t size = f.height * f.width * PLANES * f.c;
@@ -150,7 +150,7 @@ API void field_backward(const Field* field, const float* features, const float* 
                     const float* grad = dpixels + (at + t) / samples * f.o;
                     for (int64_t k = 0; k < f.o; k += LANES) {
                         const Vec colour = load(colours + (at + t) * f.o + k);
-                        const Vec value = share[at + t] * load(grad + k) * colour * (1.0f - colour);
+                        const Vec value = weights[at + t] * load(grad + k) * colour * (1.0f - colour);
                         store(out + t * f.o + k, value);
                         store(to_b2 + 1 + k, load(to_b2 + 1 + k) + value);
                     }

@@ -92,9 +92,9 @@ struct Sorted {
     }
 };
 
-// share [rays, samples] of both parts: half the weights of the two intervals a sample borders; total and depth [rays].
+// weights [rays, samples] of both parts: half the weights of the two intervals a sample borders; total and depth [rays].
 API void march(const float* sigma, const float* depth, int64_t samples, const float* fine_sigma,
-               const float* fine_depth, int64_t fine, float* share, float* fine_share, float* total, float* mean_depth,
+               const float* fine_depth, int64_t fine, float* weights, float* fine_weights, float* total, float* mean_depth,
                int64_t rays, int threads) {
     const Rays r{{sigma, fine_sigma}, {depth, fine_depth}, {samples, fine}};
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -115,8 +115,8 @@ API void march(const float* sigma, const float* depth, int64_t samples, const fl
         }
         store(half[all - 1], 0.5f * before);
         s.unsort(half, all, out);
-        scatter(out, ray, count, samples, share);
-        if (fine) scatter(out + samples, ray, count, fine, fine_share);
+        scatter(out, ray, count, samples, weights);
+        if (fine) scatter(out + samples, ray, count, fine, fine_weights);
         const Vec low = load(s.depth[0]), high = load(s.depth[all - 1]);
         Vec mean = sum_depth / sum_weight;
         mean = mean < high ? mean : high;  // a ray that meets nothing has no mean, but its last depth
@@ -130,7 +130,7 @@ API void march(const float* sigma, const float* depth, int64_t samples, const fl
 
 // Gradients of `march` to the densities; any of the incoming ones may be null.
 API void march_backward(const float* sigma, const float* depth, int64_t samples, const float* fine_sigma,
-                        const float* fine_depth, int64_t fine, const float* dshare, const float* dfine_share,
+                        const float* fine_depth, int64_t fine, const float* dweights, const float* dfine_weights,
                         const float* dtotal, const float* ddepth, float* dsigma, float* dfine_sigma, int64_t rays,
                         int threads) {
     const Rays r{{sigma, fine_sigma}, {depth, fine_depth}, {samples, fine}};
@@ -141,8 +141,8 @@ API void march_backward(const float* sigma, const float* depth, int64_t samples,
         s.read(r, ray, count);
         alignas(64) Lanes given[MOST], dhalf[MOST], light[MOST], out[MOST];
         for (int64_t i = 0; i < all; i++) store(given[i], Vec{});
-        if (dshare) gather(dshare, ray, count, samples, given);
-        if (dfine_share) gather(dfine_share, ray, count, fine, given + samples);
+        if (dweights) gather(dweights, ray, count, samples, given);
+        if (dfine_weights) gather(dfine_weights, ray, count, fine, given + samples);
         for (int64_t i = 0; i < all; i++)
             for (int64_t lane = 0; lane < LANES; lane++) dhalf[i][lane] = given[s.order[i][lane]][lane];
 
