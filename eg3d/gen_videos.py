@@ -72,7 +72,7 @@ def main(
     device = cli.pick_device(device)
     generators = [video.set_quality(load_generator(name, device, precision), sample_mult, nrr) for name in networks]
     view = ViewOptions(trunc, trunc_cutoff, focal_to_fov(video.FOCAL[cfg]))
-    side = max(video.SMALLEST_SIDE, *(G.img_resolution for G in generators))
+    side = max(video.SMALLEST_SIDE, *(G.resolution for G in generators))
     for plan in plans:
         labels = [video.path_labels(path, w_frames * plan.keyframes, G, view.fov_deg) for G in generators]
         films = [video.film(G, plan, c, view, image_mode, side) for G, c in zip(generators, labels, strict=True)]

@@ -1,8 +1,9 @@
-"""What EG3D's files say about a network, as the arguments of our classes, and back. Only this file knows the names.
+"""What files say about a network, as the arguments of our classes, and back. Only this file knows the published names.
 
 A published file holds `init_kwargs`, with `rendering_kwargs` among them; our snapshots and state dicts hold the same,
 and a few names more for numbers that are fixed in the published code. The tables below name every setting that is read,
-in both directions; a group is joined to its name by a dot.
+in both directions; a group is joined to its name by a dot. A network of another class is stored by the names of its own
+fields.
 """
 
 import dataclasses
@@ -10,11 +11,16 @@ import dataclasses
 from torch import nn
 
 from eg3d.geometry.cameras import FFHQ_RADIUS
+from eg3d.models.architectures import DISCRIMINATORS, GENERATORS
 from eg3d.models.discriminator import IMG_CHANNELS, DiscriminatorConfig
-from eg3d.models.generator import GeneratorConfig, TriPlaneGenerator
+from eg3d.models.generator import GeneratorConfig
 from eg3d.models.mapping import MappingConfig
 from eg3d.rendering.options import RenderOptions
 from groundwork.plain import from_plain
+
+# Classes that published files hold.
+PUBLISHED_GENERATOR = "TriPlaneGenerator"
+PUBLISHED = (PUBLISHED_GENERATOR, "DualDiscriminator", "DummyDualDiscriminator", "SingleDiscriminator")
 
 _BLOCKS = ("architecture", "resample_filter", "fp16_channels_last", "use_noise", "activation", "kernel_size")
 _MAPPING = {f"mapping_kwargs.{field.name}": f"mapping.{field.name}" for field in dataclasses.fields(MappingConfig)}
@@ -137,6 +143,20 @@ def discriminator_arguments(init_kwargs: dict) -> dict:
     return {"config": from_plain(DiscriminatorConfig, plain), **own}
 
 
+def own_arguments(cls: str, init_kwargs: dict) -> dict:
+    """Arguments of a class that is not published."""
+    names = _own_names(cls)
+    if set(init_kwargs) != set(names):
+        raise ValueError(f"init_kwargs must hold {', '.join(names)} and nothing else")
+    return init_kwargs | {"config": from_plain((GENERATORS | DISCRIMINATORS)[cls].config, init_kwargs["config"])}
+
+
+def _own_names(cls: str) -> tuple[str, ...]:
+    if cls not in GENERATORS | DISCRIMINATORS:
+        raise ValueError(f"{cls} cannot be stored: add a row to eg3d/models/architectures.py")
+    return ("config",) if cls in GENERATORS else ("config", "c_dim", "img_resolution")
+
+
 def _known(given: dict, table: dict[str, str]) -> dict:
     """The settings of the table, by their names in the file."""
     values = _flat(given)
@@ -161,8 +181,12 @@ def _opposite(value, name: str) -> bool:
 
 
 def file_arguments(network: nn.Module) -> dict:
-    """`init_kwargs` of a network as files hold them; a generator's include `rendering_kwargs`."""
-    if isinstance(network, TriPlaneGenerator):
+    """`init_kwargs` of a network as files hold them; a published generator's include `rendering_kwargs`."""
+    name = type(network).__name__
+    if name not in PUBLISHED:
+        own = {key: getattr(network, key) for key in _own_names(name)}
+        return own | {"config": dataclasses.asdict(network.config)}
+    if name == PUBLISHED_GENERATOR:
         values = _generator_values(network.config)
         absent = generator_arguments(_nested({name: values[name] for name in NEEDED}))["config"]
         return {"sr_kwargs": {}} | _nested(FIXED | _kept(values, _generator_values(absent)))

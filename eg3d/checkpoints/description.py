@@ -33,11 +33,11 @@ def describe_network(stored: StoredNetwork, where: str) -> dict:
         "tensors": len(stored.shapes),
         "types": sorted({str(value.dtype).removeprefix("torch.") for value in tensors.values()}),
         "sha256": digest(tensors),
-        "image_resolution": stored.init_kwargs["img_resolution"],
+        "image_resolution": network.resolution if stored.is_generator else network.img_resolution,
         "init_kwargs": stored.init_kwargs,
         "differences": compare(network, stored.shapes).lines(),
     }
-    if stored.is_generator:
+    if stored.rendering_kwargs is not None:
         rendering = stored.rendering_kwargs
         report["neural_rendering_resolution"] = stored.neural_rendering_resolution
         report["camera"] = {key: rendering[key] for key in CAMERA if key in rendering}

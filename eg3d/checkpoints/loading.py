@@ -13,7 +13,6 @@ from eg3d.checkpoints.download import fetch, is_address
 from eg3d.checkpoints.own import STATE_FORMAT, load_state, open_snapshot, save_snapshot, save_state
 from eg3d.checkpoints.published import open_published, open_state_dict
 from eg3d.checkpoints.stored import Checkpoint, CheckpointError, Difference, compare
-from eg3d.models.generator import TriPlaneGenerator
 from eg3d.ops.precision import set_precision
 from groundwork.files import WORLD_WEIGHTS, sha256
 
@@ -97,7 +96,7 @@ def load_network(name: str | Path, network: str) -> nn.Module:
     return checkpoint.network(network).build(str(checkpoint.path))
 
 
-def load_generator(name: str | Path, device="cpu", precision: str | None = None) -> TriPlaneGenerator:
+def load_generator(name: str | Path, device="cpu", precision: str | None = None) -> nn.Module:
     """The averaged generator of a checkpoint, for drawing: eval mode, no gradients.
 
     Args:

@@ -6,9 +6,9 @@ A snapshot holds tensors named `G_ema.*` and, where training shall go on from it
      "networks": {"G_ema": {"class", "init_kwargs", "sha256", "rendering_kwargs", "neural_rendering_resolution"}, ...},
      "facts": {"images_seen", "dataset", "gaze", "git_commit", ...}}
 
-The settings of a network have the names of published files (arguments.py); those of the renderer have a place of their
-own. The digest is that of `stored.digest`, so that a flipped bit is noticed. Nothing in either file is executed on
-loading.
+The settings of a network have the names of published files, those of the renderer a place of their own. A class that is
+not published has the names of its own fields (arguments.py). The digest is that of `stored.digest`, so that a flipped
+bit is noticed. Nothing in either file is executed on loading.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from eg3d.checkpoints.arguments import file_arguments
-from eg3d.checkpoints.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored, digest
-from eg3d.models.generator import TriPlaneGenerator
+from eg3d.checkpoints.arguments import PUBLISHED_GENERATOR, file_arguments
+from eg3d.checkpoints.stored import NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored, digest
+from eg3d.models.architectures import DISCRIMINATORS, GENERATORS
 from groundwork.files import atomic_write
 from groundwork.torch_file import LARGEST_FILE, read_torch
 
@@ -47,8 +47,9 @@ def snapshot_bytes(networks: dict[str, nn.Module], facts: dict, half: bool = Fal
     for name, network in networks.items():
         own = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
         entry = {"class": type(network).__name__, "init_kwargs": file_arguments(network), "sha256": digest(own)}
-        if isinstance(network, TriPlaneGenerator):
+        if entry["class"] == PUBLISHED_GENERATOR:
             entry["rendering_kwargs"] = entry["init_kwargs"].pop("rendering_kwargs")
+        if hasattr(network, "neural_rendering_resolution"):
             entry["neural_rendering_resolution"] = network.neural_rendering_resolution
         entries[name] = entry
         tensors |= {f"{name}.{key}": value for key, value in own.items()}
@@ -138,15 +139,17 @@ def _checked_header(text: str, path: Path) -> dict:
     for name, entry in header["networks"].items():
         check(name in NAMES, f"a network is called {name[:60]!r}")
         check(isinstance(entry, dict), f"{name} is no object")
-        known = isinstance(entry.get("class"), str) and entry["class"] in CLASSES
-        check(known, f"{name} is of an unknown class, {str(entry.get('class'))[:60]}; known: {', '.join(CLASSES)}")
+        classes = GENERATORS | DISCRIMINATORS
+        known = isinstance(entry.get("class"), str) and entry["class"] in classes
+        check(known, f"{name} is of an unknown class, {str(entry.get('class'))[:60]}; known: {', '.join(classes)}")
         check(isinstance(entry.get("init_kwargs"), dict), f"'init_kwargs' of {name} is no object")
         check(isinstance(entry.get("sha256"), str), f"'sha256' of {name} is no text")
-        generator = entry["class"] == "TriPlaneGenerator"
-        check(generator == (name != "D"), f"{name} is a {entry['class']}")
-        if generator:
-            rays = entry.get("neural_rendering_resolution")
+        check((entry["class"] in GENERATORS) == (name != "D"), f"{name} is a {entry['class']}")
+        published = entry["class"] == PUBLISHED_GENERATOR
+        rays = entry.get("neural_rendering_resolution")
+        if published or (name != "D" and rays is not None):
             check(type(rays) is int and 0 < rays < 2**20, f"'neural_rendering_resolution' of {name} is {rays}")
+        if published:
             check(isinstance(entry.get("rendering_kwargs"), dict), f"'rendering_kwargs' of {name} is no object")
     check(isinstance(header["facts"].get("gaze", {}), dict), "'gaze' is no object")
     return header

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from eg3d.checkpoints.arguments import KNOWN_RENDERING, OURS_ALONE, RENDERING, file_arguments
-from eg3d.checkpoints.stored import CLASSES, NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored
+from eg3d.checkpoints.arguments import KNOWN_RENDERING, OURS_ALONE, PUBLISHED, RENDERING, file_arguments
+from eg3d.checkpoints.stored import NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored
 from eg3d.checkpoints.upstream_pickle import UpstreamNetwork, plain_dict, read_upstream
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.rendering.planes import PLANE_MATRICES
@@ -51,8 +51,8 @@ def open_published(path: Path) -> Checkpoint:
 
 
 def _from_upstream(path: Path, name: str, net: UpstreamNetwork, notes: list[str]) -> StoredNetwork:
-    if net.cls not in CLASSES:
-        raise CheckpointError(f"{path}: {name} is a {net.cls[:60]}, none of {', '.join(CLASSES)}; it cannot be built")
+    if net.cls not in PUBLISHED:
+        raise CheckpointError(f"{path}: {name} is a {net.cls[:60]}, none of {', '.join(PUBLISHED)}; it cannot be built")
     names = POSITIONAL.get(net.cls, POSITIONAL["D"])
     if len(net.init_args) > len(names):
         raise CheckpointError(f"{path}: {name} has {len(net.init_args)} unnamed arguments; it cannot be built")
@@ -147,7 +147,7 @@ def _no_number(text: str):
 
 def _from_entry(name: str, entry: dict) -> StoredNetwork:
     cls = entry.get("class_name", "DualDiscriminator" if name == "D" else "TriPlaneGenerator")
-    if not isinstance(cls, str) or cls not in CLASSES or (cls == "TriPlaneGenerator") != (name != "D"):
+    if not isinstance(cls, str) or cls not in PUBLISHED or (cls == "TriPlaneGenerator") != (name != "D"):
         raise ValueError(f"{name} is of a class that is none of its own")
     tensors = {key: value for key, value in entry["state_dict"].items() if key != "dataset_label_std"}
     if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in tensors.items()):
@@ -171,6 +171,8 @@ def save_state_dict(path: Path, networks: dict[str, nn.Module], facts: dict, hal
     content: dict = {"format": STATE_DICT_FORMAT, "facts": json.dumps(facts)}
     obstacles = []
     for name, network in networks.items():
+        if type(network).__name__ not in PUBLISHED:
+            raise ValueError(f"{name} is a {type(network).__name__}, which the published code lacks; keep the snapshot")
         tensors = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
         entry = {"class_name": type(network).__name__, "init_kwargs": file_arguments(network), "state_dict": tensors}
         if isinstance(network, TriPlaneGenerator):

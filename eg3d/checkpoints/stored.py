@@ -10,14 +10,10 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from eg3d.checkpoints.arguments import discriminator_arguments, generator_arguments
-from eg3d.models.discriminator import DualDiscriminator, DummyDualDiscriminator, SingleDiscriminator
-from eg3d.models.generator import TriPlaneGenerator
+from eg3d.checkpoints.arguments import PUBLISHED, discriminator_arguments, generator_arguments, own_arguments
+from eg3d.models.architectures import DISCRIMINATORS, GENERATORS
 from groundwork.strict_pickle import one_line
 
-CLASSES = {
-    cls.__name__: cls for cls in (TriPlaneGenerator, DualDiscriminator, DummyDualDiscriminator, SingleDiscriminator)
-}
 NAMES = ("G_ema", "G", "D")
 MOST_RAYS = 1024  # per side
 LARGEST_ARGUMENT, MOST_LAYERS = 1 << 20, 64  # far beyond every network; a damaged file must not build for hours
@@ -37,10 +33,11 @@ class StoredNetwork:
     """One network of a checkpoint.
 
     Attributes:
-        cls: a name in CLASSES; init_kwargs: the published constructor's arguments and ours, see arguments.py.
+        cls: a name in models/architectures.py; init_kwargs: arguments of its constructor, see arguments.py.
         shapes: of every tensor, by state-dict name.
         read: gives the tensors, by the same names; on the CPU, of the type they are stored in.
-        rendering_kwargs, neural_rendering_resolution: attributes of a generator; None for a discriminator.
+        rendering_kwargs, neural_rendering_resolution: attributes of a generator; None for a discriminator, and for a
+            generator that has none.
     """
 
     cls: str
@@ -52,15 +49,17 @@ class StoredNetwork:
 
     @property
     def is_generator(self) -> bool:
-        return self.cls == TriPlaneGenerator.__name__
+        return self.cls in GENERATORS
 
     def arguments(self) -> dict:
         """Arguments of our class; ValueError for wrong ones."""
+        rays = self.neural_rendering_resolution
+        if self.is_generator and rays is not None and not 1 <= rays <= MOST_RAYS:
+            raise ValueError(f"{rays} rays per side, more than {MOST_RAYS}")
+        if self.cls not in PUBLISHED:
+            return own_arguments(self.cls, self.init_kwargs)
         if not self.is_generator:
             return discriminator_arguments(self.init_kwargs)
-        rays = self.neural_rendering_resolution
-        if not 1 <= rays <= MOST_RAYS:
-            raise ValueError(f"{rays} rays per side, more than {MOST_RAYS}")
         return generator_arguments(self.init_kwargs, self.rendering_kwargs) | {"neural_rendering_resolution": rays}
 
     def build(self, where: str) -> nn.Module:
@@ -84,7 +83,9 @@ class StoredNetwork:
                 raise ValueError(f"the file says {numbers} weights, no network here has so many")
             arguments = self.arguments()
             with _WithoutDraws(numbers):
-                network = CLASSES[self.cls](**arguments)
+                network = (GENERATORS | DISCRIMINATORS)[self.cls].network(**arguments)
+            if hasattr(network, "neural_rendering_resolution") and self.neural_rendering_resolution is not None:
+                network.neural_rendering_resolution = self.neural_rendering_resolution
         except Exception as error:  # wrong arguments fail in many ways; all mean the same to the user
             reason = f"{type(error).__name__}: {' '.join(str(error)[:300].split())}"
             raise CheckpointError(f"{where}: its arguments build no {self.cls} ({reason}); fetch it again") from None

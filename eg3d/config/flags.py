@@ -7,10 +7,18 @@ from dataclasses import dataclass
 
 from eg3d.config.parts import WatchConfig
 from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION, TO_BE_GIVEN
-from eg3d.config.run import NETWORKS, PARTS, ConfigError, TrainConfig, from_dict, to_dict
+from eg3d.config.run import (
+    NETWORKS,
+    PARTS,
+    ConfigError,
+    TrainConfig,
+    from_dict,
+    network_from_dict,
+    network_kind,
+    to_dict,
+)
 from eg3d.metrics.registry import DETECTOR_TABLE, VGG, parse_metrics, takes_weights
 from eg3d.models.blocks import CLAMP
-from groundwork.plain import from_plain
 from groundwork.settings import (
     FINITE,
     NON_NEGATIVE,
@@ -28,12 +36,14 @@ from groundwork.settings import (
 )
 
 
-def _both(field: str):
-    """A number that both networks have."""
+def _of(flag: str):
+    """What the networks of a preset have for a flag."""
 
-    def shown(run: TrainConfig) -> str:
-        first, second = getattr(run.generator.backbone, field), getattr(run.discriminator, field)
-        return str(first) if first == second else f"{first}, discriminator {second}"
+    def shown(run: TrainConfig):
+        first, second = run.generator.by_flag(flag), run.discriminator.by_flag(flag)
+        if None not in (first, second) and first != second:
+            return f"{first}, discriminator {second}"
+        return second if first is None else first
 
     return shown
 
@@ -61,24 +71,24 @@ class IndirectFlags:
         flag="--freezed",
         help="Freeze so many layers of the discriminator, from the image on.",
         group="start",
-        shown=lambda run: run.discriminator.blocks.freeze_layers,
+        shown=_of("freezed"),
     )
     cbase: int | None = setting(
         None,
         flag="--cbase",
         help="Channels of the networks times resolution.",
         group="networks",
-        shown=_both("channel_base"),
+        shown=_of("cbase"),
     )
     cmax: int | None = setting(
-        None, flag="--cmax", help="Most channels of the networks.", group="networks", shown=_both("channel_max")
+        None, flag="--cmax", help="Most channels of the networks.", group="networks", shown=_of("cmax")
     )
     map_depth: int | None = setting(
         None,
         flag="--map-depth",
         help="Layers of the generator's mapping network.",
         group="networks",
-        shown=lambda run: run.generator.mapping.num_layers,
+        shown=_of("map_depth"),
     )
     mbstd_group: int | None = setting(
         None,
@@ -86,7 +96,7 @@ class IndirectFlags:
         help="Images per group of the minibatch statistics.",
         check=at_least(1),
         group="networks",
-        shown=lambda run: run.discriminator.epilogue.mbstd_group_size,
+        shown=_of("mbstd_group"),
     )
     sr_module: str | None = setting(
         None,
@@ -102,7 +112,7 @@ class IndirectFlags:
         help="Noise of the super-resolution.",
         check=one_of(("random", "none")),
         group="networks",
-        shown=lambda run: run.generator.superresolution.noise_mode,
+        shown=_of("sr_noise_mode"),
     )
     cond: bool | None = setting(
         None,
@@ -126,7 +136,7 @@ class IndirectFlags:
         check=FINITE,
         needs=(Need(lambda run: run.conditioned, "pose conditioning: add {flags.gen_pose_cond:True}"),),
         group="cameras",
-        shown=lambda run: run.generator.c_scale,
+        shown=_of("c_scale"),
     )
     disc_c_noise: float | None = setting(
         None,
@@ -134,7 +144,7 @@ class IndirectFlags:
         help="Noise on the discriminator's camera, in standard deviations of the labels.",
         check=NON_NEGATIVE,
         group="cameras",
-        shown=lambda run: run.discriminator.disc_c_noise,
+        shown=_of("disc_c_noise"),
     )
     blur_fade_kimg: float | None = setting(
         None,
@@ -153,7 +163,7 @@ class IndirectFlags:
         help="Factor on the decoder's learning rate.",
         check=POSITIVE,
         group="optim",
-        shown=lambda run: run.generator.decoder.lr_multiplier,
+        shown=_of("decoder_lr_mul"),
     )
     sr_num_fp16_res: int | None = setting(
         None,
@@ -161,7 +171,7 @@ class IndirectFlags:
         help="Above 0: float16 in the super-resolution.",
         check=at_least(0),
         group="speed",
-        shown=lambda run: run.generator.superresolution.num_fp16_res,
+        shown=_of("sr_num_fp16_res"),
     )
     g_num_fp16_res: int | None = setting(
         None,
@@ -169,7 +179,7 @@ class IndirectFlags:
         help="Largest resolutions of the backbone in float16.",
         check=at_least(0),
         group="speed",
-        shown=lambda run: run.generator.backbone.num_fp16_res,
+        shown=_of("g_num_fp16_res"),
     )
     d_num_fp16_res: int | None = setting(
         None,
@@ -177,7 +187,7 @@ class IndirectFlags:
         help="Largest resolutions of the discriminator in float16.",
         check=at_least(0),
         group="speed",
-        shown=lambda run: run.discriminator.num_fp16_res,
+        shown=_of("d_num_fp16_res"),
     )
     nobench: bool | None = setting(
         None,
@@ -245,7 +255,7 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
             (plain[flag.part] if flag.part else plain)[flag.name] = value
     _set_networks(plain, given)
     _set_resolution(plain, cfg, resolution, given.get("sr_module"))
-    schedule, generator = plain["schedule"], plain["generator"]
+    schedule = plain["schedule"]
 
     # Lengths that grow with the batch, as published: 200 kimg of blur and 10 of EMA are for a batch of 32.
     scale = plain["batch"] / base_batch
@@ -254,8 +264,7 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     if "blur_fade_kimg" in given:
         schedule["blur_fade_kimg"] = plain["batch"] * given["blur_fade_kimg"] / 32
 
-    generator["pose_cond"] = conditioned = given.get("gen_pose_cond", generator["pose_cond"])
-    if not conditioned:
+    if not network_from_dict("generator", plain["generator"]).by_flag("gen_pose_cond"):
         schedule["gpc_reg_prob"] = None
     elif schedule["gpc_reg_prob"] is None:
         schedule["gpc_reg_prob"] = 0.5
@@ -301,56 +310,56 @@ def _check_metrics(watch: WatchConfig) -> None:
 
 
 def _set_networks(plain: dict, given: dict) -> None:
-    """Flags that end up in the networks' configurations."""
-    generator, discriminator = plain["generator"], plain["discriminator"]
-    backbone, sr = generator["backbone"], generator["superresolution"]
-    for flag, part, name in (
-        ("--cbase", backbone, "channel_base"),
-        ("--cbase", discriminator, "channel_base"),
-        ("--cmax", backbone, "channel_max"),
-        ("--cmax", discriminator, "channel_max"),
-        ("--map-depth", generator["mapping"], "num_layers"),
-        ("--c-scale", generator, "c_scale"),
-        ("--decoder_lr_mul", generator["decoder"], "lr_multiplier"),
-        ("--sr_noise_mode", sr, "noise_mode"),
-        ("--sr_num_fp16_res", sr, "num_fp16_res"),
-        ("--g_num_fp16_res", backbone, "num_fp16_res"),
-        ("--d_num_fp16_res", discriminator, "num_fp16_res"),
-        ("--disc_c_noise", discriminator, "disc_c_noise"),
-        ("--freezed", discriminator["blocks"], "freeze_layers"),
-        ("--mbstd-group", discriminator["epilogue"], "mbstd_group_size"),
-    ):
-        key = flag.removeprefix("--").replace("-", "_")
-        if key in given:
-            part[name] = given[key]
-            _check_networks(plain, f"{name}=", f"{flag}=")
-    for flag, network in (("g_num_fp16_res", backbone), ("d_num_fp16_res", discriminator)):
-        if flag in given:
-            network["conv_clamp"] = CLAMP if given[flag] > 0 else None
+    """Flags that end up in the networks' configurations; ConfigError for one that neither network has."""
+    kinds = {part: network_kind(part, plain[part]) for part in NETWORKS}
+    anywhere = {flag for table in NETWORKS.values() for row in table.values() for flag in row.config.FLAGS}
+    for flag in given:
+        if flag in anywhere and not any(flag in kind.FLAGS for kind in kinds.values()):
+            shown = TABLE[flag].setting.flag
+            raise ConfigError(f"{shown}={given[flag]}: the networks of this --cfg have no such setting; drop {shown}")
+    for part, kind in kinds.items():
+        for flag, place in kind.FLAGS.items():
+            if flag in given and flag != "sr_module":  # see _set_resolution
+                _set_network(plain, part, place, given[flag], TABLE[flag].setting.flag)
     if "nobench" in given:
         plain["benchmark"] = not given["nobench"]
 
 
-def _check_networks(plain: dict, setting: str, flag: str) -> None:
-    """ConfigError that names a flag in place of the setting which it has just changed."""
+def _set_network(plain: dict, part: str, place: str, value, flag: str) -> None:
+    """Sets one field of a network; ConfigError, with the flag in place of the field, if the network cannot have it."""
+    holder, name = _holder(plain[part], place)
+    holder[name] = value
     try:
-        for name, cls in NETWORKS.items():
-            from_plain(cls, plain[name])
+        network_from_dict(part, plain[part])
     except ValueError as error:
-        raise ConfigError(str(error).replace(setting, flag)) from None
+        raise ConfigError(str(error).replace(f"{name}=", f"{flag}=")) from None
+    if name == "num_fp16_res" and "conv_clamp" in holder:
+        holder["conv_clamp"] = CLAMP if value > 0 else None
+
+
+def _holder(plain: dict, place: str) -> tuple[dict, str]:
+    """`backbone.channel_base` -> the dict of the backbone, `channel_base`."""
+    *groups, name = place.split(".")
+    for group in groups:
+        plain = plain[group]
+    return plain, name
 
 
 def _set_resolution(plain: dict, cfg: str, resolution: int | None, sr_module: str | None) -> None:
     """Image size of the data set, and the super-resolution that goes with it."""
-    generator, sr = plain["generator"], plain["generator"]["superresolution"]
+    generator = plain["generator"]
     size = generator["resolution"] if resolution is None else resolution
     images = f"--data={plain['data']['path']} has images of {size} px"
     if cfg == "embedded" and size != generator["resolution"]:
         raise ConfigError(f"{images}, but --cfg={cfg} makes {generator['resolution']} px; resize the images")
+    generator["resolution"] = size
+    place = network_kind("generator", generator).FLAGS.get("sr_module")
+    if place is None:
+        return
+    sr, kind = _holder(generator, place)
     if cfg != "embedded":
         if size not in SR_OF_RESOLUTION and sr_module is None:
             raise ConfigError(f"{images}; --cfg={cfg} takes 512, 256 or 128")
-        generator["resolution"] = size
-        sr["kind"] = SR_OF_RESOLUTION.get(size)
+        sr[kind] = SR_OF_RESOLUTION.get(size)
     if sr_module is not None:
-        sr["kind"] = sr_module.rsplit(".", 1)[-1]
+        sr[kind] = sr_module.rsplit(".", 1)[-1]

@@ -6,15 +6,14 @@ numbers of named runs, and `flags.py` applies command-line flags to one of them.
 """
 
 import dataclasses
-import math
 from dataclasses import asdict, dataclass, field
 
 from eg3d.config.augmentation import AugmentConfig
 from eg3d.config.parts import DataConfig, LossConfig, OptimConfig, ScheduleConfig, WatchConfig
 from eg3d.gaze.term import GAZE_DIM, GazeLossConfig
 from eg3d.geometry.cameras import LABEL_DIM
-from eg3d.models.discriminator import DiscriminatorConfig
-from eg3d.models.generator import GeneratorConfig
+from eg3d.models.architectures import DISCRIMINATORS, GENERATORS, class_of, name_of
+from eg3d.models.protocol import NetworkConfig
 from eg3d.ops.precision import FORMATS, PRECISIONS
 from groundwork.plain import from_plain
 from groundwork.settings import (
@@ -45,8 +44,8 @@ class TrainConfig:
     """One training run. The size of the images is that of the generator's pictures."""
 
     preset: str
-    generator: GeneratorConfig
-    discriminator: DiscriminatorConfig
+    generator: NetworkConfig
+    discriminator: NetworkConfig
     optim: OptimConfig = field(default_factory=OptimConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -121,10 +120,16 @@ class TrainConfig:
     def __post_init__(self):
         check_settings(self)
         self._check_sizes()
-        blocks = int(math.log2(self.plane_resolution)) - 1
+        blocks = self.generator.freezable_blocks
         if not 0 <= self.freeze_g <= blocks:
             raise contradiction(
                 self, "{freeze_g} must be from 0 to {blocks}, the blocks of this backbone", blocks=blocks
+            )
+        if self.loss.density_reg > 0 and not hasattr(class_of(self.generator), "sample_mixed"):
+            raise contradiction(
+                self,
+                "{loss.density_reg} asks for densities, which a {kind} lacks (sample_mixed); give {loss.density_reg:0}",
+                kind=name_of(self.generator),
             )
         if self.gaze.cond_d and self.augment.mode != "noaug" and self.augment.transforms.move_pixels:
             raise contradiction(
@@ -145,8 +150,8 @@ class TrainConfig:
                 "choose a multiple",
                 micro_batch=self.micro_batch,
             )
-        _non_negative("--disc_c_noise", self.discriminator.disc_c_noise)
-        group = self.discriminator.epilogue.mbstd_group_size or self.micro_batch
+        _non_negative("--disc_c_noise", self.discriminator.by_flag("disc_c_noise") or 0)
+        group = self.discriminator.by_flag("mbstd_group") or self.micro_batch
         if self.micro_batch < group or self.micro_batch % group:
             flag = "--batch" if self.batch_gpu is None else "--batch-gpu"
             fits = max(n for n in range(1, group + 1) if self.micro_batch % n == 0)
@@ -159,12 +164,12 @@ class TrainConfig:
     def _check_sizes(self) -> None:
         """Networks that can be built: every resolution has a channel, nothing grows without end."""
         side = self.generator.resolution
-        for network in (self.generator.backbone, self.discriminator):
-            _within("--cbase", network.channel_base, max(side, self.plane_resolution), 2**20)
-            _within("--cmax", network.channel_max, 1, 2**13)
-        # Of the discriminator's blocks, from the image down to 8 px: three convolutions each, and one from RGB.
-        layers = 3 * (int(math.log2(side)) - 2) + 1
-        _within("--freezed", self.discriminator.blocks.freeze_layers, 0, layers)
+        for network in (self.generator, self.discriminator):
+            for flag, least, most in (("cbase", max(side, self.generator.finest_layer), 2**20), ("cmax", 1, 2**13)):
+                if flag in network.FLAGS:
+                    _within(f"--{flag}", network.by_flag(flag), least, most)
+        layers = self.discriminator.freezable_layers(side)
+        _within("--freezed", self.discriminator.by_flag("freezed") or 0, 0, layers)
         for when in ("initial", "final"):
             rays = getattr(self.schedule, f"raw_resolution_{when}")
             if rays is not None and rays > side:
@@ -179,10 +184,6 @@ class TrainConfig:
         return self.batch_gpu or self.batch // self.gpus
 
     @property
-    def plane_resolution(self) -> int:
-        return self.generator.backbone.plane_resolution
-
-    @property
     def label_dim(self) -> int:
         """Numbers of the label that the discriminator is told: a camera, and a gaze beside it with --gaze-cond-d."""
         return LABEL_DIM + GAZE_DIM * self.gaze.cond_d
@@ -190,7 +191,7 @@ class TrainConfig:
     @property
     def conditioned(self) -> bool:
         """Whether the mapping network is told a camera."""
-        return self.generator.pose_cond
+        return bool(self.generator.by_flag("gen_pose_cond"))
 
     @property
     def starts_blurred(self) -> bool:
@@ -198,7 +199,7 @@ class TrainConfig:
         return self.resume is None or self.schedule.blur_init_sigma > 0
 
 
-NETWORKS = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig}
+NETWORKS = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
 PARTS = {
     "optim": OptimConfig,
     "loss": LossConfig,
@@ -214,18 +215,37 @@ def to_dict(config: TrainConfig) -> dict:
     """Plain nested dict that JSON can hold; `from_dict` inverts it."""
     plain = asdict(config)
     plain["optim"]["betas"] = list(plain["optim"]["betas"])
+    for part, table in NETWORKS.items():
+        name = name_of(getattr(config, part))
+        if name != next(iter(table)):
+            plain[part]["class"] = name
     return plain
 
 
 def from_dict(plain: dict) -> TrainConfig:
     """Inverse of `to_dict`; unknown names raise ConfigError."""
     plain = dict(plain)
-    for name, cls in NETWORKS.items():
-        plain[name] = from_plain(cls, plain[name], f"{name}.")
+    for part in NETWORKS:
+        plain[part] = network_from_dict(part, plain[part])
     for name, cls in PARTS.items():
         if name in plain:
             plain[name] = _build(cls, plain[name], f"{name}.")
     return _build(TrainConfig, plain, "")
+
+
+def network_from_dict(part: str, plain: dict) -> NetworkConfig:
+    """The configuration of a network, one of NETWORKS."""
+    fields = {name: value for name, value in plain.items() if name != "class"}
+    return from_plain(network_kind(part, plain), fields, f"{part}.")
+
+
+def network_kind(part: str, plain: dict) -> type[NetworkConfig]:
+    """Of which class `network_from_dict` makes it."""
+    table = NETWORKS[part]
+    name = plain.get("class", next(iter(table)))
+    if name not in table:
+        raise ConfigError(f"the {part} is of the unknown class {name!s:.60}; known: {', '.join(table)}")
+    return table[name].config
 
 
 def _build(cls, plain: dict, prefix: str):

@@ -11,6 +11,7 @@ from eg3d.models.backbone import channels_at, check_power_of_two
 from eg3d.models.blocks import ARCHITECTURES, CLAMP
 from eg3d.models.layers import Conv2dLayer, FullyConnectedLayer
 from eg3d.models.mapping import MappingConfig, MappingNetwork
+from eg3d.models.protocol import NetworkConfig
 from eg3d.ops.bias_act import ACTIVATIONS
 from eg3d.ops.precision import compute_dtype
 from eg3d.ops.resize import filtered_resizing
@@ -52,11 +53,20 @@ class EpilogueConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(NetworkConfig):
     """A discriminator but for its weights, the size of its pictures and the length of its label.
 
     The defaults are those of the published models.
     """
+
+    FLAGS = {
+        "cbase": "channel_base",
+        "cmax": "channel_max",
+        "d_num_fp16_res": "num_fp16_res",
+        "disc_c_noise": "disc_c_noise",
+        "freezed": "blocks.freeze_layers",
+        "mbstd_group": "epilogue.mbstd_group_size",
+    }
 
     architecture: str = "resnet"
     channel_base: int = 32768
@@ -75,6 +85,10 @@ class DiscriminatorConfig:
         for name in ("channel_base", "channel_max"):
             check_within(name, getattr(self, name), 1)
         check_within("num_fp16_res", self.num_fp16_res, 0)
+
+    def freezable_layers(self, resolution: int) -> int:
+        """Of the blocks from the picture down to 8 px: three convolutions each, and one from RGB."""
+        return 3 * (int(math.log2(resolution)) - 2) + 1
 
 
 def minibatch_std(x, group_size=4, num_channels=1):

@@ -1,5 +1,6 @@
 """The 3D generator: latent and camera -> picture (EG3D, figure 4)."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -9,7 +10,8 @@ from eg3d.geometry.cameras import LABEL_DIM, Orbit, split_label
 from eg3d.geometry.rays import camera_rays
 from eg3d.models.backbone import Backbone, BackboneConfig
 from eg3d.models.decoder import DecoderConfig, OSGDecoder
-from eg3d.models.mapping import MappingConfig
+from eg3d.models.mapping import MappingConfig, MappingNetwork
+from eg3d.models.protocol import NetworkConfig
 from eg3d.models.superresolution import SUPERRESOLUTIONS, SuperresolutionConfig
 from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.renderer import VolumeRenderer
@@ -20,8 +22,21 @@ PIXELS_AT_ONCE = 2**18  # of pictures that a CPU draws together; more only costs
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorConfig:
+class GeneratorConfig(NetworkConfig):
     """A generator but for its weights. The numbers of named runs are in eg3d/config/presets.py."""
+
+    FLAGS = {
+        "cbase": "backbone.channel_base",
+        "cmax": "backbone.channel_max",
+        "map_depth": "mapping.num_layers",
+        "gen_pose_cond": "pose_cond",
+        "c_scale": "c_scale",
+        "decoder_lr_mul": "decoder.lr_multiplier",
+        "sr_module": "superresolution.kind",
+        "sr_noise_mode": "superresolution.noise_mode",
+        "sr_num_fp16_res": "superresolution.num_fp16_res",
+        "g_num_fp16_res": "backbone.num_fp16_res",
+    }
 
     resolution: int  # pixels per side of the pictures
     z_dim: int
@@ -42,6 +57,14 @@ class GeneratorConfig:
         check_within("w_dim", self.w_dim, 1)
         check_within("z_dim", self.z_dim, 0)
         check_within("c_dim", self.c_dim, 0)
+
+    @property
+    def finest_layer(self) -> int:
+        return self.backbone.plane_resolution
+
+    @property
+    def freezable_blocks(self) -> int:
+        return int(math.log2(self.backbone.plane_resolution)) - 1
 
 
 def _in_parts(function, tensors, side: int, noise_mode: str) -> torch.Tensor:
@@ -108,6 +131,16 @@ class TriPlaneGenerator(nn.Module):
     @property
     def num_ws(self) -> int:
         return self.backbone.num_ws
+
+    @property
+    def mapping_network(self) -> MappingNetwork:
+        """It keeps the mean latent, which training moves."""
+        return self.backbone.mapping
+
+    def early_layers(self, blocks: int) -> list[nn.Module]:
+        """The mapping network and the first blocks, which decide shape and identity, whatever the pose."""
+        synthesis = self.backbone.synthesis
+        return [self.backbone.mapping, *(getattr(synthesis, f"b{r}") for r in synthesis.resolutions[:blocks])]
 
     def mapping(self, z, c, truncation_psi=1.0, truncation_cutoff=None, update_emas=False):
         """z [N, z_dim], conditioning camera c [N, 25] -> ws [N, num_ws, w_dim] (EG3D, section 4.4)."""

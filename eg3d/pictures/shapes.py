@@ -92,6 +92,8 @@ def write_shape(
 ) -> None:
     """The shape of one latent ws [1, num_ws, w_dim], in the format that the path's ending names."""
     assert path.suffix in SHAPE_FORMATS, path
+    if missing := [name for name in ("options", "planes", "query") if not hasattr(G, name)]:
+        raise ValueError(f"a {type(G).__name__} has no shape to write (it lacks {', '.join(missing)})")
     side = G.options.box_warp
     volume = density_grid(generator_field(G, ws), resolution, side, device=ws.device, progress=progress)
     if path.suffix == ".mrc":

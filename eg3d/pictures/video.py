@@ -142,7 +142,10 @@ def film(
     n, step = len(labels), at_once if plan.keyframes == 1 else 1
     for start in range(0, n, step):
         cameras = labels[start : start + step]
-        out = render_ws(G, curve(start / n * plan.keyframes), cameras)[image_mode]
+        drawn = render_ws(G, curve(start / n * plan.keyframes), cameras)
+        if image_mode not in drawn:
+            raise ValueError(f"--image_mode={image_mode}: a {type(G).__name__} draws none; use {', '.join(drawn)}")
+        out = drawn[image_mode]
         check_finite(out, [f"frame {start}"] * len(out))
         pictures = to_uint8(grey(out) if image_mode == "image_depth" else out)
         pictures = pictures.reshape(len(plan.cells), len(cameras), *pictures.shape[1:])
@@ -189,11 +192,15 @@ def abreast(
 
 
 def set_quality(G, sample_mult: float = 1, rendering_resolution: int | None = None):
-    """G with more samples along each ray and more rays, where asked for; changes and returns G."""
-    names = ("depth_resolution", "depth_resolution_importance")
-    samples = {name: max(1, int(getattr(G.options, name) * sample_mult)) for name in names}
-    G.config = replace(G.config, rendering=replace(G.options, **samples))
-    G.neural_rendering_resolution = rendering_resolution or G.neural_rendering_resolution
+    """G with more samples along each ray and more rays if asked for, and if it has rays; changes and returns G."""
+    if hasattr(G, "options"):
+        names = ("depth_resolution", "depth_resolution_importance")
+        samples = {name: max(1, int(getattr(G.options, name) * sample_mult)) for name in names}
+        G.config = replace(G.config, rendering=replace(G.options, **samples))
+    if rendering_resolution is not None:
+        if not hasattr(G, "neural_rendering_resolution"):
+            raise ValueError(f"--nrr={rendering_resolution}: a {type(G).__name__} has no rays; leave it out")
+        G.neural_rendering_resolution = rendering_resolution
     return G
 
 

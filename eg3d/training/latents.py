@@ -110,6 +110,8 @@ def style_mix(ws: torch.Tensor, other: torch.Tensor, u: torch.Tensor, prob: floa
 
     Args: ws, other [N, T, C]; u [N, 2], uniform draws: whether, and from which row on.
     """
+    if ws.ndim != 3 or ws.shape[1] < 2:
+        raise ValueError(f"--style_mixing_prob mixes rows of ws, which here is {list(ws.shape)}; leave it out")
     rows = ws.shape[1]
     cutoff = 1 + (u[:, 1] * (rows - 1)).long().clamp(max=rows - 2)
     cutoff = torch.where(u[:, 0] < prob, cutoff, rows)

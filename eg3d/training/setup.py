@@ -7,8 +7,7 @@ from torch import nn
 
 from eg3d.config.run import TrainConfig
 from eg3d.geometry.cameras import LABEL_DIM
-from eg3d.models.discriminator import DualDiscriminator
-from eg3d.models.generator import TriPlaneGenerator
+from eg3d.models.architectures import class_of
 from eg3d.ops.precision import set_precision
 from eg3d.running import distributed
 from eg3d.training import schedules
@@ -26,8 +25,10 @@ def build_networks(
         resume: whether to read the weights of `config.resume`; a run that goes on from a state does not need them.
     """
     torch.manual_seed(draw_key(config.seed, "initial weights", 0, 0))
-    G = TriPlaneGenerator(config.generator, config.schedule.raw_resolution_initial)
-    D = DualDiscriminator(config.discriminator, config.generator.resolution, config.label_dim)
+    G = class_of(config.generator)(config.generator)
+    D = class_of(config.discriminator)(config.discriminator, config.generator.resolution, config.label_dim)
+    if hasattr(G, "neural_rendering_resolution"):
+        G.neural_rendering_resolution = config.schedule.raw_resolution_initial
     G_ema = copy.deepcopy(G)
     networks = {"G_ema": G_ema.eval(), "G": G.train(), "D": D.train()}
     for network in networks.values():
@@ -37,20 +38,20 @@ def build_networks(
         read = distributed.by_first(lambda: start_from(networks, config.resume, config.resume_partial))
         source, notes = read or (None, [])
         distributed.copy_from_first(networks.values())
-    D.label_std.zero_()  # the noise is for the camera label, not for a gaze beside it
-    D.label_std[:LABEL_DIM] = labels.std(dim=0, unbiased=False)
+    if hasattr(D, "label_std"):
+        D.label_std.zero_()  # the noise is for the camera label, not for a gaze beside it
+        D.label_std[:LABEL_DIM] = labels.std(dim=0, unbiased=False)
     for network in networks.values():
         set_precision(network, config.precision)
     return networks, source, notes
 
 
-def early_layers(G: TriPlaneGenerator, blocks: int) -> list[nn.Module]:
+def early_layers(G: nn.Module, blocks: int) -> list[nn.Module]:
     """What `--freeze-g=blocks` does not train: the mapping network and the first blocks; the mean latent still moves.
 
     They decide shape and identity, whatever the pose. (Mo et al. 2020 freeze early layers too, of a discriminator.)
     """
-    synthesis = G.backbone.synthesis
-    return [G.backbone.mapping] * (blocks > 0) + [getattr(synthesis, f"b{r}") for r in synthesis.resolutions[:blocks]]
+    return G.early_layers(blocks) if blocks else []
 
 
 def build_optimisers(config: TrainConfig, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Adam, torch.optim.Adam]:

@@ -59,6 +59,7 @@ class Trainer:
         found, self.source, self.notes = build_networks(config, dataset.labels, self.device, resume=state is None)
         self.G_ema, self.G, self.D = found["G_ema"], found["G"], found["D"]
         self.fake_batches = FakeBatches(config, dataset, self.block, self.G.z_dim, self.device)
+        self.raw_resolution = config.schedule.raw_resolution_initial
         self.frozen = early_layers(self.G, config.freeze_g)
         self.G_optimiser, self.D_optimiser = build_optimisers(config, self.G, self.D)
         if state is not None:
@@ -87,11 +88,16 @@ class Trainer:
 
         beta = schedules.ema_beta(n, config.batch, config.schedule.ema_kimg, config.schedule.ema_rampup)
         update_ema(self.G_ema, self.G, beta)
-        self.G_ema.neural_rendering_resolution = self.raw_resolution
+        self._set_rays()
         self.finite = bool(self._total.isfinite())
         self.images_seen += config.batch
         self.batch_index += 1
         self.strength.after_batch(self.batch_index)
+
+    def _set_rays(self) -> None:
+        """The average draws as many rays as the last step did."""
+        if hasattr(self.G_ema, "neural_rendering_resolution"):
+            self.G_ema.neural_rendering_resolution = self.raw_resolution
 
     def _blur_sigma(self, n: int) -> float:
         return schedules.blur_sigma(n, self.config.schedule.blur_init_sigma, self.config.schedule.blur_fade_kimg)
@@ -106,7 +112,8 @@ class Trainer:
         logits = self._discriminate(self._fake_pair(images, fakes), fakes, images["image"])
         term = losses.generator_adversarial(logits)
         self._log(**{"Loss/scores/fake": logits, "Loss/signs/fake": logits.sign(), "Loss/G/loss": term})
-        self._log(**{"Fakes/depth_spread": images["image_depth"].detach().flatten(1).std(dim=1)})
+        if "image_depth" in images:
+            self._log(**{"Fakes/depth_spread": images["image_depth"].detach().flatten(1).std(dim=1)})
         if self.gaze.on:
             seen = self.gaze.picture(images, fakes.labels, self.G, ws, self._draws("eyes", fakes.samples))
             error = self.gaze.error(seen, fakes.labels, self._draws("gaze", fakes.samples))
@@ -117,14 +124,14 @@ class Trainer:
 
     def generator_density(self, fakes: Fakes) -> Iterator[torch.Tensor]:
         """Density regularisation: near points have near densities; if monotonic, none falls behind a surface."""
-        loss, box = self.config.loss, self.G.options.box_warp
+        loss = self.config.loss
         draws = self._draws("density", fakes.samples)
-        reach = box / 2 if loss.density_in_box else 1.0
+        reach = self.G.options.box_warp / 2 if loss.density_in_box else 1.0
         ws = self._ws(fakes)
         points = self._points(draws, len(ws), reach)
         distance = loss.density_reg_p_dist
         if loss.reg_type != "l1":
-            distance = box / 256
+            distance = self.G.options.box_warp / 256
             front = self._points(draws, len(ws), reach, factor=2)
             term = losses.density_monotony(self.G, ws, front, distance, loss.reg_type == "monotonic-detach", draws)
             self._log(**{"Loss/G/density_monotony": term})
@@ -191,7 +198,7 @@ class Trainer:
             torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
         optimiser.step()
         if "latent" in self._sums:
-            update_mean_latent(self.G.backbone.mapping, self._sums["latent"])
+            update_mean_latent(self.G.mapping_network, self._sums["latent"])
         if "signs" in self._sums:
             self.strength.observe(self._sums["signs"].double())
 
@@ -204,7 +211,7 @@ class Trainer:
     def _ws(self, fakes: Fakes, average: bool = False) -> torch.Tensor:
         """ws [N, T, w_dim], mixed if style mixing is on; `average`: they count for the mean latent."""
         ws = self.G.mapping(fakes.z, fakes.conditioning_labels)
-        if average:
+        if average and hasattr(self.G, "mapping_network"):
             self._sum("latent", ws[:, 0].contiguous().mean(dim=0) * (len(ws) / self.config.batch))
         if fakes.z_mix is not None:
             other = self.G.mapping(fakes.z_mix, fakes.conditioning_labels)
@@ -213,8 +220,19 @@ class Trainer:
 
     def _generate(self, fakes: Fakes, ws: torch.Tensor, keep_planes: bool = False) -> dict[str, torch.Tensor]:
         """Images from the cameras of `labels`, whatever camera the mapping network was told."""
-        draws = self._draws("render", fakes.samples)
-        return self.G.synthesis(ws, fakes.labels, self.raw_resolution, cache_backbone=keep_planes, draws=draws)
+        extras = {}
+        if hasattr(self.G, "neural_rendering_resolution"):
+            extras["neural_rendering_resolution"] = self.raw_resolution
+        if keep_planes and hasattr(self.G, "kept_depth"):
+            extras["cache_backbone"] = True
+        images = self.G.synthesis(ws, fakes.labels, draws=self._draws("render", fakes.samples), **extras)
+        raw, side = images.get("image_raw"), self.raw_resolution
+        if raw is None or raw.shape[-1] != side:
+            raise ValueError(
+                f"this {type(self.G).__name__} must draw an image_raw of {side} px beside its image, as "
+                "--neural_rendering_resolution_initial and _final say; give its size there"
+            )
+        return images
 
     def _discriminate(self, pair: dict[str, torch.Tensor], batch: Fakes | Reals, image: torch.Tensor) -> torch.Tensor:
         """Logits [N, 1]; D always knows the true camera and, with --gaze-cond-d, where the eyes of `image` look."""
@@ -279,7 +297,7 @@ class Trainer:
             **self.dataset_identity,
             "images_seen": self.images_seen,
             "batch_index": self.batch_index,
-            "raw_resolution": self.G_ema.neural_rendering_resolution,
+            "raw_resolution": self.raw_resolution,
             "augment": self.strength.state(),
             "gaze_network": self.gaze.digest,
             "source": self.source,
@@ -300,7 +318,8 @@ class Trainer:
         for optimiser, saved in zip((self.G_optimiser, self.D_optimiser), state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.images_seen, self.batch_index = state["images_seen"], state["batch_index"]
-        self.G_ema.neural_rendering_resolution = self.raw_resolution = state["raw_resolution"]
+        self.raw_resolution = state["raw_resolution"]
+        self._set_rays()
         self.blur_sigma = self._blur_sigma(max(self.images_seen - self.config.batch, 0))  # of the last step
         self.strength.restore(state["augment"])
         self.source, self.stats = state["source"], Stats(state["stats"] if distributed.rank() == 0 else None)

@@ -1,11 +1,14 @@
 """Pictures and scores of a generator that has nothing but what eg3d/models/protocol.py names."""
 
+import pytest
 import torch
 from tiny_networks import tiny_estimator
 
 from eg3d.geometry.cameras import Orbit
 from eg3d.metrics.gfas import gaze_face_alignment
-from eg3d.pictures.views import random_labels, render_batch, render_samples, render_views
+from eg3d.pictures.shapes import write_shape
+from eg3d.pictures.video import film, path_labels, plan_films, set_quality
+from eg3d.pictures.views import PUBLISHED, random_labels, render_batch, render_samples, render_views
 
 
 class Flat:
@@ -36,3 +39,17 @@ def test_views_samples_and_gaze_scores_need_nothing_beyond_the_protocol():
     assert random_labels(G, [0, 1], 2, "x").shape == (2, 2, 25)
     report = gaze_face_alignment(render_views(G, range(4)), tiny_estimator())
     assert report.seeds == 4 and report.gfas_mse_sum > 0
+
+
+def test_a_film_needs_nothing_more_and_what_only_tri_planes_have_is_an_error_of_one_line(tmp_path):
+    G = set_quality(Flat(), sample_mult=2)
+    (plan,) = plan_films([0], (1, 1), None, True)
+    labels = path_labels(None, 2, G, PUBLISHED.fov_deg)
+    frames = list(film(G, plan, labels, PUBLISHED, side=16))
+    assert [frame.shape for frame in frames] == [(16, 16, 3)] * 2
+    with pytest.raises(ValueError, match="--image_mode=image_depth: a Flat draws none; use image$"):
+        next(film(G, plan, labels, PUBLISHED, "image_depth"))
+    with pytest.raises(ValueError, match="--nrr=8: a Flat has no rays; leave it out"):
+        set_quality(G, rendering_resolution=8)
+    with pytest.raises(ValueError, match="a Flat has no shape to write"):
+        write_shape(tmp_path / "x.ply", G, torch.zeros(1, 3), 8)
