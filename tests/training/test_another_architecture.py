@@ -134,6 +134,28 @@ def test_what_it_lacks_is_one_line_and_exit_code_2(flag, text, clouds, run_scrip
     assert ran.code == 2 and len(errors) == 1 and errors[0].startswith("error: ") and text in errors[0], ran.stderr
 
 
+class Rays(Clouds):
+    """Clouds with a number of rays."""
+
+    neural_rendering_resolution = 64
+
+    def synthesis(self, ws, c, neural_rendering_resolution=None, *, draws=None, noise_mode="random"):
+        drawn, side = super().synthesis(ws, c), neural_rendering_resolution or self.neural_rendering_resolution
+        return drawn | {"image_raw": torch.nn.functional.interpolate(drawn["image"], size=(side, side))}
+
+
+def test_a_number_of_rays_is_set_by_training_and_kept_in_files(clouds, run_script, monkeypatch, tmp_path):
+    monkeypatch.delitem(GENERATORS, "Clouds")
+    monkeypatch.setitem(GENERATORS, "Rays", Architecture(Rays, CloudsConfig))
+    rays = "--neural_rendering_resolution"
+    flags = [f"{rays}_initial=4", f"{rays}_final=8", f"{rays}_fade_kimg=0.004", "--kimg=0.008"]
+    ran = run_script("eg3d/train.py", *clouds, *flags, f"--outdir={tmp_path / 'run'}")
+    assert ran.code == 0, ran.stderr
+    snapshot = tmp_path / "run" / "network-snapshot-000000.safetensors"
+    G, G_ema = load_network(snapshot, "G"), load_generator(snapshot)
+    assert isinstance(G_ema, Rays) and (G.neural_rendering_resolution, G_ema.neural_rendering_resolution) == (4, 8)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CriticConfig(NetworkConfig):
     width: int = 5
