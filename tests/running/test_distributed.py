@@ -121,10 +121,13 @@ def run_two(folder, outdir, disturb=None, wait_minutes=2.0, **changes) -> int:
 
 
 def error_lines(tmp_path, capfd) -> list[str]:
-    """What the starting process and the ranks said went wrong."""
+    """What the starting process and the ranks said went wrong.
+
+    The line of an error may begin with the progress bar of another process, which that process has not ended yet.
+    """
     text = capfd.readouterr().err + (tmp_path / "run.stderr").read_text()
     assert "Traceback" not in text
-    return [line for line in text.splitlines() if "error" in line]
+    return [line[line.index("error") :] for line in text.splitlines() if "error" in line]
 
 
 @pytest.fixture(scope="module")
