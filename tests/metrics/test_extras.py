@@ -105,7 +105,7 @@ def test_identity_by_the_shipped_five_point_file(tmp_path):
     assert CliRunner().invoke(calc_id.main, ["--network=embedded", *options]).exit_code == 0
     score = json.loads((tmp_path / "id.json").read_text())
     assert score["id_pairs"] == 6 and 0.3 < score["id_similarity_mean"] < 1
-    assert score["landmarks"] == "dlib fit_five_points.dat (whole picture)"
+    assert score["landmarks"] == "dlib five_points.dat (whole picture)"
 
 
 @pytest.mark.slow
