@@ -29,11 +29,6 @@ from groundwork.settings import (
 )
 
 
-def _non_negative(flag: str, value: float) -> None:
-    if not 0 <= value < float("inf"):
-        raise ConfigError(f"{flag}={value} must be a number >= 0")
-
-
 def _within(flag: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise ConfigError(f"{flag}={value} must be from {least} to {most}")
@@ -150,15 +145,17 @@ class TrainConfig:
                 "choose a multiple",
                 micro_batch=self.micro_batch,
             )
-        _non_negative("--disc_c_noise", self.discriminator.by_flag("disc_c_noise") or 0)
         group = self.discriminator.by_flag("mbstd_group") or self.micro_batch
         if self.micro_batch < group or self.micro_batch % group:
-            flag = "--batch" if self.batch_gpu is None else "--batch-gpu"
-            fits = max(n for n in range(1, group + 1) if self.micro_batch % n == 0)
-            raise ConfigError(
-                f"{flag} gives micro-batches of {self.micro_batch}, which cannot be split into groups of {group} for "
-                f"minibatch statistics; pass --mbstd-group={fits} (a divisor of {self.micro_batch}), "
-                f"or make them a multiple of {group} by {flag}"
+            flag = "{batch:flag}" if self.batch_gpu is None else "{batch_gpu:flag}"
+            raise contradiction(
+                self,
+                f"{flag} gives micro-batches of {{n}}, which cannot be split into groups of {{group}} for minibatch "
+                f"statistics; pass --mbstd-group={{fits}} (a divisor of {{n}}), "
+                f"or make them a multiple of {{group}} by {flag}",
+                n=self.micro_batch,
+                group=group,
+                fits=max(n for n in range(1, group + 1) if self.micro_batch % n == 0),
             )
 
     def _check_sizes(self) -> None:
@@ -173,9 +170,9 @@ class TrainConfig:
         for when in ("initial", "final"):
             rays = getattr(self.schedule, f"raw_resolution_{when}")
             if rays is not None and rays > side:
-                raise ConfigError(
-                    f"--neural_rendering_resolution_{when}={rays} is finer than the images of {side} px; "
-                    f"give {side} or less"
+                raise contradiction(
+                    self.schedule,
+                    f"{{raw_resolution_{when}}} is finer than the images of {side} px; give {side} or less",
                 )
 
     @property

@@ -85,6 +85,7 @@ class DiscriminatorConfig(NetworkConfig):
         for name in ("channel_base", "channel_max"):
             check_within(name, getattr(self, name), 1)
         check_within("num_fp16_res", self.num_fp16_res, 0)
+        check_within("disc_c_noise", self.disc_c_noise, 0)
 
     def freezable_layers(self, resolution: int) -> int:
         """Of the blocks from the picture down to 8 px: three convolutions each, and one from RGB."""
