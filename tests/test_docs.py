@@ -57,7 +57,8 @@ def test_names_that_are_said_to_be_in_a_file_are_there(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_lines_of_the_documents_are_short_enough_to_read(document):
     for number, line in enumerate(document.read_text().splitlines(), 1):
-        whole = line.startswith("|") or "](" in line  # rows of tables and links cannot be cut
+        made = document.name == "reproduction.md" and line.startswith("|")  # a row of its tables has eight numbers
+        whole = made or "](http" in line  # an address cannot be cut
         assert len(line) <= 120 or whole, f"{document.name}, line {number}: {len(line)} characters"
 
 
