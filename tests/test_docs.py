@@ -31,6 +31,14 @@ def test_code_files_that_are_named_exist(document):
         assert any(file.endswith("/" + name) for file in known), f"{document.name} names {name}"
 
 
+def test_code_files_that_comments_name_exist():
+    known = [f"/{file.relative_to(REPOSITORY).as_posix()}" for file in CODE]
+    for file in CODE:
+        if not file.is_relative_to(REPOSITORY / "tests"):  # tests make up names
+            for name in set(re.findall(r"(?<![\w.*{/])([\w/]+\.py)\b", file.read_text())):
+                assert any(other.endswith(f"/{name}") for other in known), f"{file.name} names {name}"
+
+
 def test_the_readmes_examples_import_what_exists():
     examples = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
     imports = [node for text in examples for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)]

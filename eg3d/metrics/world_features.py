@@ -1,7 +1,7 @@
 """The small feature network of the embedded world: pictures of heads -> 64 numbers, for Frechet and kernel distances.
 
 It stands where Inception stands for photos, and its distances are never called FID. How it is trained:
-`embedded/features.py`; what it notices: tests/metrics/test_embedded_features.py.
+`world/training/fit_features.py`; what it notices: tests/metrics/test_embedded_features.py.
 """
 
 from dataclasses import asdict, dataclass

@@ -138,7 +138,10 @@ class TriPlaneGenerator(nn.Module):
         return self.backbone.mapping
 
     def early_layers(self, blocks: int) -> list[nn.Module]:
-        """The mapping network and the first blocks, which decide shape and identity, whatever the pose."""
+        """What `--freeze-g=blocks` does not train: mapping network and first blocks; the mean latent still moves.
+
+        They decide shape and identity, whatever the pose. (Mo et al. 2020 freeze early layers too, of a discriminator.)
+        """
         synthesis = self.backbone.synthesis
         return [self.backbone.mapping, *(getattr(synthesis, f"b{r}") for r in synthesis.resolutions[:blocks])]
 

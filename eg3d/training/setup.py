@@ -46,14 +46,6 @@ def build_networks(
     return networks, source, notes
 
 
-def early_layers(G: nn.Module, blocks: int) -> list[nn.Module]:
-    """What `--freeze-g=blocks` does not train: the mapping network and the first blocks; the mean latent still moves.
-
-    They decide shape and identity, whatever the pose. (Mo et al. 2020 freeze early layers too, of a discriminator.)
-    """
-    return G.early_layers(blocks) if blocks else []
-
-
 def build_optimisers(config: TrainConfig, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Adam, torch.optim.Adam]:
     """Adam for both, corrected for a regulariser that does not step every time (StyleGAN2, appendix B)."""
     optim, loss = config.optim, config.loss

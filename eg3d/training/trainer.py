@@ -24,7 +24,7 @@ from eg3d.training.ada import AugmentStrength, count_signs
 from eg3d.training.augment_pipe import AugmentPipe
 from eg3d.training.ema import update_ema, update_mean_latent
 from eg3d.training.latents import FakeBatches, Fakes, Reals, style_mix
-from eg3d.training.setup import build_networks, build_optimisers, early_layers
+from eg3d.training.setup import build_networks, build_optimisers
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
 from groundwork.draws import KeyedDraws, draw_key
@@ -60,7 +60,7 @@ class Trainer:
         self.G_ema, self.G, self.D = found["G_ema"], found["G"], found["D"]
         self.fake_batches = FakeBatches(config, dataset, self.block, self.G.z_dim, self.device)
         self.raw_resolution = config.schedule.raw_resolution_initial
-        self.frozen = early_layers(self.G, config.freeze_g)
+        self.frozen = self.G.early_layers(config.freeze_g) if config.freeze_g else []
         self.G_optimiser, self.D_optimiser = build_optimisers(config, self.G, self.D)
         if state is not None:
             self._restore(state)

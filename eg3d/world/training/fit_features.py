@@ -1,4 +1,4 @@
-"""Training of the embedded feature network (`metrics.embedded`): to say from a picture what made it.
+"""Training of the embedded feature network (`metrics.world_features`): to say from a picture what made it.
 
 Targets are every number of the rendered head (shape, colours, light), its camera and gaze, its hair style, and how much
 the picture was blurred and how noisy it was made. So the features notice people, poses and picture quality. Its people
