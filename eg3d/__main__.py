@@ -10,7 +10,10 @@ import shutil
 import sys
 from importlib.util import find_spec
 
-from groundwork.command import fail
+import click
+
+from groundwork.command import fail, package_version
+from groundwork.console import patient_console
 
 SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Training": ("eg3d.train", "eg3d.demo", "eg3d.make_embedded"),
@@ -41,8 +44,10 @@ MODULES = {name_of(module): module for modules in SCRIPTS.values() for module in
 def main() -> None:
     """Runs the script that the first argument names, with the other arguments; ends with its exit code."""
     asked, *arguments = sys.argv[1:] or ["--help"]
-    if asked == "--help":
-        print(overview())
+    if asked in ("-h", "--help", "--version"):
+        with patient_console() as check_output:
+            click.echo(f"gaze-corrected-eg3d {package_version()}" if asked == "--version" else overview())
+            check_output()
         return
     name = asked.replace("_", "-")
     if name not in MODULES:

@@ -12,7 +12,7 @@ from eg3d.running import cli
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--seeds", "--seed", type=cli.SEEDS, required=True, help="For example 0,1,4-6.")
-@cli.outdir_option
+@cli.outdir_option([f"seed[0-9]*{ending}" for ending in (".png", *SHAPE_FORMATS)])
 @cli.view_options
 @click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False, help="Also write the density.")
 @click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True, help="Voxels per side.")
@@ -27,7 +27,6 @@ def main(network, seeds, outdir, view, shapes, shape_res, shape_format, shape_le
 
     The same command writes the same files: nothing is drawn at random but the seeds' latents.
     """
-    cli.check_writable(outdir, "--outdir", folder=True)
     G = load_generator(network, cli.pick_device(device), precision)
     for views in render_views(G, seeds, view=view, batch_size=batch, progress="pictures"):
         for seed, images in views.by_seed():

@@ -8,8 +8,9 @@ import click
 import torch
 from tqdm import tqdm
 
-from groundwork.command import FILE, FOLDER, Command, check_writable, device_option, pick_device, write_json
+from groundwork.command import Command, device_option, pick_device, write_json
 from groundwork.files import atomic_file, atomic_write
+from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, OUTPUT_FILE, Output
 from l2cs.drawing import draw_gaze
 from l2cs.estimator import GazeEstimator, mirror_self_test
 from l2cs.gaze_sets import FaceImages, image_files, read_image, to_float
@@ -17,13 +18,13 @@ from l2cs.measuring import estimate
 
 
 @click.command(cls=Command)
-@click.option("--snapshot", required=True, help="Weights: a file, embedded, or embedded-judge.")
-@click.option("--input", "source", required=True, type=click.Path(exists=True, path_type=Path),
+@click.option("--snapshot", type=GAZE_NETWORK, required=True, help="Weights: a file, embedded, or embedded-judge.")
+@click.option("--input", "source", required=True, type=INPUT,
               help="An image of one face, cropped tightly, or a folder of them.")  # fmt: skip
-@click.option("--output", type=FOLDER, default="out/gaze", show_default=True,
+@click.option("--output", type=Output(FOLDER, ["gaze.csv"]), default="out/gaze", show_default=True,
               help="Folder for the drawn pictures and gaze.csv.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Only run the mirror self-test on the images (at least 16).")
-@click.option("--json", "json_path", type=FILE, help="Also write the numbers here.")
+@click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the numbers here.")
 @device_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Accepted for uniformity; nothing is drawn at random."
@@ -33,8 +34,6 @@ def main(snapshot, source, output, check, json_path, device, seed):
 
     Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
     """
-    check_writable(output, "--output", folder=True)
-    check_writable(json_path, "--json")
     files = image_files(source)
     estimator = GazeEstimator.load(snapshot, pick_device(device), check=not check)
     faces = FaceImages(files, estimator.input_size)

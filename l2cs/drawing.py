@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from groundwork.command import check_writable
 from groundwork.files import atomic_file
 
 ARROW_COLOUR = (255, 40, 40)
@@ -35,10 +34,9 @@ def draw_gaze(image: np.ndarray, yaw: float, pitch: float, min_side: int = 256) 
 
 
 def check_plot(path: Path | None, flag: str) -> None:
-    """Raises ValueError unless a plot can be written there, in a format that its ending names; None passes."""
+    """Raises ValueError unless the ending names a format that can be drawn; None passes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    check_writable(path, flag)
     formats = FigureCanvasAgg.get_supported_filetypes()
     if path is not None and path.suffix.lower().lstrip(".") not in formats:
         raise ValueError(f"{flag}={path}: no picture format ends like this; use .png or .pdf")
