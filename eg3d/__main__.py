@@ -12,8 +12,7 @@ from importlib.util import find_spec
 
 import click
 
-from groundwork.command import fail, package_version
-from groundwork.console import patient_console
+from groundwork.command import Command, fail, package_version
 
 SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Training": ("eg3d.train", "eg3d.demo", "eg3d.make_embedded"),
@@ -45,10 +44,8 @@ def main() -> None:
     """Runs the script that the first argument names, with the other arguments; ends with its exit code."""
     asked, *arguments = sys.argv[1:] or ["--help"]
     if asked in ("-h", "--help", "--version"):
-        with patient_console() as check_output:
-            click.echo(f"gaze-corrected-eg3d {package_version()}" if asked == "--version" else overview())
-            check_output()
-        return
+        text = f"gaze-corrected-eg3d {package_version()}" if asked == "--version" else overview()
+        Command("eg3d", callback=lambda: click.echo(text)).main([])
     name = asked.replace("_", "-")
     if name not in MODULES:
         near = difflib.get_close_matches(name, MODULES, 1)
