@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, check_labels
 from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, tiles, to_uint8
-from eg3d.pictures.shapes import write_shape
+from eg3d.pictures.shapes import ShapeOptions, write_shape
 from eg3d.pictures.views import ViewOptions, camera_labels, check_finite, render_ws, ws_of_seeds
 from groundwork.files import atomic_write
 
@@ -87,12 +87,10 @@ class Plan:
     def keyframes(self) -> int:
         return len(self.cells[0])
 
-    def shape_file(self, frame: int, ending: str) -> str:
+    def shape_stem(self, frame: int) -> str:
         """Where the shape of a frame goes; an orbit has one, named as gen_samples.py names it."""
         seeds = self.cells[0]
-        if len(seeds) == 1:
-            return f"seed{seeds[0]:04d}{ending}"
-        return f"{self.name}_{seeds[0]}_{seeds[1]}/{frame:04d}_shape{ending}"
+        return f"seed{seeds[0]:04d}" if len(seeds) == 1 else f"{self.name}_{seeds[0]}_{seeds[1]}/{frame:04d}_shape"
 
 
 def plan_films(
@@ -160,14 +158,12 @@ def latent_curve(G, plan: Plan, view: ViewOptions) -> Callable[[float], torch.Te
     return closed_curve(ws.reshape(len(plan.cells), plan.keyframes, *ws.shape[1:]))
 
 
-def write_shapes(
-    folder: Path, G, plan: Plan, frames: int, view: ViewOptions, resolution: int, ending: str, level: float
-) -> None:
+def write_shapes(folder: Path, G, plan: Plan, frames: int, view: ViewOptions, options: ShapeOptions) -> None:
     """The mesh or volume of each frame of a film; of an orbit, in which the head never changes, just one."""
     curve = latent_curve(G, plan, view)
     for i in range(frames if plan.keyframes > 1 else 1):
         ws = curve(i / frames * plan.keyframes)
-        write_shape(folder / plan.shape_file(i, ending), G, ws, resolution, level, f"shape {i}")
+        write_shape(folder / plan.shape_stem(i), G, ws, options, f"shape {i}")
 
 
 def grey(depth: torch.Tensor) -> torch.Tensor:
