@@ -29,6 +29,12 @@ FPS, BITRATE = 60, "10M"  # as published
 SMALLEST_SIDE = 256  # pictures of small models are enlarged to this, so that a film of them can be watched
 GAP = 8  # pixels between the panels of two networks
 CAPTION_HEIGHT = 32
+# Colours as players expect them of films: converted by the matrix of BT.709, and tagged so. If there is no tag, each
+# player guesses by the picture's size and shows other colours than the PNG.
+COLOURS = [
+    "-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bicubic,"
+    "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv",
+]  # fmt: skip
 
 
 def orbit(frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -228,7 +234,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float = FPS, prog
                 if writer is None:
                     writer = ffmpeg.write_frames(
                         str(unfinished), (width, height), fps=fps, codec="libx264", bitrate=BITRATE,
-                        macro_block_size=2, ffmpeg_log_level="error",
+                        macro_block_size=2, ffmpeg_log_level="error", output_params=COLOURS,
                     )  # fmt: skip
                     writer.send(None)
                 _send(writer, np.ascontiguousarray(frame), path)
