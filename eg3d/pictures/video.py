@@ -18,8 +18,9 @@ from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, check_labels
-from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, tiles, to_uint8
+from eg3d.pictures.layout import enlarge, side_by_side, stack, tiles, to_uint8
 from eg3d.pictures.shapes import ShapeOptions, write_shape
+from eg3d.pictures.text import text_strip
 from eg3d.pictures.views import ViewOptions, camera_labels, check_finite, render_ws, ws_of_seeds
 from groundwork.files import atomic_write
 
