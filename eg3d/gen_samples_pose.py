@@ -20,7 +20,7 @@ LABELS, DATA_SET_LABELS = "labels_generate.json", "dataset.json"
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6.")
 @click.option(
     "--outdir",
-    type=Output(FOLDER, ["seed[0-9]*.png", LABELS]),
+    type=Output(FOLDER, ["seed[0-9]*.png", LABELS], joins=True),
     default="pose",
     show_default=True,
     help="Folder for the pictures and their cameras.",

@@ -21,6 +21,7 @@ import click
 from groundwork.files import CACHE, WORLD_WEIGHTS, cache_folder
 
 FILE, FOLDER, EITHER = "file", "directory", "path"  # kinds of places, and what a page of help calls them
+LABEL_FILE = "dataset.json"  # of a data set
 
 # What to do about the errors of the operating system that a user can cause; others keep the system's own words.
 REMEDIES = {
@@ -113,6 +114,7 @@ class Output(Place):
         at: `at(value, arguments)` is the place itself, if it is not the value alone.
         shares: arguments whose inputs may lie in the folder, because what is written there belongs to them.
         probed: whether is tried at the start that something can be written there.
+        joins: whether a folder may lie in a data set, whose images its pictures would join.
     """
 
     def __init__(
@@ -123,9 +125,11 @@ class Output(Place):
         at: Callable[[Path | None, dict], Path | None] = lambda path, arguments: path,
         shares: Sequence[str] = (),
         probed: bool = True,
+        joins: bool = False,
     ):
         super().__init__(kind)
-        self.writes, self.beside, self.at, self.shares, self.probed = writes, beside, at, shares, probed
+        self.writes, self.beside, self.at, self.shares = writes, beside, at, shares
+        self.probed, self.joins = probed, joins
 
     def kind_of(self, path: Path) -> str:
         """A data set, EITHER, is a zip or a folder by its name."""
@@ -138,6 +142,8 @@ class Output(Place):
         folder = self.kind_of(path) == FOLDER
         patterns = self.writes(arguments) if callable(self.writes) else self.writes
         label = f"{flag}={path}"
+        if folder and not self.joins:
+            check_outside_data_sets(label, path)
         yield Target(label, resolved(path), tuple(patterns) if folder else None, frozenset(self.shares))
         for other in self.beside(path):
             yield Target(f"{other}, which is written with {label}", resolved(other), None, frozenset())
@@ -247,6 +253,16 @@ def check_apart(target: Target, sources: Sequence[Source]) -> None:
             raise ValueError(f"{target.label}: {where} {source.label}, which is read; name a place elsewhere")
         if source.whole and writes_over(target, source.path):
             raise ValueError(f"{target.label}: would write over {source.label}, which is read; give another folder")
+
+
+def check_outside_data_sets(label: str, folder: Path) -> None:
+    """ValueError for a folder in one that has a label file: the next training would take its pictures for images."""
+    place = resolved(folder)
+    for parent in (place, *place.parents):
+        if (parent / LABEL_FILE).is_file():
+            raise ValueError(
+                f"{label}: lies inside a data set, {parent}, as {LABEL_FILE} there says; give another folder"
+            )
 
 
 def check_two(first: Target, second: Target) -> None:

@@ -1,6 +1,9 @@
 """Gaze arrows on face crops, and the plot of an evaluation."""
 
 import math
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,27 @@ def draw_gaze(image: np.ndarray, yaw: float, pitch: float, min_side: int = 256) 
         x, y = (TIP * (dx * math.cos(turn) - dy * math.sin(turn)), TIP * (dx * math.sin(turn) + dy * math.cos(turn)))
         draw.line([end, (end[0] + x, end[1] + y)], fill=ARROW_COLOUR, width=thickness)
     return picture
+
+
+def picture_names(names: Sequence[Path]) -> list[Path]:
+    """A name that ends in .png for each picture; no two are alike, also where a disk does not tell A from a.
+
+    a.png -> a.png, but a.png and a.jpg -> a.png.png and a.jpg.png.
+    """
+
+    def key(name: Path) -> str:
+        return unicodedata.normalize("NFC", str(name)).casefold()
+
+    plain = [name.with_suffix(".png") for name in names]
+    times = Counter(map(key, plain)) + Counter({key(parent) for name in names for parent in name.parents})
+    found: dict[str, Path] = {}
+    for name, own in zip(names, plain, strict=True):
+        if times[key(own)] > 1:
+            tails = ("", *(f"_{number}" for number in range(2, 3 + len(names))))
+            longer = (name.with_name(f"{name.name}{tail}.png") for tail in tails)
+            own = next(other for other in longer if not times[key(other)] and key(other) not in found)
+        found[key(own)] = own
+    return list(found.values())
 
 
 def check_plot(path: Path | None, flag: str) -> None:

@@ -11,7 +11,11 @@ from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, LANDMARKS, Outpu
 
 # The labels belong to the pictures and may lie among them.
 OUTDIR = Output(
-    FOLDER, (labelling.LABELS, FACTS), at=lambda outdir, arguments: outdir or arguments["indir"], shares=["indir"]
+    FOLDER,
+    (labelling.LABELS, FACTS),
+    at=lambda outdir, arguments: outdir or arguments["indir"],
+    shares=["indir"],
+    joins=True,
 )
 
 
