@@ -12,6 +12,7 @@ from PIL import Image
 from tiny_run import write_images
 
 from dataset_preprocessing.ffhq.preprocess_in_the_wild import main as preprocess
+from eg3d.calc_id import main as calc_id
 from eg3d.calc_metrics import main as calc_metrics
 from eg3d.calc_pose import main as calc_pose
 from eg3d.convert import main as convert
@@ -182,6 +183,12 @@ def test_scores_never_replace_what_belongs_to_the_run_of_a_network(tmp_path):
         message = refused(calc_metrics, f"--network={tmp_path / 'run' / 'G.safetensors'}", f"--json={tmp_path / name}")
         assert f"--json={tmp_path / name}" in message
     assert contents(tmp_path) == before
+
+
+def test_pictures_of_identity_never_join_the_data_set_that_they_are_drawn_by(tmp_path):
+    (tmp_path / "arcface").mkdir()
+    flags = ["--network=embedded", f"--data={tmp_path / 'arcface'}", f"--outdir={tmp_path}"]
+    assert "would write over --data=" in refused(calc_id, *flags)
 
 
 @pytest.mark.parametrize("form", ["{path}", "file://{path}"])
