@@ -26,6 +26,7 @@ from eg3d.checkpoints.arguments import PUBLISHED_GENERATOR, file_arguments
 from eg3d.checkpoints.stored import NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored, digest
 from eg3d.models.architectures import DISCRIMINATORS, GENERATORS
 from groundwork.files import atomic_write
+from groundwork.strict_json import JsonError, parse_json
 from groundwork.torch_file import LARGEST_FILE, read_torch
 
 FORMAT = 2
@@ -124,8 +125,8 @@ def _checked_header(text: str, path: Path) -> dict:
             raise CheckpointError(f"{path}: its header is damaged ({what}); copy the file again, or make it anew")
 
     try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        header = parse_json(text)
+    except JsonError as error:
         check(False, f"not JSON: {error}")
     check(isinstance(header, dict), "no JSON object")
     check("format" in header, "lacks 'format'")

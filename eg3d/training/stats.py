@@ -9,6 +9,7 @@ import torch
 
 from eg3d.running import distributed
 from groundwork.files import atomic_write
+from groundwork.strict_json import JsonError, parse_json
 
 
 class Stats:
@@ -103,8 +104,8 @@ def _numbered(path: Path) -> list[tuple[int, bytes, dict]]:
         if not text:
             continue
         try:
-            line = json.loads(text.decode())
-        except (ValueError, RecursionError):
+            line = parse_json(text)
+        except JsonError:
             raise _damaged(path, number) from None
         if not isinstance(line, dict):
             raise _damaged(path, number)
