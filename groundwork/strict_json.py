@@ -33,8 +33,8 @@ def read_json(path: Path, most_bytes: int = MOST_BYTES):
 def parse_json(text: bytes | str, finite: bool = True):
     """The value that a JSON text stands for; JsonError for anything else. Bytes may begin with a byte order mark.
 
-    finite: False lets NaN and infinity pass, and makes infinity of integers beyond all measure; for a caller who looks at
-    each number and can say whose it is.
+    finite: False lets NaN and infinity pass, and makes infinity of integers beyond all measure; for a caller who looks
+    at each number and can say whose it is.
     """
     try:
         text = text.encode() if isinstance(text, str) else text

@@ -25,8 +25,9 @@ def read_entries(archive: Folder | Zip) -> dict[str, object]:
         raise ValueError(f"{where} is missing; it holds every image's camera, see dataset_preprocessing/README.md")
     if archive.bytes[LABEL_FILE] > FILE_BYTES:
         raise ValueError(f"{where} has {archive.bytes[LABEL_FILE]} bytes, at most {FILE_BYTES} are read; is it one?")
+    data = archive.read(LABEL_FILE)
     try:
-        content = parse_json(archive.read(LABEL_FILE), finite=False)
+        content = parse_json(data, finite=False)
         pairs = [(name.replace("\\", "/"), label) for name, label in content["labels"] or []]
     except JsonError as error:
         raise ValueError(f"{where} is not {LAYOUT} ({error}); write it again") from None
