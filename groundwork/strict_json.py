@@ -19,15 +19,18 @@ class JsonError(ValueError):
     """Why a text is no JSON that is read here; a short reason, without the file's name."""
 
 
-def read_json(path: Path, most_bytes: int = MOST_BYTES):
-    """The value in a JSON file. JsonError for what is no such text; OSError if the file cannot be opened or read."""
+def read_json(path: Path, most_bytes: int = MOST_BYTES, finite: bool = True):
+    """The value in a JSON file. JsonError for what is no such text; OSError if the file cannot be opened or read.
+
+    finite: as in `parse_json`.
+    """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, a device has no end
             raise JsonError("it is no regular file")
         if found.st_size > most_bytes:
             raise JsonError(f"it has {found.st_size} bytes, more than {most_bytes}")
-        return parse_json(file.read(most_bytes))
+        return parse_json(file.read(most_bytes), finite)
 
 
 def parse_json(text: bytes | str, finite: bool = True):

@@ -107,7 +107,7 @@ def read_points(path: Path) -> dict[str, torch.Tensor]:
         entries = {name: [line.split() for line in text.splitlines() if line.strip()] for name, text in texts.items()}
     else:
         try:
-            entries = read_json(path, LARGEST_POINTS)
+            entries = read_json(path, LARGEST_POINTS, finite=False)
         except JsonError as error:
             advice = "write {name: [[x, y], ...]} or give a folder of .txt"
             raise ValueError(f"{path}: is not JSON ({error}); {advice}") from None

@@ -112,7 +112,7 @@ def read_scores(path: Path) -> list[dict]:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         reason = f" ({error})" if isinstance(error, JsonError) else ""
         advice = "give a file that calc_metrics.py --json=FILE wrote"
-        raise ValueError(f"{path}: holds no scores{reason}; {advice}") from None
+        raise ValueError(f"{path}: holds no scores; {advice}{reason}") from None
     return records
 
 

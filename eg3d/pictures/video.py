@@ -45,10 +45,10 @@ def read_camera_path(path: Path) -> dict[str, list]:
     """
     reason = ""
     try:
-        content = read_json(Path(path))
+        content = read_json(Path(path), finite=False)
         kinds = [kind for kind in ("labels", "cameras") if kind in content]
         rows = torch.tensor(content[kinds[0]], dtype=torch.float64)
-    except (IndexError, TypeError, ValueError) as error:
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
         rows, kinds = torch.zeros(0), ["?"]
         reason = f" ({error})" if isinstance(error, JsonError) else ""
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != {"labels": 25, "cameras": 2}.get(kinds[0]):
