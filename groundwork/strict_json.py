@@ -7,8 +7,9 @@ depth and any size. What stands in such a file then fails far from the door, eac
 import json
 import os
 import re
-import stat
 from pathlib import Path
+
+from groundwork.files import open_regular
 
 MOST_BYTES = 1 << 27  # of a file; parsed it takes up to 20 times as much memory
 MOST_DEPTH = 64  # of lists and objects in each other
@@ -24,12 +25,10 @@ def read_json(path: Path, most_bytes: int = MOST_BYTES, finite: bool = True):
 
     finite: as in `parse_json`.
     """
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, a device has no end
-            raise JsonError("it is no regular file")
-        if found.st_size > most_bytes:
-            raise JsonError(f"it has {found.st_size} bytes, more than {most_bytes}")
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most_bytes:
+            raise JsonError(f"it has {size} bytes, more than {most_bytes}")
         return parse_json(file.read(most_bytes), finite)
 
 

@@ -25,7 +25,7 @@ from torch import nn
 from eg3d.checkpoints.arguments import PUBLISHED_GENERATOR, file_arguments
 from eg3d.checkpoints.stored import NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored, digest
 from eg3d.models.architectures import DISCRIMINATORS, GENERATORS
-from groundwork.files import atomic_write
+from groundwork.files import atomic_write, open_regular
 from groundwork.strict_json import JsonError, parse_json
 from groundwork.torch_file import LARGEST_FILE, read_torch
 
@@ -66,7 +66,7 @@ def save_snapshot(path: Path, networks: dict[str, nn.Module], facts: dict, half:
 
 def open_snapshot(path: Path) -> Checkpoint:
     """A snapshot, its weights not read yet; CheckpointError for anything else."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         if int.from_bytes(file.read(8), "little") > LONGEST_HEADER or file.seek(0, 2) > LARGEST_FILE:
             raise CheckpointError(f"{path}: is no snapshot, or was cut short (it would be too large); copy it again")
     try:
