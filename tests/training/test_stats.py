@@ -41,7 +41,8 @@ def test_lines_after_the_saved_state_are_dropped(tmp_path):
 
 DAMAGED = [
     b"garbage", b"[1]", b"1", b'{"a": ', b"[" * 100_000, b"\0\0", b"\xff\xfe", b'{"Progress/kimg": 1}',
-    b'{"Progress/kimg": {"mean": null}}', b'{"Progress/kimg": {"mean": "0.1"}}', b'{"images_seen": 1e999}', b'{"images_seen": true}',
+    b'{"Progress/kimg": {"mean": null}}', b'{"Progress/kimg": {"mean": "0.1"}}',
+    b'{"images_seen": 1e999}', b'{"images_seen": true}',
     b'{"images_seen": null}', b'{"images_seen": "many"}', b'{"images_seen": [1]}',
 ]  # fmt: skip
 
