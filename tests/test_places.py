@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from eg3d.__main__ import MODULES
+from eg3d.checkpoints.loading import GENERATORS
 from groundwork.files import WORLD_WEIGHTS
-from groundwork.places import EITHER, FILE, FOLDER, Input, NamedInput, Output
+from groundwork.places import EITHER, FILE, FOLDER, GAZE_NETWORK, GENERATOR, OURS, Input, NamedInput, Output
+from l2cs.estimator import WORLD_NETWORKS
 
 # Options of texts that name no place.
 WORDS = {
@@ -196,17 +198,31 @@ def test_a_tilde_is_a_home_folder_in_every_option(commands, monkeypatch, tmp_pat
                 param.type.convert("", param, None)
 
 
-def test_names_stay_names_and_protect_what_they_stand_for(commands, call, tmp_path):
-    tried = 0
+def test_names_stay_names_and_files_of_ours_are_never_replaced(commands, call, tmp_path):
+    weights, tried = next(WORLD_WEIGHTS.glob("*.safetensors")), 0
     for name, command in commands.items():
         given = ready(command, tmp_path / name)
         for source in places(command, NamedInput):
-            for word, folder in source.type.names.items():
-                assert source.type.convert(word, source, None) == word
-                files = [output for output in places(command, Output) if output.type.kind == FILE]
-                if folder == WORLD_WEIGHTS and files:
-                    weights = next(WORLD_WEIGHTS.glob("*.safetensors"))
-                    code, stderr = call(command, given | {source.name: word, files[0].name: weights})
-                    assert code == 2 and "is a file of" in stderr, f"{name} {source}: {stderr}"
-                    tried += 1
-    assert tried > 10
+            words = {word: source.type.convert(word, source, None) for word in source.type.names}
+            assert all(word == value for word, value in words.items())
+        for output in places(command, Output):
+            if output.type.kind == FILE and OURS not in output.type.shares:
+                code, stderr = call(command, given | {output.name: weights})
+                assert code == 2 and "is a file of" in stderr, f"{name} {output}: {stderr}"
+                tried += 1
+    assert tried > 15
+
+
+def test_the_names_are_those_of_the_embedded_world():
+    assert GENERATOR.names == set(GENERATORS) and GAZE_NETWORK.names == set(WORLD_NETWORKS)
+
+
+def test_folders_behind_links_are_read_too(commands, call, tmp_path):
+    command = commands["check-dataset"]
+    given = ready(command, tmp_path) | {"data": put(tmp_path / "set" / "a" / "1.png").parent.parent}
+    put(tmp_path / "shard" / "2.png")
+    (tmp_path / "set" / "a" / "shard").symlink_to(tmp_path / "shard")
+    (tmp_path / "set" / "a" / "loop").symlink_to(tmp_path / "set")
+    assert call(command, given)[0] == 0
+    code, stderr = call(command, given | {"sheet": tmp_path / "shard" / "sheet.png"})
+    assert code == 2 and "--sheet" in stderr and "--data" in stderr
