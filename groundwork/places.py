@@ -50,14 +50,17 @@ class Place(click.ParamType):
         self.kind = self.name = kind
 
     def convert(self, value, param, ctx):
-        text = os.fspath(value)
+        return Path(self.expanded(os.fspath(value), param, ctx))
+
+    def expanded(self, text: str, param, ctx) -> str:
+        """The same path without `~`."""
         if not text or "\0" in text:
             self.fail("a path cannot be empty; give one, or leave the option out", param, ctx)
         path = os.path.expanduser(text)
         if path == text and text.startswith("~") and not os.path.lexists(text):
             user = text.split("/")[0]
             self.fail(f"'{text}': there is no home folder {user}; write ./{user} for a name in this folder", param, ctx)
-        return Path(path)
+        return path
 
 
 class Input(Place):
@@ -86,7 +89,7 @@ class NamedInput(Input):
 
     def convert(self, value, param, ctx):
         text = str(value)
-        return text if text in self.names or _is_address(text) else str(super().convert(text, param, ctx))
+        return text if text in self.names or _is_address(text) else self.expanded(text, param, ctx)
 
     def sources(self, flag: str, value) -> Iterator["Source"]:
         if value.lower().startswith("file://"):
@@ -179,12 +182,13 @@ class Target(NamedTuple):
     shares: frozenset[str] = frozenset()
 
 
-def check_places(options: Sequence[click.Parameter], arguments: dict) -> None:
+def check_places(options: Sequence[click.Parameter], arguments: dict, writes: bool = True) -> None:
     """ValueError, one line, for a place that a script cannot read, cannot write, or must not write over.
 
     Args:
         options: of the command; those of other types are passed over.
         arguments: their values by name.
+        writes: whether this process writes.
     """
     sources = [(OURS, source) for source in own_folders()]
     targets: list[Target] = []
@@ -197,7 +201,7 @@ def check_places(options: Sequence[click.Parameter], arguments: dict) -> None:
                 check_readable(found, option.type.kind)
                 sources += [(option.name, source) for source in found]
         elif isinstance(option.type, Output):
-            if option.type.probed and value is not None:
+            if writes and option.type.probed and value is not None:
                 check_writable(value, flag, option.type.kind_of(value) == FOLDER)
             targets += option.type.targets(flag, value, arguments)
     for number, target in enumerate(targets):

@@ -161,6 +161,16 @@ def test_no_two_outputs_of_any_script_have_one_name(commands, call, tmp_path):
     assert tried > 30
 
 
+def test_the_first_process_of_a_machine_alone_says_what_is_wrong(commands, call, tmp_path, monkeypatch):
+    given = ready(commands["calc-gfas"], tmp_path)
+    wrong = given | {"json_path": given["network"]}
+    assert "itself" in call(commands["calc-gfas"], wrong)[1]
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    result = CliRunner().invoke(commands["calc-gfas"], [f"--{key}={wrong[key]}" for key in ("network",)] +
+                                [f"--l2cs-path={wrong['l2cs_path']}", f"--json={wrong['json_path']}"])  # fmt: skip
+    assert result.exit_code == 2 and result.output == ""
+
+
 def special_files(folder):
     """A pipe, a socket, devices; and a folder in place of a file."""
     os.mkfifo(folder / "pipe")
