@@ -14,12 +14,15 @@ SUFFIXES = (".safetensors", ".pt")
 @click.command(cls=cli.Command)
 @click.option("--source", required=True, help="Any checkpoint: .safetensors, published .pkl, .pt, embedded or an "
               "https:// address.")  # fmt: skip
+@click.option("--like", metavar="NETWORK",
+              help="Take the networks' arguments, renderer and cameras from this checkpoint: for files that do not say "
+              "them, such as {'G_ema': state_dict} of inversion tools.")  # fmt: skip
 @click.option("--dest", type=cli.FILE, required=True,
               help="File to write: .safetensors is ours, .pt a state dict with the published names.")  # fmt: skip
 @click.option("--networks", "names", default=",".join(NAMES), show_default=True,
               help="Which networks to keep, of those the source has.")  # fmt: skip
 @click.option("--half", is_flag=True, help="Store float16: half the size; reading gives float32 back.")
-def main(source, dest, names, half):
+def main(source, like, dest, names, half):
     """Converts a checkpoint, its weights bit for bit unless --half."""
     if dest.suffix not in SUFFIXES:
         raise ValueError(f"--dest={dest}: give a name that ends in {' or '.join(SUFFIXES)}, which says the format")
@@ -27,7 +30,7 @@ def main(source, dest, names, half):
     if unknown := set(wanted) - set(NAMES):
         raise ValueError(f"--networks={names}: there is no {min(unknown)!r}; choose from {', '.join(NAMES)}")
     cli.check_writable(dest, "--dest")
-    checkpoint = open_checkpoint(source)
+    checkpoint = open_checkpoint(source, like)
     if dest.exists() and dest.samefile(checkpoint.path):
         raise ValueError(f"--dest={dest}: is the source itself, which would be lost; give another name")
     kept = [name for name in dict.fromkeys(wanted) if name in checkpoint.networks]

@@ -9,11 +9,13 @@ from eg3d.running import cli
 
 @click.command(cls=cli.Command)
 @click.argument("checkpoint")
+@click.option("--like", metavar="NETWORK",
+              help="Take the networks' arguments from this checkpoint, as convert.py does.")  # fmt: skip
 @cli.json_option
-def main(checkpoint, json_path):
+def main(checkpoint, like, json_path):
     """Describes CHECKPOINT: a .safetensors, published .pkl or .pt file, an embedded name or an https:// address."""
     cli.check_writable(json_path, "--json")
-    opened = open_checkpoint(checkpoint)
+    opened = open_checkpoint(checkpoint, like)
     if json_path is not None and json_path.exists() and json_path.samefile(opened.path):
         raise ValueError(f"--json={json_path}: is the checkpoint itself, which would be lost; give another name")
     report = description.describe(opened)

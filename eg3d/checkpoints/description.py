@@ -56,6 +56,8 @@ def lines(report: dict) -> list[str]:
             camera = ", ".join(f"{key} {value}" for key, value in net["camera"].items())
             text.append(f"  {net['neural_rendering_resolution']} x {net['neural_rendering_resolution']} rays; {camera}")
         text += [f"  does not fit: {line}" for line in net["differences"]]
+    if about := (facts.get("published") or {}).get("training_set_kwargs"):
+        text.append("trained on: " + ", ".join(f"{key} {value}" for key, value in about.items()))
     seen = [f"{key.replace('_', ' ')} {facts[key]}" for key in ("images_seen", "images_seen_before") if key in facts]
     gaze = facts.get("gaze") or {}
     if "weight" in gaze:

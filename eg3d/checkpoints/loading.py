@@ -9,9 +9,11 @@ from pathlib import Path
 
 from torch import nn
 
+from eg3d.checkpoints.bare import check_arguments_known, with_arguments_of
 from eg3d.checkpoints.download import fetch, is_address
 from eg3d.checkpoints.own import STATE_FORMAT, load_state, open_snapshot, save_snapshot, save_state
-from eg3d.checkpoints.published import open_published, open_state_dict
+from eg3d.checkpoints.published import open_published, open_torch
+from eg3d.checkpoints.stand_ins import REMEDY
 from eg3d.checkpoints.stored import Checkpoint, CheckpointError, Difference, compare
 from eg3d.ops.precision import set_precision
 from groundwork.files import WORLD_WEIGHTS, sha256
@@ -45,11 +47,20 @@ def locate(name: str | Path) -> Path:
     return path
 
 
-def open_checkpoint(name: str | Path) -> Checkpoint:
+def open_checkpoint(name: str | Path, like: str | Path | None = None) -> Checkpoint:
     """A checkpoint of any kind, without its weights where the kind allows it.
 
+    like: a checkpoint that says the networks' arguments instead of the file, which may not say them.
     Errors: CheckpointError (a ValueError), one line that names the file; OSError when it cannot be read.
     """
+    if like is not None:
+        return with_arguments_of(_open_name(name), open_checkpoint(like))
+    checkpoint = _open_name(name)
+    check_arguments_known(checkpoint)
+    return checkpoint
+
+
+def _open_name(name: str | Path) -> Checkpoint:
     path = locate(name)
     if not str(name).startswith(("http://", "https://")):
         return _open(path)
@@ -80,10 +91,12 @@ def _open(path: Path) -> Checkpoint:
     if start[8:9] == b"{":
         return open_snapshot(path)
     if start[:2] == b"PK":
-        return open_state_dict(path)
+        return open_torch(path)
+    if start.startswith((b"(dp", b"}q\0")):
+        raise CheckpointError(f"{path}: is of pickle protocol 0 or 1, which is not read; {REMEDY}")
     if start[:1] == b"\x80":
         # A pickle: the published ones begin with their dict, a torch.save of the legacy format with its magic number.
-        return open_state_dict(path) if b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20" in start else open_published(path)
+        return open_torch(path) if b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20" in start else open_published(path)
     raise CheckpointError(f"{path}: is no checkpoint (empty, cut short, or of another kind); give another file")
 
 
