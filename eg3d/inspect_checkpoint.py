@@ -4,6 +4,7 @@ import click
 
 from eg3d.checkpoints import description
 from eg3d.checkpoints.loading import open_checkpoint
+from eg3d.rendering.planes import AXES
 from eg3d.running import cli
 
 
@@ -11,11 +12,16 @@ from eg3d.running import cli
 @click.argument("checkpoint")
 @click.option("--like", metavar="NETWORK",
               help="Take the networks' arguments from this checkpoint, as convert.py does.")  # fmt: skip
+@click.option(
+    "--planes",
+    type=click.Choice(list(AXES)),
+    help="Axes of the planes, whatever the file says: fixed_triplanes if EG3D's branch of that name made it.",
+)
 @cli.json_option
-def main(checkpoint, like, json_path):
+def main(checkpoint, like, planes, json_path):
     """Describes CHECKPOINT: a .safetensors, published .pkl or .pt file, an embedded name or an https:// address."""
     cli.check_writable(json_path, "--json")
-    opened = open_checkpoint(checkpoint, like)
+    opened = open_checkpoint(checkpoint, like, planes)
     if json_path is not None and json_path.exists() and json_path.samefile(opened.path):
         raise ValueError(f"--json={json_path}: is the checkpoint itself, which would be lost; give another name")
     report = description.describe(opened)

@@ -6,7 +6,7 @@ from eg3d.checkpoints.stored import Checkpoint, StoredNetwork, compare, digest
 from groundwork.files import sha256
 from groundwork.strict_pickle import one_line
 
-CAMERA = ("avg_camera_radius", "avg_camera_pivot", "ray_start", "ray_end", "box_warp")
+CAMERA = ("avg_camera_radius", "avg_camera_pivot", "ray_start", "ray_end", "box_warp", "planes")
 
 
 def describe(checkpoint: Checkpoint) -> dict:

@@ -4,7 +4,9 @@ A name is a file (our .safetensors, a published .pkl, a state-dict .pt), `embedd
 (https://, file://). What a file is shows in its first bytes, not in its name. See docs/checkpoints.md.
 """
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -12,7 +14,7 @@ from torch import nn
 from eg3d.checkpoints.bare import check_arguments_known, with_arguments_of
 from eg3d.checkpoints.download import fetch, is_address
 from eg3d.checkpoints.own import STATE_FORMAT, load_state, open_snapshot, save_snapshot, save_state
-from eg3d.checkpoints.published import open_published, open_torch
+from eg3d.checkpoints.published import PLANES_NOTE, open_published, open_torch
 from eg3d.checkpoints.stand_ins import REMEDY
 from eg3d.checkpoints.stored import Checkpoint, CheckpointError, Difference, compare
 from eg3d.ops.precision import set_precision
@@ -47,17 +49,31 @@ def locate(name: str | Path) -> Path:
     return path
 
 
-def open_checkpoint(name: str | Path, like: str | Path | None = None) -> Checkpoint:
+def open_checkpoint(name: str | Path, like: str | Path | None = None, planes: str | None = None) -> Checkpoint:
     """A checkpoint of any kind, without its weights where the kind allows it.
 
-    like: a checkpoint that says the networks' arguments instead of the file, which may not say them.
+    Args:
+        like: a checkpoint that says the networks' arguments instead of the file, which may not say them.
+        planes: the axes of the generators' planes, of eg3d.rendering.planes.AXES, whatever the file says.
     Errors: CheckpointError (a ValueError), one line that names the file; OSError when it cannot be read.
     """
-    if like is not None:
-        return with_arguments_of(_open_name(name), open_checkpoint(like))
     checkpoint = _open_name(name)
+    if like is not None:
+        checkpoint = with_arguments_of(checkpoint, open_checkpoint(like))
     check_arguments_known(checkpoint)
-    return checkpoint
+    return checkpoint if planes is None else _with_planes(checkpoint, planes)
+
+
+def _with_planes(checkpoint: Checkpoint, planes: str) -> Checkpoint:
+    networks = {}
+    for name, network in checkpoint.networks.items():
+        if network.rendering_kwargs is not None:
+            network = replace(network, rendering_kwargs=network.rendering_kwargs | {"planes": planes})
+        elif network.is_generator:
+            raise CheckpointError(f"{checkpoint.path}: {name} is a {network.cls}, which has no planes to choose")
+        networks[name] = network
+    notes = tuple(note for note in checkpoint.notes if note != PLANES_NOTE)
+    return replace(checkpoint, networks=networks, notes=notes)
 
 
 def _open_name(name: str | Path) -> Checkpoint:
@@ -100,23 +116,29 @@ def _open(path: Path) -> Checkpoint:
     raise CheckpointError(f"{path}: is no checkpoint (empty, cut short, or of another kind); give another file")
 
 
-def load_network(name: str | Path, network: str) -> nn.Module:
+def load_network(name: str | Path, network: str, planes: str | None = None) -> nn.Module:
     """One network of a checkpoint (`G_ema`, `G` or `D`), on the CPU, float32, ready to train.
 
-    Strict: a missing, extra or misshapen tensor raises CheckpointError with its name.
+    Strict: a missing, extra or misshapen tensor raises CheckpointError with its name. A file that does not tell the
+    axes of its planes gives a warning, unless `planes` says them.
     """
-    checkpoint = open_checkpoint(name)
+    checkpoint = open_checkpoint(name, planes=planes)
+    if PLANES_NOTE in checkpoint.notes and network != "D":
+        warnings.warn(f"{checkpoint.path}: {PLANES_NOTE}", stacklevel=3)
     return checkpoint.network(network).build(str(checkpoint.path))
 
 
-def load_generator(name: str | Path, device="cpu", precision: str | None = None) -> nn.Module:
+def load_generator(
+    name: str | Path, device="cpu", precision: str | None = None, planes: str | None = None
+) -> nn.Module:
     """The averaged generator of a checkpoint, for drawing: eval mode, no gradients.
 
     Args:
         name: a file, an embedded name (`embedded` is gaze-corrected, `embedded-base` is not) or an address.
         precision: as `set_precision` takes it; None: as the network was built.
+        planes: the axes of its planes, whatever the file says; see `open_checkpoint`.
     """
-    G = load_network(name, "G_ema").eval().requires_grad_(False).to(device)
+    G = load_network(name, "G_ema", planes).eval().requires_grad_(False).to(device)
     return set_precision(G, precision)
 
 

@@ -34,6 +34,10 @@ POSITIONAL = {  # names of the published constructors' first arguments
 # What the published training reads of a generator besides: its own defaults. They say nothing about how the weights
 # were made, and no picture depends on them.
 OF_TRAINING = {"density_reg": 0.25, "density_reg_p_dist": 0.004, "reg_type": "l1"}
+PLANES_NOTE = (
+    "planes: published; a file of EG3D's branch fixed_triplanes looks the same but draws another head: give "
+    "--planes=fixed_triplanes to convert.py, or to train.py with --resume (docs/checkpoints.md)"
+)
 
 
 # ------------------------------------------------------------------ pickles
@@ -111,13 +115,14 @@ def _rendering(published: dict, notes: list[str]) -> dict:
 def _planes(path: Path, net: UpstreamNetwork, notes: list[str]) -> dict:
     """The renderer's `planes` for the axes in the file. The published state dict lacks them: they are no buffer."""
     if net.plane_axes is None:
+        notes.append(PLANES_NOTE)
         return {}
     with open(path, "rb") as file:
         axes = net.plane_axes.read(file)
     for planes, matrices in PLANE_MATRICES.items():
         if axes.tolist() == matrices:
-            if planes != "published":
-                notes.append(f"the file's planes are {planes}, not the published ones")
+            known = planes != "published"
+            notes.append(f"the file's planes are {planes}, not the published ones" if known else PLANES_NOTE)
             return {} if planes == "published" else {"planes": planes}
     raise CheckpointError(f"{path}: its planes lie along axes that the renderer does not know; it cannot be drawn")
 

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from eg3d.checkpoints.loading import CheckpointError, load_generator, open_checkpoint, training_networks
 from eg3d.checkpoints.stored import digest
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*fixed_triplanes looks the same")
+
 
 @pytest.fixture(scope="module")
 def networks():
