@@ -23,6 +23,7 @@ from eg3d.checkpoints.upstream_pickle import UpstreamFile, UpstreamNetwork, plai
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.rendering.planes import PLANE_MATRICES
 from groundwork.files import atomic_write
+from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import only_pickle_errors
 from groundwork.torch_file import read_torch
 
@@ -157,7 +158,7 @@ def _with_arguments(content: dict) -> dict | None:
 def _open_state_dict(path: Path, content: dict) -> Checkpoint:
     entries = {name: content[name] for name in NAMES if content.get(name) is not None}
     try:
-        facts = json.loads(content.get("facts", "{}"), parse_constant=_no_number)
+        facts = parse_json(content.get("facts", "{}"))
         if not isinstance(facts, dict):
             raise ValueError("the facts are no object")
         networks = {name: _from_entry(name, entry) for name, entry in entries.items()}
@@ -165,10 +166,6 @@ def _open_state_dict(path: Path, content: dict) -> Checkpoint:
         reason = " ".join(str(error)[:200].split())
         raise CheckpointError(f"{path}: its description of a network is damaged ({reason}); make it again") from None
     return Checkpoint(path, "state dict", networks, facts)
-
-
-def _no_number(text: str):
-    raise ValueError(f"the facts hold {text}, which is no number")
 
 
 def _from_entry(name: str, entry: dict) -> StoredNetwork:
