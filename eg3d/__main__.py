@@ -10,7 +10,7 @@ import shutil
 import sys
 from importlib.util import find_spec
 
-from groundwork.command import fail
+from groundwork.early import begin
 
 SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Training": ("eg3d.train", "eg3d.demo", "eg3d.make_embedded"),
@@ -40,12 +40,15 @@ MODULES = {name_of(module): module for modules in SCRIPTS.values() for module in
 
 def main() -> None:
     """Runs the script that the first argument names, with the other arguments; ends with its exit code."""
+    begin()
     asked, *arguments = sys.argv[1:] or ["--help"]
     if asked == "--help":
         print(overview())
         return
     name = asked.replace("_", "-")
     if name not in MODULES:
+        from groundwork.command import fail
+
         near = difflib.get_close_matches(name, MODULES, 1)
         fail(f"there is no script '{asked}'; {f'did you mean {near[0]}?' if near else 'eg3d --help lists them'}")
     command = f"eg3d {name}"

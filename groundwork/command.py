@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from groundwork.early import DEBUG_VARIABLE, MORE_MEMORY, ended_by, exhausted, stoppable
 from groundwork.files import atomic_write
 
-DEBUG_VARIABLE = "EG3D_DEBUG"
 FILE = click.Path(dir_okay=False, path_type=Path)  # types of options
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -31,6 +31,7 @@ REMEDIES = {
     errno.EPERM: "no permission; change it or give another path",
     errno.EROFS: "cannot be written there, the file system is read-only; give another path",
     errno.ENOSPC: "cannot be written, the disk is full; make room or give another path",
+    errno.EFBIG: "cannot be written, a limit of file sizes is too low (ulimit -f); raise it",
     errno.EDQUOT: "cannot be written, the disk quota is used up; make room or give another path",
     errno.ENAMETOOLONG: "the name is too long; give a shorter one",
 }
@@ -47,20 +48,31 @@ class Command(click.Command):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
-            super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            with stoppable():
+                super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.exceptions.Exit as stop:
             sys.exit(stop.exit_code)
-        except (click.Abort, KeyboardInterrupt):
+        except (click.Abort, KeyboardInterrupt) as stop:
             end_bars()
-            click.echo("interrupted", err=True)
-            sys.exit(130)
+            line, code = ended_by(stop.__cause__ or stop.__context__ or stop)  # click makes Abort of Ctrl-C
+            click.echo(line, err=True)
+            sys.exit(code)
         except click.ClickException as error:
             fail(error.format_message())
-        except (ValueError, OSError) as error:
-            if os.environ.get(DEBUG_VARIABLE):
+        except (ValueError, OSError, MemoryError, RuntimeError, ImportError) as error:
+            line = self._line_on_memory(error)
+            if os.environ.get(DEBUG_VARIABLE) or (line is None and not isinstance(error, (ValueError, OSError))):
                 raise
-            fail(describe(error))
+            fail(line or describe(error))
         sys.exit(0)
+
+    def _line_on_memory(self, error: Exception) -> str | None:
+        """The line of `exhausted`, with the option that makes do with less if there is one."""
+        line = exhausted(error)
+        if line is None or "memory" not in line:
+            return line
+        smaller = [f"give a smaller --{option.name}" for option in self.params if option.name == "batch"]
+        return f"{line}; {', or '.join([*smaller, MORE_MEMORY])}"
 
 
 def describe(error: Exception) -> str:
