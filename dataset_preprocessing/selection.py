@@ -22,10 +22,13 @@ from eg3d.data.images import is_image, load_pixels, open_image, silence_pillow
 from eg3d.data.labels import LABEL_FILE, label_array, read_entries
 from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import gaze_target
+from eg3d.pictures.text import for_plot
 from eg3d.running import processes
 from groundwork.files import atomic_write, sha256
 
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
+
+MANIFEST, HISTOGRAM = ".manifest.json", ".histogram.png"  # endings of what lies beside a selection
 
 
 class FaceSet:
@@ -119,8 +122,8 @@ def write(faces: FaceSet, yaws: list[float], kept: list[int], dest: Path, settin
     """The new data set, and beside it DEST.manifest.json and DEST.histogram.png; returns the manifest."""
     copy_rows(faces, kept, dest)
     record = manifest(faces, yaws, kept, settings)
-    atomic_write(beside(dest, ".manifest.json"), (json.dumps(record, indent=1) + "\n").encode())
-    draw_histogram(yaws, kept, f"{faces.path.name} by {settings['by']}", beside(dest, ".histogram.png"))
+    atomic_write(beside(dest, MANIFEST), (json.dumps(record, indent=1) + "\n").encode())
+    draw_histogram(yaws, kept, f"{faces.path.name} by {settings['by']}", beside(dest, HISTOGRAM))
     return record
 
 
@@ -148,7 +151,9 @@ def draw_histogram(yaws: list[float], kept: list[int], title: str, path: Path) -
     axes = figure.add_subplot()
     axes.hist(degrees, bins, color="0.8", label=f"all ({len(yaws)})")
     axes.hist(degrees[kept], bins, color="tab:blue", label=f"kept ({len(kept)})")
-    axes.set(title=title, xlabel="yaw in degrees (positive: toward the image's left)", ylabel="images")
+    title, how = for_plot(title)
+    axes.set_title(title, **how)
+    axes.set(xlabel="yaw in degrees (positive: toward the image's left)", ylabel="images")
     axes.legend()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})

@@ -41,14 +41,16 @@ MODULES = {name_of(module): module for modules in SCRIPTS.values() for module in
 def main() -> None:
     """Runs the script that the first argument names, with the other arguments; ends with its exit code."""
     begin()
+    import click  # here: what stops this is one line now
+
+    from groundwork.command import Command, fail, package_version
+
     asked, *arguments = sys.argv[1:] or ["--help"]
-    if asked == "--help":
-        print(overview())
-        return
+    if asked in ("-h", "--help", "--version"):
+        text = f"gaze-corrected-eg3d {package_version()}" if asked == "--version" else overview()
+        Command("eg3d", callback=lambda: click.echo(text)).main([])
     name = asked.replace("_", "-")
     if name not in MODULES:
-        from groundwork.command import fail
-
         near = difflib.get_close_matches(name, MODULES, 1)
         fail(f"there is no script '{asked}'; {f'did you mean {near[0]}?' if near else 'eg3d --help lists them'}")
     command = f"eg3d {name}"

@@ -14,6 +14,7 @@ from eg3d.geometry.cameras import LABEL_DIM
 from eg3d.models.architectures import DISCRIMINATORS, GENERATORS, class_of, name_of
 from eg3d.models.protocol import NetworkConfig
 from eg3d.ops.precision import FORMATS, PRECISIONS
+from groundwork.places import START
 from groundwork.plain import from_plain
 from groundwork.settings import (
     ConfigError,
@@ -95,6 +96,7 @@ class TrainConfig:
         "address; latest: go on with the run in --outdir, which there must be.",
         group="start",
         metavar="NETWORK",
+        place=START,
         unset="none, random weights",
     )
     freeze_g: int = setting(
