@@ -1,5 +1,10 @@
 """Frechet and kernel distance, inception score, precision and recall of a generator against a data set."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 
 import click

@@ -1,5 +1,10 @@
 """Trains a 3D GAN, with or without the gaze term: see `--help`, and eg3d/training/loop.py for what happens."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import contextlib
 import json
 import sys

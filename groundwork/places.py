@@ -33,6 +33,7 @@ REMEDIES = {
     errno.EPERM: "no permission; change it or give another path",
     errno.EROFS: "cannot be written there, the file system is read-only; give another path",
     errno.ENOSPC: "cannot be written, the disk is full; make room or give another path",
+    errno.EFBIG: "cannot be written, a limit of file sizes is too low (ulimit -f); raise it",
     errno.EDQUOT: "cannot be written, the disk quota is used up; make room or give another path",
     errno.ENAMETOOLONG: "the name is too long; give a shorter one",
 }
