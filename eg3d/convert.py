@@ -1,5 +1,10 @@
 """Converts checkpoints: any readable file to ours (.safetensors), or to a state dict (.pt) for the published code."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints.loading import open_checkpoint, save_snapshot

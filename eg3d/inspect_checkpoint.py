@@ -1,5 +1,10 @@
 """Says what a checkpoint is, without trusting it: kind, networks, resolutions, cameras, training, hashes."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints import description
