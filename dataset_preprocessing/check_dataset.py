@@ -7,10 +7,10 @@ import torch
 
 from dataset_preprocessing.checking import examine
 from dataset_preprocessing.overview import contact_sheet, draw_poses
-from eg3d.data.archive import open_archive
 from eg3d.data.opening import dataset_path
 from eg3d.pictures.layout import write_png
 from eg3d.running.cli import FILE, Command, check_writable, json_option, write_json
+from groundwork.archive import open_archive
 
 
 @click.command(cls=Command)

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from eg3d.data.archive import Folder, Zip, open_archive, shown
-from eg3d.data.images import SUFFIXES, is_image, load_pixels, open_image, silence_pillow
 from eg3d.data.labels import LABEL_FILE, label_fault, read_entries
 from eg3d.geometry.cameras import check_labels, split_label, yaw_pitch_of
+from groundwork.archive import Folder, Zip, open_archive, shown
 from groundwork.command import describe
+from groundwork.images import BACKGROUND, decoded, is_transparent, open_image, silence_pillow
 
-MODES = {"RGB", "L"}  # what training reads
 ODD_SHARE = 0.2  # radius and focal length may differ from the median by this share; a look-at point, by that of radius
 SHOWN = 5  # names in a line
 LISTED = 20  # errors for a terminal; the JSON holds all
@@ -79,11 +78,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Pixels:
-    """What one image file holds; `fault` if it cannot be read, else its size, mode and a digest of its pixels."""
+    """What one image file holds; `fault` if it cannot be read, else its size, the file's mode, whether it may be
+    transparent, and a digest of its pixels."""
 
     fault: str | None
     size: str = ""
     mode: str = ""
+    transparent: bool = False
     digest: bytes = b""
 
 
@@ -91,9 +92,9 @@ def examine(path: Path, workers: int = 3) -> tuple[Report, dict[str, torch.Tenso
     """The report, and the cameras [25] of the sound images by name. ValueError if there is no data set at all."""
     silence_pillow()
     archive = open_archive(path)
-    names = sorted(name for name in archive.bytes if is_image(name))
+    names = archive.pictures
     if not names:
-        raise ValueError(f"--data={path}: holds no images ({', '.join(sorted(SUFFIXES))}); give another one")
+        raise ValueError(f"--data={path}: holds no images; give another one")
     entries = read_entries(archive)
     report = Report(
         str(path), len(names), sum(archive.bytes[name] for name in names), len(entries),
@@ -125,7 +126,8 @@ def _images(report: Report, archive: Folder | Zip, names: list[str], workers: in
             report.errors.append(f"images of {size} are not square; crop them (dataset_tool.py)")
         elif width & (width - 1):
             report.warnings.append(f"{size} is no power of two, as the networks are built (dataset_tool.py)")
-    _note(report.errors, "mode is not RGB or L", [name for name, image in readable.items() if image.mode not in MODES])
+    _note(report.warnings, f"transparent, drawn on {BACKGROUND}",
+          [name for name, image in readable.items() if image.transparent])  # fmt: skip
     groups = defaultdict(list)
     for name, image in readable.items():
         groups[image.digest].append(name)
@@ -137,14 +139,13 @@ def _images(report: Report, archive: Folder | Zip, names: list[str], workers: in
 def read_pixels(archive: Folder | Zip, name: str) -> Pixels:
     """One image, decoded and forgotten."""
     try:
-        data = archive.read(name)
-        with open_image(data, shown(name)) as image:
-            size, mode = f"{image.width}x{image.height}", image.mode
-            load_pixels(image, shown(name))
-            content = image.tobytes() if mode in MODES else data
+        with open_image(archive.read(name), shown(name)) as image:
+            mode, transparent = image.mode, is_transparent(image)
+            picture = decoded(image, shown(name))
     except (ValueError, OSError) as error:
         return Pixels(describe(error))
-    return Pixels(None, size, mode, hashlib.blake2s(f"{size} {mode} ".encode() + content).digest())
+    size = f"{picture.width}x{picture.height}"
+    return Pixels(None, size, mode, transparent, hashlib.blake2s(f"{size} ".encode() + picture.tobytes()).digest())
 
 
 def _cameras(report: Report, entries: dict[str, object], names: list[str]) -> dict[str, torch.Tensor]:

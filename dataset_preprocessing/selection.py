@@ -17,13 +17,13 @@ import torch
 from tqdm import tqdm
 
 from dataset_preprocessing.packing import new_data_set
-from eg3d.data.archive import open_archive, shown
-from eg3d.data.images import is_image, load_pixels, open_image, silence_pillow
 from eg3d.data.labels import LABEL_FILE, label_array, read_entries
 from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import gaze_target
 from eg3d.running import processes
+from groundwork.archive import open_archive, shown
 from groundwork.files import atomic_write, sha256
+from groundwork.images import read_picture, silence_pillow
 
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
 
@@ -45,7 +45,7 @@ class FaceSet:
         for name in self.names:
             if name not in self._archive.bytes:
                 raise ValueError(f"{where} lists {shown(name)}, which is not in the data set; repair it")
-        unlabelled = sorted(name for name in self._archive.bytes if is_image(name) and name not in self.entries)
+        unlabelled = [name for name in self._archive.pictures if name not in self.entries]
         if unlabelled:
             raise ValueError(f"{where} has no label for {shown(unlabelled[0])} ({len(unlabelled)} such images)")
         self.labels = label_array(self.entries, self.names, where)
@@ -56,10 +56,7 @@ class FaceSet:
 
     def image(self, name: str) -> torch.Tensor:
         """[3, H, W] in [-1, 1]."""
-        where = f"{self.path}: {shown(name)}"
-        with open_image(self.read(name), where) as image:
-            load_pixels(image, where)
-            pixels = np.array(image.convert("RGB"))
+        pixels = np.array(read_picture(self.read(name), f"{self.path}: {shown(name)}"))
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
 
 

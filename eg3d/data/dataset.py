@@ -1,6 +1,7 @@
 """Images with camera labels: a folder or a zip with `dataset.json` at its root (EG3D's layout), and their order.
 
-Files are read by `archive.py`, pixels by `images.py`, cameras by `labels.py`; errors name the member and the remedy.
+Files are read by `groundwork/archive.py`, pixels by `groundwork/images.py`, cameras by `labels.py`; errors name the
+member and the remedy.
 """
 
 import copy
@@ -15,11 +16,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from eg3d.data.archive import Zip, open_archive, shown
-from eg3d.data.images import SUFFIXES, is_image, open_image, read_rgb, silence_pillow
 from eg3d.data.labels import LABEL_FILE, label_array, read_entries
 from eg3d.geometry.cameras import mirror_label
+from groundwork.archive import Zip, open_archive, shown
 from groundwork.draws import draw_key
+from groundwork.images import open_image, read_rgb, silence_pillow
 
 RAM_BYTES = 2**30  # smaller sets are decoded once and kept
 
@@ -40,9 +41,9 @@ class ImageDataset:
         silence_pillow()
         self.path, self.mirror = path, mirror
         self._archive = open_archive(path)
-        self.names = sorted(name for name in self._archive.bytes if is_image(name))
+        self.names = self._archive.pictures
         if not self.names:
-            raise ValueError(f"--data={path}: holds no images ({', '.join(sorted(SUFFIXES))}); give another one")
+            raise ValueError(f"--data={path}: holds no images; give another one")
         self.labels = label_array(read_entries(self._archive), self.names, f"{path}: {LABEL_FILE}").float()
         self._pool = ThreadPoolExecutor(max(workers, 1), "decode")
         self.resolution = self._size_of_first()

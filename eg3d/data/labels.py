@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from eg3d.data.archive import Folder, Zip, shown
 from eg3d.geometry.cameras import LABEL_DIM, check_labels
+from groundwork.archive import Folder, Zip, normalised, shown
 from groundwork.strict_pickle import one_line
 
 LABEL_FILE = "dataset.json"
@@ -16,7 +16,7 @@ LAYOUT = '{"labels": [[name, [25 numbers]], ...]}'
 
 
 def read_entries(archive: Folder | Zip) -> dict[str, object]:
-    """Each name of `dataset.json` (with forward slashes) and its label, of which nothing is checked yet.
+    """Each name of `dataset.json`, normalised, and its label, of which nothing is checked yet.
 
     {} if its "labels" are null. ValueError if the file is missing, has another layout, or lists a name twice.
     """
@@ -27,7 +27,7 @@ def read_entries(archive: Folder | Zip) -> dict[str, object]:
         raise ValueError(f"{where} has {archive.bytes[LABEL_FILE]} bytes, at most {FILE_BYTES} are read; is it one?")
     data = archive.read(LABEL_FILE)
     try:
-        pairs = [(name.replace("\\", "/"), label) for name, label in json.loads(data)["labels"] or []]
+        pairs = [(normalised(name), label) for name, label in json.loads(data)["labels"] or []]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{where} is not {LAYOUT}; write it again") from None
     entries = dict(pairs)
