@@ -9,10 +9,11 @@ ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".webp", ".bmp", ".
 # Never pictures that belong to a set, so nobody looks inside: notes beside pictures, copies that editors and browsers
 # leave behind, and what no decoder here reads.
 OTHER_ENDINGS = {
-    ".json", ".jsonl", ".txt", ".csv", ".tsv", ".md", ".xml", ".yaml", ".yml", ".toml", ".html", ".log",
-    ".lst", ".label", ".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".bin", ".h5", ".hdf5", ".safetensors", ".tfrecord", ".py",
-    ".ipynb", ".zip", ".tar", ".gz", ".7z", ".rar", ".pdf", ".svg", ".psd", ".mp4", ".mov", ".avi", ".mkv", ".md5", ".sha256",
-    ".bak", ".old", ".orig", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", ".lnk", ".url",
+    ".json", ".jsonl", ".txt", ".csv", ".tsv", ".md", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".lst",
+    ".label", ".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".bin", ".h5", ".hdf5", ".safetensors", ".tfrecord",
+    ".py", ".ipynb", ".zip", ".tar", ".gz", ".7z", ".rar", ".pdf", ".svg", ".psd", ".mp4", ".mov", ".avi", ".mkv",
+    ".md5", ".sha256", ".bak", ".old", ".orig", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".download",
+    ".swp", ".lnk", ".url",
 }  # fmt: skip
 HEAD_BYTES = 32  # of a file, enough to tell
 
