@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from groundwork import damage
 from groundwork.files import atomic_write
 
 DEBUG_VARIABLE = "EG3D_DEBUG"
@@ -130,6 +131,7 @@ device_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."
 )
+skip_damaged_option = click.option(damage.FLAG, is_flag=True, help=damage.HELP)
 json_option = click.option("--json", "json_path", type=FILE, help="Also write the numbers to this file.")
 
 

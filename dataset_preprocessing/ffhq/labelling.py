@@ -8,21 +8,22 @@ import torch
 from dataset_preprocessing.ffhq.pose_estimators import NoFace
 from eg3d.metrics.pose_files import FACTS
 from eg3d.running import processes
-from groundwork.archive import Folder, read_file
+from groundwork.archive import Folder, Unreadable, shown
+from groundwork.damage import Damage
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
 
 LABELS = "dataset.json"
 
 
-def pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder, by name; ValueError where there are none."""
+def pictures(folder: Path) -> Folder:
+    """The pictures of a folder and its subfolders; ValueError where there are none."""
     if not folder.is_dir():
         raise ValueError(f"--indir={folder}: there is no such folder; give the one with the pictures")
     archive = Folder(folder)
     if not archive.pictures:
         raise ValueError(f"--indir={folder}: holds no pictures; give the folder with the pictures")
-    return [archive.file(name) for name in archive.pictures]
+    return archive
 
 
 def check_place(folder: Path) -> None:
@@ -31,16 +32,19 @@ def check_place(folder: Path) -> None:
         raise ValueError(f"{folder / LABELS}: exists and was not written by this script; move it or give --outdir")
 
 
-def estimate(files: list[Path], estimator, batch: int) -> tuple[list, dict[str, str]]:
-    """(rows [name, 25 numbers] in the files' order, {name: reason} of pictures without a label), on rank 0.
+def estimate(files: Folder, estimator, batch: int, damage: Damage) -> tuple[list, dict[str, str]]:
+    """(rows [name, 25 numbers] in the names' order, {name: reason} of pictures without a label), on rank 0.
 
-    A picture that cannot be read, or is not square, is an error: it is none of the crops this is for.
+    A picture that is not square is an error: it is none of the crops this is for.
     """
     silence_pillow()
     rows, failed = [], {}
-    for labels in processes.batches(files, batch, lambda part: _labels_of(part, estimator), "cameras"):
+    for labels in processes.batches(files.pictures, batch, lambda part: _labels_of(files, part, estimator), "cameras"):
         for name, label in labels.items():
-            if isinstance(label, str):
+            if isinstance(label, Unreadable):
+                damage.add(name, label)
+                failed[name] = str(label)
+            elif isinstance(label, str):
                 failed[name] = label
             else:
                 rows.append([name, [float(f"{x:.9g}") for x in label.tolist()]])
@@ -53,22 +57,25 @@ def write(folder: Path, rows: list, facts: dict) -> None:
     atomic_write(folder / LABELS, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
 
 
-def _labels_of(files: list[Path], estimator) -> dict[str, torch.Tensor | str]:
-    """The label [25] of each picture by name, in the files' order, or the reason why it has none."""
+def _labels_of(files: Folder, names: list[str], estimator) -> dict[str, torch.Tensor | str | Unreadable]:
+    """The label [25] of each picture by name, in the names' order, or the reason why it has none."""
     inputs, failed = {}, {}
-    for file in files:
+    for name in names:
         try:
-            inputs[file.name] = estimator.prepare(read_square(file), file.name)
+            inputs[name] = estimator.prepare(read_square(files, name), name)
         except NoFace as reason:
-            failed[file.name] = str(reason)
+            failed[name] = str(reason)
+        except Unreadable as error:
+            failed[name] = error
     found = estimator.labels(torch.stack(list(inputs.values()))) if inputs else []
     return failed | dict(zip(inputs, found, strict=True))
 
 
-def read_square(file: Path):
+def read_square(files: Folder, name: str):
     """The picture as RGB; ValueError unless it is whole and square."""
-    picture = read_picture(read_file(file), str(file))
+    where = f"{files.path}: {shown(name)}"
+    picture = read_picture(files.read(name), where)
     if picture.width != picture.height:
         size = f"{picture.width}x{picture.height}"
-        raise ValueError(f"{file}: is {size} pixels; cut it as EG3D's crops are (photos are not cropped here)")
+        raise ValueError(f"{where} is {size} pixels; cut it as EG3D's crops are (photos are not cropped here)")
     return picture

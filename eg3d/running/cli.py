@@ -21,14 +21,15 @@ from groundwork.command import (
     option_stack,
     pick_device,
     seed_option,
+    skip_damaged_option,
     write_json,
 )  # fmt: skip
 
 __all__ = [
     "DISTINCT_SEEDS", "FILE", "FOLDER", "SEEDS", "Command", "batch_option", "check_writable", "compute_options",
     "device_option", "fail", "finite", "json_option", "network_option", "ops_option", "outdir_option", "pick_device",
-    "precision_option", "process_options", "seed_option", "shared_compute_options", "trunc_cutoff_option",
-    "view_options", "write_json",
+    "precision_option", "process_options", "seed_option", "shared_compute_options", "skip_damaged_option",
+    "trunc_cutoff_option", "view_options", "write_json",
 ]  # fmt: skip
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent
