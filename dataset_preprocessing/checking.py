@@ -17,9 +17,8 @@ from eg3d.geometry.cameras import check_labels, split_label, yaw_pitch_of
 from eg3d.geometry.doubts import camera_doubts
 from groundwork.archive import Folder, Zip, shown
 from groundwork.command import describe
-from groundwork.images import load_pixels, open_image, silence_pillow
+from groundwork.images import BACKGROUND, decoded, is_transparent, open_image, silence_pillow
 
-MODES = {"RGB", "L"}  # what training reads
 ODD_SHARE = 0.2  # radius and focal length may differ from the median by this share; a look-at point, by that of radius
 SHOWN = 5  # names in a line
 LISTED = 20  # errors for a terminal; the JSON holds all
@@ -82,11 +81,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Pixels:
-    """What one image file holds; `fault` if it cannot be read, else its size, mode and a digest of its pixels."""
+    """What one image file holds; `fault` if it cannot be read, else its size, the file's mode, whether it may be
+    transparent, and a digest of its pixels."""
 
     fault: str | None
     size: str = ""
     mode: str = ""
+    transparent: bool = False
     digest: bytes = b""
 
 
@@ -134,7 +135,8 @@ def _images(report: Report, archive: Folder | Zip, names: list[str], workers: in
             report.errors.append(f"images of {size} are not square; crop them (dataset_tool.py)")
         elif width & (width - 1):
             report.warnings.append(f"{size} is no power of two, as the networks are built (dataset_tool.py)")
-    _note(report.errors, "mode is not RGB or L", [name for name, image in readable.items() if image.mode not in MODES])
+    _note(report.warnings, f"transparent, drawn on {BACKGROUND}",
+          [name for name, image in readable.items() if image.transparent])  # fmt: skip
     groups = defaultdict(list)
     for name, image in readable.items():
         groups[image.digest].append(name)
@@ -146,14 +148,13 @@ def _images(report: Report, archive: Folder | Zip, names: list[str], workers: in
 def read_pixels(archive: Folder | Zip, name: str) -> Pixels:
     """One image, decoded and forgotten."""
     try:
-        data = archive.read(name)
-        with open_image(data, shown(name)) as image:
-            size, mode = f"{image.width}x{image.height}", image.mode
-            load_pixels(image, shown(name))
-            content = image.tobytes() if mode in MODES else data
+        with open_image(archive.read(name), shown(name)) as image:
+            mode, transparent = image.mode, is_transparent(image)
+            picture = decoded(image, shown(name))
     except (ValueError, OSError) as error:
         return Pixels(describe(error))
-    return Pixels(None, size, mode, hashlib.blake2s(f"{size} {mode} ".encode() + content).digest())
+    size = f"{picture.width}x{picture.height}"
+    return Pixels(None, size, mode, transparent, hashlib.blake2s(f"{size} ".encode() + picture.tobytes()).digest())
 
 
 def _cameras(report: Report, labels: dict[str, object]) -> dict[str, torch.Tensor]:

@@ -24,7 +24,7 @@ from eg3d.gaze.term import gaze_target
 from eg3d.running import processes
 from groundwork.archive import shown
 from groundwork.files import atomic_write, sha256
-from groundwork.images import load_pixels, open_image, silence_pillow
+from groundwork.images import read_picture, silence_pillow
 
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
 
@@ -49,10 +49,7 @@ class FaceSet:
 
     def image(self, name: str) -> torch.Tensor:
         """[3, H, W] in [-1, 1]."""
-        where = f"{self.path}: {shown(name)}"
-        with open_image(self.read(name), where) as image:
-            load_pixels(image, where)
-            pixels = np.array(image.convert("RGB"))
+        pixels = np.array(read_picture(self.read(name), f"{self.path}: {shown(name)}"))
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
 
 

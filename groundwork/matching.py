@@ -5,15 +5,16 @@ are and which come first. `--skip-unmatched` goes on with what matches, and the 
 which a tool of ours found no face are left out without that flag, with a note: nobody can label them.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from groundwork.archive import normalised
 from groundwork.strict_pickle import one_line
 
 FLAG = "--skip-unmatched"
 HELP = "Leave out pictures without a label and labels without a picture, and say how many."
 FACTS_FILE = "pose_estimate.json"  # beside estimated labels: how they were made, and which pictures have no face
+RENDERED_FILE = "labels_generate.json"  # beside generated pictures: the cameras that they were drawn from
 NAMED = 3  # names in a line
 
 
@@ -34,6 +35,14 @@ class Matched:
     unlabelled: list[str]
     faceless: list[str]
     respelt: list[str]
+
+    def without(self, unreadable: Collection[str]) -> "Matched":
+        """The same if some pictures are but names, as broken links are: those that are labelled count as missing."""
+        gone = [label for label, picture in self.pictures.items() if picture in unreadable]
+        if not gone:
+            return self
+        pictures = {label: picture for label, picture in self.pictures.items() if picture not in unreadable}
+        return replace(self, pictures=pictures, missing=self.missing + gone)
 
     def faults(self) -> list[str]:
         """What does not match, in words."""
@@ -79,37 +88,37 @@ class Matched:
         return notes
 
 
-def match_names(listed: Iterable[str], there: Iterable[str], faceless: Collection[str] = ()) -> Matched:
-    """Labels and pictures by their names, as `normalised` makes them.
+def match_names(listed: Collection[str], there: Collection[str], faceless: Collection[str] = ()) -> Matched:
+    """Labels and pictures by their names, all as `groundwork.archive.normalised` makes them.
 
     What is left over is compared without regard to capitals, as Windows and macOS do, if one candidate is left only.
     """
-    listed, pictures = list(dict.fromkeys(listed)), {normalised(name): name for name in there}
-    found = {name: pictures[plain] for name in listed if (plain := normalised(name)) in pictures}
-    free = set(pictures.values()).difference(found.values())
-    respelt = _respelt([name for name in listed if name not in found], free)
+    pictures = set(there)
+    found = {name: name for name in listed if name in pictures}
+    pictures.difference_update(found)
+    respelt = _respelt({name for name in listed if name not in found}, pictures)
     found |= respelt
-    free.difference_update(respelt.values())
-    known = {normalised(name) for name in faceless}
+    pictures.difference_update(respelt.values())
+    known = pictures.intersection(faceless)
     return Matched(
         pictures={name: found[name] for name in listed if name in found},
-        missing=[name for name in listed if name not in found],
-        unlabelled=[name for plain, name in pictures.items() if name in free and plain not in known],
-        faceless=[name for plain, name in pictures.items() if name in free and plain in known],
+        missing=[name for name in dict.fromkeys(listed) if name not in found],
+        unlabelled=[name for name in there if name in pictures and name not in known],
+        faceless=[name for name in there if name in known],
         respelt=list(respelt),
     )
 
 
-def _respelt(listed: list[str], there: Iterable[str]) -> dict[str, str]:
+def _respelt(listed: Iterable[str], there: Iterable[str]) -> dict[str, str]:
     """Label -> picture of names that differ in capitals only, if there is no other of the same letters."""
-    labels, pictures = ({}, {})
+    labels, pictures = defaultdict(list), defaultdict(list)
     for names, by_letters in ((listed, labels), (there, pictures)):
         for name in names:
-            by_letters.setdefault(normalised(name).casefold(), []).append(name)
+            by_letters[name.casefold()].append(name)
     return {
         names[0]: pictures[letters][0]
         for letters, names in labels.items()
-        if len(names) == 1 and len(pictures.get(letters, [])) == 1
+        if len(names) == len(pictures[letters]) == 1
     }
 
 

@@ -17,9 +17,8 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from groundwork.archive import Folder
-from groundwork.images import is_image
-from groundwork.matching import Matched, first_of, match_names, normalised
+from groundwork.archive import Folder, normalised
+from groundwork.matching import Matched, first_of, match_names
 
 GAZE360_TRAIN_DEG, GAZE360_TEST_DEG, MPII_DEG = 180.0, 90.0, 42.0  # rows beyond are left out, as published
 MOST_RAD = math.pi + 1e-3  # of an angle, with room for rounding; larger ones are degrees
@@ -148,7 +147,8 @@ def _match(faces: list[str], image_dir: Path, label_files: list[Path]) -> tuple[
     """Faces that label files list against the images of a folder; and images in folders that no label file names."""
     if not image_dir.is_dir():
         raise ValueError(f"{image_dir}: there is no such folder; give the one with the images of {label_files[0]}")
-    matched = match_names(faces, [name for name in Folder(image_dir).bytes if is_image(name)])
+    folder = Folder(image_dir)
+    matched = match_names(faces, folder.pictures).without(folder.unreadable)
     # names that lead out of the folder, as ../eyes/1.png, are in no listing of it
     outside = {name: name for name in matched.missing if (image_dir / name).is_file()}
     missing = [name for name in matched.missing if name not in outside]

@@ -5,22 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
+from groundwork.archive import Folder, read_file
+from groundwork.images import read_picture, silence_pillow
+
 MEMORY_LIMIT = 4 << 30  # bytes of decoded images; larger sets are read from disk batch by batch
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
 def read_image(path: Path, size: int | None = None) -> np.ndarray:
     """RGB uint8 [H, W, 3]: the middle square of the file, resized to `size` when it has another side."""
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except (UnidentifiedImageError, SyntaxError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"{path}: not a readable image; replace or remove it") from None
+    image = read_picture(read_file(path), f"{path}:")
     side = min(image.size)
     if image.width != image.height:
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -34,10 +30,10 @@ def image_files(path: Path) -> list[Path]:
     """The image itself, or all images below a folder, sorted."""
     if not path.is_dir():
         return [path]
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
+    folder = Folder(path)
+    if not folder.pictures:
         raise ValueError(f"{path}: no images in this folder")
-    return files
+    return [folder.file(name) for name in folder.pictures]
 
 
 class FaceImages:
@@ -47,6 +43,7 @@ class FaceImages:
     """
 
     def __init__(self, paths: list[Path], max_size: int, memory_limit: int = MEMORY_LIMIT, progress: bool = True):
+        silence_pillow()
         self._paths = paths
         self.size = min(read_image(paths[0]).shape[0], max_size)
         self._memory = None

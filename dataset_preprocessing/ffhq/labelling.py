@@ -6,23 +6,23 @@ from pathlib import Path
 import torch
 
 from dataset_preprocessing.ffhq.pose_estimators import NoFace
-from eg3d.data.images import load_pixels, open_image, silence_pillow
 from eg3d.metrics.pose_files import FACTS
 from eg3d.running import processes
+from groundwork.archive import Folder, read_file
 from groundwork.files import atomic_write
+from groundwork.images import read_picture, silence_pillow
 
 LABELS = "dataset.json"
-KINDS = {".png", ".jpg", ".jpeg"}
 
 
 def pictures(folder: Path) -> list[Path]:
     """The pictures of a folder, by name; ValueError where there are none."""
     if not folder.is_dir():
         raise ValueError(f"--indir={folder}: there is no such folder; give the one with the pictures")
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in KINDS and file.is_file())
-    if not files:
-        raise ValueError(f"--indir={folder}: holds no .png or .jpg; give the folder with the pictures")
-    return files
+    archive = Folder(folder)
+    if not archive.pictures:
+        raise ValueError(f"--indir={folder}: holds no pictures; give the folder with the pictures")
+    return [archive.file(name) for name in archive.pictures]
 
 
 def check_place(folder: Path) -> None:
@@ -67,9 +67,8 @@ def _labels_of(files: list[Path], estimator) -> dict[str, torch.Tensor | str]:
 
 def read_square(file: Path):
     """The picture as RGB; ValueError unless it is whole and square."""
-    with open_image(file.read_bytes(), str(file)) as image:
-        if image.width != image.height:
-            size = f"{image.width}x{image.height}"
-            raise ValueError(f"{file}: is {size} pixels; cut it as EG3D's crops are (photos are not cropped here)")
-        load_pixels(image, str(file))
-        return image.convert("RGB")
+    picture = read_picture(read_file(file), str(file))
+    if picture.width != picture.height:
+        size = f"{picture.width}x{picture.height}"
+        raise ValueError(f"{file}: is {size} pixels; cut it as EG3D's crops are (photos are not cropped here)")
+    return picture

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from eg3d.data.labels import LABEL_FILE, read_entries
-from groundwork.archive import Folder, Zip, open_archive, shown
-from groundwork.images import SUFFIXES, is_image
-from groundwork.matching import FACTS_FILE, Matched, match_names, normalised
+from groundwork.archive import Folder, Zip, normalised, open_archive, shown
+from groundwork.matching import FACTS_FILE, RENDERED_FILE, Matched, match_names
 
 FACTS_BYTES = 2**26  # of pose_estimate.json; a name and a reason take some 100
 
@@ -39,6 +38,11 @@ class LabelledFiles:
         """The label file, as messages name it."""
         return f"{self.archive.path}: {self.label_file or LABEL_FILE}"
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether the label file says anything of any image; null says nothing."""
+        return bool(self.labels or self.matched.missing)
+
     def check_label_file(self) -> None:
         """ValueError if there is none."""
         if self.label_file is None:
@@ -61,18 +65,21 @@ def open_labelled(path: Path, skip_unmatched: bool = False) -> LabelledFiles:
 def look_into(path: Path, flag: str = "--data") -> LabelledFiles:
     """What a folder or zip holds; its label file may lie in a folder of its own. ValueError if it has no images."""
     archive = open_archive(path, flag)
-    images = sorted(name for name in archive.bytes if is_image(name))
+    images = archive.pictures
     if not images:
-        raise ValueError(f"{flag}={path}: holds no images ({', '.join(sorted(SUFFIXES))}); give another one")
+        raise ValueError(f"{flag}={path}: holds no images; give another one")
     label_file, notes = _find_label_file(archive, flag)
+    folder = PurePosixPath(label_file or LABEL_FILE).parent
+    if others := archive.left_out({str(folder / name) for name in (LABEL_FILE, FACTS_FILE, RENDERED_FILE)}):
+        notes.append(f"{archive.path}: {others}")
     if label_file is None:
         return LabelledFiles(archive, images, None, 0, {}, match_names([], images), notes)
-    folder = PurePosixPath(label_file).parent
     entries = {str(folder / name): label for name, label in read_entries(archive, label_file).items()}
     there = {normalised(name) for name in images}
     # a label that is null is none; that of an image which is not there is listed all the same
     listed = [name for name, label in entries.items() if label is not None or normalised(name) not in there]
-    matched = match_names(listed, images, [str(folder / name) for name in _faceless(archive, folder)])
+    matched = match_names(listed, images, [normalised(str(folder / name)) for name in _faceless(archive, folder)])
+    matched = matched.without(archive.unreadable)
     labels = {image: entries[name] for name, image in matched.pictures.items()}
     return LabelledFiles(archive, images, label_file, len(entries), labels, matched, notes)
 

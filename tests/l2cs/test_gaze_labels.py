@@ -58,7 +58,7 @@ def test_oblong_images_are_cut_to_their_middle_square_and_junk_is_named(tmp_path
     Image.new("RGB", (30, 20)).save(tmp_path / "oblong.png")
     assert read_image(tmp_path / "oblong.png", 16).shape == (16, 16, 3)
     (tmp_path / "junk.png").write_bytes(b"junk")
-    with pytest.raises(ValueError, match="junk.png: not a readable image"):
+    with pytest.raises(ValueError, match="junk.png: cannot be read as an image"):
         read_image(tmp_path / "junk.png")
 
 
