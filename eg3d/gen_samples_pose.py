@@ -7,12 +7,11 @@ import click
 import torch
 
 from eg3d.checkpoints.loading import load_generator
-from eg3d.metrics.pose_files import RENDERED_FILE
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import random_labels, render_batch
 from eg3d.running import cli, distributed, processes
 from groundwork.files import atomic_write
-
+from groundwork.matching import RENDERED_FILE
 
 
 @click.command(cls=cli.Command)

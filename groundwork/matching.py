@@ -19,6 +19,17 @@ NAMED = 3  # names in a line
 
 
 @dataclass(frozen=True)
+class Words:
+    """How messages name what has no counterpart; they go on after `4 of 8`."""
+
+    missing: str = "labelled images are missing"
+    unlabelled: str = "images have no label"
+
+
+IMAGES = Words()
+
+
+@dataclass(frozen=True)
 class Matched:
     """Which labels and pictures belong together.
 
@@ -44,47 +55,38 @@ class Matched:
         pictures = {label: picture for label, picture in self.pictures.items() if picture not in unreadable}
         return replace(self, pictures=pictures, missing=self.missing + gone)
 
-    def faults(self) -> list[str]:
-        """What does not match, in words."""
+    def faults(self, words: Words = IMAGES) -> str:
+        """What does not match; "" if all does."""
         labels = len(self.pictures) + len(self.missing)
-        faults = []
-        if self.missing:
-            verb = "is" if len(self.missing) == 1 else "are"
-            faults.append(f"{len(self.missing)} of {labels} labelled images {verb} missing, {first_of(self.missing)}")
-        if self.unlabelled:
-            verb = "has" if len(self.unlabelled) == 1 else "have"
-            faults.append(
-                f"{len(self.unlabelled)} of {self._there} images {verb} no label, {first_of(self.unlabelled)}"
-            )
-        return faults
+        sides = ((self.missing, labels, words.missing), (self.unlabelled, self._there, words.unlabelled))
+        return "; ".join(_count(names, total, what) for names, total, what in sides if names)
 
     @property
     def _there(self) -> int:
         return len(self.pictures) + len(self.unlabelled) + len(self.faceless)
 
-    def notes(self, where: str, skip: bool) -> list[str]:
+    def notes(self, where: str, skip: bool, words: Words = IMAGES) -> list[str]:
         """Lines that say what is left out. ValueError if something does not match and is not to be skipped.
 
-        It is an error too if nothing matches: `where` then holds other pictures than the labels are of.
+        It is an error too if nothing matches at all.
         """
-        notes, left_out = [], "; ".join(self.faults())
+        notes, faults = [], self.faults(words)
         if not self.pictures:
             raise ValueError(
-                f"{where}: no image has a label ({left_out or 'there are none'}); give the set they are of"
+                f"{where}: nothing matches ({faults or 'there are no labels'}); give what belongs together"
             )
-        if left_out and not skip:
+        if faults and not skip:
             raise ValueError(
-                f"{where}: {left_out}; complete the set, or go on with the {len(self.pictures)} that match by {FLAG}"
+                f"{where}: {faults}; complete the set, or go on with the {len(self.pictures)} that match by {FLAG}"
             )
-        if left_out:
-            notes.append(f"{where}: {left_out}; left out by {FLAG}, {len(self.pictures)} match")
+        if faults:
+            notes.append(f"{where}: {faults}; left out by {FLAG}, {len(self.pictures)} match")
         if self.faceless:
-            notes.append(
-                f"{where}: {len(self.faceless)} of {self._there} images left out, no face was found in them "
-                f"({FACTS_FILE}), {first_of(self.faceless)}"
-            )
+            what = f"images have no label as no face was found in them ({FACTS_FILE}), and are left out"
+            notes.append(f"{where}: {_count(self.faceless, self._there, what)}")
         if self.respelt:
-            notes.append(f"{where}: {len(self.respelt)} labels spell their image otherwise, {first_of(self.respelt)}")
+            what = "labels spell their image with other capitals"
+            notes.append(f"{where}: {_count(self.respelt, len(self.pictures), what)}")
         return notes
 
 
@@ -105,7 +107,7 @@ def match_names(listed: Collection[str], there: Collection[str], faceless: Colle
         missing=[name for name in dict.fromkeys(listed) if name not in found],
         unlabelled=[name for name in there if name in pictures and name not in known],
         faceless=[name for name in there if name in known],
-        respelt=list(respelt),
+        respelt=sorted(respelt),
     )
 
 
@@ -116,9 +118,7 @@ def _respelt(listed: Iterable[str], there: Iterable[str]) -> dict[str, str]:
         for name in names:
             by_letters[name.casefold()].append(name)
     return {
-        names[0]: pictures[letters][0]
-        for letters, names in labels.items()
-        if len(names) == len(pictures[letters]) == 1
+        names[0]: pictures[letters][0] for letters, names in labels.items() if len(names) == len(pictures[letters]) == 1
     }
 
 
@@ -127,3 +127,10 @@ def first_of(names: list[str]) -> str:
     first, *others = (one_line(name, 200) for name in names[:NAMED])
     then = f" (then {', '.join(others)}{', ...' if len(names) > NAMED else ''})" if others else ""
     return f"the first is {first}{then}"
+
+
+def _count(names: list[str], total: int, what: str) -> str:
+    """`4 of 8 labelled images are missing, the first is a.png`."""
+    if len(names) == 1:
+        what = what.replace(" are ", " is ", 1).replace(" have ", " has ", 1)
+    return f"{len(names)} of {total} {what}, {first_of(names)}"

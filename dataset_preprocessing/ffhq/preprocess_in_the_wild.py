@@ -25,6 +25,7 @@ from eg3d.running import cli, distributed, processes
 )
 @click.option("--outdir", type=cli.FOLDER, help="Where dataset.json goes.  [default: --indir]")
 @cli.batch_option(32, "Pictures at a time.")
+@cli.skip_unmatched_option
 @cli.process_options
 @cli.json_option
 def main(**options):
@@ -43,10 +44,11 @@ def check(indir, outdir, recon_weights, landmarks, json_path, **_) -> None:
     cli.check_writable(json_path, "--json")
 
 
-def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path):
+def run(indir, recon_weights, landmarks, mode, outdir, batch, skip_unmatched, device, json_path):
     """What each process does."""
     outdir = outdir or indir
-    files = distributed.from_first(lambda: labelling.pictures(indir))
+    files, notes = distributed.from_first(lambda: labelling.expected(indir, labelling.pictures(indir), skip_unmatched))
+    distributed.tell_once(notes)
     estimator = distributed.together(lambda: load_pose_estimator(recon_weights, device, landmarks, mode))
     rows, failed = labelling.estimate(files, estimator, batch)
     if distributed.rank() > 0:
@@ -54,9 +56,11 @@ def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path)
     facts = {"estimator": estimator.name, "sha256": estimator.sha256, "landmarks": estimator.landmarks,
              "pictures": len(files), "labelled": len(rows), "failed": failed}  # fmt: skip
     if not rows:
-        raise ValueError(f"--indir={indir}: no picture could be labelled; {files[0].name}: {failed[files[0].name]}")
+        name, reason = next(iter(failed.items()))
+        raise ValueError(f"--indir={indir}: no picture could be labelled; {name}: {reason}")
     labelling.write(outdir, rows, facts)
     click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / labelling.LABELS}")
+    cli.tell(labelling.failures(failed))
     cli.write_json(json_path, facts)
 
 
