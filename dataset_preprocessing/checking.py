@@ -31,7 +31,7 @@ class Report:
     Attributes:
         images, bytes: number of images, and of bytes in their files.
         labels, labels_without_image: entries of dataset.json.
-        other_files: neither images nor dataset.json.
+        other_files: neither images nor dataset.json. left_out: of which kinds they are, and hidden files.
         sizes, modes: "64x64" -> images, "RGB" -> images.
         cameras: lowest, median and highest radius, focal length, yaw and pitch (degrees); look_at: the point nearest to
             all optical axes, and look_at_miss, how far the worst passes by.
@@ -45,6 +45,7 @@ class Report:
     labels: int = 0
     labels_without_image: int = 0
     other_files: int = 0
+    left_out: str | None = None
     sizes: dict[str, int] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
     cameras: dict = field(default_factory=dict)
@@ -64,6 +65,7 @@ class Report:
         """The report for a terminal."""
         text = [f"{self.path}: {self.images} images, {self.bytes / 1e6:.1f} MB; {self.labels} labels; "
                 f"{self.other_files} other files"]  # fmt: skip
+        text += [self.left_out] if self.left_out else []
         text += [f"{what}: " + ", ".join(f"{key} ({n})" for key, n in counts.items())
                  for what, counts in (("sizes", self.sizes), ("modes", self.modes)) if counts]  # fmt: skip
         for name in ("radius", "focal", "yaw_deg", "pitch_deg"):
@@ -103,6 +105,7 @@ def examine(path: Path, workers: int = 3, skip_unmatched: bool = False) -> tuple
     report = Report(
         str(path), len(files.images), sum(archive.bytes[name] for name in files.images), files.listed,
         len(files.matched.missing), len(archive.bytes) - len(files.images) - 1,
+        files.others,
     )  # fmt: skip
     try:
         report.warnings += files.settled(skip_unmatched).notes

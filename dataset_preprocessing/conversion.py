@@ -156,12 +156,12 @@ def convert(
     """Writes the data set `dest`; every image or none has a camera. ValueError names the member that is at fault."""
     silence_pillow()
     files, labels = look_into(source, "--source"), None
-    archive, names, notes = files.archive, files.images[:max_images], files.notes
+    archive, names, notes = files.archive, files.images[:max_images], files.all_notes
     if files.has_labels:
         files = files.settled(skip_unmatched)
         names = sorted(files.labels)[:max_images]
         labels = label_array(files.labels, names, files.where)
-        notes = files.notes + camera_doubts(labels, ray_ranges())
+        notes = files.all_notes + camera_doubts(labels, ray_ranges())
     first = conversion.framing(*_size(archive, names[0]), f"{source}: {shown(names[0])}")
     if first is not None:
         check_room(dest, len(names) * (3 * first.side**2 + LABELS_PER_IMAGE_BYTES))

@@ -58,7 +58,7 @@ def main(source, dest, resolution, transform, crop_size, background, max_images,
     if done.dropped:
         click.echo(f"left out {len(done.dropped)} that are too small, the first is {done.dropped[0]!a}")
     if not done.labelled:
-        click.echo("there was no dataset.json with cameras, so they have none yet; training needs one for every image")
+        click.echo("dataset.json lists none of them, so they have no cameras yet; training needs one for every image")
 
 
 if __name__ == "__main__":

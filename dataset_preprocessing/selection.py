@@ -39,7 +39,7 @@ class FaceSet:
         self.path = path
         silence_pillow()
         files = open_labelled(path, skip_unmatched)
-        self._archive, self.entries, self.notes = files.archive, files.labels, files.notes
+        self._archive, self.entries, self.notes = files.archive, files.labels, files.all_notes
         self.names = list(self.entries)
         self.labels = label_array(self.entries, self.names, files.where)
 

@@ -43,7 +43,7 @@ class ImageDataset:
         silence_pillow()
         self.path, self.mirror = path, mirror
         files = open_labelled(path, skip_unmatched)
-        self._archive, self.notes = files.archive, files.notes
+        self._archive, self.notes = files.archive, files.all_notes
         self.names = sorted(files.labels)
         self.labels = label_array(files.labels, self.names, files.where).float()
         self._pool = ThreadPoolExecutor(max(workers, 1), "decode")

@@ -22,7 +22,8 @@ class LabelledFiles:
         listed: how many images the label file lists.
         labels: what it holds for each image that has a label, unchecked, by the image's name, in its own order.
         matched: which labels and images belong together.
-        notes: what the user must know.
+        notes: what the user must know of the label file and of what matches.
+        others: a line about files that are not read; None if there are none.
     """
 
     archive: Folder | Zip
@@ -32,11 +33,17 @@ class LabelledFiles:
     labels: dict[str, object]
     matched: Matched
     notes: list[str]
+    others: str | None
 
     @property
     def where(self) -> str:
         """The label file, as messages name it."""
         return f"{self.archive.path}: {self.label_file or LABEL_FILE}"
+
+    @property
+    def all_notes(self) -> list[str]:
+        """`notes`, and `others` if there are any."""
+        return self.notes + ([f"{self.archive.path}: {self.others}"] if self.others else [])
 
     @property
     def has_labels(self) -> bool:
@@ -70,10 +77,9 @@ def look_into(path: Path, flag: str = "--data") -> LabelledFiles:
         raise ValueError(f"{flag}={path}: holds no images; give another one")
     label_file, notes = _find_label_file(archive, flag)
     folder = PurePosixPath(label_file or LABEL_FILE).parent
-    if others := archive.left_out({str(folder / name) for name in (LABEL_FILE, FACTS_FILE, RENDERED_FILE)}):
-        notes.append(f"{archive.path}: {others}")
+    others = archive.left_out({str(folder / name) for name in (LABEL_FILE, FACTS_FILE, RENDERED_FILE)})
     if label_file is None:
-        return LabelledFiles(archive, images, None, 0, {}, match_names([], images), notes)
+        return LabelledFiles(archive, images, None, 0, {}, match_names([], images), notes, others)
     entries = {str(folder / name): label for name, label in read_entries(archive, label_file).items()}
     there = {normalised(name) for name in images}
     # a label that is null is none; that of an image which is not there is listed all the same
@@ -81,7 +87,7 @@ def look_into(path: Path, flag: str = "--data") -> LabelledFiles:
     matched = match_names(listed, images, [normalised(str(folder / name)) for name in _faceless(archive, folder)])
     matched = matched.without(archive.unreadable)
     labels = {image: entries[name] for name, image in matched.pictures.items()}
-    return LabelledFiles(archive, images, label_file, len(entries), labels, matched, notes)
+    return LabelledFiles(archive, images, label_file, len(entries), labels, matched, notes, others)
 
 
 def _find_label_file(archive: Folder | Zip, flag: str) -> tuple[str | None, list[str]]:
