@@ -95,8 +95,18 @@ class Archive:
         if self.hidden:
             parts.append(f"{_count(self.hidden, 'hidden or system file')} left out ({_some(self.hidden)})")
         if self.repeated:
-            parts.append(f"{_count(self.repeated, 'link')} to folders that are read already ({_some(self.repeated)})")
-        return ", ".join(parts) or None
+            parts.append(f"{_count(self.repeated, 'link')} left out, to folders read already ({_some(self.repeated)})")
+        return "; ".join(parts) or None
+
+    def _member(self, written: str) -> str | None:
+        """The normalised name, or None if it is hidden; ValueError if it leads out of the folder."""
+        if not is_inside(written):
+            raise ValueError(f"{self.path}: holds {shown(written)}, a name that leaves the folder; pack it again")
+        name = normalised(written)
+        if any(map(is_hidden, name.split("/"))):
+            self.hidden.append(name)
+            return None
+        return name
 
     def _add(self, name: str, size: int, stamp: str) -> None:
         if name in self.bytes:
@@ -111,9 +121,9 @@ class Folder(Archive):
         super().__init__(path)
         self._files: dict[str, str] = {}
         for name, file in self._walk():
-            if "\\" in name and not is_inside(name):
-                raise ValueError(f"{path}: holds {shown(name)}, a name that leaves the folder; rename it")
-            name = normalised(name)
+            name = self._member(name) if "\\" in name else normalised(name)  # other names are inside and not hidden
+            if name is None:
+                continue
             try:
                 found = os.stat(file)
                 if not stat.S_ISREG(found.st_mode):
@@ -161,7 +171,7 @@ class Folder(Archive):
             found_links = []
             with os.scandir(place) as entries:
                 for entry in entries:
-                    if is_hidden(entry.name):
+                    if "\\" not in entry.name and is_hidden(entry.name):
                         self.hidden.append(name + entry.name)
                     elif entry.is_dir(follow_symlinks=False):
                         if (identity := _identity(entry.path)) in seen:
@@ -192,7 +202,7 @@ class Zip(Archive):
             raise ValueError(f"{where}: is not a zip file, or was cut short; copy it again, or give a folder") from None
         self._infos: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
-            self._add_member(info, where)
+            self._add_info(info)
         unpacked = sum(info.file_size for info in infos)
         if unpacked > max(ALWAYS_FINE_BYTES, EXPANSION * path.stat().st_size):
             raise ValueError(
@@ -201,15 +211,10 @@ class Zip(Archive):
             )
         self._lock = Lock()
 
-    def _add_member(self, info: zipfile.ZipInfo, where: str) -> None:
+    def _add_info(self, info: zipfile.ZipInfo) -> None:
         written = _as_written(info)
-        if written.endswith(("/", "\\")):
-            return  # a folder
-        if not is_inside(written):
-            raise ValueError(f"{where}: holds {shown(written)}, a name that leaves the folder; pack it again")
-        name = normalised(written)
-        if any(map(is_hidden, name.split("/"))):
-            self.hidden.append(name)
+        name = None if written.endswith(("/", "\\")) else self._member(written)
+        if name is None:  # a folder, or hidden
             return
         self._add(name, info.file_size, f"{info.file_size}/{info.CRC}")
         self._infos[name] = info

@@ -7,13 +7,13 @@ import re
 ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm",
            ".pgm", ".pbm", ".pnm"}  # fmt: skip
 # Never pictures that belong to a set, so nobody looks inside: notes beside pictures, copies that editors and browsers
-# leave behind, and what no decoder here reads.
+# leave behind, and what no decoder here reads (of raw photos Pillow would show the small preview).
 OTHER_ENDINGS = {
     ".json", ".jsonl", ".txt", ".csv", ".tsv", ".md", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".lst",
     ".label", ".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".bin", ".h5", ".hdf5", ".safetensors", ".tfrecord",
     ".py", ".ipynb", ".zip", ".tar", ".gz", ".7z", ".rar", ".pdf", ".svg", ".psd", ".mp4", ".mov", ".avi", ".mkv",
     ".md5", ".sha256", ".bak", ".old", ".orig", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".download",
-    ".swp", ".lnk", ".url",
+    ".swp", ".lnk", ".url", ".dng", ".nef", ".nrw", ".cr2", ".cr3", ".arw", ".orf", ".pef", ".rw2", ".srw", ".raf",
 }  # fmt: skip
 HEAD_BYTES = 32  # of a file, enough to tell
 
@@ -26,8 +26,8 @@ MAGIC = {  # the first that matches; names are Pillow's
     "BMP": rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0",
     "PPM": rb"P[1-6f]\s",
     "JPEG2000": rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  ",
-    "AVIF": rb"....ftypavi[fs]",
-    "HEIF": rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)",
+    "AVIF": rb"....ftyp(?:avi[fs]|m[is]f1.{4,16}avi[fs])",
+    "HEIF": rb"....ftyp(?:hei[cxms]|hev[cxms]|m[is]f1)",
 }
 PATTERNS = {kind: re.compile(pattern, re.DOTALL) for kind, pattern in MAGIC.items()}
 
@@ -56,7 +56,9 @@ def has_decoder(kind: str) -> bool:
         except ImportError:
             return False
         pillow_heif.register_heif_opener()
-    Image.init()
+    Image.preinit()
+    if kind not in Image.OPEN:
+        Image.init()  # slower: all formats there are
     return kind in Image.OPEN
 
 

@@ -93,6 +93,8 @@ def read_rgb(data: bytes, where: str, side: int) -> np.ndarray:
 
 def is_transparent(image: Image.Image) -> bool:
     """Whether an opened image may show a background."""
+    if image.mode == "P" and image.palette.mode == "RGBA":
+        return True
     return "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
 
 
@@ -138,21 +140,17 @@ def _eight_bits(image: Image.Image, deep: bool) -> Image.Image:
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """RGB, or RGBA if it is transparent; converted from its colour profile if it has one that can be read."""
-    transparent = is_transparent(image) or (image.mode == "P" and image.palette.mode == "RGBA")
-    grey = image.mode in ("1", "L", "LA", "La")
+    grey, transparent = image.mode in ("1", "L", "LA", "La"), is_transparent(image)
     transform = None
     if profile and image.mode != "LAB":
         transform = to_srgb(profile, "CMYK" if image.mode == "CMYK" else "L" if grey else "RGB")
-    if not transparent:
-        if transform is None or image.mode == transform.input_mode:
-            return image.convert("RGB") if transform is None else transform.apply(image)
-        return transform.apply(image.convert(transform.input_mode))
-    full = image.convert("RGBA")
-    if transform is not None:
-        colours = transform.apply(full.convert(transform.input_mode))
-        colours.putalpha(full.getchannel("A"))
-        return colours
-    return full
+    full = image.convert("RGBA") if transparent else image
+    if transform is None:
+        return full if transparent else full.convert("RGB")
+    picture = transform.apply(full.convert(transform.input_mode))
+    if transparent:
+        picture.putalpha(full.getchannel("A"))
+    return picture
 
 
 def _opaque(image: Image.Image, background: str) -> Image.Image:
