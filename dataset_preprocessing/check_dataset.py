@@ -9,7 +9,7 @@ from dataset_preprocessing.checking import examine
 from dataset_preprocessing.overview import contact_sheet, draw_poses
 from eg3d.data.opening import dataset_path
 from eg3d.pictures.layout import write_png
-from eg3d.running.cli import FILE, Command, check_writable, json_option, write_json
+from eg3d.running.cli import FILE, Command, check_writable, json_option, skip_unmatched_option, write_json
 from groundwork.archive import open_archive
 
 
@@ -18,8 +18,9 @@ from groundwork.archive import open_archive
 @click.option("--plot", type=FILE, help="Draw yaw and pitch of all cameras, a PNG file.")
 @click.option("--sheet", type=FILE, help="Draw some images by yaw, with the axes of the world, a PNG file.")
 @click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads that decode.")
+@skip_unmatched_option
 @json_option
-def main(data, plot, sheet, workers, json_path):
+def main(data, plot, sheet, workers, skip_unmatched, json_path):
     """Counts, sizes, cameras, duplicates and damaged images of DATA; exit code 0 only if it can be trained on.
 
     "wrong" is what training would refuse. A "warning" is unusual for faces and worth a look: a radius, focal length or
@@ -28,7 +29,7 @@ def main(data, plot, sheet, workers, json_path):
     path = dataset_path(data)
     for output, flag in ((plot, "--plot"), (sheet, "--sheet"), (json_path, "--json")):
         check_free(output, flag, path)
-    report, cameras = examine(path, workers)
+    report, cameras = examine(path, workers, skip_unmatched)
     click.echo("\n".join(report.lines()))
     write_json(json_path, report.to_json())
     if plot is not None and cameras:

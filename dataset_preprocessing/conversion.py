@@ -17,9 +17,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from dataset_preprocessing.packing import new_data_set
-from eg3d.data.labels import LABEL_FILE, label_array, read_entries
+from eg3d.config.presets import ray_ranges
+from eg3d.data.labelled import look_into
+from eg3d.data.labels import LABEL_FILE, label_array
 from eg3d.geometry.cameras import crop_intrinsics, make_label, split_label
-from groundwork.archive import Archive, Unreadable, open_archive, shown
+from eg3d.geometry.doubts import camera_doubts
+from groundwork.archive import Archive, Unreadable, shown
 from groundwork.damage import Damage
 from groundwork.images import BACKGROUND, MOST_PIXELS, read_picture, silence_pillow
 
@@ -129,14 +132,14 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion did: source names of the written and the dropped images, whether there were cameras, and lines
-    about pictures that cannot be read and files that are none."""
+    """What a conversion did: source names of the written and the dropped images, whether there were cameras, what the
+    user must know, and lines about pictures that cannot be read."""
 
     written: list[str]
     dropped: list[str]
     labelled: bool
+    notes: list[str]
     damaged: list[str]
-    left_out: str | None
 
 
 def is_power_of_two(n: int) -> bool:
@@ -154,6 +157,7 @@ def convert(
     conversion: Conversion,
     max_images: int | None,
     workers: int = 3,
+    skip_unmatched: bool = False,
     skip_damaged: bool = False,
 ) -> Converted:
     """Writes the data set `dest`; every image or none has a camera. ValueError names the member that is at fault.
@@ -161,12 +165,13 @@ def convert(
     If pictures cannot be read, nothing is written and all of them are named, or with `skip_damaged` left out.
     """
     silence_pillow()
-    archive = open_archive(source, "--source")
-    names = archive.pictures[:max_images]
-    if not names:
-        raise ValueError(f"--source={source}: holds no images; give another one")
-    entries = read_entries(archive) if LABEL_FILE in archive.bytes else {}
-    labels = label_array(entries, names, f"{source}: {LABEL_FILE}") if entries else None
+    files, labels = look_into(source, "--source"), None
+    archive, names, notes = files.archive, files.images[:max_images], files.all_notes
+    if files.has_labels:
+        files = files.settled(skip_unmatched)
+        names = sorted(files.labels)[:max_images]
+        labels = label_array(files.labels, names, files.where)
+        notes = files.all_notes + camera_doubts(labels, ray_ranges())
     check_room_for(names, archive, conversion, dest)
     damage = Damage(skip_damaged)
 
@@ -204,7 +209,7 @@ def convert(
             raise ValueError(f"--source={source}: all images are smaller than --resolution; give a lower one")
         if labels is not None:
             write(LABEL_FILE, json.dumps({"labels": rows}).encode())
-    return Converted(written, dropped, labels is not None, damaged, archive.left_out([LABEL_FILE]))
+    return Converted(written, dropped, labels is not None, notes, damaged)
 
 
 def adjusted(label: torch.Tensor, size: tuple[int, int], framing: Framing) -> list[float]:

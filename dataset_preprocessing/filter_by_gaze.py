@@ -6,8 +6,10 @@ import click
 
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
+from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import dataset_path
 from eg3d.gaze.networks import load_gaze_network
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.running import cli, distributed, processes
 from groundwork.damage import Damage
 
@@ -30,6 +32,7 @@ from groundwork.damage import Damage
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --data=embedded: which rendered set."
 )
 @cli.skip_damaged_option
+@cli.skip_unmatched_option
 @cli.process_options
 @cli.json_option
 def main(**options):
@@ -49,11 +52,13 @@ def check(dest, by, l2cs_path, json_path, **_) -> None:
     cli.check_writable(json_path, "--json")
 
 
-def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, skip_damaged, device, json_path):
+def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, skip_damaged, skip_unmatched, device,
+        json_path):  # fmt: skip
     """What each process does; only the reading of gaze is shared."""
     source = distributed.first_of_each_machine(lambda: dataset_path(data, seed))
     distributed.by_first(lambda: check_destination(dest, source, "--data"))
-    faces = distributed.together(lambda: selection.FaceSet(source))
+    faces = distributed.together(lambda: selection.FaceSet(source, skip_unmatched))
+    distributed.tell_once(faces.notes + camera_doubts(faces.labels, ray_ranges()))
     damage, total = Damage(skip_damaged), len(faces.names)
     settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}
     if by == "gaze":

@@ -19,11 +19,12 @@ import torch
 from tqdm import tqdm
 
 from dataset_preprocessing.packing import new_data_set
-from eg3d.data.labels import LABEL_FILE, label_array, read_entries
+from eg3d.data.labelled import open_labelled
+from eg3d.data.labels import LABEL_FILE, label_array
 from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import gaze_target
 from eg3d.running import processes
-from groundwork.archive import Unreadable, open_archive, shown
+from groundwork.archive import Unreadable, shown
 from groundwork.damage import Damage
 from groundwork.files import atomic_write, sha256
 from groundwork.images import read_picture, silence_pillow
@@ -34,24 +35,16 @@ MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
 class FaceSet:
     """The images and labels of a data set; `names` and `labels` are in the order of its `dataset.json`.
 
-    `entries` are the labels as they are written there.
+    `entries` are the labels as they are written there; `notes` says what was left out.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, skip_unmatched: bool = False):
         self.path = path
         silence_pillow()
-        self._archive = open_archive(path)
-        self.entries = read_entries(self._archive)
-        self.names, where = list(self.entries), f"{path}: {LABEL_FILE}"
-        if not self.names:
-            raise ValueError(f"{where} has no labels; selecting needs one camera per image")
-        for name in self.names:
-            if name not in self._archive.bytes:
-                raise ValueError(f"{where} lists {shown(name)}, which is not in the data set; repair it")
-        unlabelled = [name for name in self._archive.pictures if name not in self.entries]
-        if unlabelled:
-            raise ValueError(f"{where} has no label for {shown(unlabelled[0])} ({len(unlabelled)} such images)")
-        self.labels = label_array(self.entries, self.names, where)
+        files = open_labelled(path, skip_unmatched)
+        self._archive, self.entries, self.notes = files.archive, files.labels, files.all_notes
+        self.names = list(self.entries)
+        self.labels = label_array(self.entries, self.names, files.where)
 
     def read(self, name: str) -> bytes:
         """The bytes of one file."""

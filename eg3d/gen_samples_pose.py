@@ -1,16 +1,17 @@
 """One picture of every seed from a random camera, and the cameras: the first step of measuring pose accuracy."""
 
 import json
+from pathlib import Path
 
 import click
+import torch
 
 from eg3d.checkpoints.loading import load_generator
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import random_labels, render_batch
 from eg3d.running import cli, distributed, processes
 from groundwork.files import atomic_write
-
-LABELS = "labels_generate.json"
+from groundwork.matching import RENDERED_FILE
 
 
 @click.command(cls=cli.Command)
@@ -27,7 +28,7 @@ def main(**options):
     """Writes seed0000.png ... and labels_generate.json into --outdir; yaw and pitch parameters uniform in +-0.4.
 
     Then `dataset_preprocessing/ffhq/preprocess_in_the_wild.py --indir` estimates cameras from the pictures, and
-    `eg3d/calc_pose.py` compares. Cameras are drawn from --seed; the label file is written anew, at the end.
+    `eg3d/calc_pose.py` compares. Cameras are drawn from --seed; the label file is written anew, before the pictures.
     """
     processes.start(run, check, **options)
 
@@ -40,18 +41,38 @@ def run(network, seeds, outdir, view, batch, seed, precision, device):
     """What each process does."""
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
 
-    def draw(part: list[int]) -> list[tuple[int, bytes, list[float]]]:
-        views = render_batch(G, part, random_labels(G, part, 1, "pose", seed, view.fov_deg), view)
-        return list(zip(part, map(png_bytes, to_uint8(views.images)), views.labels.tolist(), strict=True))
+    def labels_of(part: list[int]) -> torch.Tensor:
+        return random_labels(G, part, 1, "pose", seed, view.fov_deg)
 
-    rows = []
+    def draw(part: list[int]) -> list[tuple[int, bytes]]:
+        images = render_batch(G, part, labels_of(part), view).images
+        return list(zip(part, map(png_bytes, to_uint8(images)), strict=True))
+
+    def write_all_labels() -> None:
+        parts = [labels_of(seeds[first : first + batch]) for first in range(0, len(seeds), batch)]  # as they are drawn
+        write_labels(outdir, seeds, torch.cat(parts).flatten(0, 1).tolist())
+
+    distributed.by_first(write_all_labels)
     for drawn in processes.batches(seeds, batch, draw, "pose", "seed"):
-        for number, picture, label in drawn:
-            atomic_write(outdir / f"seed{number:04d}.png", picture)
-            rows.append([f"seed{number:04d}.png", [float(f"{x:.9g}") for x in label]])
+        for number, picture in drawn:
+            atomic_write(outdir / name_of(number), picture)
     if distributed.rank() == 0:
-        atomic_write(outdir / LABELS, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
-        click.echo(f"{len(rows)} pictures and {LABELS} in {outdir}")
+        click.echo(f"{len(seeds)} pictures and {RENDERED_FILE} in {outdir}")
+
+
+def name_of(seed: int) -> str:
+    return f"seed{seed:04d}.png"
+
+
+def write_labels(outdir: Path, seeds: list[int], labels: list[list[float]]) -> None:
+    """The label file comes before the pictures, so that a run which was stopped shows: it lists what is missing.
+
+    Pictures of an earlier run are removed, as theirs were other cameras.
+    """
+    rows = [[name_of(seed), [float(f"{x:.9g}") for x in label]] for seed, label in zip(seeds, labels, strict=True)]
+    for name, _ in rows:
+        (outdir / name).unlink(missing_ok=True)
+    atomic_write(outdir / RENDERED_FILE, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -16,6 +17,8 @@ from tqdm import tqdm
 
 from groundwork import damage
 from groundwork.files import atomic_write
+from groundwork.matching import FLAG, HELP
+from groundwork.strict_pickle import one_line
 
 DEBUG_VARIABLE = "EG3D_DEBUG"
 FILE = click.Path(dir_okay=False, path_type=Path)  # types of options
@@ -108,6 +111,12 @@ def fail(message: str) -> None:
     sys.exit(2)
 
 
+def tell(notes: Iterable[str]) -> None:
+    """Prints lines that the user must know and that are no errors, on stderr."""
+    for note in notes:
+        tqdm.write(f"note: {one_line(note, 1000)}", file=sys.stderr)
+
+
 def pick_device(name: str):
     """auto | cpu | cuda -> torch.device; asking for CUDA where there is none is an error.
 
@@ -132,6 +141,7 @@ seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."
 )
 skip_damaged_option = click.option(damage.FLAG, is_flag=True, help=damage.HELP)
+skip_unmatched_option = click.option(FLAG, is_flag=True, help=HELP)
 json_option = click.option("--json", "json_path", type=FILE, help="Also write the numbers to this file.")
 
 

@@ -1,15 +1,6 @@
-"""Gaze data sets in the GazeHub layout, and images on their way into memory.
+"""Images of gaze data sets on their way into memory."""
 
-A label file is a header line, then one space-separated row per face; vectors are comma-separated. Angles are
-"yaw,pitch" in radians with the signs drawn in `l2cs.estimator.GazeEstimator`.
-
-    Gaze360       Face Left Right Origin 3DGaze 2DGaze
-    MPIIFaceGaze  Face Left Right Origin WhichEye 3DGaze 3DHead 2DGaze 2DHead Rmat Smat GazeOrigin
-"""
-
-import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,69 +12,7 @@ from groundwork.archive import Folder, Unreadable, read_file
 from groundwork.damage import Damage
 from groundwork.images import read_picture, silence_pillow
 
-GAZE360_TRAIN_DEG, GAZE360_TEST_DEG, MPII_DEG = 180.0, 90.0, 42.0  # rows beyond are left out, as published
 MEMORY_LIMIT = 4 << 30  # bytes of decoded images; larger sets are read from disk batch by batch
-
-
-@dataclass(frozen=True)
-class GazeList:
-    """Files of face crops and their gaze [N, 2]: yaw, pitch in radians, float32."""
-
-    paths: list[Path]
-    angles: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-
-def read_labels(label_file: Path, image_dir: Path, limit_deg: float) -> GazeList:
-    """One GazeHub label file; columns are found by their names in the header. Rows beyond the limit are left out.
-
-    Errors: OSError, or ValueError that names the file and the line.
-    """
-    try:
-        lines = label_file.read_text().splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{label_file}: is not a text file; give a label file in the GazeHub layout") from None
-    header = lines[0].split() if lines else []
-    if "Face" not in header or "2DGaze" not in header:
-        raise ValueError(f"{label_file}: the first line must name the columns, with Face and 2DGaze among them")
-    face, gaze = header.index("Face"), header.index("2DGaze")
-    paths, angles = [], []
-    for number, line in enumerate(lines[1:], start=2):
-        columns = line.split()
-        if not columns:
-            continue
-        try:
-            yaw, pitch = (float(v) for v in columns[gaze].split(","))
-            if not math.isfinite(yaw + pitch):
-                raise ValueError
-        except (IndexError, ValueError):
-            raise ValueError(f"{label_file}: line {number} has no 'yaw,pitch' in column {gaze + 1} (2DGaze)") from None
-        if max(abs(yaw), abs(pitch)) <= math.radians(limit_deg):
-            paths.append(image_dir / columns[face].replace("\\", "/"))
-            angles.append((yaw, pitch))
-    if not paths:
-        raise ValueError(f"{label_file}: no row lies within {limit_deg:g} degrees; is it the right label file?")
-    return GazeList(paths, torch.tensor(angles, dtype=torch.float32))
-
-
-def mpii_people(label_dir: Path) -> list[Path]:
-    """MPIIFaceGaze has one label file per person; sorted by name. Fold k holds out file k."""
-    people = sorted(label_dir.glob("*.label"))
-    if len(people) < 2:
-        raise ValueError(f"{label_dir}: found {len(people)} .label files; leaving one person out needs at least two")
-    return people
-
-
-def read_mpii(label_dir: Path, image_dir: Path, fold: int, held_out: bool) -> GazeList:
-    """MPIIFaceGaze, leaving one person out: that person's rows if `held_out`, else everyone else's."""
-    people = mpii_people(label_dir)
-    if not 0 <= fold < len(people):
-        raise ValueError(f"--fold={fold}: {label_dir} has {len(people)} people, so folds 0 to {len(people) - 1}")
-    chosen = [people[fold]] if held_out else people[:fold] + people[fold + 1 :]
-    parts = [read_labels(file, image_dir, MPII_DEG) for file in chosen]
-    return GazeList([p for part in parts for p in part.paths], torch.cat([part.angles for part in parts]))
 
 
 def read_image(path: Path, size: int | None = None) -> np.ndarray:

@@ -30,6 +30,7 @@ from groundwork.damage import Damage
 @click.option("--outdir", type=cli.FOLDER, help="Where dataset.json goes.  [default: --indir]")
 @cli.batch_option(32, "Pictures at a time.")
 @cli.skip_damaged_option
+@cli.skip_unmatched_option
 @cli.process_options
 @cli.json_option
 def main(**options):
@@ -48,24 +49,27 @@ def check(indir, outdir, recon_weights, landmarks, json_path, **_) -> None:
     cli.check_writable(json_path, "--json")
 
 
-def run(indir, recon_weights, landmarks, mode, outdir, batch, skip_damaged, device, json_path):
+def run(indir, recon_weights, landmarks, mode, outdir, batch, skip_damaged, skip_unmatched, device, json_path):
     """What each process does."""
     outdir = outdir or indir
-    files = distributed.from_first(lambda: labelling.pictures(indir))
+    files, others = distributed.from_first(lambda: labelling.pictures(indir))
+    files, notes = distributed.from_first(lambda: labelling.expected(indir, files, skip_unmatched))
+    distributed.tell_once(others + notes)
     estimator = distributed.together(lambda: load_pose_estimator(recon_weights, device, landmarks, mode))
     damage = Damage(skip_damaged)
     rows, failed = labelling.estimate(files, estimator, batch, damage)
     if distributed.rank() > 0:
         return
-    left_out = damage.check(f"--indir={indir}", len(files.pictures))
+    left_out = damage.check(f"--indir={indir}", len(files))
     facts = {"estimator": estimator.name, "sha256": estimator.sha256, "landmarks": estimator.landmarks,
-             "pictures": len(files.pictures), "labelled": len(rows), "failed": failed}  # fmt: skip
-    first = files.pictures[0]
+             "pictures": len(files), "labelled": len(rows), "failed": failed}  # fmt: skip
     if not rows:
-        raise ValueError(f"--indir={indir}: no picture could be labelled; {shown(first)}: {failed[first]}")
+        name, reason = next(iter(failed.items()))
+        raise ValueError(f"--indir={indir}: no picture could be labelled; {shown(name)}: {reason}")
     labelling.write(outdir, rows, facts)
-    click.echo(f"{len(rows)} of {len(files.pictures)} cameras by the {estimator.name} -> {outdir / labelling.LABELS}")
-    for line in (*left_out, *filter(None, [files.left_out([labelling.LABELS, labelling.FACTS])])):
+    click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / labelling.LABELS}")
+    cli.tell(labelling.failures(failed))
+    for line in left_out:
         click.echo(line)
     cli.write_json(json_path, facts)
 

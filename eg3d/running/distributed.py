@@ -26,7 +26,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from groundwork.command import Command, end_bars, pick_device
+from groundwork.command import Command, end_bars, pick_device, tell
 
 LOST = 71  # exit code of a process that ends because it has lost another one
 AGAIN = "the same command goes on from the last saved state, or starts anew where nothing is saved"
@@ -160,6 +160,12 @@ def together(work: Callable):
 def by_first(work: Callable):
     """Rank 0 does `work()` while the others wait. Rank 0 gets its value, the others get None."""
     return together(lambda: work() if rank() == 0 else None)
+
+
+def tell_once(notes: Iterable[str]) -> None:
+    """Prints notes for the user, which every process has alike, by rank 0."""
+    if rank() == 0:
+        tell(notes)
 
 
 def from_first(work: Callable):

@@ -179,7 +179,7 @@ FLAT = small_set.image_bytes(np.zeros((16, 24, 3), np.uint8))
 @pytest.mark.parametrize(
     "change, options, message",
     [
-        (without_a_label, [], "no label for 00000/img00000000.png"),
+        (without_a_label, [], "1 of 4 images has no label, the first is 00000/img00000000.png"),
         (with_member(SECOND, b"nothing"), [], f"{SECOND} cannot be read as an image"),
         (with_member(SECOND, small_set.members()[1][1][:200]), [], f"{SECOND} is damaged"),
         (with_member(SECOND, LARGER), [], f"{SECOND} gives 32x32 pixels, the images before it 16x16"),

@@ -138,11 +138,11 @@ def no_labels(labels):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (drop_row, "no label for b/x.png"),
+        (drop_row, "1 of 5 images has no label, the first is b/x.png"),
         (shorten_label, "b/x.png is 24 numbers"),
         (scale_rotation, "b/x.png is not a rotation"),
-        (add_row, "lists missing.png"),
-        (no_labels, "has no labels"),
+        (add_row, "1 of 6 labelled images is missing, the first is missing.png"),
+        (no_labels, "5 of 5 images have no label"),
     ],
 )
 def test_a_broken_data_set_is_refused_by_name(tmp_path, change, message):
