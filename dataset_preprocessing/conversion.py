@@ -138,6 +138,7 @@ class Converted:
     dropped: list[str]
     labelled: bool
     notes: list[str]
+    warnings: list[str]
 
 
 def is_power_of_two(n: int) -> bool:
@@ -156,12 +157,12 @@ def convert(
     """Writes the data set `dest`; every image or none has a camera. ValueError names the member that is at fault."""
     silence_pillow()
     files, labels = look_into(source, "--source"), None
-    archive, names, notes = files.archive, files.images[:max_images], files.all_notes
+    archive, names, warnings = files.archive, files.images[:max_images], []
     if files.has_labels:
         files = files.settled(skip_unmatched)
         names = sorted(files.labels)[:max_images]
         labels = label_array(files.labels, names, files.where)
-        notes = files.all_notes + camera_doubts(labels, ray_ranges())
+        warnings = camera_doubts(labels, ray_ranges())
     first = conversion.framing(*_size(archive, names[0]), f"{source}: {shown(names[0])}")
     if first is not None:
         check_room(dest, len(names) * (3 * first.side**2 + LABELS_PER_IMAGE_BYTES))
@@ -190,7 +191,7 @@ def convert(
             raise ValueError(f"--source={source}: all images are smaller than --resolution; give a lower one")
         if labels is not None:
             write(LABEL_FILE, json.dumps({"labels": rows}).encode())
-    return Converted(written, dropped, labels is not None, notes)
+    return Converted(written, dropped, labels is not None, files.all_notes, warnings)
 
 
 def adjusted(label: torch.Tensor, size: tuple[int, int], framing: Framing) -> list[float]:

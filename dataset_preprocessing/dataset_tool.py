@@ -53,7 +53,7 @@ def main(source, dest, resolution, transform, crop_size, background, max_images,
     check_destination(dest, source, "--source")
     conversion = Conversion(resolution, transform, crop_size, background)
     done = convert(source, dest, conversion, max_images, workers, skip_unmatched)
-    tell(done.notes)
+    tell(done.notes, done.warnings)
     click.echo(f"{len(done.written)} images -> {dest}")
     if done.dropped:
         click.echo(f"left out {len(done.dropped)} that are too small, the first is {done.dropped[0]!a}")

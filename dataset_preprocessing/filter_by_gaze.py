@@ -55,7 +55,7 @@ def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, skip_u
     source = distributed.first_of_each_machine(lambda: dataset_path(data, seed))
     distributed.by_first(lambda: check_destination(dest, source, "--data"))
     faces = distributed.together(lambda: selection.FaceSet(source, skip_unmatched))
-    distributed.tell_once(faces.notes + camera_doubts(faces.labels, ray_ranges()))
+    distributed.tell_once(faces.notes, camera_doubts(faces.labels, ray_ranges()))
     settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}
     if by == "gaze":
         estimator = distributed.together(lambda: load_gaze_network(l2cs_path, device))

@@ -73,7 +73,7 @@ def run(networks, seeds, num_gen, data, skip_unmatched, markdown_path, batch, se
     dataset = distributed.first_of_each_machine(
         lambda: open_dataset_for(data, resolution, skip_unmatched=skip_unmatched)
     )
-    distributed.tell_once(dataset.notes + camera_doubts(dataset.labels, ray_ranges(generators[0])))
+    distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(generators[0])))
     distances, columns = Distances(metrics, detectors, dataset), {}
     for short, G in zip(short_names(networks), generators, strict=True):
         of_heads = view_scores(G, seeds, judges, seed, progress=f"{short}: views")

@@ -59,7 +59,7 @@ def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, skip_
     )
     pool = None if dataset is None else dataset.labels
     if dataset is not None:
-        distributed.tell_once(dataset.notes + camera_doubts(dataset.labels, ray_ranges(G)))
+        distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
     tally = IdentityTally(*judge)
 
     def read(part: list[int]) -> tuple[dict[int, float | None], dict[str, bytes]]:

@@ -76,7 +76,7 @@ def run(network, metrics, data, mirror, skip_unmatched, num_gen, detector, incep
     dataset = distributed.first_of_each_machine(
         lambda: open_dataset_for(data or trained_on(network), G.img_resolution, mirror, skip_unmatched)
     )
-    distributed.tell_once(dataset.notes + camera_doubts(dataset.labels, ray_ranges(G)))
+    distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
     distances = Distances(metrics, detectors, dataset, verbose)
     folder, snapshot = run_of(network)
     facts = {"data": data or str(dataset.path), "data_sha256": distances.digest} | network_facts(network)

@@ -28,7 +28,7 @@ def main(file1, file2, skip_unmatched, json_path):
     rendered, estimated, failed, notes = match(rendered, estimated, file1, file2, skip_unmatched)
     doubts = [f"{file}: {line}" for file, labels in ((file1, rendered), (file2, estimated))
               for line in camera_doubts(labels, ray_ranges())]  # fmt: skip
-    cli.tell(notes + doubts)
+    cli.tell(notes, doubts)
     report, facts = pose_report(rendered, estimated, failed), estimate_facts(file2)
     click.echo("\n".join(report.lines()))
     click.echo(f"estimated by               {facts.get('estimator', 'unknown')}")

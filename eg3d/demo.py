@@ -55,7 +55,7 @@ def main(
         raise ValueError(f"--judge={judge}: holds the same weights as --l2cs-path={l2cs_path}, so it would "
                          "take part in the training that it judges; give another network")  # fmt: skip
     dataset = open_dataset(data, skip_unmatched=skip_unmatched)
-    cli.tell(dataset.notes + camera_doubts(dataset.labels, ray_ranges(G)))
+    cli.tell(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
     config = resolve("embedded", dataset.resolution, resume=network, data=data, l2cs_path=l2cs_path, seed=seed,
                      gaze_weight=gaze_weight, kimg=kimg, tick=1, snap=1000)  # fmt: skip
 

@@ -83,7 +83,7 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
     )
     distributed.tell_once(dataset.notes)
     config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
-    distributed.tell_once(camera_doubts(dataset.labels, ray_ranges(config.generator)))
+    distributed.tell_once([], camera_doubts(dataset.labels, ray_ranges(config.generator)))
     distributed.by_first(lambda: dataset.identity(state[0]))  # before metrics read all of another data set
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
     measure = None if config.watch.metrics == "none" else SnapshotMetrics(config, dataset, device)

@@ -110,10 +110,11 @@ def fail(message: str) -> None:
     sys.exit(2)
 
 
-def tell(notes: Iterable[str]) -> None:
+def tell(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
     """Prints lines that the user must know and that are no errors, on stderr."""
-    for note in notes:
-        tqdm.write(f"note: {one_line(note, 1000)}", file=sys.stderr)
+    for kind, lines in (("note", notes), ("warning", warnings)):
+        for line in lines:
+            tqdm.write(f"{kind}: {one_line(line, 1000)}", file=sys.stderr)
 
 
 def pick_device(name: str):

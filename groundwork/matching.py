@@ -82,7 +82,7 @@ class Matched:
         if faults:
             notes.append(f"{where}: {faults}; left out by {FLAG}, {len(self.pictures)} match")
         if self.faceless:
-            what = f"images have no label as no face was found in them ({FACTS_FILE}), and are left out"
+            what = f"images are left out, as no face was found ({FACTS_FILE})"
             notes.append(f"{where}: {_count(self.faceless, self._there, what)}")
         if self.respelt:
             what = "labels spell their image with other capitals"

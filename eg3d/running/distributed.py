@@ -162,10 +162,10 @@ def by_first(work: Callable):
     return together(lambda: work() if rank() == 0 else None)
 
 
-def tell_once(notes: Iterable[str]) -> None:
-    """Prints notes for the user, which every process has alike, by rank 0."""
+def tell_once(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    """Prints lines for the user, which every process has alike, by rank 0."""
     if rank() == 0:
-        tell(notes)
+        tell(notes, warnings)
 
 
 def from_first(work: Callable):
