@@ -22,7 +22,8 @@ from eg3d.data.labelled import look_into
 from eg3d.data.labels import LABEL_FILE, label_array
 from eg3d.geometry.cameras import crop_intrinsics, make_label, split_label
 from eg3d.geometry.doubts import camera_doubts
-from groundwork.archive import shown
+from groundwork.archive import Archive, Unreadable, shown
+from groundwork.damage import Damage
 from groundwork.images import BACKGROUND, MOST_PIXELS, read_picture, silence_pillow
 
 TRANSFORMS = ("center-crop", "center-crop-wide")
@@ -131,14 +132,15 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion did: source names of the written and the dropped images, whether there were cameras, and what
-    the user must know."""
+    """What a conversion did: source names of the written and the dropped images, whether there were cameras, what the
+    user must know, and lines about pictures that cannot be read."""
 
     written: list[str]
     dropped: list[str]
     labelled: bool
     notes: list[str]
     warnings: list[str]
+    damaged: list[str]
 
 
 def is_power_of_two(n: int) -> bool:
@@ -151,10 +153,18 @@ def centred(width: int, height: int, w: int, h: int) -> tuple[int, int, int, int
 
 
 def convert(
-    source: Path, dest: Path, conversion: Conversion, max_images: int | None, workers: int = 3,
+    source: Path,
+    dest: Path,
+    conversion: Conversion,
+    max_images: int | None,
+    workers: int = 3,
     skip_unmatched: bool = False,
-) -> Converted:  # fmt: skip
-    """Writes the data set `dest`; every image or none has a camera. ValueError names the member that is at fault."""
+    skip_damaged: bool = False,
+) -> Converted:
+    """Writes the data set `dest`; every image or none has a camera. ValueError names the member that is at fault.
+
+    If pictures cannot be read, nothing is written and all of them are named, or with `skip_damaged` left out.
+    """
     silence_pillow()
     files, labels = look_into(source, "--source"), None
     archive, names, warnings = files.archive, files.images[:max_images], []
@@ -163,17 +173,25 @@ def convert(
         names = sorted(files.labels)[:max_images]
         labels = label_array(files.labels, names, files.where)
         warnings = camera_doubts(labels, ray_ranges())
-    first = conversion.framing(*_size(archive, names[0]), f"{source}: {shown(names[0])}")
-    if first is not None:
-        check_room(dest, len(names) * (3 * first.side**2 + LABELS_PER_IMAGE_BYTES))
+    check_room_for(names, archive, conversion, dest)
+    damage = Damage(skip_damaged)
 
     def work(name: str):
-        return conversion.apply(archive.read(name), f"{source}: {shown(name)}")
+        try:
+            data, where = archive.read(name), f"{source}: {shown(name)}"
+            if not damage.stops:
+                return conversion.apply(data, where)
+            read_picture(data, where)
+        except Unreadable as error:
+            return error
 
     written, dropped, rows, side = [], [], [], None
     with new_data_set(dest) as write, tqdm(total=len(names), desc="converting", unit="img") as bar:
         for index, result in enumerate(in_order(work, names, workers)):
             bar.update()
+            if isinstance(result, Unreadable):
+                damage.add(names[index], result)
+                continue
             if result is None:
                 dropped.append(names[index])
                 continue
@@ -187,11 +205,12 @@ def convert(
             written.append(names[index])
             if labels is not None:
                 rows.append([target, adjusted(labels[index], size, framing)])
+        damaged = damage.check(f"--source={source}", len(names))
         if not written:
             raise ValueError(f"--source={source}: all images are smaller than --resolution; give a lower one")
         if labels is not None:
             write(LABEL_FILE, json.dumps({"labels": rows}).encode())
-    return Converted(written, dropped, labels is not None, files.all_notes, warnings)
+    return Converted(written, dropped, labels is not None, files.all_notes, warnings, damaged)
 
 
 def adjusted(label: torch.Tensor, size: tuple[int, int], framing: Framing) -> list[float]:
@@ -208,6 +227,18 @@ def in_order(work: Callable, items: list, workers: int) -> Iterator:
             yield from pool.map(work, items[start : start + ahead])
 
 
+def check_room_for(names: list[str], archive: Archive, conversion: Conversion, dest: Path) -> None:
+    """ValueError when the disk has no room for these images, to judge by the first that can be read."""
+    for name in names:
+        try:
+            framing = conversion.framing(*_size(archive, name), f"{archive.path}: {shown(name)}")
+        except Unreadable:
+            continue
+        if framing is not None:
+            check_room(dest, len(names) * (3 * framing.side**2 + LABELS_PER_IMAGE_BYTES))
+        return
+
+
 def check_room(dest: Path, needed: int) -> None:
     """ValueError, before any work, when the disk has not that many bytes."""
     place = dest.absolute().parent
@@ -218,6 +249,6 @@ def check_room(dest: Path, needed: int) -> None:
         raise ValueError(f"--dest={dest}: needs {needed / 1e9:.3g} GB, {free / 1e9:.3g} GB are free in {place}")
 
 
-def _size(archive, name: str) -> tuple[int, int]:
+def _size(archive: Archive, name: str) -> tuple[int, int]:
     """(width, height) of the upright picture."""
     return read_picture(archive.read(name), f"{archive.path}: {shown(name)}").size

@@ -7,7 +7,7 @@ import click
 
 from dataset_preprocessing.conversion import TRANSFORMS, Conversion, convert
 from dataset_preprocessing.packing import check_destination
-from eg3d.running.cli import Command, check_writable, skip_unmatched_option, tell
+from eg3d.running.cli import Command, check_writable, skip_damaged_option, skip_unmatched_option, tell
 
 
 class Resolution(click.ParamType):
@@ -42,8 +42,9 @@ class Resolution(click.ParamType):
 )
 @click.option("--max-images", type=click.IntRange(min=1), help="Convert only the first so many.  [default: all]")
 @skip_unmatched_option
+@skip_damaged_option
 @click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads that convert.")
-def main(source, dest, resolution, transform, crop_size, background, max_images, skip_unmatched, workers):
+def main(source, dest, resolution, transform, crop_size, background, max_images, skip_unmatched, skip_damaged, workers):
     """Writes the images of SOURCE as DEST/00000/img00000000.png, ..., with the cameras of SOURCE's dataset.json.
 
     Cutting changes a camera's focal length and principal point, which are in units of the picture; resizing does not.
@@ -52,11 +53,13 @@ def main(source, dest, resolution, transform, crop_size, background, max_images,
     check_writable(dest, "--dest", folder=dest.suffix != ".zip")
     check_destination(dest, source, "--source")
     conversion = Conversion(resolution, transform, crop_size, background)
-    done = convert(source, dest, conversion, max_images, workers, skip_unmatched)
+    done = convert(source, dest, conversion, max_images, workers, skip_unmatched, skip_damaged)
     tell(done.notes, done.warnings)
     click.echo(f"{len(done.written)} images -> {dest}")
     if done.dropped:
         click.echo(f"left out {len(done.dropped)} that are too small, the first is {done.dropped[0]!a}")
+    for line in done.damaged:
+        click.echo(line)
     if not done.labelled:
         click.echo("dataset.json lists none of them, so they have no cameras yet; training needs one for every image")
 

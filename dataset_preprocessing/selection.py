@@ -5,11 +5,13 @@ The paper (section 3.1) keeps |yaw| > 0.4 rad: in frontal photos looking ahead a
 they cannot teach a generator the difference.
 """
 
+import copy
 import io
 import json
 import math
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -22,7 +24,8 @@ from eg3d.data.labels import LABEL_FILE, label_array
 from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import gaze_target
 from eg3d.running import processes
-from groundwork.archive import shown
+from groundwork.archive import Unreadable, shown
+from groundwork.damage import Damage
 from groundwork.files import atomic_write, sha256
 from groundwork.images import read_picture, silence_pillow
 
@@ -47,8 +50,15 @@ class FaceSet:
         """The bytes of one file."""
         return self._archive.read(name)
 
+    def without(self, names: Collection[str]) -> "FaceSet":
+        """The same set, as if these images were not in it."""
+        rest = copy.copy(self)
+        rows = [row for row, name in enumerate(self.names) if name not in names]
+        rest.names, rest.labels = [self.names[row] for row in rows], self.labels[rows]
+        return rest
+
     def image(self, name: str) -> torch.Tensor:
-        """[3, H, W] in [-1, 1]."""
+        """[3, H, W] in [-1, 1]; `Unreadable` if it is damaged."""
         pixels = np.array(read_picture(self.read(name), f"{self.path}: {shown(name)}"))
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
 
@@ -59,23 +69,47 @@ def label_yaws(faces: FaceSet) -> list[float]:
 
 
 @torch.no_grad()
-def estimated_yaws(faces: FaceSet, estimator: GazeNetwork, batch: int, device) -> list[float]:
-    """Yaw of the estimated gaze of every row, radians; on rank 0 (empty elsewhere)."""
+def estimated_yaws(faces: FaceSet, estimator: GazeNetwork, batch: int, device, damage: Damage) -> list[float]:
+    """Yaw of the estimated gaze of every row whose image can be read, radians; on rank 0 (empty elsewhere)."""
 
-    def read(names: list[str]) -> list[float]:
-        return estimator(_stacked(faces, names).to(device)).yaw.tolist()
+    def read(names: list[str]) -> tuple[list[float], dict[str, str]]:
+        images, faults = _readable(faces, names)
+        return estimator(_stacked(faces, images).to(device)).yaw.tolist() if images else [], faults
 
-    return [yaw for part in processes.batches(faces.names, batch, read, "reading gaze") for yaw in part]
+    yaws = []
+    for found, faults in processes.batches(faces.names, batch, read, "reading gaze"):
+        yaws += found
+        for name, fault in faults.items():
+            damage.add(name, fault)
+    return yaws
 
 
-def _stacked(faces: FaceSet, names: list[str]) -> torch.Tensor:
-    """Images [N, 3, H, W] of these names; ValueError unless they have one size."""
-    images = [faces.image(name) for name in names]
-    for name, image in zip(names, images, strict=True):
-        if image.shape != images[0].shape:
-            sizes = ["x".join(map(str, shape[:0:-1])) for shape in (image.shape, images[0].shape)]
-            raise ValueError(f"{faces.path}: {name} is {sizes[0]} pixels, {names[0]} is {sizes[1]}; one size only")
-    return torch.stack(images)
+def find_damaged(faces: FaceSet, rows: list[int], damage: Damage) -> None:
+    """Decodes the images of these rows and forgets them."""
+    for row in tqdm(rows, "looking for damaged images", unit="img"):
+        for name, fault in _readable(faces, [faces.names[row]])[1].items():
+            damage.add(name, fault)
+
+
+def _readable(faces: FaceSet, names: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Images [3, H, W] of these names, and the faults of those that cannot be read."""
+    images, faults = {}, {}
+    for name in names:
+        try:
+            images[name] = faces.image(name)
+        except Unreadable as error:
+            faults[name] = str(error)
+    return images, faults
+
+
+def _stacked(faces: FaceSet, images: dict[str, torch.Tensor]) -> torch.Tensor:
+    """[N, 3, H, W] of the images by name; ValueError unless they have one size."""
+    first = next(iter(images))
+    for name, image in images.items():
+        if image.shape != images[first].shape:
+            sizes = ["x".join(map(str, shape[:0:-1])) for shape in (image.shape, images[first].shape)]
+            raise ValueError(f"{faces.path}: {name} is {sizes[0]} pixels, {first} is {sizes[1]}; one size only")
+    return torch.stack(list(images.values()))
 
 
 def pair_key(name: str) -> str:

@@ -255,7 +255,9 @@ def open_archive(path: Path, flag: str = "--data") -> Folder | Zip:
 
 
 def read_file(path: Path) -> bytes:
-    """A single file that is given by its path. `Unreadable` if it is a pipe or a device, or too large."""
+    """A single file by its path. `Unreadable` if it is a pipe, a device, a broken link, or too large."""
+    if path.is_symlink() and not path.exists():
+        raise Unreadable(f"{path}: {LINK_TO_NOTHING}; repair or remove it")
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         raise Unreadable(f"{path}: is no plain file; give a file")

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from groundwork import damage
 from groundwork.files import atomic_write
 from groundwork.matching import FLAG, HELP
 from groundwork.strict_pickle import one_line
@@ -140,6 +141,7 @@ device_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."
 )
+skip_damaged_option = click.option(damage.FLAG, is_flag=True, help=damage.HELP)
 skip_unmatched_option = click.option(FLAG, is_flag=True, help=HELP)
 json_option = click.option("--json", "json_path", type=FILE, help="Also write the numbers to this file.")
 

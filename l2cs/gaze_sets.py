@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from groundwork.archive import Folder, read_file
+from groundwork.archive import Folder, Unreadable, read_file
+from groundwork.damage import Damage
 from groundwork.images import read_picture, silence_pillow
 
 MEMORY_LIMIT = 4 << 30  # bytes of decoded images; larger sets are read from disk batch by batch
@@ -26,14 +27,30 @@ def read_image(path: Path, size: int | None = None) -> np.ndarray:
     return np.asarray(image)
 
 
-def image_files(path: Path) -> list[Path]:
-    """The image itself, or all images below a folder, sorted."""
+def image_files(path: Path) -> tuple[dict[str, Path], str | None]:
+    """Name -> file of the image itself, or of all images below a folder; and a line about the other files."""
     if not path.is_dir():
-        return [path]
+        return {path.name: path}, None
     folder = Folder(path)
     if not folder.pictures:
         raise ValueError(f"{path}: no images in this folder")
-    return [folder.file(name) for name in folder.pictures]
+    return {name: folder.file(name) for name in folder.pictures}, folder.left_out()
+
+
+def find_damaged(files: dict[str, Path], damage: Damage) -> None:
+    """Decodes all images and forgets them."""
+    silence_pillow()
+
+    def fault(name: str) -> Unreadable | None:
+        try:
+            read_image(files[name])
+        except Unreadable as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        for name, error in zip(files, tqdm(pool.map(fault, files), "reading", len(files), unit="img"), strict=True):
+            if error is not None:
+                damage.add(name, error)
 
 
 class FaceImages:

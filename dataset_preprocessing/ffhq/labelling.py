@@ -8,7 +8,8 @@ import torch
 from dataset_preprocessing.ffhq.pose_estimators import NoFace
 from eg3d.metrics.pose_files import read_labels
 from eg3d.running import processes
-from groundwork.archive import Folder, read_file, shown
+from groundwork.archive import Folder, Unreadable, read_file, shown
+from groundwork.damage import Damage
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import FACTS_FILE, RENDERED_FILE, Words, match_names
@@ -17,14 +18,16 @@ LABELS = "dataset.json"
 LISTED = 20  # names for a terminal
 
 
-def pictures(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by their names in it, in order; ValueError if there are none."""
+def pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """The pictures of a folder by their names in it, in order, and notes for the user; ValueError if there are none."""
     if not folder.is_dir():
         raise ValueError(f"--indir={folder}: there is no such folder; give the one with the pictures")
     archive = Folder(folder)
     if not archive.pictures:
         raise ValueError(f"--indir={folder}: holds no pictures; give the folder with the pictures")
-    return {name: archive.file(name) for name in archive.pictures}
+    others = archive.left_out([LABELS, FACTS_FILE, RENDERED_FILE])
+    notes = [f"{folder}: {others}"] if others else []
+    return {name: archive.file(name) for name in archive.pictures}, notes
 
 
 def expected(folder: Path, files: dict[str, Path], skip_unmatched: bool) -> tuple[dict[str, Path], list[str]]:
@@ -48,16 +51,19 @@ def check_place(folder: Path) -> None:
         raise ValueError(f"{folder / LABELS}: exists and was not written by this script; move it or give --outdir")
 
 
-def estimate(files: dict[str, Path], estimator, batch: int) -> tuple[list, dict[str, str]]:
+def estimate(files: dict[str, Path], estimator, batch: int, damage: Damage) -> tuple[list, dict[str, str]]:
     """(rows [name, 25 numbers] in the files' order, {name: reason} of pictures without a label), on rank 0.
 
-    A picture that cannot be read, or is not square, is an error: it is none of the crops this is for.
+    A picture that is not square is an error: it is none of the crops this is for.
     """
     silence_pillow()
     rows, failed = [], {}
     for labels in processes.batches(list(files.items()), batch, lambda part: _labels_of(part, estimator), "cameras"):
         for name, label in labels.items():
-            if isinstance(label, str):
+            if isinstance(label, Unreadable):
+                damage.add(name, label)
+                failed[name] = str(label)
+            elif isinstance(label, str):
                 failed[name] = label
             else:
                 rows.append([name, [float(f"{x:.9g}") for x in label.tolist()]])
@@ -80,7 +86,7 @@ def failures(failed: dict[str, str]) -> list[str]:
     return [*lines, f"as long as {FACTS_FILE} lies beside {LABELS}, these pictures are left out of the data set"]
 
 
-def _labels_of(files: list[tuple[str, Path]], estimator) -> dict[str, torch.Tensor | str]:
+def _labels_of(files: list[tuple[str, Path]], estimator) -> dict[str, torch.Tensor | str | Unreadable]:
     """The label [25] of each picture by name, in the files' order, or the reason why it has none."""
     inputs, failed = {}, {}
     for name, file in files:
@@ -88,6 +94,8 @@ def _labels_of(files: list[tuple[str, Path]], estimator) -> dict[str, torch.Tens
             inputs[name] = estimator.prepare(read_square(file), name)
         except NoFace as reason:
             failed[name] = str(reason)
+        except Unreadable as error:
+            failed[name] = error
     found = estimator.labels(torch.stack(list(inputs.values()))) if inputs else []
     return failed | dict(zip(inputs, found, strict=True))
 

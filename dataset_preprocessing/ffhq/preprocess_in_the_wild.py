@@ -8,10 +8,14 @@ from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.running import cli, distributed, processes
+from groundwork.archive import shown
+from groundwork.damage import Damage
 
 
 @click.command(cls=cli.Command)
-@click.option("--indir", type=click.Path(path_type=Path), required=True, help="Folder of square .png or .jpg pictures.")
+@click.option(
+    "--indir", type=click.Path(path_type=Path), required=True, help="Folder of square pictures; its subfolders too."
+)
 @click.option("--recon-weights", type=cli.FILE,
               help="Deep3DFaceRecon's epoch_20.pth.  [default: the embedded pose network]")  # fmt: skip
 @click.option("--landmarks", default="template", show_default=True, help="With --recon-weights, five points: template "
@@ -25,6 +29,7 @@ from eg3d.running import cli, distributed, processes
 )
 @click.option("--outdir", type=cli.FOLDER, help="Where dataset.json goes.  [default: --indir]")
 @cli.batch_option(32, "Pictures at a time.")
+@cli.skip_damaged_option
 @cli.skip_unmatched_option
 @cli.process_options
 @cli.json_option
@@ -44,23 +49,28 @@ def check(indir, outdir, recon_weights, landmarks, json_path, **_) -> None:
     cli.check_writable(json_path, "--json")
 
 
-def run(indir, recon_weights, landmarks, mode, outdir, batch, skip_unmatched, device, json_path):
+def run(indir, recon_weights, landmarks, mode, outdir, batch, skip_damaged, skip_unmatched, device, json_path):
     """What each process does."""
     outdir = outdir or indir
-    files, notes = distributed.from_first(lambda: labelling.expected(indir, labelling.pictures(indir), skip_unmatched))
-    distributed.tell_once(notes)
+    files, others = distributed.from_first(lambda: labelling.pictures(indir))
+    files, notes = distributed.from_first(lambda: labelling.expected(indir, files, skip_unmatched))
+    distributed.tell_once(others + notes)
     estimator = distributed.together(lambda: load_pose_estimator(recon_weights, device, landmarks, mode))
-    rows, failed = labelling.estimate(files, estimator, batch)
+    damage = Damage(skip_damaged)
+    rows, failed = labelling.estimate(files, estimator, batch, damage)
     if distributed.rank() > 0:
         return
+    left_out = damage.check(f"--indir={indir}", len(files))
     facts = {"estimator": estimator.name, "sha256": estimator.sha256, "landmarks": estimator.landmarks,
              "pictures": len(files), "labelled": len(rows), "failed": failed}  # fmt: skip
     if not rows:
         name, reason = next(iter(failed.items()))
-        raise ValueError(f"--indir={indir}: no picture could be labelled; {name}: {reason}")
+        raise ValueError(f"--indir={indir}: no picture could be labelled; {shown(name)}: {reason}")
     labelling.write(outdir, rows, facts)
     click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / labelling.LABELS}")
     cli.tell(labelling.failures(failed))
+    for line in left_out:
+        click.echo(line)
     cli.write_json(json_path, facts)
 
 

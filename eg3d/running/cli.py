@@ -21,6 +21,7 @@ from groundwork.command import (
     option_stack,
     pick_device,
     seed_option,
+    skip_damaged_option,
     skip_unmatched_option,
     tell,
     write_json,
@@ -29,9 +30,8 @@ from groundwork.command import (
 __all__ = [
     "DISTINCT_SEEDS", "FILE", "FOLDER", "SEEDS", "Command", "batch_option", "check_writable", "compute_options",
     "device_option", "fail", "finite", "json_option", "network_option", "ops_option", "outdir_option", "pick_device",
-    "precision_option", "process_options", "seed_option", "shared_compute_options", "skip_unmatched_option", "tell",
-    "trunc_cutoff_option",
-    "view_options", "write_json",
+    "precision_option", "process_options", "seed_option", "shared_compute_options", "skip_damaged_option",
+    "skip_unmatched_option", "tell", "trunc_cutoff_option", "view_options", "write_json",
 ]  # fmt: skip
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent

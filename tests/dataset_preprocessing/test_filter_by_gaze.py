@@ -12,6 +12,7 @@ from PIL import Image
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, mirror_label
+from groundwork.damage import Damage
 from l2cs.estimator import GazeAngles
 
 # yaw of the camera about the world origin; the label's yaw* is a little larger, as the camera looks at the pivot
@@ -109,7 +110,7 @@ def test_estimated_yaw_is_the_networks_and_each_image_reaches_it_once(folder):
         return GazeAngles(images.mean(dim=(1, 2, 3)), torch.zeros(len(images)))
 
     faces = selection.FaceSet(folder)
-    yaws = selection.estimated_yaws(faces, brightness, batch=2, device="cpu")
+    yaws = selection.estimated_yaws(faces, brightness, batch=2, device="cpu", damage=Damage(False))
     expected = [float(np.asarray(Image.open(folder / name), np.float64).mean() / 127.5 - 1) for name in faces.names]
     assert yaws == pytest.approx(expected, abs=1e-5)
 
