@@ -101,7 +101,7 @@ def examine(path: Path, workers: int = 3, skip_unmatched: bool = False) -> tuple
     silence_pillow()
     files = look_into(path)
     files.check_label_file()
-    archive, left_out = files.archive, set(files.matched.faceless)
+    archive, names = files.archive, sorted(files.labels)
     report = Report(
         str(path), len(files.images), sum(archive.bytes[name] for name in files.images), files.listed,
         len(files.matched.missing), len(archive.bytes) - len(files.images) - 1,
@@ -109,11 +109,10 @@ def examine(path: Path, workers: int = 3, skip_unmatched: bool = False) -> tuple
     )  # fmt: skip
     try:
         report.warnings += files.settled(skip_unmatched).notes
-        left_out |= set(files.matched.unlabelled)
     except ValueError as error:
         report.warnings += files.notes
         report.errors.append(str(error))
-    names = [name for name in files.images if name not in left_out]
+        names = sorted(names + files.matched.unlabelled)
     cameras = _cameras(report, files.labels)
     pixels = _images(report, archive, names, workers)
     report.sound = [name for name in names if name in cameras and pixels[name].fault is None]

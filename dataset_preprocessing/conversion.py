@@ -139,6 +139,7 @@ class Converted:
     dropped: list[str]
     labelled: bool
     notes: list[str]
+    warnings: list[str]
     damaged: list[str]
 
 
@@ -166,12 +167,12 @@ def convert(
     """
     silence_pillow()
     files, labels = look_into(source, "--source"), None
-    archive, names, notes = files.archive, files.images[:max_images], files.all_notes
+    archive, names, warnings = files.archive, files.images[:max_images], []
     if files.has_labels:
         files = files.settled(skip_unmatched)
         names = sorted(files.labels)[:max_images]
         labels = label_array(files.labels, names, files.where)
-        notes = files.all_notes + camera_doubts(labels, ray_ranges())
+        warnings = camera_doubts(labels, ray_ranges())
     check_room_for(names, archive, conversion, dest)
     damage = Damage(skip_damaged)
 
@@ -209,7 +210,7 @@ def convert(
             raise ValueError(f"--source={source}: all images are smaller than --resolution; give a lower one")
         if labels is not None:
             write(LABEL_FILE, json.dumps({"labels": rows}).encode())
-    return Converted(written, dropped, labels is not None, notes, damaged)
+    return Converted(written, dropped, labels is not None, files.all_notes, warnings, damaged)
 
 
 def adjusted(label: torch.Tensor, size: tuple[int, int], framing: Framing) -> list[float]:

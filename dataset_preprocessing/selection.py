@@ -23,6 +23,7 @@ from eg3d.data.labelled import open_labelled
 from eg3d.data.labels import LABEL_FILE, label_array
 from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import gaze_target
+from eg3d.pictures.text import for_plot
 from eg3d.running import processes
 from groundwork.archive import Unreadable, shown
 from groundwork.damage import Damage
@@ -30,6 +31,8 @@ from groundwork.files import atomic_write, sha256
 from groundwork.images import read_picture, silence_pillow
 
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
+
+MANIFEST, HISTOGRAM = ".manifest.json", ".histogram.png"  # endings of what lies beside a selection
 
 
 class FaceSet:
@@ -143,8 +146,8 @@ def write(faces: FaceSet, yaws: list[float], kept: list[int], dest: Path, settin
     """The new data set, and beside it DEST.manifest.json and DEST.histogram.png; returns the manifest."""
     copy_rows(faces, kept, dest)
     record = manifest(faces, yaws, kept, settings)
-    atomic_write(beside(dest, ".manifest.json"), (json.dumps(record, indent=1) + "\n").encode())
-    draw_histogram(yaws, kept, f"{faces.path.name} by {settings['by']}", beside(dest, ".histogram.png"))
+    atomic_write(beside(dest, MANIFEST), (json.dumps(record, indent=1) + "\n").encode())
+    draw_histogram(yaws, kept, f"{faces.path.name} by {settings['by']}", beside(dest, HISTOGRAM))
     return record
 
 
@@ -172,7 +175,9 @@ def draw_histogram(yaws: list[float], kept: list[int], title: str, path: Path) -
     axes = figure.add_subplot()
     axes.hist(degrees, bins, color="0.8", label=f"all ({len(yaws)})")
     axes.hist(degrees[kept], bins, color="tab:blue", label=f"kept ({len(kept)})")
-    axes.set(title=title, xlabel="yaw in degrees (positive: toward the image's left)", ylabel="images")
+    title, how = for_plot(title)
+    axes.set_title(title, **how)
+    axes.set(xlabel="yaw in degrees (positive: toward the image's left)", ylabel="images")
     axes.legend()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})

@@ -7,18 +7,26 @@ import click
 import torch
 
 from eg3d.checkpoints.loading import load_generator
+from eg3d.metrics.pose_files import read_labels
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import random_labels, render_batch
 from eg3d.running import cli, distributed, processes
 from groundwork.files import atomic_write
-from groundwork.matching import RENDERED_FILE
+from groundwork.matching import FACTS_FILE, RENDERED_FILE
+from groundwork.places import FOLDER, Output
+
+DATA_SET_LABELS = "dataset.json"
 
 
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6.")
 @click.option(
-    "--outdir", type=cli.FOLDER, default="pose", show_default=True, help="Folder for the pictures and their cameras."
+    "--outdir",
+    type=Output(FOLDER, ["seed[0-9]*.png", RENDERED_FILE], joins=True),
+    default="pose",
+    show_default=True,
+    help="Folder for the pictures and their cameras.",
 )
 @cli.view_options
 @cli.batch_option(8)
@@ -33,8 +41,17 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(outdir, **_) -> None:
-    cli.check_writable(outdir, "--outdir", folder=True)
+def check(outdir, seeds, **_) -> None:
+    """ValueError if labels that lie there would be lost, or would stand beside pictures that are not theirs."""
+    if (outdir / DATA_SET_LABELS).exists() and not (outdir / FACTS_FILE).exists():
+        raise ValueError(f"--outdir={outdir}: a data set with its own {DATA_SET_LABELS} lies there; give a new folder")
+    if (outdir / RENDERED_FILE).exists():
+        others = set(read_labels(outdir / RENDERED_FILE, "--outdir")) - {name_of(seed) for seed in seeds}
+        if others:
+            raise ValueError(
+                f"--outdir={outdir}: {RENDERED_FILE} there has the cameras of {len(others)} other pictures, as "
+                f"{min(others)[:80]}, which would be lost; give a new folder, or all seeds"
+            )
 
 
 def run(network, seeds, outdir, view, batch, seed, precision, device):

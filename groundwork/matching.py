@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
+from groundwork.archive import normalised
 from groundwork.strict_pickle import one_line
 
 FLAG = "--skip-unmatched"
@@ -71,10 +72,10 @@ class Matched:
         It is an error too if nothing matches at all.
         """
         notes, faults = [], self.faults(words)
+        if not self.pictures and self.missing:
+            raise ValueError(f"{where}: nothing matches ({faults}); give what belongs together")
         if not self.pictures:
-            raise ValueError(
-                f"{where}: nothing matches ({faults or 'there are no labels'}); give what belongs together"
-            )
+            raise ValueError(f"{where}: {faults or 'holds no labels'}; label the images first")
         if faults and not skip:
             raise ValueError(
                 f"{where}: {faults}; complete the set, or go on with the {len(self.pictures)} that match by {FLAG}"
@@ -82,7 +83,7 @@ class Matched:
         if faults:
             notes.append(f"{where}: {faults}; left out by {FLAG}, {len(self.pictures)} match")
         if self.faceless:
-            what = f"images have no label as no face was found in them ({FACTS_FILE}), and are left out"
+            what = f"images are left out, as no face was found ({FACTS_FILE})"
             notes.append(f"{where}: {_count(self.faceless, self._there, what)}")
         if self.respelt:
             what = "labels spell their image with other capitals"
@@ -120,6 +121,12 @@ def _respelt(listed: Iterable[str], there: Iterable[str]) -> dict[str, str]:
     return {
         names[0]: pictures[letters][0] for letters, names in labels.items() if len(names) == len(pictures[letters]) == 1
     }
+
+
+def faceless_in(facts: object) -> list[str]:
+    """The pictures without a face that the content of a FACTS_FILE names; none if it is another file."""
+    failed = facts.get("failed") if isinstance(facts, dict) else None
+    return [normalised(name) for name in failed] if isinstance(failed, dict) else []
 
 
 def first_of(names: list[str]) -> str:

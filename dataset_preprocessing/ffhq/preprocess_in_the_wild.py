@@ -1,7 +1,5 @@
 """Estimates the cameras of a folder of face pictures: labels for a data set, or for `eg3d/calc_pose.py`."""
 
-from pathlib import Path
-
 import click
 
 from dataset_preprocessing.ffhq import labelling
@@ -10,16 +8,26 @@ from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.running import cli, distributed, processes
 from groundwork.archive import shown
 from groundwork.damage import Damage
+from groundwork.matching import FACTS_FILE
+from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, LANDMARKS, Output
+
+# The labels belong to the pictures and may lie among them.
+OUTDIR = Output(
+    FOLDER,
+    (labelling.LABELS, FACTS_FILE),
+    at=lambda outdir, arguments: outdir or arguments["indir"],
+    shares=["indir"],
+    joins=True,
+)
 
 
 @click.command(cls=cli.Command)
-@click.option(
-    "--indir", type=click.Path(path_type=Path), required=True, help="Folder of square pictures; its subfolders too."
-)
-@click.option("--recon-weights", type=cli.FILE,
+@click.option("--indir", type=INPUT_FOLDER, required=True, help="Folder of square pictures; its subfolders too.")
+@click.option("--recon-weights", type=INPUT_FILE,
               help="Deep3DFaceRecon's epoch_20.pth.  [default: the embedded pose network]")  # fmt: skip
-@click.option("--landmarks", default="template", show_default=True, help="With --recon-weights, five points: template "
-              "(where EG3D's crops have them), a JSON file, a folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
+@click.option("--landmarks", type=LANDMARKS, default="template", show_default=True,
+              help="With --recon-weights, five points: template (where EG3D's crops have them), a JSON file, a "
+              "folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
 @click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -27,7 +35,7 @@ from groundwork.damage import Damage
     show_default=True,
     help="With --recon-weights: distance from the world's origin (FFHQ's labels) or the head's centre.",
 )
-@click.option("--outdir", type=cli.FOLDER, help="Where dataset.json goes.  [default: --indir]")
+@click.option("--outdir", type=OUTDIR, help="Where dataset.json goes.  [default: --indir]")
 @cli.batch_option(32, "Pictures at a time.")
 @cli.skip_damaged_option
 @cli.skip_unmatched_option
@@ -41,12 +49,10 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(indir, outdir, recon_weights, landmarks, json_path, **_) -> None:
+def check(indir, outdir, recon_weights, landmarks, **_) -> None:
     if recon_weights is None and landmarks != "template":
         raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
     labelling.check_place(outdir or indir)
-    cli.check_writable(outdir, "--outdir", folder=True)
-    cli.check_writable(json_path, "--json")
 
 
 def run(indir, recon_weights, landmarks, mode, outdir, batch, skip_damaged, skip_unmatched, device, json_path):

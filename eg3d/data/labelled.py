@@ -1,12 +1,12 @@
 """The images of a data set and their labels, matched: what every script reads of a data set first."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from eg3d.data.labels import LABEL_FILE, read_entries
-from groundwork.archive import Folder, Zip, normalised, open_archive, shown
-from groundwork.matching import FACTS_FILE, RENDERED_FILE, Matched, match_names
+from groundwork.archive import Folder, Unreadable, Zip, normalised, open_archive, shown
+from groundwork.matching import FACTS_FILE, RENDERED_FILE, Matched, faceless_in, match_names
+from groundwork.strict_json import JsonError, parse_json
 
 FACTS_BYTES = 2**26  # of pose_estimate.json; a name and a reason take some 100
 
@@ -84,7 +84,7 @@ def look_into(path: Path, flag: str = "--data") -> LabelledFiles:
     there = {normalised(name) for name in images}
     # a label that is null is none; that of an image which is not there is listed all the same
     listed = [name for name, label in entries.items() if label is not None or normalised(name) not in there]
-    matched = match_names(listed, images, [normalised(str(folder / name)) for name in _faceless(archive, folder)])
+    matched = match_names(listed, images, _faceless(archive, folder))
     matched = matched.without(archive.unreadable)
     labels = {image: entries[name] for name, image in matched.pictures.items()}
     return LabelledFiles(archive, images, label_file, len(entries), labels, matched, notes, others)
@@ -112,7 +112,6 @@ def _faceless(archive: Folder | Zip, folder: PurePosixPath) -> list[str]:
     if archive.bytes.get(name, FACTS_BYTES + 1) > FACTS_BYTES:
         return []
     try:
-        failed = json.loads(archive.read(name))["failed"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return [normalised(str(folder / picture)) for picture in faceless_in(parse_json(archive.read(name)))]
+    except (JsonError, Unreadable):
         return []
-    return list(failed) if isinstance(failed, dict) else []

@@ -48,7 +48,7 @@ def _no_ray_reaches(pose: torch.Tensor, ray_ranges: list[tuple[float, float]]) -
     unit = next(fitting, None)
     advice = f"are they in {unit}? Divide" if unit else "in which unit are they? Bring"
     advice += " numbers 4, 8 and 12 of each label " + (f"by {UNITS[unit]}" if unit else "to that of the rays")
-    depths = " and ".join(f"{near:g} to {far:g}" for near, far in dict.fromkeys(ray_ranges))
+    depths = " or ".join(f"{near:g} to {far:g}" for near, far in dict.fromkeys(ray_ranges))
     return (
         f"{int(outside.sum())} of {len(pose)} cameras stand {_span(radius[outside])} from the origin, but rays are "
         f"drawn at depths of {depths}, so they miss it; {advice}"

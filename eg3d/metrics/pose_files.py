@@ -1,6 +1,5 @@
 """Label files of pose accuracy: {"labels": [[name, [25 numbers]], ...]}, matched by name."""
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -9,18 +8,21 @@ import torch
 
 from eg3d.geometry.cameras import LABEL_DIM, check_labels
 from groundwork.archive import normalised
-from groundwork.matching import FACTS_FILE, Words, first_of, match_names
+from groundwork.matching import FACTS_FILE, Words, faceless_in, first_of, match_names
+from groundwork.strict_json import JsonError, read_json
 
 
 def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
     """{name: label [25]} of a label file; ValueError, one line, unless every label is a proper camera."""
     where = f"{flag}={path}"
     try:
-        rows = json.loads(path.read_bytes())["labels"]
+        rows = read_json(path)["labels"]
     except FileNotFoundError:
         raise ValueError(f"{where}: there is no such file; run the step that writes it first") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ValueError(f'{where}: is no label file; it must hold {{"labels": [[name, [25 numbers]], ...]}}') from None
+    except (JsonError, KeyError, TypeError) as error:
+        reason = f" ({error})" if isinstance(error, JsonError) else ""
+        layout = '{"labels": [[name, [25 numbers]], ...]}'
+        raise ValueError(f"{where}: is no label file{reason}; it must hold {layout}") from None
     labels = {}
     for row in rows if isinstance(rows, list) else [None]:
         if not (isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and isinstance(row[1], list)):
@@ -30,10 +32,7 @@ def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
             raise ValueError(f"{where}: the label of {name[:80]!r} must be 25 numbers")
         if name in labels:
             raise ValueError(f"{where}: {name[:80]!r} is there twice; write the file anew")
-        try:
-            labels[name] = torch.tensor(numbers, dtype=torch.float64)
-        except OverflowError:
-            raise ValueError(f"{where}: the label of {name[:80]!r} holds a number too large for one") from None
+        labels[name] = torch.tensor(numbers, dtype=torch.float64)
     if not labels:
         raise ValueError(f"{where}: holds no labels")
     check_labels(torch.stack(list(labels.values())), where, [name[:80] for name in labels])
@@ -50,9 +49,9 @@ def match(
     count as failed. Estimates of mirrored copies are left aside. Whatever else has no counterpart is an error.
     """
     facts = read_facts(file2.parent)
-    faceless = rendered if facts is None else map(normalised, facts.get("failed", ()))
+    faceless = list(rendered) if facts is None else faceless_in(facts)
     mirrored = [name for name in estimated if name not in rendered and _unmirrored(name) in rendered]
-    matched = match_names([name for name in estimated if name not in mirrored], list(rendered), set(faceless))
+    matched = match_names([name for name in estimated if name not in mirrored], list(rendered), faceless)
     words = Words(f"estimates are of pictures that {file1} does not list", f"pictures of {file1} have no estimate")
     notes = replace(matched, faceless=[]).notes(str(file2), skip_unmatched, words)
     if mirrored:
@@ -70,8 +69,8 @@ def _unmirrored(name: str) -> str:
 def read_facts(folder: Path) -> dict | None:
     """What stands beside estimated labels about how they were made; None if that cannot be read."""
     try:
-        facts = json.loads((folder / FACTS_FILE).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        facts = read_json(folder / FACTS_FILE)
+    except (OSError, JsonError):
         return None
     return facts if isinstance(facts, dict) else None
 

@@ -208,9 +208,9 @@ def test_an_existing_output_is_never_touched(source, tmp_path):
     (tmp_path / "used.zip").write_bytes(b"mine")
     assert "not empty; name a new one" in error_of("--source", source, "--dest", used)  # before any work
     assert "exists" in error_of("--source", source, "--dest", tmp_path / "used.zip")
-    assert "exists" in error_of("--source", source, "--dest", source)
+    assert "would be lost" in error_of("--source", source, "--dest", source)
     folder = small_set.write_folder(tmp_path / "faces", small_set.members())
-    assert "inside --source" in error_of("--source", folder, "--dest", folder / "new")
+    assert "inside a data set" in error_of("--source", folder, "--dest", folder / "new")
     assert (tmp_path / "used.zip").read_bytes() == (used / "note.txt").read_bytes() == b"mine"
     assert "--source=gone: there is no such file" in error_of("--source=gone", "--dest", tmp_path / "new")
 
