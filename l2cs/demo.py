@@ -47,7 +47,8 @@ def files_of(arguments: dict) -> list[str]:
 def main(snapshot, source, output, check, json_path, skip_damaged, device, seed):
     """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
 
-    Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
+    Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera. Pictures are written as
+    PNG; a.png and a.jpg, which would share a name, become a.png.png and a.jpg.png.
     """
     files, others = image_files(source)
     pictures = dict(zip(files, picture_names(list(map(Path, files))), strict=True))
