@@ -20,7 +20,7 @@ from eg3d.data.opening import open_dataset
 from eg3d.gaze.term import GazeTerm
 from eg3d.ops.kernels.backend import chosen, using
 from eg3d.running import distributed
-from eg3d.running.cli import device_option, finite, ops_option, pick_device
+from eg3d.running.cli import device_option, ops_option, pick_device
 from eg3d.scores.snapshot_metrics import SnapshotMetrics
 from eg3d.training.loop import train
 from eg3d.training.preparation import advice_on_memory, prepare, read_flags
@@ -45,11 +45,10 @@ RUN_FOLDER = Output(
 @click.option(
     "--stop-after-minutes",
     type=click.FloatRange(min=0),
-    callback=finite,
     help="Save and stop after this time; nothing else depends on it.",
 )
 @click.option(
-    "--wait-minutes", type=click.FloatRange(0, 1e6, min_open=True), callback=finite, default=30, show_default=True,
+    "--wait-minutes", type=click.FloatRange(0, 1e6, min_open=True), default=30, show_default=True,
     help="How long a process waits for another before the run ends.",
 )  # fmt: skip
 @click.option("-n", "--dry-run", is_flag=True, help="Print the configuration as JSON and stop; no file is opened.")

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from groundwork.console import patient_console
 from groundwork.early import DEBUG_VARIABLE, MORE_MEMORY, ended_by, exhausted, stoppable
 from groundwork.files import REPOSITORY, atomic_write
+from groundwork.numbers import check_numbers
 from groundwork.places import OUTPUT_FILE, REMEDIES, check_places
 
 
@@ -40,6 +41,7 @@ class Command(click.Command):
         return [*own, self.version_option, last]  # the last is --help
 
     def invoke(self, ctx: click.Context):
+        check_numbers(self.params, ctx.params)
         check_places(self.params, ctx.params)
         return super().invoke(ctx)
 

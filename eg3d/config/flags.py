@@ -28,6 +28,7 @@ from groundwork.settings import (
     Need,
     at_least,
     check_settings,
+    check_value,
     contradiction,
     flags_of,
     message,
@@ -252,6 +253,7 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     for name, value in given.items():
         flag = TABLE[name]
         if flag.part != INDIRECT:
+            check_value({"": TrainConfig, **PARTS}[flag.part], flag.name, value)  # before others are made of it
             (plain[flag.part] if flag.part else plain)[flag.name] = value
     _set_networks(plain, given)
     _set_resolution(plain, cfg, resolution, given.get("sr_module"))
