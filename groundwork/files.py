@@ -54,7 +54,9 @@ def open_regular(path: Path) -> BinaryIO:
         # A pipe does not wait for a writer then.
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
     except OSError as error:
-        raise strange from None if error.errno == errno.ENXIO else error
+        if error.errno == errno.ENXIO:  # a socket
+            raise strange from None
+        raise
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise strange
