@@ -1,4 +1,4 @@
-"""`make` sets itself up from anywhere: another folder, a path with spaces, any shell, whatever pip is told elsewhere."""
+"""`make` sets itself up anywhere: from another folder, in a path with spaces, whatever pip is told elsewhere."""
 
 import os
 import shutil
