@@ -77,11 +77,12 @@ def save_published(path: Path, networks: dict[str, nn.Module], facts: dict, half
         notes.append("the published loader asks for D, and there is none: an empty module stands for it; draw with the "
                      "file, do not train from it")  # fmt: skip
     about = (facts.get("published") or {}).get("training_set_kwargs")
-    snapshot = {"training_set_kwargs": about, **{name: content[name] for name in ("G", "D", "G_ema")}}
+    modules = {name: content[name] for name in ("G", "D", "G_ema")}
+    snapshot = {OUR_FACTS: json.dumps(facts), "training_set_kwargs": about, **modules, "augment_pipe": None}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "TypedStorage is deprecated")  # PyTorch's own pickling of tensors uses it
-        _Pickler(buffer, PROTOCOL).dump(snapshot | {"augment_pipe": None, OUR_FACTS: json.dumps(facts)})
+        _Pickler(buffer, PROTOCOL).dump(snapshot)
     atomic_write(Path(path), buffer.getbuffer())
     return notes
 

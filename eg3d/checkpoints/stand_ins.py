@@ -24,7 +24,8 @@ VENDORED = ("torch_utils", "training", "dnnlib")  # packages of EG3D
 PUBLISHED_CLASSES = {"TriPlaneGenerator": "training.triplane"} | dict.fromkeys(
     ("DualDiscriminator", "DummyDualDiscriminator", "SingleDiscriminator"), "training.dual_discriminator"
 )
-OUR_FACTS = "gaze_corrected_eg3d"  # where a pickle of ours has its facts; the published loader does not look there
+# The first key of a pickle of ours, which has its facts; the published loader does not look there.
+OUR_FACTS = "gaze_corrected_eg3d"
 WRAPPER = "DataParallel"  # its child `module` is the network
 REMEDY = (
     "where its code is, torch.save({'G_ema': G.state_dict()}, 'G.pth'), and convert that: "
@@ -259,6 +260,8 @@ ALLOWED = OF_MODULES | {
     ("torch._utils", "_rebuild_tensor_v2"): Callee("tensor", call=_tensor),
     ("torch._utils", "_rebuild_parameter"): Callee("parameter", call=_parameter),
     ("torch.storage", "_load_from_bytes"): Callee("storage", call=_storage),
+}
+OF_OURS = {
     ("functools", "partial"): Callee("constructor", call=_constructor),
     **{(module, name): Callee(name) for name, module in PUBLISHED_CLASSES.items()},
     ("torch.nn.modules.module", "Module.load_state_dict"): Callee("tensors of a module", call=_filled),
@@ -266,6 +269,11 @@ ALLOWED = OF_MODULES | {
     ("torch.nn.modules.module", "Module.requires_grad_"): Callee("no gradients", call=_same),
     ("torch.nn.modules.linear", "Identity"): Callee("no module", call=_empty),
 }
+
+
+def find_in_ours(module: str, name: str) -> Callee:
+    """A stand-in for a global of a pickle that published_pickle.py wrote; PickleError for any other."""
+    return OF_OURS.get((module, name)) or find(module, name)
 
 
 def find(module: str, name: str) -> Callee:

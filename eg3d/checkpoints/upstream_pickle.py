@@ -16,7 +16,16 @@ from typing import BinaryIO
 
 import torch
 
-from eg3d.checkpoints.stand_ins import MOST_ATTRIBUTES, OUR_FACTS, REMEDY, WRAPPER, Record, StoredTensor, find
+from eg3d.checkpoints.stand_ins import (
+    MOST_ATTRIBUTES,
+    OUR_FACTS,
+    REMEDY,
+    WRAPPER,
+    Record,
+    StoredTensor,
+    find,
+    find_in_ours,
+)
 from groundwork.strict_pickle import PickleError, only_pickle_errors, parse
 from groundwork.torch_file import MOST_USES
 
@@ -87,9 +96,10 @@ def read_upstream(path: Path) -> UpstreamFile:
     generator's file; OSError when it cannot be opened.
     """
     with open(path, "rb") as file:
-        if file.read(2) == b"\x80\x02":
+        start = file.read(64)
+        if start[:2] == b"\x80\x02":
             raise PickleError(f"pickle protocol 2 keeps weights as text, which is not read; {REMEDY}")
-        content, end = parse(file, find)
+        content, end = parse(file, find_in_ours if OUR_FACTS.encode() in start else find)
         if file.seek(0, 2) != end:
             raise PickleError(f"{file.tell() - end} bytes follow its end")
     with only_pickle_errors():

@@ -1,6 +1,8 @@
 """Pickles for the published loader: classes of the published names and signatures become the same networks."""
 
+import contextlib
 import copy
+import io
 import pickle
 import sys
 import types
@@ -13,9 +15,11 @@ from tiny_networks import discriminator_of, generator_of
 from torch import nn
 
 from eg3d.checkpoints.loading import load_generator, load_network, open_checkpoint, save_snapshot
+from eg3d.checkpoints.stand_ins import OF_OURS, find, find_in_ours
 from eg3d.checkpoints.stored import digest
 from eg3d.models.discriminator import DummyDualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
+from groundwork.strict_pickle import PickleError, parse
 
 MADE = []  # arguments of the stand-ins' constructors
 
@@ -112,6 +116,23 @@ def test_our_reader_gets_the_same_weights_and_facts_without_a_note(networks, con
         again = load_network(path, name)
         assert digest(again.state_dict()) == digest(network.state_dict()) and again.config == network.config
     assert load_generator(path).neural_rendering_resolution == 32
+
+
+HOSTILE = [(), (None,), ([],), ({"a": 1}, {"a": 1}), ("a" * 1000,), (1, 2, 3, 4, 5), ({}, {}), ([], True)]
+
+
+@pytest.mark.parametrize("module, name", OF_OURS)
+def test_what_only_our_pickles_hold_takes_nothing_else_and_is_refused_elsewhere(module, name):
+    line = b"\x80\x04c" + f"{module}\n{name}\n".encode()
+    with pytest.raises(PickleError, match="no part of an EG3D file"):
+        parse(io.BytesIO(line + b"."), find)
+    refused = 0
+    for arguments in HOSTILE:
+        with contextlib.suppress(PickleError):
+            parse(io.BytesIO(line + pickle.dumps(arguments, 4)[2:-1] + b"R."), find_in_ours)
+            refused -= 1
+        refused += 1
+    assert refused == len(HOSTILE) - (name == "Identity")  # which takes nothing and is nothing
 
 
 def test_a_lone_generator_opens_too_and_it_is_said(networks, convert, published_load):
