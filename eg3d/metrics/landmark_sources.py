@@ -16,6 +16,7 @@ from eg3d.metrics.iresnet import Architecture
 from eg3d.metrics.network_file import VERSION, filled, load_network
 from eg3d.metrics.pose import rotation_of_angles
 from groundwork.files import WORLD_WEIGHTS
+from groundwork.formats import is_hidden
 from groundwork.strict_json import JsonError, read_json
 
 READER_WEIGHTS, READER_KIND = WORLD_WEIGHTS / "face_reader.safetensors", "pose and landmark"
@@ -103,7 +104,8 @@ def disagreement(reading: FaceReading) -> torch.Tensor:
 def read_points(path: Path) -> dict[str, torch.Tensor]:
     """{stem: points [5, 2]} of a JSON file, or of a folder of text files; ValueError names the entry that is wrong."""
     if path.is_dir():
-        texts = {file.name: file.read_text(errors="replace") for file in sorted(path.glob("*.txt"))}
+        files = sorted(file for file in path.glob("*.txt") if not is_hidden(file.name))
+        texts = {file.name: file.read_text(errors="replace") for file in files}
         entries = {name: [line.split() for line in text.splitlines() if line.strip()] for name, text in texts.items()}
     else:
         try:

@@ -28,6 +28,7 @@ def test_template_is_the_mean_face_at_the_camera():
 def test_files_are_matched_by_stem_and_a_missing_picture_has_no_face(tmp_path):
     (tmp_path / "p.json").write_text(json.dumps({"b.png": FIVE, "other.png": FIVE}))
     (tmp_path / "b.txt").write_text("\n".join(f"{x} {y}" for x, y in FIVE) + "\n")
+    (tmp_path / "._b.txt").write_bytes(b"\0\5\x16\7")  # macOS leaves these beside files
     for name in ("p.json", "."):
         points = load_source(str(tmp_path / name), embedded=True)(IMAGES, LABELS, ["a.png", "b.png"])
         assert points[0].isnan().all()
