@@ -78,7 +78,8 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
     dataset = distributed.first_of_each_machine(
         lambda: open_dataset(config.data.path, config.data.mirror, config.data.workers)
     )
-    config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
+    if state[0] is None:  # only now the size of the images is known
+        config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags))
     distributed.by_first(lambda: dataset.identity(state[0]))  # before metrics read all of another data set
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
     measure = None if config.watch.metrics == "none" else SnapshotMetrics(config, dataset, device)

@@ -60,6 +60,8 @@ def train(
     ):
         if goes_on and distributed.rank() == 0:  # everything has been checked
             tqdm.write(f"going on with the run in {outdir} after {trainer.images_seen} images")
+            if trainer.size_note:
+                tqdm.write(f"note: {trainer.size_note}", file=sys.stderr)
         records.finish_tick()
         while trainer.images_seen < total and not progress.stop_code:
             trainer.step()

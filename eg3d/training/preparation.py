@@ -1,7 +1,6 @@
 """What is read and checked before a run starts, and what to do if its memory runs out."""
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,10 @@ import torch
 
 from eg3d.checkpoints.loading import load_state, open_checkpoint
 from eg3d.config.flags import resolve
-from eg3d.config.run import TrainConfig, check_same_run, from_dict
+from eg3d.config.run import TrainConfig
 from eg3d.training.records import check_tensorboard
 from eg3d.training.run_folder import STATE_FILE
+from eg3d.training.sizes import going_on, saved_config
 from groundwork.settings import contradiction
 
 
@@ -29,10 +29,7 @@ def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict |
     if not latest and not path.exists():
         return resolve(cfg, **flags), None
     state = load_state(path)
-    saved = from_dict(json.loads(state["config"]))
-    config = resolve(cfg, saved.generator.resolution, **flags | ({"resume": saved.resume} if latest else {}))
-    check_same_run(saved, config)
-    return config, state
+    return going_on(state, cfg, flags | ({"resume": saved_config(state).resume} if latest else {})), state
 
 
 def check_ready(config: TrainConfig, first: bool) -> None:
@@ -43,6 +40,16 @@ def check_ready(config: TrainConfig, first: bool) -> None:
         check_tensorboard()
     if config.resume is not None and first:
         open_checkpoint(config.resume)
+
+
+LESS_AT_ONCE = (
+    "give the same command a smaller {batch_gpu:flag}, which divides {batch}, such as {batch_gpu:flag}={smaller}; it "
+    "goes on with what is saved"
+)
+LEAST_AT_ONCE = (
+    "fewer do not go with {batch}, {gpus} and the groups of minibatch statistics: give more {gpus:flag}, or start in "
+    "another --outdir, from {resume:SNAPSHOT} if there is one, with a smaller --mbstd-group and {batch_gpu:flag}"
+)
 
 
 @contextlib.contextmanager
@@ -58,9 +65,9 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
         wanted = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
         raise contradiction(
             config,
-            "the memory ran out ({wanted}): a process handles {micro_batch} images at once; give a smaller "
-            "{batch_gpu:flag}, which divides {batch} (a run that has begun keeps its own: use another --outdir, with "
-            "{resume:SNAPSHOT})",
+            "the memory ran out ({wanted}): a process handles {micro_batch} images at once; "
+            + (LESS_AT_ONCE if config.smaller_micro_batch else LEAST_AT_ONCE),
             wanted=wanted[0].lower() if wanted else "no more could be had",
             micro_batch=config.micro_batch,
+            smaller=config.smaller_micro_batch,
         ) from None
