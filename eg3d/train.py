@@ -18,7 +18,7 @@ from eg3d.running import distributed
 from eg3d.running.cli import device_option, finite, ops_option, pick_device
 from eg3d.scores.snapshot_metrics import SnapshotMetrics
 from eg3d.training.loop import train
-from eg3d.training.preparation import advice_on_memory, prepare, read_flags
+from eg3d.training.preparation import advice_on_memory, notes, prepare, read_flags
 from eg3d.training.resume import ResumeError
 from eg3d.training.run_folder import held
 
@@ -52,7 +52,10 @@ def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, *
     flags["gpus"] = distributed.check_count(flags["gpus"])
     if dry_run:
         if distributed.first_started():
-            click.echo(json.dumps(to_dict(read_flags(outdir, cfg, flags)[0]), indent=2))
+            config = read_flags(outdir, cfg, flags)[0]
+            for note in notes(config, flags):
+                click.echo(f"note: {note}", err=True)
+            click.echo(json.dumps(to_dict(config), indent=2))
         return
     count, device = flags["gpus"] or 1, pick_device(device)
     if count != 1 and not distributed.started_outside():
@@ -86,8 +89,9 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
     try:
         with using(ops):
             trainer, progress = train(
-                config, outdir, dataset, device, state.pop(), estimator, limit, measure, locked=True
-            )
+                config, outdir, dataset, device, state.pop(), estimator, limit, measure,
+                locked=True, notes=notes(config, flags),
+            )  # fmt: skip
     except ResumeError as error:
         click.echo("\n".join(error.report), err=True)
         raise

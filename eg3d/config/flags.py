@@ -6,7 +6,7 @@ A flag is a field of the configuration (groundwork/settings.py), or of `Indirect
 from dataclasses import dataclass
 
 from eg3d.config.parts import WatchConfig
-from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION, TO_BE_GIVEN
+from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION
 from eg3d.config.run import (
     NETWORKS,
     PARTS,
@@ -17,6 +17,7 @@ from eg3d.config.run import (
     network_kind,
     to_dict,
 )
+from eg3d.gaze.term import GazeLossConfig
 from eg3d.metrics.registry import DETECTOR_TABLE, VGG, parse_metrics, takes_weights
 from eg3d.models.blocks import CLAMP
 from groundwork.settings import (
@@ -247,8 +248,8 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     indirect = IndirectFlags(**{name: value for name, value in given.items() if TABLE[name].part == INDIRECT})
     plain = to_dict(PRESETS[cfg])
     base_batch = plain["batch"]
-    if plain["gaze"]["l2cs_path"] == TO_BE_GIVEN:
-        plain["gaze"]["l2cs_path"] = None
+    if any(value and TABLE[name].part == "gaze" for name, value in given.items()):
+        plain["gaze"]["weight"] = plain["gaze"]["weight"] or GazeLossConfig.weight
     for name, value in given.items():
         flag = TABLE[name]
         if flag.part != INDIRECT:

@@ -125,6 +125,7 @@ class GazeLossConfig:
         flag="--gaze-weight",
         help="Weight of the gaze term; 0 turns it off, and a gaze network then only scores snapshots.",
         check=non_negative("0 trains without the gaze term"),
+        shown=lambda run: run.gaze.weight or "1 with --l2cs-path, else 0",
     )
     l2cs_path: str | None = setting(
         None,

@@ -13,7 +13,7 @@ from eg3d.config.run import TrainConfig
 from eg3d.training.records import check_tensorboard
 from eg3d.training.run_folder import STATE_FILE
 from eg3d.training.sizes import going_on, saved_config
-from groundwork.settings import contradiction
+from groundwork.settings import contradiction, message
 
 
 def prepare(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | None]:
@@ -30,6 +30,22 @@ def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict |
         return resolve(cfg, **flags), None
     state = load_state(path)
     return going_on(state, cfg, flags | ({"resume": saved_config(state).resume} if latest else {})), state
+
+
+def notes(config: TrainConfig, flags: dict) -> list[str]:
+    """Lines for the user: what flags that were not given leave out, and that a reader of the papers would expect."""
+    found = []
+    if config.gaze.weight == 0 and flags["gaze_weight"] is None:
+        found.append(
+            "no flag asks for the gaze term, so this is plain EG3D; {gaze.l2cs_path:FILE} (a gaze network) adds the "
+            "term, {gaze.weight:0} says that it shall be left out"
+        )
+    if config.augment.mode != "noaug" and flags["augpipe"] is None:
+        found.append(
+            "{augment.mode} changes colours only, so that cameras stay true; the published set, which also moves and "
+            "turns pictures while their cameras stay, is {augment.pipe:bgc}"
+        )
+    return [message(config, text) for text in found]
 
 
 def check_ready(config: TrainConfig, first: bool) -> None:
