@@ -276,6 +276,8 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     config = from_dict(plain)
     _reject_what_does_nothing(given, config, indirect)
     _check_metrics(config.watch)
+    if resolution is not None:
+        _check_raw_image(config)
     return config
 
 
@@ -290,6 +292,24 @@ def _reject_what_does_nothing(given: dict, config: TrainConfig, indirect: Indire
                 belongs = message(config, need.of, **{INDIRECT: indirect})
                 shown = flag.setting.flag
                 raise ConfigError(f"{shown}={given[name]} is of {belongs}, or drop {shown}")
+
+
+def _check_raw_image(config: TrainConfig) -> None:
+    """ConfigError for --raw-image=legacy where it makes no difference: the rays never meet the super-resolution."""
+    first, painted = config.schedule.raw_resolution_initial, config.generator.painted_rays
+    last = config.schedule.raw_resolution_final or first
+    if config.loss.raw_image != "legacy" or (painted and min(first, last) <= painted <= max(first, last)):
+        return
+    if painted is None:
+        raise contradiction(config, "{loss.raw_image} changes nothing: this super-resolution enlarges first; drop it")
+    raise contradiction(
+        config,
+        "{loss.raw_image} changes nothing with {rays} rays per side: this super-resolution paints over {painted}; drop "
+        "it, or give {rays_flag}={painted}",
+        rays=first if first == last else f"{first} to {last}",
+        painted=painted,
+        rays_flag=message(config, "{schedule.raw_resolution_initial:flag}"),
+    )
 
 
 def _check_metrics(watch: WatchConfig) -> None:

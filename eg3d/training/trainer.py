@@ -226,6 +226,8 @@ class Trainer:
         extras = {}
         if hasattr(self.G, "neural_rendering_resolution"):
             extras["neural_rendering_resolution"] = self.raw_resolution
+        if self.config.loss.raw_image == "legacy":
+            extras["legacy_raw"] = True
         if keep_planes and hasattr(self.G, "kept_depth"):
             extras["cache_backbone"] = True
         images = self.G.synthesis(ws, fakes.labels, draws=self._draws("render", fakes.samples), **extras)
