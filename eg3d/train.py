@@ -45,8 +45,8 @@ def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, *
     """Trains EG3D on images with cameras; the gaze term (--gaze-weight) makes the eyes follow the face.
 
     A run that was stopped, killed or cut off goes on by the same command, as if nothing had happened; --batch,
-    --batch-gpu and --gpus may then be others. Ctrl-C and SIGTERM end the running step and save. Exit codes: 0 when --kimg are reached; 75, 130 or 143 when stopped by
-    --stop-after-minutes, Ctrl-C or SIGTERM; 2 for an error that you can mend.
+    --batch-gpu and --gpus may change. Ctrl-C and SIGTERM end the running step and save. Exit codes: 0 when --kimg are
+    reached; 75, 130 or 143 when stopped by --stop-after-minutes, Ctrl-C or SIGTERM; 2 for an error that you can mend.
     """
     outdir = outdir / desc if desc else outdir
     flags["gpus"] = distributed.check_count(flags["gpus"])

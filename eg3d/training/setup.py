@@ -55,8 +55,8 @@ def _note_on_raw_images(config: TrainConfig) -> list[str]:
     if not plain or open_checkpoint(config.resume).kind != "published pickle":
         return []
     return [
-        f"the published code paints over raw pictures of {rays} px before D sees them, and this run does "
-        "not; --raw-image=legacy does (docs/published_defects.md, D-02)"
+        f"the published code paints over raw pictures of {rays} px before its discriminator sees them; "
+        "this run does not, --raw-image=legacy does (docs/published_defects.md, D-02)"
     ]
 
 
