@@ -194,7 +194,8 @@ def test_the_script_goes_on_with_other_processes_and_batches_and_a_kill_there_ch
             process = script(tmp_path / name, *more)
             output, _ = process.communicate()
             assert process.returncode == 0, output
-            assert ("note: from image" in output) == (number > 0)
+            if name == "whole":  # the killed one may have saved the change, and then changes nothing
+                assert ("note: from image" in output) == (number > 0)
     assert_same_state(final(tmp_path / "killed" / "run"), final(tmp_path / "whole" / "run"))
     sizes = json.loads((tmp_path / "killed" / "run" / "training_options.json").read_text())["sizes"]
     assert [tuple(entry.values()) for entry in sizes] == [(0, 4, 4, 1), (8, 8, 4, 2), (32, 4, 4, 1)]
