@@ -1,21 +1,31 @@
 """Estimates the cameras of a folder of face pictures: labels for a data set, or for `eg3d/calc_pose.py`."""
 
-from pathlib import Path
-
 import click
 
 from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
+from eg3d.metrics.pose_files import FACTS
 from eg3d.running import cli, distributed, processes
+from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, LANDMARKS, Output
+
+# The labels belong to the pictures and may lie among them.
+OUTDIR = Output(
+    FOLDER,
+    (labelling.LABELS, FACTS),
+    at=lambda outdir, arguments: outdir or arguments["indir"],
+    shares=["indir"],
+    joins=True,
+)
 
 
 @click.command(cls=cli.Command)
-@click.option("--indir", type=click.Path(path_type=Path), required=True, help="Folder of square .png or .jpg pictures.")
-@click.option("--recon-weights", type=cli.FILE,
+@click.option("--indir", type=INPUT_FOLDER, required=True, help="Folder of square .png or .jpg pictures.")
+@click.option("--recon-weights", type=INPUT_FILE,
               help="Deep3DFaceRecon's epoch_20.pth.  [default: the embedded pose network]")  # fmt: skip
-@click.option("--landmarks", default="template", show_default=True, help="With --recon-weights, five points: template "
-              "(where EG3D's crops have them), a JSON file, a folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
+@click.option("--landmarks", type=LANDMARKS, default="template", show_default=True,
+              help="With --recon-weights, five points: template (where EG3D's crops have them), a JSON file, a "
+              "folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
 @click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -23,7 +33,7 @@ from eg3d.running import cli, distributed, processes
     show_default=True,
     help="With --recon-weights: distance from the world's origin (FFHQ's labels) or the head's centre.",
 )
-@click.option("--outdir", type=cli.FOLDER, help="Where dataset.json goes.  [default: --indir]")
+@click.option("--outdir", type=OUTDIR, help="Where dataset.json goes.  [default: --indir]")
 @cli.batch_option(32, "Pictures at a time.")
 @cli.process_options
 @cli.json_option
@@ -35,12 +45,10 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(indir, outdir, recon_weights, landmarks, json_path, **_) -> None:
+def check(indir, outdir, recon_weights, landmarks, **_) -> None:
     if recon_weights is None and landmarks != "template":
         raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
     labelling.check_place(outdir or indir)
-    cli.check_writable(outdir, "--outdir", folder=True)
-    cli.check_writable(json_path, "--json")
 
 
 def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path):

@@ -28,6 +28,7 @@ from eg3d.gaze.networks import (
 )
 from eg3d.geometry.cameras import LABEL_DIM, split_label
 from groundwork.draws import GlobalDraws
+from groundwork.places import FILE, GAZE_NETWORK, NamedInput
 from groundwork.settings import Need, check_settings, check_value, contradiction, non_negative, one_of, setting
 from l2cs.estimator import GazeAngles, gaze_vector
 
@@ -132,6 +133,7 @@ class GazeLossConfig:
         flag="--l2cs-path",
         help="Gaze network of the term and of the scores at snapshots: a weights file, embedded or embedded-judge.",
         metavar="FILE",
+        place=NamedInput(FILE, GAZE_NETWORK.names | {"": None}),  # empty: none, of a preset that has one
     )
     kind: str = setting(
         "mse",

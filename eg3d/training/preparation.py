@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from eg3d.checkpoints.loading import load_state, open_checkpoint
+from eg3d.checkpoints.loading import open_checkpoint
 from eg3d.config.flags import resolve
 from eg3d.config.run import TrainConfig
 from eg3d.training.records import check_tensorboard
 from eg3d.training.run_folder import STATE_FILE
+from eg3d.training.saved_state import read_state
 from eg3d.training.sizes import going_on, saved_config
 from groundwork.settings import contradiction, message
 
@@ -28,7 +29,7 @@ def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict |
     latest, path = flags["resume"] == "latest", outdir / STATE_FILE
     if not latest and not path.exists():
         return resolve(cfg, **flags), None
-    state = load_state(path)
+    state = read_state(path)
     return going_on(state, cfg, flags | ({"resume": saved_config(state).resume} if latest else {})), state
 
 

@@ -5,11 +5,11 @@ the batch (`eg3d.config.flags.resolve`). Minibatch statistics are taken within a
 is rounded in another way. So a run that has changed its sizes is not, bit for bit, the run that it would have been.
 """
 
-import json
 from dataclasses import replace
 
 from eg3d.config.flags import resolve
 from eg3d.config.run import TrainConfig, check_same_run, from_dict
+from groundwork.strict_json import parse_json
 
 
 def sizes_of(config: TrainConfig) -> dict[str, int]:
@@ -29,7 +29,7 @@ def saved_sizes(state: dict) -> list[dict[str, int]]:
 
 def saved_config(state: dict) -> TrainConfig:
     """The configuration of the run that left this training state."""
-    return from_dict(json.loads(state["config"]))
+    return from_dict(parse_json(state["config"]))
 
 
 def sizes_from_here(state: dict, config: TrainConfig) -> list[dict[str, int]]:
