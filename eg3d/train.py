@@ -59,8 +59,8 @@ def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, *
     flags["gpus"] = distributed.check_count(flags["gpus"])
     if dry_run:
         if distributed.first_started():
-            config = read_flags(outdir, cfg, flags)[0]
-            for note in notes(config, flags):
+            config, state = read_flags(outdir, cfg, flags)
+            for note in notes(config, flags, state):
                 click.echo(f"note: {note}", err=True)
             click.echo(json.dumps(to_dict(config), indent=2))
         return
@@ -93,12 +93,12 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
     distributed.by_first(lambda: dataset.identity(state[0]))  # before metrics read all of another data set
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
     measure = None if config.watch.metrics == "none" else SnapshotMetrics(config, dataset, device)
+    said = notes(config, flags, state[0])
     try:
         with using(ops):
             trainer, progress = train(
-                config, outdir, dataset, device, state.pop(), estimator, limit, measure,
-                locked=True, notes=notes(config, flags),
-            )  # fmt: skip
+                config, outdir, dataset, device, state.pop(), estimator, limit, measure, locked=True, notes=said
+            )
     except ResumeError as error:
         click.echo("\n".join(error.report), err=True)
         raise

@@ -63,7 +63,7 @@ def train(
         if distributed.rank() == 0:  # everything has been checked
             if goes_on:
                 tqdm.write(f"going on with the run in {outdir} after {trainer.images_seen} images")
-            for note in filter(None, (*notes, trainer.size_note)):
+            for note in notes:
                 tqdm.write(f"note: {note}", file=sys.stderr)
         records.finish_tick()
         while trainer.images_seen < total and not progress.stop_code:

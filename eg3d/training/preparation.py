@@ -13,7 +13,7 @@ from eg3d.config.run import TrainConfig
 from eg3d.training.records import check_tensorboard
 from eg3d.training.run_folder import STATE_FILE
 from eg3d.training.saved_state import read_state
-from eg3d.training.sizes import going_on, saved_config
+from eg3d.training.sizes import going_on, note_on_sizes, saved_config
 from groundwork.settings import contradiction, message
 
 
@@ -33,8 +33,8 @@ def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict |
     return going_on(state, cfg, flags | ({"resume": saved_config(state).resume} if latest else {})), state
 
 
-def notes(config: TrainConfig, flags: dict) -> list[str]:
-    """Lines for the user: what flags that were not given leave out, and that a reader of the papers would expect."""
+def notes(config: TrainConfig, flags: dict, state: dict | None) -> list[str]:
+    """Lines for the user: what changes as the run goes on, and what flags that were not given leave out."""
     found = []
     if config.gaze.weight == 0 and flags["gaze_weight"] is None:
         found.append(
@@ -46,7 +46,8 @@ def notes(config: TrainConfig, flags: dict) -> list[str]:
             "{augment.mode} changes colours only, so that cameras stay true; the published set, which also moves and "
             "turns pictures while their cameras stay, is {augment.pipe:bgc}"
         )
-    return [message(config, text) for text in found]
+    changes = note_on_sizes(state, config) if state is not None else None
+    return [*filter(None, [changes]), *(message(config, text) for text in found)]
 
 
 def check_ready(config: TrainConfig, first: bool) -> None:

@@ -26,7 +26,7 @@ from eg3d.training.ema import update_ema, update_mean_latent
 from eg3d.training.latents import FakeBatches, Fakes, Reals, style_mix
 from eg3d.training.saved_state import check_fits, restore_optimiser
 from eg3d.training.setup import build_networks, build_optimisers
-from eg3d.training.sizes import first_sizes, note_on_sizes, saved_config, sizes_from_here
+from eg3d.training.sizes import first_sizes, saved_config, sizes_from_here
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
 from groundwork.draws import KeyedDraws, draw_key
@@ -41,7 +41,7 @@ class Trainer:
         finite: whether all losses of the last step were.
         block: the indices in the global batch that this process works on.
         source, notes: facts about the checkpoint that the run started from; lines for the user about it.
-        sizes, size_note: batches and processes since the start (sizes.py); a line for the user if they change now.
+        sizes: batches and processes since the start (sizes.py).
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Trainer:
         assert config.gpus == distributed.size(), f"{config.gpus} processes asked for, {distributed.size()} are here"
         self.block = distributed.block(config.batch)
         self.images_seen, self.batch_index, self.stats = 0, 0, Stats()
-        self.sizes, self.size_note = first_sizes(config), None
+        self.sizes = first_sizes(config)
         self._total = torch.zeros((), device=self.device)  # sum of all losses of a step: not finite if one is not
         self.strength = AugmentStrength(config.augment)
         self.augment = AugmentPipe(config.augment.transforms, self.strength.p) if config.augment.on else None
@@ -330,7 +330,7 @@ class Trainer:
         self.images_seen, self.batch_index = state["images_seen"], state["batch_index"]
         self.raw_resolution = state["raw_resolution"]
         self._set_rays()
-        self.sizes, self.size_note = sizes_from_here(state, self.config), note_on_sizes(state, self.config)
+        self.sizes = sizes_from_here(state, self.config)
         self.blur_sigma = self._blur_sigma(max(self.images_seen - saved.batch, 0))  # of the last step
         self.strength.restore(state["augment"])
         self.source, self.stats = state["source"], Stats(state["stats"] if distributed.rank() == 0 else None)
