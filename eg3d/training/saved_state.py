@@ -147,7 +147,7 @@ def check_fits(state: dict, networks: dict[str, nn.Module], optimisers: tuple) -
     for name, network in networks.items():
         found = state["networks"][name]
         if difference := compare(network, {key: tuple(value.shape) for key, value in found.items()}):
-            raise damaged(STATE_FILE, f"networks.{name}: {difference.first()}")
+            raise damaged(STATE_FILE, f"networks.{name}: {difference.some()}")
         for key, own in network.state_dict().items():
             if own.is_floating_point() != found[key].is_floating_point():
                 raise damaged(STATE_FILE, f"networks.{name}: {key} is of type {found[key].dtype}")
