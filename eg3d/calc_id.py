@@ -8,8 +8,10 @@ if __name__ == "__main__":
 import click
 
 from eg3d.checkpoints.loading import GENERATORS, load_generator, network_facts
+from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset
-from eg3d.metrics.identity import IdentityTally, pair_names
+from eg3d.geometry.doubts import camera_doubts
+from eg3d.metrics.identity import INPUTS, IdentityTally, pair_names
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
@@ -29,6 +31,9 @@ from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Out
 )
 @click.option("--arcface-weights", type=IDENTITY_NETWORK,
               help="insightface IResNet .pth (18 to 100 layers) or .onnx.  [default: embedded]")  # fmt: skip
+@click.option("--arcface-input", type=click.Choice(INPUTS),
+              help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
+              "first.  [default: as its graph tells]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS,
               help="Five points: template (a mean face at the camera), embedded, a JSON file, a folder of .txt or "
               "a dlib .dat.  [default: embedded, with --arcface-weights template]")  # fmt: skip
@@ -37,6 +42,7 @@ from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Out
     type=DATA_SET,
     help="Data set (zip, folder or embedded) whose cameras are drawn, as EG3D did.  [default: uniform]",
 )
+@cli.skip_unmatched_option
 @cli.view_options
 @cli.batch_option(8)
 @cli.seed_option
@@ -56,12 +62,20 @@ def check(num_gen, seeds, **_) -> None:
         raise ValueError(f"--num-gen={num_gen}: --seeds say already which heads; give one of the two")
 
 
-def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, view, batch, seed, precision, device,
-        json_path):  # fmt: skip
+def run(network, num_gen, seeds, outdir, arcface_weights, arcface_input, landmarks, data, skip_unmatched, view, batch,
+        seed, precision, device, json_path):  # fmt: skip
     """What each process does."""
-    judge = distributed.together(lambda: load_identity_judge(arcface_weights, landmarks, network in GENERATORS, device))
+    own_world = network in GENERATORS
+    judge = distributed.together(
+        lambda: load_identity_judge(arcface_weights, landmarks, own_world, device, arcface_input)
+    )
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
-    pool = distributed.first_of_each_machine(lambda: open_dataset(data).labels if data else None)
+    dataset = distributed.first_of_each_machine(
+        lambda: open_dataset(data, skip_unmatched=skip_unmatched) if data else None
+    )
+    pool = None if dataset is None else dataset.labels
+    if dataset is not None:
+        distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
     tally = IdentityTally(*judge)
 
     def read(part: list[int]) -> tuple[dict[int, float | None], dict[str, bytes]]:

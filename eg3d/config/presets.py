@@ -127,3 +127,11 @@ WORLD = TrainConfig(
 )
 
 PRESETS = {config.preset: config for config in (FFHQ, AFHQ, SHAPENET, WORLD)}
+
+
+def ray_ranges(network=None) -> list[tuple[float, float]]:
+    """(nearest, farthest) depth of the rays of a generator or its configuration; of each preset if it has no rays."""
+    own = getattr(network, "options", None) or getattr(network, "rendering", None)
+    others = (getattr(run.generator, "rendering", None) for run in PRESETS.values())
+    every = [own] if own is not None else [rays for rays in others if rays is not None]
+    return [(rays.ray_start, rays.ray_end) for rays in every]

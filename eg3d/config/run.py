@@ -255,7 +255,7 @@ def network_kind(part: str, plain: dict) -> type[NetworkConfig]:
 # user is told (training/sizes.py). Whether the data set is the same one, wherever it lies, is told by its digest
 # (training/trainer.py).
 SIZES = {"batch", "batch_gpu", "gpus"}
-FREE_TO_CHANGE = SIZES | {"kimg", "tick", "snap", "benchmark", "data.path", "data.workers"}
+FREE_TO_CHANGE = SIZES | {"kimg", "tick", "snap", "benchmark", "data.path", "data.workers", "data.skip_unmatched"}
 
 
 def check_same_run(saved: TrainConfig, asked: TrainConfig) -> None:

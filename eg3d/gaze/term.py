@@ -133,7 +133,7 @@ class GazeLossConfig:
         flag="--l2cs-path",
         help="Gaze network of the term and of the scores at snapshots: a weights file, embedded or embedded-judge.",
         metavar="FILE",
-        place=NamedInput(FILE, GAZE_NETWORK.names | {"": None}),  # empty: none, of a preset that has one
+        place=NamedInput(FILE, [*GAZE_NETWORK.names, ""]),  # empty: none, of a preset that has one
     )
     kind: str = setting(
         "mse",

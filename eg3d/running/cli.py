@@ -20,6 +20,9 @@ from groundwork.command import (
     option_stack,
     pick_device,
     seed_option,
+    skip_damaged_option,
+    skip_unmatched_option,
+    tell,
     write_json,
 )  # fmt: skip
 from groundwork.places import FOLDER, GENERATOR, OUTPUT_FILE, NamedInput, Output
@@ -28,7 +31,7 @@ __all__ = [
     "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "Command", "batch_option", "compute_options", "device_option", "fail",
     "finite", "json_option", "network_of", "network_option", "ops_option", "outdir_option", "pick_device",
     "precision_option", "process_options", "seed_option", "shape_options", "shared_compute_options",
-    "trunc_cutoff_option", "view_options", "write_json",
+    "skip_damaged_option", "skip_unmatched_option", "tell", "trunc_cutoff_option", "view_options", "write_json",
 ]  # fmt: skip
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent
