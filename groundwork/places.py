@@ -111,7 +111,8 @@ class Output(Place):
         shares: arguments whose inputs may lie in the folder, because what is written there belongs to them; OURS for
             what is written into the embedded world.
         probed: whether is tried at the start that something can be written there.
-        joins: whether a folder may lie in a data set, whose images its pictures would join.
+        joins: whether a folder may be a data set itself. It never lies deeper in one, whose images its pictures would
+            join.
     """
 
     def __init__(
@@ -139,8 +140,8 @@ class Output(Place):
         folder = self.kind_of(path) == FOLDER
         patterns = self.writes(arguments) if callable(self.writes) else self.writes
         label = f"{flag}={path}"
-        if folder and not self.joins:
-            check_outside_data_sets(label, path)
+        if folder:
+            check_outside_data_sets(label, resolved(path).parent if self.joins else resolved(path))
         yield Target(label, resolved(path), tuple(patterns) if folder else None, frozenset(self.shares))
         for other in self.beside(path):
             yield Target(f"{other}, which is written with {label}", resolved(other), None, frozenset())
@@ -269,8 +270,7 @@ def check_apart(target: Target, sources: Sequence[Source]) -> None:
 
 def check_outside_data_sets(label: str, folder: Path) -> None:
     """ValueError for a folder in one that has a label file: the next training would take its pictures for images."""
-    place = resolved(folder)
-    for parent in (place, *place.parents):
+    for parent in (folder, *folder.parents):
         if (parent / LABEL_FILE).is_file():
             raise ValueError(
                 f"{label}: lies inside a data set, {parent}, as {LABEL_FILE} there says; give another folder"

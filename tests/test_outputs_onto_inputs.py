@@ -121,7 +121,7 @@ def test_a_run_inside_its_data_set_is_refused_at_the_start(tmp_path):  # public 
             assert "--outdir=" in message and "inside a data set" in message
     assert "inside" in refused(train, *common, f"--outdir={tmp_path / 's'}", "--desc=FACES/runs")
     assert "without .." in refused(train, *common, f"--outdir={tmp_path / 's'}", "--desc=../s/FACES")
-    for command in (gen_samples, gen_videos):
+    for command in (gen_samples, gen_videos, gen_samples_pose):
         assert "inside a data set" in refused(command, "--network=embedded", "--seeds=0", f"--outdir={data / 'out'}")
     assert contents(tmp_path) == before
 
