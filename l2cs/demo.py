@@ -51,15 +51,14 @@ def main(snapshot, source, output, check, json_path, skip_damaged, device, seed)
     """
     files, others = image_files(source)
     tell([f"{source}: {others}"] if others else [])
+    pictures = dict(zip(files, picture_names(list(map(Path, files))), strict=True))
+    originals = set(map(resolved, files.values()))
+    if lost := next((name for name in pictures.values() if not check and resolved(output / name) in originals), None):
+        raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
     damage = Damage(skip_damaged)
     find_damaged(files, damage)
     left_out = damage.check(f"--input={source}", len(files))
-    names, files = zip(*((Path(name), file) for name, file in files.items() if name not in damage.faults), strict=True)
-    pictures = picture_names(names)
-    if not check:
-        originals = set(map(resolved, files))
-        if lost := next((picture for picture in pictures if resolved(output / picture) in originals), None):
-            raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
+    names, files = zip(*((name, file) for name, file in files.items() if name not in damage.faults), strict=True)
     estimator = GazeEstimator.load(snapshot, pick_device(device), check=not check)
     faces = FaceImages(files, estimator.input_size)
     if check:
@@ -70,15 +69,14 @@ def main(snapshot, source, output, check, json_path, skip_damaged, device, seed)
     else:
         angles = estimate(estimator, faces)
         rows = ["file,yaw_deg,pitch_deg"]
-        drawn = zip(tqdm(files, "drawing"), names, pictures, angles.tolist(), strict=True)
-        for file, name, picture, (yaw, pitch) in drawn:
-            quoted = str(name).replace('"', '""')
+        for file, name, (yaw, pitch) in zip(tqdm(files, "drawing"), names, angles.tolist(), strict=True):
+            quoted = name.replace('"', '""')
             rows.append(f'"{quoted}",{math.degrees(yaw):.3f},{math.degrees(pitch):.3f}')
-            with atomic_file(output / picture) as png:
+            with atomic_file(output / pictures[name]) as png:
                 draw_gaze(read_image(file), yaw, pitch).save(png, "PNG")
         atomic_write(output / "gaze.csv", ("\n".join(rows) + "\n").encode(errors="surrogateescape"))
         numbers = {
-            str(name): {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
+            name: {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
         }
         click.echo(f"{len(files)} images with arrows and gaze.csv in {output}")
     for line in left_out:

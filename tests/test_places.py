@@ -182,7 +182,7 @@ def special_files(folder):
         os.chdir(folder)  # the name of a socket must be short
         server.bind("socket")
         os.chdir(here)
-    return [folder / "pipe", folder / "socket", "/dev/zero", "/dev/null"]
+    return [folder / "pipe", folder / "socket", f"/dev/fd/{os.pipe()[0]}", "/dev/zero", "/dev/null"]
 
 
 def test_special_files_are_refused_at_once_by_every_option(commands, call, tmp_path):
