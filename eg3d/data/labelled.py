@@ -92,7 +92,7 @@ def look_into(path: Path, flag: str = "--data") -> LabelledFiles:
 
 def _find_label_file(archive: Folder | Zip, flag: str) -> tuple[str | None, list[str]]:
     """`dataset.json` at the root, else the only one in the folders below; and a note that says so."""
-    found = sorted(name for name in archive.bytes if PurePosixPath(name).name.lower() == LABEL_FILE)
+    found = sorted(name for name in archive.bytes if name.rpartition("/")[2].lower() == LABEL_FILE)
     below = [name for name in found if name != LABEL_FILE]
     if LABEL_FILE in found:
         notes = [f"{archive.path}: {shown(name)} is not read, {LABEL_FILE} at its root is" for name in below]
