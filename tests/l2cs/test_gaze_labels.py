@@ -208,7 +208,8 @@ def test_an_angle_of_pi_is_one_in_radians(tmp_path):
 def test_people_are_matched_together(tmp_path):
     for person in ("p00", "p01"):
         names = [f"{person}/{i}.png" for i in range(3)]
-        (tmp_path / f"{person}.label").write_text(rows_of(names))
+        (tmp_path / f"{person}.label").write_text(rows_of(names), encoding="utf-8-sig")
+        (tmp_path / f"._{person}.label").write_bytes(b"\0\5\26\7")  # macOS
         faces(tmp_path / "Image", *names[:2])
     with pytest.raises(ValueError, match="2 of 6 labelled images are missing, the first is p00/2.png"):
         read_people(tmp_path, tmp_path / "Image")
