@@ -30,6 +30,7 @@ from groundwork.files import atomic_write
 @cli.seed_option
 @cli.shared_compute_options
 @cli.json_option
+@cli.drawing_options_without_effect
 def main(**options):
     """Mean cosine similarity of two views of each head; higher is better.
 

@@ -22,6 +22,7 @@ from eg3d.running import cli
               help="Raw density of the mesh.")  # fmt: skip
 @cli.batch_option(4)
 @cli.compute_options
+@cli.drawing_options_without_effect
 def main(network, seeds, outdir, view, shapes, shape_res, shape_format, shape_level, batch, precision, device):
     """Three views of every seed side by side, seed0000.png; with --shapes also seed0000.mrc, .ply or .glb.
 

@@ -51,6 +51,7 @@ def parse_grid(ctx, param, value: str) -> tuple[int, int]:
 @click.option("--shape-level", type=float, callback=cli.finite, default=DENSITY_LEVEL, show_default=True,
               help="Raw density of the mesh.")  # fmt: skip
 @cli.compute_options
+@cli.drawing_options_without_effect
 def main(
     networks, captions, seeds, outdir, shuffle_seed, grid, num_keyframes, w_frames, interpolate, camera_path, trunc,
     trunc_cutoff, cfg, image_mode, sample_mult, nrr, shapes, shape_res, shape_format, shape_level, precision, device,

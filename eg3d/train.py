@@ -21,6 +21,14 @@ from eg3d.training.loop import train
 from eg3d.training.preparation import advice_on_memory, prepare, read_flags
 from eg3d.training.resume import ResumeError
 from eg3d.training.run_folder import held
+from groundwork.command import option_stack, without_effect
+
+UNREAD = "the published code never reads it"
+dead_options = option_stack(
+    without_effect("--c-noise", UNREAD, type=float),
+    without_effect("--sr_first_cutoff", UNREAD, type=float),
+    without_effect("--sr_first_stopband", UNREAD, type=float),
+)
 
 
 @click.command(cls=GroupedCommand, headings=GROUPS)
@@ -30,6 +38,7 @@ from eg3d.training.run_folder import held
 @ops_option
 @click.option("--desc", help="Name of a folder inside --outdir for this run.")
 @device_option
+@dead_options
 @click.option(
     "--stop-after-minutes",
     type=click.FloatRange(min=0),

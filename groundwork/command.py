@@ -40,8 +40,12 @@ class Command(click.Command):
     """A click command whose user errors are one line on stderr and exit code 2.
 
     `ValueError` and `OSError` are the errors a user can cause (style: `assert` is for our own slips). Set EG3D_DEBUG=1
-    to see the traceback instead.
+    to see the traceback instead. Options may be written with dashes or underscores: `one_spelling`.
     """
+
+    def __init__(self, *args, context_settings: dict | None = None, **more):
+        settings = {"token_normalize_func": one_spelling} | (context_settings or {})
+        super().__init__(*args, context_settings=settings, **more)
 
     def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **extra):
         if not standalone_mode:
@@ -61,6 +65,27 @@ class Command(click.Command):
                 raise
             fail(describe(error))
         sys.exit(0)
+
+
+def one_spelling(token: str) -> str:
+    """`--gen_pose_cond` -> `--gen-pose-cond`: click compares what this makes of the options it has and those it gets.
+
+    The published scripts mix both spellings, even inside one script.
+    """
+    return token.replace("_", "-")
+
+
+def without_effect(flag: str, why: str, **more):
+    """A published option that does nothing here: it is accepted, and one line says why.
+
+    False asks for nothing, and gets no answer. more: as of click.option.
+    """
+
+    def answer(ctx, param, value):
+        if value is not None and value is not False and os.environ.get("RANK", "0") == "0":
+            click.echo(f"note: {flag}={value} does nothing here: {why}", err=True)
+
+    return click.option(flag, expose_value=False, callback=answer, help=f"Does nothing here: {why}.", **more)
 
 
 def describe(error: Exception) -> str:

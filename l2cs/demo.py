@@ -8,27 +8,33 @@ import click
 import torch
 from tqdm import tqdm
 
-from groundwork.command import FILE, FOLDER, Command, check_writable, device_option, pick_device, write_json
+from groundwork.command import FILE, FOLDER, Command, check_writable, device_option, without_effect, write_json
 from groundwork.files import atomic_file, atomic_write
 from l2cs.drawing import draw_gaze
-from l2cs.estimator import GazeEstimator, mirror_self_test
+from l2cs.estimator import mirror_self_test
 from l2cs.gaze_sets import FaceImages, image_files, read_image, to_float
 from l2cs.measuring import estimate
+from l2cs.set_options import arch_option, device_of, gpu_option, load_estimator
+
+NO_CAMERA = "no camera is read and no window opened; give pictures of faces by --input"
 
 
 @click.command(cls=Command)
 @click.option("--snapshot", required=True, help="Weights: a file, embedded, or embedded-judge.")
+@without_effect("--cam", NO_CAMERA, type=int, is_eager=True)  # eager: it is said before --input is missed
 @click.option("--input", "source", required=True, type=click.Path(exists=True, path_type=Path),
               help="An image of one face, cropped tightly, or a folder of them.")  # fmt: skip
 @click.option("--output", type=FOLDER, default="out/gaze", show_default=True,
               help="Folder for the drawn pictures and gaze.csv.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Only run the mirror self-test on the images (at least 16).")
 @click.option("--json", "json_path", type=FILE, help="Also write the numbers here.")
+@arch_option
 @device_option
+@gpu_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Accepted for uniformity; nothing is drawn at random."
 )
-def main(snapshot, source, output, check, json_path, device, seed):
+def main(snapshot, source, output, check, json_path, arch, device, gpu, seed):
     """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
 
     Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
@@ -36,11 +42,12 @@ def main(snapshot, source, output, check, json_path, device, seed):
     check_writable(output, "--output", folder=True)
     check_writable(json_path, "--json")
     files = image_files(source)
-    estimator = GazeEstimator.load(snapshot, pick_device(device), check=not check)
+    device = device_of(device, gpu)
+    estimator = load_estimator(snapshot, arch, device, check=not check)
     faces = FaceImages(files, estimator.input_size)
     if check:
         every = torch.arange(len(files))
-        report = mirror_self_test(estimator, to_float(faces[every].to(pick_device(device))))
+        report = mirror_self_test(estimator, to_float(faces[every].to(device)))
         numbers = {**report._asdict(), "images": len(files)}
         click.echo(f"mirror self-test {'passed' if report.passed else 'FAILED'}: {json.dumps(numbers)}")
     else:

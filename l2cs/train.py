@@ -14,14 +14,13 @@ from groundwork.command import (
     Command,
     check_writable,
     device_option,
-    pick_device,
     seed_option,
     write_json,
 )
 from groundwork.files import atomic_write
 from l2cs.gaze_sets import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, GazeList, mpii_people, read_labels, read_mpii
 from l2cs.model import PUBLISHED, Architecture
-from l2cs.set_options import gaze360_options, mpii_options
+from l2cs.set_options import device_of, gaze360_options, gpu_option, mpii_options
 from l2cs.training import WEIGHTS_FILE, TrainingConfig, train_and_measure
 
 
@@ -52,8 +51,9 @@ from l2cs.training import WEIGHTS_FILE, TrainingConfig, train_and_measure
 @click.option("--lr", type=float, help="Learning rate.  [default: 1e-5; small: 2e-3]")
 @click.option("--json", "json_path", type=FILE, help="Also write the result to this file.")
 @device_option
+@gpu_option
 @seed_option
-def main(dataset, output, fold, arch, width, input_size, bins, json_path, device, **o):
+def main(dataset, output, fold, arch, width, input_size, bins, json_path, device, gpu, **o):
     """Trains a gaze network.
 
     With --dataset=gaze360 any label file and image folder in the GazeHub layout will do, with mpiigaze one person is
@@ -62,7 +62,7 @@ def main(dataset, output, fold, arch, width, input_size, bins, json_path, device
     check_writable(output, "--output", folder=True)
     check_writable(o["export"], "--export")
     check_writable(json_path, "--json")
-    device, small = pick_device(device), arch == "small"
+    device, small = device_of(device, gpu), arch == "small"
     bins = int(bins or (90 if dataset == "gaze360" else 28))
     architecture = Architecture.small(width, input_size, bins) if small else Architecture.published(arch, bins)
     given = ("num_epochs", "batch_size", "lr", "recipe", "augment", "alpha", "seed")
