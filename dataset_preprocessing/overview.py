@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 from eg3d.data.archive import Folder, Zip, shown
 from eg3d.data.images import load_pixels, open_image
 from eg3d.geometry.cameras import split_label, yaw_pitch_of
-from eg3d.pictures.layout import side_by_side, stack, text_strip
+from eg3d.pictures.layout import side_by_side, stack
+from eg3d.pictures.text import for_plot, text_strip
 from groundwork.files import atomic_write
 
 TILE = 128  # pixels
@@ -43,7 +44,8 @@ def draw_poses(path: Path, labels: torch.Tensor, title: str) -> None:
     spread = (
         f"{what} {x.mean():+.1f} \N{PLUS-MINUS SIGN} {x.std():.1f}" for what, x in (("yaw", yaw), ("pitch", pitch))
     )
-    figure.suptitle(f"{title}: {len(labels)} cameras\n{', '.join(spread)} degrees", fontsize=11)
+    title, how = for_plot(title)
+    figure.suptitle(f"{title}: {len(labels)} cameras\n{', '.join(spread)} degrees", fontsize=11, **how)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     atomic_write(path, buffer.getvalue())

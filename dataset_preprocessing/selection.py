@@ -22,6 +22,7 @@ from eg3d.data.images import is_image, load_pixels, open_image, silence_pillow
 from eg3d.data.labels import LABEL_FILE, label_array, read_entries
 from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import gaze_target
+from eg3d.pictures.text import for_plot
 from eg3d.running import processes
 from groundwork.files import atomic_write, sha256
 
@@ -148,7 +149,9 @@ def draw_histogram(yaws: list[float], kept: list[int], title: str, path: Path) -
     axes = figure.add_subplot()
     axes.hist(degrees, bins, color="0.8", label=f"all ({len(yaws)})")
     axes.hist(degrees[kept], bins, color="tab:blue", label=f"kept ({len(kept)})")
-    axes.set(title=title, xlabel="yaw in degrees (positive: toward the image's left)", ylabel="images")
+    title, how = for_plot(title)
+    axes.set_title(title, **how)
+    axes.set(xlabel="yaw in degrees (positive: toward the image's left)", ylabel="images")
     axes.legend()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})

@@ -8,7 +8,6 @@ import numpy as np
 from eg3d.checkpoints.loading import load_generator, short_names
 from eg3d.geometry.cameras import focal_to_fov
 from eg3d.pictures import video
-from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS
 from eg3d.pictures.views import ViewOptions
 from eg3d.running import cli
 
@@ -45,16 +44,12 @@ def parse_grid(ctx, param, value: str) -> tuple[int, int]:
 @click.option("--sample_mult", type=click.FloatRange(0.1, 16), callback=cli.finite, default=2, show_default=True,
               help="Multiplies the samples along each ray.")  # fmt: skip
 @click.option("--nrr", type=click.IntRange(4, 1024), help="Rays per side.  [default: the network's]")
-@click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False, help="Also a mesh of every frame.")
-@click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True, help="Voxels per side.")
-@click.option("--shape-format", type=click.Choice(SHAPE_FORMATS), default=".ply", show_default=True, help="Their kind.")
-@click.option("--shape-level", type=float, callback=cli.finite, default=DENSITY_LEVEL, show_default=True,
-              help="Raw density of the mesh.")  # fmt: skip
+@cli.shape_options(".ply")
 @cli.compute_options
 @cli.drawing_options_without_effect
 def main(
     networks, captions, seeds, outdir, shuffle_seed, grid, num_keyframes, w_frames, interpolate, camera_path, trunc,
-    trunc_cutoff, cfg, image_mode, sample_mult, nrr, shapes, shape_res, shape_format, shape_level, precision, device,
+    trunc_cutoff, cfg, image_mode, sample_mult, nrr, shapes, precision, device,
 ):  # fmt: skip
     """Films of seeds: interpolation.mp4, or an orbit of each, 0.mp4; beside each its cameras, *_cameras.json.
 
@@ -84,7 +79,7 @@ def main(
         video.write_video(outdir / f"{plan.name}.mp4", frames, progress=len(labels[0]))
         video.write_camera_path(outdir / f"{plan.name}_cameras.json", labels[0])
         if shapes:
-            video.write_shapes(outdir, generators[0], plan, len(labels[0]), view, shape_res, shape_format, shape_level)
+            video.write_shapes(outdir, generators[0], plan, len(labels[0]), view, shapes)
         click.echo(f"{outdir / plan.name}.mp4: {len(labels[0])} frames")
 
 

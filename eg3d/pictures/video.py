@@ -18,8 +18,9 @@ from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, check_labels
-from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, tiles, to_uint8
-from eg3d.pictures.shapes import write_shape
+from eg3d.pictures.layout import enlarge, side_by_side, stack, tiles, to_uint8
+from eg3d.pictures.shapes import ShapeOptions, write_shape
+from eg3d.pictures.text import text_strip
 from eg3d.pictures.views import ViewOptions, camera_labels, check_finite, render_ws, ws_of_seeds
 from groundwork.files import atomic_write
 
@@ -29,6 +30,12 @@ FPS, BITRATE = 60, "10M"  # as published
 SMALLEST_SIDE = 256  # pictures of small models are enlarged to this, so that a film of them can be watched
 GAP = 8  # pixels between the panels of two networks
 CAPTION_HEIGHT = 32
+# Colours as players expect them of films: converted by the matrix of BT.709, and tagged so. If there is no tag, each
+# player guesses by the picture's size and shows other colours than the PNG.
+COLOURS = [
+    "-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bicubic,"
+    "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv",
+]  # fmt: skip
 
 
 def orbit(frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,12 +94,10 @@ class Plan:
     def keyframes(self) -> int:
         return len(self.cells[0])
 
-    def shape_file(self, frame: int, ending: str) -> str:
+    def shape_stem(self, frame: int) -> str:
         """Where the shape of a frame goes; an orbit has one, named as gen_samples.py names it."""
         seeds = self.cells[0]
-        if len(seeds) == 1:
-            return f"seed{seeds[0]:04d}{ending}"
-        return f"{self.name}_{seeds[0]}_{seeds[1]}/{frame:04d}_shape{ending}"
+        return f"seed{seeds[0]:04d}" if len(seeds) == 1 else f"{self.name}_{seeds[0]}_{seeds[1]}/{frame:04d}_shape"
 
 
 def plan_films(
@@ -160,14 +165,12 @@ def latent_curve(G, plan: Plan, view: ViewOptions) -> Callable[[float], torch.Te
     return closed_curve(ws.reshape(len(plan.cells), plan.keyframes, *ws.shape[1:]))
 
 
-def write_shapes(
-    folder: Path, G, plan: Plan, frames: int, view: ViewOptions, resolution: int, ending: str, level: float
-) -> None:
+def write_shapes(folder: Path, G, plan: Plan, frames: int, view: ViewOptions, options: ShapeOptions) -> None:
     """The mesh or volume of each frame of a film; of an orbit, in which the head never changes, just one."""
     curve = latent_curve(G, plan, view)
     for i in range(frames if plan.keyframes > 1 else 1):
         ws = curve(i / frames * plan.keyframes)
-        write_shape(folder / plan.shape_file(i, ending), G, ws, resolution, level, f"shape {i}")
+        write_shape(folder / plan.shape_stem(i), G, ws, options, f"shape {i}")
 
 
 def grey(depth: torch.Tensor) -> torch.Tensor:
@@ -232,7 +235,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float = FPS, prog
                 if writer is None:
                     writer = ffmpeg.write_frames(
                         str(unfinished), (width, height), fps=fps, codec="libx264", bitrate=BITRATE,
-                        macro_block_size=2, ffmpeg_log_level="error",
+                        macro_block_size=2, ffmpeg_log_level="error", output_params=COLOURS,
                     )  # fmt: skip
                     writer.send(None)
                 _send(writer, np.ascontiguousarray(frame), path)

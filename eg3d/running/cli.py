@@ -9,7 +9,7 @@ import click
 
 from eg3d.ops.kernels.backend import CHOICES, using
 from eg3d.ops.precision import FORMATS, PRECISIONS
-from eg3d.pictures.shapes import SHAPE_FORMATS
+from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, ShapeOptions
 from eg3d.pictures.views import PUBLISHED, ViewOptions
 from groundwork.command import (
     FILE,
@@ -30,8 +30,8 @@ __all__ = [
     "DISTINCT_SEEDS", "FILE", "FOLDER", "SEEDS", "Command", "batch_option", "check_writable", "compute_options",
     "device_option", "drawing_options_without_effect", "fail", "finite", "json_option", "network_option",
     "ops_option", "outdir_option", "pick_device", "precision_option", "process_options", "seed_option",
-    "shape_options_without_effect", "shared_compute_options", "trunc_cutoff_option", "view_options",
-    "without_effect", "write_json",
+    "shape_options", "shape_options_without_effect", "shared_compute_options", "trunc_cutoff_option",
+    "view_options", "without_effect", "write_json",
 ]  # fmt: skip
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent
@@ -70,6 +70,16 @@ class SeedList(click.ParamType):
             again = next(seed for seed, times in Counter(seeds).items() if times > 1)
             self.fail(f"the seed {again} is given twice and would count twice; give it once", param, ctx)
         return unique
+
+
+class ShapeFormat(click.Choice):
+    """An ending of `SHAPE_FORMATS`; its dot may be left out."""
+
+    def __init__(self):
+        super().__init__(SHAPE_FORMATS, case_sensitive=False)
+
+    def convert(self, value, param, ctx):
+        return super().convert(value if value.startswith(".") else f".{value}", param, ctx)
 
 
 SEEDS, DISTINCT_SEEDS = SeedList(), SeedList(distinct=True)
@@ -116,6 +126,37 @@ def view_options(main):
     return _three_view_options(with_view)
 
 
+def shape_options(ending: str):
+    """--shapes and what belongs to it, for whatever draws heads; `main` gets `shapes`, ShapeOptions or None.
+
+    Args:
+        ending: the default format.
+    """
+    options = option_stack(
+        click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False,
+                     help="Also write the shape of each head."),
+        click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True,
+                     help="Voxels per side."),
+        click.option("--shape-format", type=ShapeFormat(), default=ending, show_default=True,
+                     help="Volume of densities (.mrc), mesh, or mesh with colours (.glb, .obj); in world units."),
+        click.option("--shape-level", type=float, callback=finite, default=DENSITY_LEVEL, show_default=True,
+                     help="Raw density of the mesh."),
+        click.option("--largest-piece", is_flag=True, help="Only the largest connected piece of the mesh."),
+    )  # fmt: skip
+
+    def add(main):
+        @wraps(main)
+        def with_shapes(*args, shapes, shape_res, shape_format, shape_level, largest_piece, **others):
+            if largest_piece and not shapes:
+                raise ValueError("--largest-piece: no shape is asked for; add --shapes")
+            wanted = ShapeOptions(shape_res, shape_format, shape_level, largest_piece) if shapes else None
+            return main(*args, shapes=wanted, **others)
+
+        return options(with_shapes)
+
+    return add
+
+
 def batch_option(default: int, text: str = "Seeds rendered at a time."):
     """--batch, with a default that suits the script."""
     return click.option("--batch", type=click.IntRange(min=1), default=default, show_default=True, help=text)
@@ -152,5 +193,5 @@ PICTURES_ONLY = "this script makes pictures only, as published; gen_samples.py m
 shape_options_without_effect = option_stack(
     without_effect("--shapes", PICTURES_ONLY, type=bool, is_flag=False, flag_value=True),
     without_effect("--shape-res", PICTURES_ONLY, type=click.IntRange(min=4)),
-    without_effect("--shape-format", PICTURES_ONLY, type=click.Choice(SHAPE_FORMATS)),
+    without_effect("--shape-format", PICTURES_ONLY, type=ShapeFormat()),
 )  # fmt: skip
