@@ -8,7 +8,7 @@ from eg3d.metrics.identity import IdentityTally, pair_names
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
-from eg3d.scores.judges import load_identity_judge
+from eg3d.scores.judges import check_left_out, load_identity_judge
 from groundwork.files import atomic_write
 
 
@@ -19,7 +19,8 @@ from groundwork.files import atomic_write
 @click.option(
     "--outdir", type=cli.FOLDER, help="Also write the pictures, as sample0000_0.png, into the folder arcface there."
 )
-@click.option("--arcface-weights", help="insightface IResNet .pth (18 to 100 layers) or .onnx.  [default: embedded]")
+@click.option("--arcface-weights", help="insightface IResNet .pth (18 to 100 layers) or .onnx, or "
+              "embedded.  [default: embedded, for the embedded world]")  # fmt: skip
 @click.option("--landmarks", help="Five points: template (a mean face at the camera), embedded, a JSON file, a folder "
               "of .txt or a dlib .dat.  [default: embedded, with --arcface-weights template]")  # fmt: skip
 @click.option(
@@ -50,9 +51,10 @@ def check(num_gen, seeds, outdir, json_path, **_) -> None:
 def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, view, batch, seed, precision, device,
         json_path):  # fmt: skip
     """What each process does."""
-    judge = distributed.together(lambda: load_identity_judge(arcface_weights, landmarks, network in GENERATORS, device))
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
+    judge = distributed.together(lambda: load_identity_judge(arcface_weights, landmarks, network in GENERATORS, device))
     pool = distributed.first_of_each_machine(lambda: open_dataset(data).labels if data else None)
+    check_left_out({"--arcface-weights": arcface_weights}, {network: G})
     tally = IdentityTally(*judge)
 
     def read(part: list[int]) -> tuple[dict[int, float | None], dict[str, bytes]]:

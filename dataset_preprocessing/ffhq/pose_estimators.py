@@ -76,8 +76,8 @@ class ReconPose:
 
 
 def load_pose_estimator(recon_weights: Path | None, device, landmarks: str = "template", mode: str = "orig"):
-    """The estimator that flags of preprocess_in_the_wild.py ask for; without Deep3DFaceRecon the embedded network."""
-    if recon_weights is None:
+    """The estimator that flags of preprocess_in_the_wild.py ask for; None and `embedded` are the embedded network."""
+    if recon_weights is None or str(recon_weights) == "embedded":
         return WorldPose(device)
     source = None if landmarks == "template" else load_source(landmarks, False, device)
     return ReconPose(recon_weights, source, mode, device)

@@ -9,11 +9,16 @@ from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.running import cli, distributed, processes
 
+EMBEDDED = (
+    "the embedded pose network looks at the pictures, and knows only the embedded world's heads; for photos give "
+    "--recon-weights=epoch_20.pth (linked from the README of sicxu/Deep3DFaceRecon_pytorch)"
+)
+
 
 @click.command(cls=cli.Command)
 @click.option("--indir", type=click.Path(path_type=Path), required=True, help="Folder of square .png or .jpg pictures.")
 @click.option("--recon-weights", type=cli.FILE,
-              help="Deep3DFaceRecon's epoch_20.pth.  [default: the embedded pose network]")  # fmt: skip
+              help="Deep3DFaceRecon's epoch_20.pth, or embedded.  [default: embedded, for its world]")  # fmt: skip
 @click.option("--landmarks", default="template", show_default=True, help="With --recon-weights, five points: template "
               "(where EG3D's crops have them), a JSON file, a folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
 @click.option(
@@ -36,7 +41,7 @@ def main(**options):
 
 
 def check(indir, outdir, recon_weights, landmarks, json_path, **_) -> None:
-    if recon_weights is None and landmarks != "template":
+    if recon_weights in (None, Path("embedded")) and landmarks != "template":
         raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
     labelling.check_place(outdir or indir)
     cli.check_writable(outdir, "--outdir", folder=True)
@@ -48,6 +53,8 @@ def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path)
     outdir = outdir or indir
     files = distributed.from_first(lambda: labelling.pictures(indir))
     estimator = distributed.together(lambda: load_pose_estimator(recon_weights, device, landmarks, mode))
+    if recon_weights is None:
+        distributed.by_first(lambda: click.echo(f"note: {EMBEDDED}", err=True))
     rows, failed = labelling.estimate(files, estimator, batch)
     if distributed.rank() > 0:
         return
