@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from eg3d.metrics.pose import pose_report
-from eg3d.metrics.pose_files import estimate_facts, match, read_labels
+from eg3d.metrics.pose_files import estimate_beside, estimate_facts, match, read_labels
 from eg3d.running import cli
 
 
@@ -21,6 +21,9 @@ def main(file1, file2, json_path):
     Pictures are matched by name; those without an estimate count as failed.
     """
     cli.check_writable(json_path, "--json")
+    if (found := estimate_beside(file1, file2)) is not None:
+        click.echo(f"note: --file2={file2}: there is no such file; {found}, beside the pictures, is taken", err=True)
+        file2 = found
     rendered, estimated, failed = match(read_labels(file1, "--file1"), read_labels(file2, "--file2"), file1, file2)
     report, facts = pose_report(rendered, estimated, failed), estimate_facts(file2)
     click.echo("\n".join(report.lines()))

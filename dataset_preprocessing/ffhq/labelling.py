@@ -7,11 +7,10 @@ import torch
 
 from dataset_preprocessing.ffhq.pose_estimators import NoFace
 from eg3d.data.images import load_pixels, open_image, silence_pillow
-from eg3d.metrics.pose_files import FACTS
+from eg3d.metrics.pose_files import FACTS, LABELS
 from eg3d.running import processes
 from groundwork.files import atomic_write
 
-LABELS = "dataset.json"
 KINDS = {".png", ".jpg", ".jpeg"}
 
 

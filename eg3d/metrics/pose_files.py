@@ -7,6 +7,7 @@ import torch
 
 from eg3d.geometry.cameras import LABEL_DIM, check_labels
 
+LABELS = "dataset.json"  # of estimated labels
 FACTS = "pose_estimate.json"  # beside estimated labels: by which network, from which points, which pictures failed
 
 
@@ -35,6 +36,17 @@ def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
         raise ValueError(f"{where}: holds no labels")
     check_labels(torch.stack(list(labels.values())), where, [name[:80] for name in labels])
     return labels
+
+
+def estimate_beside(file1: Path, file2: Path) -> Path | None:
+    """Where the estimate lies that the published commands look for in `file2`, if nothing is there; else None.
+
+    The published preprocess_in_the_wild.py wrote into a folder of its own, with the name of --indir: its README goes on
+    with --file2=../dataset_preprocessing/ffhq/pose/dataset.json. Ours writes beside the pictures, where `file1` lies.
+    """
+    folder = file1.resolve().parent
+    found = file2.name == LABELS and file2.parent.name == folder.name and (folder / FACTS).is_file()
+    return file1.parent / LABELS if found and not file2.exists() and (folder / LABELS).is_file() else None
 
 
 def match(

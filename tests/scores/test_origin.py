@@ -11,6 +11,7 @@ from tiny_networks import tiny_generator
 from dataset_preprocessing.ffhq import pose_estimators
 from eg3d import calc_all, calc_id
 from eg3d.checkpoints.loading import save_snapshot
+from eg3d.ops.kernels.backend import available
 from eg3d.scores.judges import FILES
 from eg3d.scores.origin import draws_world
 
@@ -54,6 +55,7 @@ def test_the_folder_of_a_run_tells_too(data, expected, files, tmp_path):
 
 @pytest.fixture
 def run(files, tmp_path, monkeypatch):
+    available("cpu")  # compiled kernels, before the cache moves: building them takes seconds
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(pose_estimators, "MOST_DISAGREEMENT", math.inf)  # random pictures have no face
     monkeypatch.chdir(files)
