@@ -1,13 +1,13 @@
 """Brings images with cameras to the form that training reads: square PNG files of one size, in a zip or a folder."""
 
 import re
-from pathlib import Path
 
 import click
 
 from dataset_preprocessing.conversion import TRANSFORMS, Conversion, convert
 from dataset_preprocessing.packing import check_destination
-from eg3d.running.cli import Command, check_writable
+from eg3d.running.cli import Command
+from groundwork.places import INPUT, NEW_DATA_SET
 
 
 class Resolution(click.ParamType):
@@ -23,8 +23,8 @@ class Resolution(click.ParamType):
 
 
 @click.command(cls=Command)
-@click.option("--source", type=click.Path(path_type=Path), required=True, help="Images to convert: a zip or a folder.")
-@click.option("--dest", type=click.Path(path_type=Path), required=True, help="New data set: FILE.zip or a folder.")
+@click.option("--source", type=INPUT, required=True, help="Images to convert: a zip or a folder.")
+@click.option("--dest", type=NEW_DATA_SET, required=True, help="New data set: FILE.zip or a folder.")
 @click.option("--resolution", type=Resolution(), help="Size to resize to, 512x512.  [default: as the images are]")
 @click.option(
     "--transform",
@@ -48,8 +48,7 @@ def main(source, dest, resolution, transform, crop_size, background, max_images,
     Cutting changes a camera's focal length and principal point, which are in units of the picture; resizing does not.
     DEST must not exist yet, and appears only when complete.
     """
-    check_writable(dest, "--dest", folder=dest.suffix != ".zip")
-    check_destination(dest, source, "--source")
+    check_destination(dest)
     done = convert(source, dest, Conversion(resolution, transform, crop_size, background), max_images, workers)
     click.echo(f"{len(done.written)} images -> {dest}")
     if done.dropped:

@@ -1,7 +1,5 @@
 """Keeps the images of a data set whose gaze (or head) is turned: the data preprocessing of Gaze-Corrected EG3D."""
 
-from pathlib import Path
-
 import click
 
 from dataset_preprocessing import selection
@@ -9,11 +7,18 @@ from dataset_preprocessing.packing import check_destination
 from eg3d.data.opening import dataset_path
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.running import cli, distributed, processes
+from groundwork.places import DATA_SET, EITHER, GAZE_NETWORK, Output
+
+DEST = Output(
+    EITHER,
+    ("*",),
+    beside=lambda dest: [selection.beside(dest, end) for end in (selection.MANIFEST, selection.HISTOGRAM)],
+)
 
 
 @click.command(cls=cli.Command)
-@click.option("--data", required=True, help="Data set to choose from: zip, folder, or embedded.")
-@click.option("--dest", type=click.Path(path_type=Path), required=True, help="New data set: FILE.zip or a folder.")
+@click.option("--data", type=DATA_SET, required=True, help="Data set to choose from: zip, folder, or embedded.")
+@click.option("--dest", type=DEST, required=True, help="New data set: FILE.zip or a folder.")
 @click.option(
     "--by",
     type=click.Choice(["label", "gaze"]),
@@ -23,7 +28,8 @@ from eg3d.running import cli, distributed, processes
 )
 @click.option("--min-abs-yaw", type=float, default=0.4, show_default=True, help="Keep |yaw| above this, radians.")
 @click.option("--max-abs-yaw", type=float, help="Keep |yaw| up to this, radians.  [default: no limit]")
-@click.option("--l2cs-path", help="With --by=gaze: gaze network, a weights file, embedded or embedded-judge.")
+@click.option("--l2cs-path", type=GAZE_NETWORK,
+              help="With --by=gaze: gaze network, a weights file, embedded or embedded-judge.")  # fmt: skip
 @cli.batch_option(64, "Images per estimate.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --data=embedded: which rendered set."
@@ -39,17 +45,15 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(dest, by, l2cs_path, json_path, **_) -> None:
+def check(dest, by, l2cs_path, **_) -> None:
     if by == "gaze" and not l2cs_path:
         raise ValueError("--by=gaze needs --l2cs-path: a gaze network's weights file, or embedded")
-    cli.check_writable(dest, "--dest", folder=dest.suffix != ".zip")
-    cli.check_writable(json_path, "--json")
+    check_destination(dest)
 
 
 def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device, json_path):
     """What each process does; only the reading of gaze is shared."""
     source = distributed.first_of_each_machine(lambda: dataset_path(data, seed))
-    distributed.by_first(lambda: check_destination(dest, source, "--data"))
     faces = distributed.together(lambda: selection.FaceSet(source))
     settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}
     if by == "gaze":

@@ -28,6 +28,8 @@ from groundwork.files import atomic_write, sha256
 
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
 
+MANIFEST, HISTOGRAM = ".manifest.json", ".histogram.png"  # endings of what lies beside a selection
+
 
 class FaceSet:
     """The images and labels of a data set; `names` and `labels` are in the order of its `dataset.json`.
@@ -120,8 +122,8 @@ def write(faces: FaceSet, yaws: list[float], kept: list[int], dest: Path, settin
     """The new data set, and beside it DEST.manifest.json and DEST.histogram.png; returns the manifest."""
     copy_rows(faces, kept, dest)
     record = manifest(faces, yaws, kept, settings)
-    atomic_write(beside(dest, ".manifest.json"), (json.dumps(record, indent=1) + "\n").encode())
-    draw_histogram(yaws, kept, f"{faces.path.name} by {settings['by']}", beside(dest, ".histogram.png"))
+    atomic_write(beside(dest, MANIFEST), (json.dumps(record, indent=1) + "\n").encode())
+    draw_histogram(yaws, kept, f"{faces.path.name} by {settings['by']}", beside(dest, HISTOGRAM))
     return record
 
 

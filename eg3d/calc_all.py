@@ -14,28 +14,33 @@ from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.judges import Judges, check_left_out, load_identity_judge
 from eg3d.scores.table import HEADS, PICTURES_PSI, aligned, markdown, sample_scores, table, view_scores
 from groundwork.files import atomic_write, sha256
+from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, IDENTITY_NETWORK, INPUT_FILE, LANDMARKS, POSE_NETWORK
 
 METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 
 
 @click.command(cls=cli.Command)
-@click.option("--network", "networks", multiple=True, required=True, help="Generator; give it several times.")
-@click.option("--l2cs-path", "gaze", multiple=True, default=("embedded-judge", "embedded"), show_default=True,
-              help="Gaze networks that score.")  # fmt: skip
+@click.option(
+    "--network", "networks", type=GENERATOR, multiple=True, required=True, help="Generator; give it several times."
+)
+@click.option("--l2cs-path", "gaze", type=GAZE_NETWORK, multiple=True, default=("embedded-judge", "embedded"),
+              show_default=True, help="Gaze networks that score.")  # fmt: skip
 @click.option(
     "--seeds", type=cli.DISTINCT_SEEDS, default="0-1999", show_default=True, help="Heads for all but distances."
 )
 @click.option("--num-gen", type=click.IntRange(min=4), default=2000, show_default=True, help="Pictures for distances.")
-@click.option("--data", default="embedded", show_default=True, help="Data set the distances are to.")
+@click.option("--data", type=DATA_SET, default="embedded", show_default=True, help="Data set the distances are to.")
 @click.option("--detector", type=click.Choice(DETECTORS),
               help="Whose features distances compare.  [default: inception with --inception-weights, else "
               "embedded]")  # fmt: skip
-@click.option("--inception-weights", type=cli.FILE, help="Weights of the detector, for FID and KID.")
-@click.option("--arcface-weights", help="For identity.  [default: embedded, for the embedded world]")
-@click.option("--recon-weights", type=cli.FILE,
+@click.option("--inception-weights", type=INPUT_FILE, help="Weights of the detector, for FID and KID.")
+@click.option(
+    "--arcface-weights", type=IDENTITY_NETWORK, help="For identity.  [default: embedded, for the embedded world]"
+)
+@click.option("--recon-weights", type=POSE_NETWORK,
               help="Deep3DFaceRecon, for pose.  [default: embedded, for the embedded world]")  # fmt: skip
-@click.option("--landmarks", help="Five points for identity, see calc_id.py.")
-@click.option("--markdown", "markdown_path", type=cli.FILE, help="Also write the table to this file.")
+@click.option("--landmarks", type=LANDMARKS, help="Five points for identity, see calc_id.py.")
+@click.option("--markdown", "markdown_path", type=cli.OUTPUT_FILE, help="Also write the table to this file.")
 @cli.batch_option(16, "Pictures of distances at once.")
 @cli.seed_option
 @cli.shared_compute_options
@@ -49,9 +54,7 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(networks, markdown_path, json_path, **_) -> None:
-    for path, flag in ((json_path, "--json"), (markdown_path, "--markdown")):
-        cli.check_writable(path, flag)
+def check(networks, **_) -> None:
     if len(set(networks)) < len(networks):
         raise ValueError("--network: one of them is given twice; give each once")
 

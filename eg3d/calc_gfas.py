@@ -8,12 +8,15 @@ from eg3d.metrics.gfas import GazeTally, Readings
 from eg3d.pictures.views import render_batch
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.judges import load_gaze_judges
+from groundwork.places import GAZE_NETWORK
 
 
 @click.command(cls=cli.Command)
 @cli.network_option
-@click.option("--l2cs-path", required=True, help="Gaze network that scores: a weights file, `embedded` or a judge.")
-@click.option("--judge", help="A second gaze network, for example `embedded-judge`, that scores the same pictures.")
+@click.option("--l2cs-path", type=GAZE_NETWORK, required=True,
+              help="Gaze network that scores: a weights file, `embedded` or a judge.")  # fmt: skip
+@click.option("--judge", type=GAZE_NETWORK,
+              help="A second gaze network, for example `embedded-judge`, that scores the same pictures.")  # fmt: skip
 @click.option(
     "--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6."
 )
@@ -29,11 +32,7 @@ def main(**options):
 
     Three views of every seed, as published: yaw +0.4, 0 and -0.4, a little from above.
     """
-    processes.start(run, check, **options)
-
-
-def check(json_path, **_) -> None:
-    cli.check_writable(json_path, "--json")
+    processes.start(run, None, **options)
 
 
 def run(network, l2cs_path, judge, seeds, view, crop, batch, precision, device, json_path):

@@ -10,6 +10,7 @@ from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.judges import check_left_out, load_identity_judge
 from groundwork.files import atomic_write
+from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Output
 
 
 @click.command(cls=cli.Command)
@@ -17,14 +18,20 @@ from groundwork.files import atomic_write
 @click.option("--num-gen", type=click.IntRange(min=1), help="Heads, two views each.  [default: 1024]")
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, help="Which heads, for example 0-255.  [default: the first num-gen]")
 @click.option(
-    "--outdir", type=cli.FOLDER, help="Also write the pictures, as sample0000_0.png, into the folder arcface there."
+    "--outdir",
+    type=Output(FOLDER, ["arcface/sample*.png"]),
+    help="Also write the pictures, as sample0000_0.png, into the folder arcface there.",
 )
-@click.option("--arcface-weights", help="insightface IResNet .pth (18 to 100 layers) or .onnx, or "
-              "embedded.  [default: embedded, for the embedded world]")  # fmt: skip
-@click.option("--landmarks", help="Five points: template (a mean face at the camera), embedded, a JSON file, a folder "
-              "of .txt or a dlib .dat.  [default: embedded, with --arcface-weights template]")  # fmt: skip
+@click.option("--arcface-weights", type=IDENTITY_NETWORK,
+              help="insightface IResNet .pth (18 to 100 layers) or .onnx, or embedded.  [default: embedded, for its "
+              "world]")  # fmt: skip
+@click.option("--landmarks", type=LANDMARKS,
+              help="Five points: template (a mean face at the camera), embedded, a JSON file, a folder of .txt or "
+              "a dlib .dat.  [default: embedded, with --arcface-weights template]")  # fmt: skip
 @click.option(
-    "--data", help="Data set (zip, folder or embedded) whose cameras are drawn, as EG3D did.  [default: uniform]"
+    "--data",
+    type=DATA_SET,
+    help="Data set (zip, folder or embedded) whose cameras are drawn, as EG3D did.  [default: uniform]",
 )
 @cli.view_options
 @cli.batch_option(8)
@@ -41,11 +48,9 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(num_gen, seeds, outdir, json_path, **_) -> None:
+def check(num_gen, seeds, **_) -> None:
     if num_gen and seeds:
         raise ValueError(f"--num-gen={num_gen}: --seeds say already which heads; give one of the two")
-    cli.check_writable(json_path, "--json")
-    cli.check_writable(outdir, "--outdir", folder=True)
 
 
 def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, view, batch, seed, precision, device,

@@ -19,20 +19,23 @@ from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.origin import run_of, trained_on
 from eg3d.training.stats import append_line
+from groundwork.places import DATA_SET, INPUT_FILE
 
 
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--metrics", default="fid50k_full", show_default=True, help=f"Comma list of {', '.join(NAMES)}; or none.")
-@click.option("--data", help="Data set: zip or folder with dataset.json, or embedded.  [default: that of the training]")
+@click.option(
+    "--data", type=DATA_SET, help="Data set: zip or folder with dataset.json, or embedded.  [default: of the training]"
+)
 @click.option("--mirror", type=bool, default=False, show_default=True,
               help="Metrics without _full: also take the images mirrored, with mirrored cameras.")  # fmt: skip
 @click.option("--num-gen", type=click.IntRange(min=1), default=PUBLISHED_COUNT, show_default=True,
               help="Generated images; another number gives the metric another name, as fid2k_full.")  # fmt: skip
 @click.option("--detector", type=click.Choice(DETECTORS), default=INCEPTION, show_default=True,
               help="Whose features; those of embedded (for the embedded world) give fd_embedded, not FID.")  # fmt: skip
-@click.option("--inception-weights", type=cli.FILE, help=f"Weights of the detector: {WEIGHTS_HELP}.")
-@click.option("--vgg-weights", type=cli.FILE,
+@click.option("--inception-weights", type=INPUT_FILE, help=f"Weights of the detector: {WEIGHTS_HELP}.")
+@click.option("--vgg-weights", type=INPUT_FILE,
               help="torchvision's VGG16, for precision and recall.  [default: the detector's features]")  # fmt: skip
 @click.option("--trunc", type=float, callback=cli.finite, default=1.0, show_default=True,
               help="Truncation psi; 1, as published, turns it off.")  # fmt: skip
@@ -52,7 +55,6 @@ def main(**options):
 
 
 def check(metrics, mirror, num_gen, detector, inception_weights, vgg_weights, json_path, **_) -> None:
-    cli.check_writable(json_path, "--json")
     if inception_weights and not takes_weights(detector):
         raise ValueError(f"--inception-weights: --detector={detector} has no use for them; leave one out")
     wanted = parse_metrics(metrics, num_gen, detector, vgg_weights is not None)

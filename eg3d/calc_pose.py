@@ -1,18 +1,17 @@
 """Pose accuracy: the cameras pictures were rendered from against those estimated from the pictures."""
 
-from pathlib import Path
-
 import click
 
 from eg3d.metrics.pose import pose_report
-from eg3d.metrics.pose_files import estimate_beside, estimate_facts, match, read_labels
+from eg3d.metrics.pose_files import FACTS, estimate_beside, estimate_facts, match, read_labels
 from eg3d.running import cli
+from groundwork.places import FILE, INPUT_FILE, Input
 
 
 @click.command(cls=cli.Command)
-@click.option("--file1", type=click.Path(path_type=Path), required=True,
+@click.option("--file1", type=INPUT_FILE, required=True,
               help="Rendering cameras: labels_generate.json of eg3d/gen_samples_pose.py.")  # fmt: skip
-@click.option("--file2", type=click.Path(path_type=Path), required=True,
+@click.option("--file2", type=Input(FILE, lambda path: [path.parent / FACTS]), required=True,
               help="Estimated cameras: dataset.json of preprocess_in_the_wild.py.")  # fmt: skip
 @cli.json_option
 def main(file1, file2, json_path):
@@ -20,7 +19,6 @@ def main(file1, file2, json_path):
 
     Pictures are matched by name; those without an estimate count as failed.
     """
-    cli.check_writable(json_path, "--json")
     if (found := estimate_beside(file1, file2)) is not None:
         click.echo(f"note: --file2={file2}: there is no such file; {found}, beside the pictures, is taken", err=True)
         file2 = found

@@ -7,14 +7,15 @@ from eg3d.checkpoints.published import save_state_dict
 from eg3d.checkpoints.stored import NAMES
 from eg3d.running import cli
 from groundwork.files import sha256
+from groundwork.places import GENERATOR
 
 SUFFIXES = (".safetensors", ".pt")
 
 
 @click.command(cls=cli.Command)
-@click.option("--source", required=True, help="Any checkpoint: .safetensors, published .pkl, .pt, embedded or an "
-              "https:// address.")  # fmt: skip
-@click.option("--dest", type=cli.FILE, required=True,
+@click.option("--source", type=GENERATOR, required=True,
+              help="Any checkpoint: .safetensors, published .pkl, .pt, embedded or an https:// address.")  # fmt: skip
+@click.option("--dest", type=cli.OUTPUT_FILE, required=True,
               help="File to write: .safetensors is ours, .pt a state dict with the published names.")  # fmt: skip
 @click.option("--networks", "names", default=",".join(NAMES), show_default=True,
               help="Which networks to keep, of those the source has.")  # fmt: skip
@@ -28,10 +29,7 @@ def main(source, dest, names, half):
     wanted = names.split(",")
     if unknown := set(wanted) - set(NAMES):
         raise ValueError(f"--networks={names}: there is no {min(unknown)!r}; choose from {', '.join(NAMES)}")
-    cli.check_writable(dest, "--dest")
     checkpoint = open_checkpoint(source)
-    if dest.exists() and dest.samefile(checkpoint.path):
-        raise ValueError(f"--dest={dest}: is the source itself, which would be lost; give another name")
     kept = [name for name in dict.fromkeys(wanted) if name in checkpoint.networks]
     if not kept:
         raise ValueError(f"{checkpoint.path}: holds none of {names}, only {', '.join(checkpoint.networks)}")

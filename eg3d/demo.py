@@ -13,17 +13,22 @@ from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from eg3d.training.loop import train
 from groundwork.files import sha256
+from groundwork.places import DATA_SET, FOLDER, GAZE_NETWORK, GENERATOR, Output
 
+WRITES = ("heads.png", "compare.png", "turn.gif", "report.json", "corrected.safetensors", "run/*")
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(cls=cli.Command)
-@click.option("--outdir", type=cli.FOLDER, default="out/demo", show_default=True,
+@click.option("--outdir", type=Output(FOLDER, WRITES), default="out/demo", show_default=True,
               help="Folder for pictures, report and weights.")  # fmt: skip
-@click.option("--network", default="embedded-base", show_default=True, help="Generator to correct.")
-@click.option("--data", default="embedded", show_default=True, help="Data set zip or folder; embedded: rendered once.")
-@click.option("--l2cs-path", default="embedded", show_default=True, help="Gaze network inside the loss.")
-@click.option("--judge", default="embedded-judge", show_default=True, help="Gaze network that only scores.")
+@click.option("--network", type=GENERATOR, default="embedded-base", show_default=True, help="Generator to correct.")
+@click.option("--data", type=DATA_SET, default="embedded", show_default=True,
+              help="Data set zip or folder; embedded: rendered once.")  # fmt: skip
+@click.option("--l2cs-path", type=GAZE_NETWORK, default="embedded", show_default=True,
+              help="Gaze network inside the loss.")  # fmt: skip
+@click.option("--judge", type=GAZE_NETWORK, default="embedded-judge", show_default=True,
+              help="Gaze network that only scores.")  # fmt: skip
 @click.option("--kimg", type=POSITIVE, callback=cli.finite, default=5, show_default=True,
               help="Thousand images to fine-tune on.")  # fmt: skip
 @click.option("--minutes", type=POSITIVE, callback=cli.finite, default=6, show_default=True,
@@ -42,8 +47,6 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     Writes heads.png, compare.png, turn.gif, report.json and the corrected weights.
     """
     device = cli.pick_device(device)
-    cli.check_writable(outdir, "--outdir", folder=True)
-    cli.check_writable(json_path, "--json")
     G = load_generator(network, device)
     estimators = {"judge": load_gaze_network(judge, device), "loss_network": load_gaze_network(l2cs_path, device)}
     check_differentiable(estimators["loss_network"], f"--l2cs-path={l2cs_path}")

@@ -12,7 +12,7 @@ from eg3d.running import cli
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--seeds", "--seed", type=cli.SEEDS, required=True, help="For example 0,1,4-6.")
-@cli.outdir_option
+@cli.outdir_option(["seed[0-9]*.png"])
 @cli.view_options
 @cli.shape_options(".mrc")
 @cli.batch_option(4)
@@ -23,7 +23,6 @@ def main(network, seeds, outdir, view, shapes, batch, precision, device):
 
     The same command writes the same files: nothing is drawn at random but the seeds' latents.
     """
-    cli.check_writable(outdir, "--outdir", folder=True)
     G = load_generator(network, cli.pick_device(device), precision)
     for views in render_views(G, seeds, view=view, batch_size=batch, progress="pictures"):
         for seed, images in views.by_seed():

@@ -5,19 +5,25 @@ import json
 import click
 
 from eg3d.checkpoints.loading import load_generator
+from eg3d.metrics.pose_files import FACTS, read_labels
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import random_labels, render_batch
 from eg3d.running import cli, distributed, processes
 from groundwork.files import atomic_write
+from groundwork.places import FOLDER, Output
 
-LABELS = "labels_generate.json"
+LABELS, DATA_SET_LABELS = "labels_generate.json", "dataset.json"
 
 
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6.")
 @click.option(
-    "--outdir", type=cli.FOLDER, default="pose", show_default=True, help="Folder for the pictures and their cameras."
+    "--outdir",
+    type=Output(FOLDER, ["seed[0-9]*.png", LABELS], joins=True),
+    default="pose",
+    show_default=True,
+    help="Folder for the pictures and their cameras.",
 )
 @cli.view_options
 @cli.batch_option(8)
@@ -34,8 +40,15 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(outdir, **_) -> None:
-    cli.check_writable(outdir, "--outdir", folder=True)
+def check(outdir, seeds, **_) -> None:
+    """ValueError if labels that lie there would be lost, or would stand beside pictures that are not theirs."""
+    if (outdir / DATA_SET_LABELS).exists() and not (outdir / FACTS).exists():
+        raise ValueError(f"--outdir={outdir}: a data set with its own {DATA_SET_LABELS} lies there; give a new folder")
+    if (outdir / LABELS).exists():
+        others = set(read_labels(outdir / LABELS, "--outdir")) - {f"seed{seed:04d}.png" for seed in seeds}
+        if others:
+            raise ValueError(f"--outdir={outdir}: {LABELS} there has the cameras of {len(others)} other pictures, as "
+                             f"{min(others)[:80]}, which would be lost; give a new folder, or all seeds")  # fmt: skip
 
 
 def run(network, seeds, outdir, view, batch, seed, precision, device):

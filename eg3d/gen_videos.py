@@ -10,6 +10,7 @@ from eg3d.geometry.cameras import focal_to_fov
 from eg3d.pictures import video
 from eg3d.pictures.views import ViewOptions
 from eg3d.running import cli
+from groundwork.places import GENERATOR, INPUT_FILE
 
 
 def parse_grid(ctx, param, value: str) -> tuple[int, int]:
@@ -20,19 +21,25 @@ def parse_grid(ctx, param, value: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def files_of(arguments: dict) -> list[str]:
+    """Patterns of the files that a call writes."""
+    names = ["interpolation"] if arguments["interpolate"] else map(str, arguments["seeds"])
+    return [f"{name}{ending}" for name in names for ending in (".mp4", "_cameras.json")]
+
+
 @click.command(cls=cli.Command)
-@click.option("--network", "networks", multiple=True, required=True,
+@click.option("--network", "networks", type=GENERATOR, multiple=True, required=True,
               help="Generator as in gen_samples.py; several are shown beside each other.")  # fmt: skip
 @click.option("--caption", "captions", multiple=True, help="Text over each network's pictures.  [default: its name]")
 @click.option("--seeds", type=cli.SEEDS, required=True, help="Keyframes, for example 0,1,4-6.")
-@cli.outdir_option
+@cli.outdir_option(files_of)
 @click.option("--shuffle-seed", type=click.IntRange(min=0), help="Shuffles the seeds, the same way each time.")
 @click.option("--grid", callback=parse_grid, default="1x1", show_default=True, help="Heads at once, width x height.")
 @click.option("--num-keyframes", type=click.IntRange(min=1), help="Heads each cell passes.  [default: seeds / cells]")
 @click.option("--w-frames", type=click.IntRange(min=1), default=120, show_default=True, help="Frames per keyframe.")
 @click.option("--interpolate", type=bool, default=True, show_default=True,
               help="One film, interpolation.mp4; False: an orbit of each seed, 0.mp4.")  # fmt: skip
-@click.option("--camera-path", type=cli.FILE,
+@click.option("--camera-path", type=INPUT_FILE,
               help="JSON with a camera per frame, as another film's *_cameras.json.  [default: orbit]")  # fmt: skip
 @click.option("--trunc", type=float, callback=cli.finite, default=1, show_default=True, help="Truncation psi.")
 @cli.trunc_cutoff_option
@@ -56,7 +63,6 @@ def main(
     Several networks show the same heads: side by side, or in a wide grid one below the other.
     """
     video.require_ffmpeg()
-    cli.check_writable(outdir, "--outdir", folder=True)
     if captions and len(captions) != len(networks):
         raise ValueError(f"{len(captions)} --caption for {len(networks)} --network; give one for each, or none")
     if shapes and (len(networks) > 1 or grid != (1, 1)):

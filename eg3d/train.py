@@ -20,9 +20,15 @@ from eg3d.scores.snapshot_metrics import SnapshotMetrics
 from eg3d.training.loop import train
 from eg3d.training.preparation import advice_on_memory, prepare, read_flags
 from eg3d.training.resume import ResumeError
-from eg3d.training.run_folder import held
+from eg3d.training.run_folder import OWN_NAMES, held
 from groundwork.command import option_stack, without_effect
+from groundwork.places import FOLDER, Output
 
+# Nothing is tried there: --dry-run leaves the disk alone, and a run says itself what is wrong with its folder.
+RUN_FOLDER = Output(
+    FOLDER, [f"{name}*" for name in OWN_NAMES], at=lambda path, arguments: path / (arguments["desc"] or ""),
+    shares=["resume"], probed=False,
+)  # fmt: skip
 UNREAD = "the published code never reads it"
 dead_options = option_stack(
     without_effect("--c-noise", UNREAD, type=float),
@@ -32,7 +38,7 @@ dead_options = option_stack(
 
 
 @click.command(cls=GroupedCommand, headings=GROUPS)
-@click.option("--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run.")
+@click.option("--outdir", type=RUN_FOLDER, required=True, help="Folder of the run.")
 @click.option("--cfg", type=click.Choice(list(PRESETS)), required=True, help="Preset, for all that is not given.")
 @with_flags(TABLE, PRESETS)
 @ops_option

@@ -1,7 +1,9 @@
 """Where things are, in a checkout and in a wheel; and how a file is written so that it is never half there."""
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,22 @@ def cache_folder() -> Path:
 REPOSITORY = _repository()  # None in an installed wheel, whose own folder may be read-only
 WORLD_WEIGHTS = (Path(__file__).resolve().parent if REPOSITORY is None else REPOSITORY) / "assets" / "embedded"
 CACHE = cache_folder() if REPOSITORY is None else REPOSITORY / ".cache"  # of rendered data sets; ignored by git
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file opened to read bytes; OSError, at once, for a pipe, a socket or a device: they wait, or never end."""
+    strange = OSError(errno.ENXIO, "is a pipe, a socket or a device; give a regular file", str(path))
+    try:
+        # A pipe does not wait for a writer then.
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise strange from None
+        raise
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise strange
+    return file
 
 
 @contextmanager
@@ -65,7 +83,7 @@ def atomic_write(path: Path, data: bytes) -> None:
 def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import torch
 
+from groundwork.files import open_regular
 from groundwork.strict_pickle import Buildable, Callee, PickleError, only_pickle_errors, parse
 
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what torch.save wrote before its zip format
@@ -38,7 +39,7 @@ def read_torch(source: str | Path | BinaryIO):
     OSError when a path cannot be opened; else PickleError, whose text is the reason without the file's name.
     """
     if isinstance(source, (str, Path)):
-        with open(source, "rb") as file:
+        with open_regular(source) as file:
             return read_torch(file)
     with only_pickle_errors():
         try:

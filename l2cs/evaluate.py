@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 import torch
 
-from groundwork.command import FILE, FOLDER, Command, check_writable, device_option, json_option, write_json
+from groundwork.command import Command, device_option, json_option, write_json
 from groundwork.files import atomic_write
+from groundwork.places import FOLDER, GAZE_SNAPSHOTS, OUTPUT_FILE, Output
 from l2cs.drawing import check_plot, plot_evaluation, plot_snapshots
 from l2cs.gaze_sets import GAZE360_TEST_DEG, FaceImages, read_labels, read_mpii
 from l2cs.measuring import log_lines, measure
@@ -15,14 +16,16 @@ from l2cs.weights import snapshots_in
 
 
 @click.command(cls=Command)
-@click.option("--snapshot", required=True, help="Weights: a file, a folder of them, embedded, or embedded-judge.")
+@click.option("--snapshot", type=GAZE_SNAPSHOTS, required=True,
+              help="Weights: a file, a folder of them, embedded, or embedded-judge.")  # fmt: skip
 @gaze360_options("test.label", "Label file.")
 @mpii_options
 @click.option("--fold", type=click.IntRange(min=0), default=0, show_default=True, help="mpiigaze: whom to measure on.")
 @click.option("--batch_size", type=click.IntRange(min=1), default=100, show_default=True,
               help="Images per step.")  # fmt: skip
-@click.option("--plot", type=FILE, help="Write a picture (.png) of estimates against truth.")
-@click.option("--evalpath", type=FOLDER, help="Write the errors of all snapshots to DATASET.log and .png there.")
+@click.option("--plot", type=OUTPUT_FILE, help="Write a picture (.png) of estimates against truth.")
+@click.option("--evalpath", type=Output(FOLDER, ("gaze360.*", "fold*/mpiigaze.*")),
+              help="Write the errors of all snapshots to DATASET.log and .png there.")  # fmt: skip
 @json_option
 @arch_option
 @device_option
@@ -35,8 +38,6 @@ def main(snapshot, dataset, gaze360image_dir, gaze360label_dir, mpii_images, mpi
     Of a folder every snapshot is measured; of mpiigaze that is SNAPSHOT/fold0 where there is such a folder.
     """
     check_plot(plot, "--plot")
-    check_writable(evalpath, "--evalpath", folder=True)
-    check_writable(o["json_path"], "--json")
     if dataset == "gaze360":
         faces = read_labels(gaze360label_dir, gaze360image_dir, GAZE360_TEST_DEG)
     else:

@@ -8,33 +8,30 @@ from pathlib import Path
 
 import click
 
-from groundwork.command import (
-    FILE,
-    FOLDER,
-    Command,
-    check_writable,
-    device_option,
-    seed_option,
-    write_json,
-)
+from groundwork.command import Command, device_option, seed_option, write_json
 from groundwork.files import atomic_write
+from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Output
 from l2cs.gaze_sets import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, GazeList, mpii_people, read_labels, read_mpii
 from l2cs.model import PUBLISHED, Architecture
 from l2cs.set_options import device_of, gaze360_options, gpu_option, mpii_options
-from l2cs.training import WEIGHTS_FILE, TrainingConfig, train_and_measure
+from l2cs.training import STATE_FILE, WEIGHTS_FILE, TrainingConfig, train_and_measure
+
+WRITES = [f"{folder}{file}" for folder in ("", "fold*/") for file in (WEIGHTS_FILE, STATE_FILE)]
 
 
 @click.command(cls=Command)
 @gaze360_options("train.label", "The label file.")
-@click.option("--heldout_images", type=FOLDER, help="gaze360: their images, when in another folder.")
-@click.option("--heldout_label", type=FILE, help="gaze360: label file of unseen people, measured after the training.")
+@click.option("--heldout_images", type=INPUT_FOLDER, help="gaze360: their images, when in another folder.")
+@click.option(
+    "--heldout_label", type=INPUT_FILE, help="gaze360: label file of unseen people, measured after the training."
+)
 @mpii_options
 @click.option("--fold", type=click.IntRange(min=0), help="mpiigaze: the person to leave out.  [default: each in turn]")
-@click.option("--output", type=FOLDER, default="output/snapshots", show_default=True,
+@click.option("--output", type=Output(FOLDER, WRITES), default="output/snapshots", show_default=True,
               help="Run folder; the same command again continues the run in it.")  # fmt: skip
-@click.option("--export", type=FILE, help="Copy the finished weights to this file.")
-@click.option("--snapshot", type=FILE, help="Start from these gaze weights.")
-@click.option("--pretrained", type=FILE, help="Start the trunk from this torchvision ResNet state dict.")
+@click.option("--export", type=OUTPUT_FILE, help="Copy the finished weights to this file.")
+@click.option("--snapshot", type=INPUT_FILE, help="Start from these gaze weights.")
+@click.option("--pretrained", type=INPUT_FILE, help="Start the trunk from this torchvision ResNet state dict.")
 @click.option("--arch", type=click.Choice([*PUBLISHED, "small"]), default="ResNet50", show_default=True,
               help="Network: a published ResNet, or small.")  # fmt: skip
 @click.option("--width", type=int, default=16, show_default=True, help="small: channels of the first layer, 16 n.")
@@ -49,7 +46,7 @@ from l2cs.training import WEIGHTS_FILE, TrainingConfig, train_and_measure
 @click.option("--batch_size", type=int, help="[default: 16; small: 32]")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Weight of the regression term.")
 @click.option("--lr", type=float, help="Learning rate.  [default: 1e-5; small: 2e-3]")
-@click.option("--json", "json_path", type=FILE, help="Also write the result to this file.")
+@click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the result to this file.")
 @device_option
 @gpu_option
 @seed_option
@@ -59,9 +56,6 @@ def main(dataset, output, fold, arch, width, input_size, bins, json_path, device
     With --dataset=gaze360 any label file and image folder in the GazeHub layout will do, with mpiigaze one person is
     left out and measured afterwards. OUTPUT receives weights.safetensors.
     """
-    check_writable(output, "--output", folder=True)
-    check_writable(o["export"], "--export")
-    check_writable(json_path, "--json")
     device, small = device_of(device, gpu), arch == "small"
     bins = int(bins or (90 if dataset == "gaze360" else 28))
     architecture = Architecture.small(width, input_size, bins) if small else Architecture.published(arch, bins)

@@ -5,12 +5,12 @@ README is that of Gaze-Corrected EG3D, line by line; its `cd` lines are the fold
 
 import json
 import shlex
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import small_set
 import torch
-from conftest import REPOSITORY
 from tiny_networks import tiny_gaze_network, tiny_generator
 
 from dataset_preprocessing.ffhq import pose_estimators
@@ -21,6 +21,7 @@ from eg3d.scores.judges import FILES
 from l2cs.weights import save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mirrored faces")  # the gaze network here is random
+REPOSITORY = Path(__file__).resolve().parent.parent
 FEW = "a thousand heads take minutes"
 
 
@@ -111,7 +112,6 @@ def type_in(checkout, run_script_in, monkeypatch):
     def run(name: str, more: str | None = None):
         line = README[name]
         script, *arguments = shlex.split(f"{line.command} {line.added if more is None else more}")
-        arguments = [text.replace("~", str(checkout / "home")) for text in arguments]
         return run_script_in(checkout / line.folder, f"{line.folder}/{script}", *arguments)
 
     return run

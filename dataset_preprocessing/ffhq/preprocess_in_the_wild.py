@@ -1,13 +1,22 @@
 """Estimates the cameras of a folder of face pictures: labels for a data set, or for `eg3d/calc_pose.py`."""
 
-from pathlib import Path
-
 import click
 
 from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
+from eg3d.metrics.pose_files import FACTS
 from eg3d.running import cli, distributed, processes
+from groundwork.places import FOLDER, INPUT_FOLDER, LANDMARKS, POSE_NETWORK, Output
+
+# The labels belong to the pictures and may lie among them.
+OUTDIR = Output(
+    FOLDER,
+    (labelling.LABELS, FACTS),
+    at=lambda outdir, arguments: outdir or arguments["indir"],
+    shares=["indir"],
+    joins=True,
+)
 
 EMBEDDED = (
     "the embedded pose network looks at the pictures, and knows only the embedded world's heads; for photos give "
@@ -16,11 +25,12 @@ EMBEDDED = (
 
 
 @click.command(cls=cli.Command)
-@click.option("--indir", type=click.Path(path_type=Path), required=True, help="Folder of square .png or .jpg pictures.")
-@click.option("--recon-weights", type=cli.FILE,
+@click.option("--indir", type=INPUT_FOLDER, required=True, help="Folder of square .png or .jpg pictures.")
+@click.option("--recon-weights", type=POSE_NETWORK,
               help="Deep3DFaceRecon's epoch_20.pth, or embedded.  [default: embedded, for its world]")  # fmt: skip
-@click.option("--landmarks", default="template", show_default=True, help="With --recon-weights, five points: template "
-              "(where EG3D's crops have them), a JSON file, a folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
+@click.option("--landmarks", type=LANDMARKS, default="template", show_default=True,
+              help="With --recon-weights, five points: template (where EG3D's crops have them), a JSON file, a "
+              "folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
 @click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -28,7 +38,7 @@ EMBEDDED = (
     show_default=True,
     help="With --recon-weights: distance from the world's origin (FFHQ's labels) or the head's centre.",
 )
-@click.option("--outdir", type=cli.FOLDER, help="Where dataset.json goes.  [default: --indir]")
+@click.option("--outdir", type=OUTDIR, help="Where dataset.json goes.  [default: --indir]")
 @cli.batch_option(32, "Pictures at a time.")
 @cli.process_options
 @cli.json_option
@@ -40,12 +50,10 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(indir, outdir, recon_weights, landmarks, json_path, **_) -> None:
-    if recon_weights in (None, Path("embedded")) and landmarks != "template":
+def check(indir, outdir, recon_weights, landmarks, **_) -> None:
+    if recon_weights in (None, "embedded") and landmarks != "template":
         raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
     labelling.check_place(outdir or indir)
-    cli.check_writable(outdir, "--outdir", folder=True)
-    cli.check_writable(json_path, "--json")
 
 
 def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path):

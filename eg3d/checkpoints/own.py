@@ -25,7 +25,8 @@ from torch import nn
 from eg3d.checkpoints.arguments import PUBLISHED_GENERATOR, file_arguments
 from eg3d.checkpoints.stored import NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored, digest
 from eg3d.models.architectures import DISCRIMINATORS, GENERATORS
-from groundwork.files import atomic_write
+from groundwork.files import atomic_write, open_regular
+from groundwork.strict_json import JsonError, parse_json
 from groundwork.torch_file import LARGEST_FILE, read_torch
 
 FORMAT = 2
@@ -65,7 +66,7 @@ def save_snapshot(path: Path, networks: dict[str, nn.Module], facts: dict, half:
 
 def open_snapshot(path: Path) -> Checkpoint:
     """A snapshot, its weights not read yet; CheckpointError for anything else."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         if int.from_bytes(file.read(8), "little") > LONGEST_HEADER or file.seek(0, 2) > LARGEST_FILE:
             raise CheckpointError(f"{path}: is no snapshot, or was cut short (it would be too large); copy it again")
     try:
@@ -124,8 +125,8 @@ def _checked_header(text: str, path: Path) -> dict:
             raise CheckpointError(f"{path}: its header is damaged ({what}); copy the file again, or make it anew")
 
     try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        header = parse_json(text)
+    except JsonError as error:
         check(False, f"not JSON: {error}")
     check(isinstance(header, dict), "no JSON object")
     check("format" in header, "lacks 'format'")

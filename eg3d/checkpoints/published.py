@@ -21,6 +21,7 @@ from eg3d.checkpoints.upstream_pickle import UpstreamNetwork, plain_dict, read_u
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.rendering.planes import PLANE_MATRICES
 from groundwork.files import atomic_write
+from groundwork.strict_json import parse_json
 from groundwork.torch_file import read_torch
 
 STATE_DICT_FORMAT = 1
@@ -127,7 +128,7 @@ def open_state_dict(path: Path) -> Checkpoint:
     if not entries:
         raise CheckpointError(f"{path}: holds no networks by the names {', '.join(NAMES)}; give a checkpoint")
     try:
-        facts = json.loads(content.get("facts", "{}"), parse_constant=_no_number)
+        facts = parse_json(content.get("facts", "{}"))
         if not isinstance(facts, dict):
             raise ValueError("the facts are no object")
         networks = {name: _from_entry(name, entry) for name, entry in entries.items()}
@@ -139,10 +140,6 @@ def open_state_dict(path: Path) -> Checkpoint:
 
 def _bare(content) -> bool:
     return isinstance(content, dict) and bool(content) and all(isinstance(v, torch.Tensor) for v in content.values())
-
-
-def _no_number(text: str):
-    raise ValueError(f"the facts hold {text}, which is no number")
 
 
 def _from_entry(name: str, entry: dict) -> StoredNetwork:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from eg3d.metrics.registry import DETECTORS, NAMES, WEIGHTS_HELP
+from groundwork.places import DATA_SET, WEIGHTS
 from groundwork.settings import (
     NON_NEGATIVE,
     POSITIVE,
@@ -152,6 +153,7 @@ class DataConfig:
         flag="--data",
         help="Data set: a zip or folder with dataset.json, or embedded.",
         metavar="PATH",
+        place=DATA_SET,
         unset="to be given",
     )
     # The published code mirrors the image alone: docs/published_defects.md, D-25
@@ -220,6 +222,7 @@ class WatchConfig:
         flag="--inception-weights",
         help=f"Weights of the detector: {WEIGHTS_HELP}.",
         metavar="FILE",
+        place=WEIGHTS,
         needs=(_METRICS,),
     )
     vgg_weights: str | None = setting(
@@ -227,6 +230,7 @@ class WatchConfig:
         flag="--vgg-weights",
         help="torchvision's VGG16, for precision and recall.",
         metavar="FILE",
+        place=WEIGHTS,
         needs=(_METRICS,),
     )
 

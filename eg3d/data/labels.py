@@ -1,6 +1,5 @@
 """`dataset.json`: {"labels": [["00000/img00000000.png", [25 numbers]], ...]}, read without trusting it."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 
@@ -8,6 +7,7 @@ import torch
 
 from eg3d.data.archive import Folder, Zip, shown
 from eg3d.geometry.cameras import LABEL_DIM, check_labels
+from groundwork.strict_json import JsonError, parse_json
 from groundwork.strict_pickle import one_line
 
 LABEL_FILE = "dataset.json"
@@ -27,8 +27,11 @@ def read_entries(archive: Folder | Zip) -> dict[str, object]:
         raise ValueError(f"{where} has {archive.bytes[LABEL_FILE]} bytes, at most {FILE_BYTES} are read; is it one?")
     data = archive.read(LABEL_FILE)
     try:
-        pairs = [(name.replace("\\", "/"), label) for name, label in json.loads(data)["labels"] or []]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        content = parse_json(data, finite=False)
+        pairs = [(name.replace("\\", "/"), label) for name, label in content["labels"] or []]
+    except JsonError as error:
+        raise ValueError(f"{where} is not {LAYOUT} ({error}); write it again") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{where} is not {LAYOUT}; write it again") from None
     entries = dict(pairs)
     if len(entries) < len(pairs):

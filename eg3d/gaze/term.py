@@ -28,6 +28,7 @@ from eg3d.gaze.networks import (
 )
 from eg3d.geometry.cameras import LABEL_DIM, split_label
 from groundwork.draws import GlobalDraws
+from groundwork.places import GAZE_NETWORK
 from groundwork.settings import Need, check_settings, check_value, contradiction, non_negative, one_of, setting
 from l2cs.estimator import GazeAngles, gaze_vector
 
@@ -131,6 +132,7 @@ class GazeLossConfig:
         flag="--l2cs-path",
         help="Gaze network of the term and of the scores at snapshots: a weights file, embedded or embedded-judge.",
         metavar="FILE",
+        place=GAZE_NETWORK,
     )
     kind: str = setting(
         "mse",

@@ -4,7 +4,6 @@ Every source is called with (images [N, 3, H, W] in [-1, 1], labels [N, 25], nam
 pixels; NaN where it finds no face. Its `name` belongs in every report.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,13 @@ from eg3d.metrics.iresnet import Architecture
 from eg3d.metrics.network_file import VERSION, filled, load_network
 from eg3d.metrics.pose import rotation_of_angles
 from groundwork.files import WORLD_WEIGHTS
+from groundwork.strict_json import JsonError, read_json
 
 READER_WEIGHTS, READER_KIND = WORLD_WEIGHTS / "face_reader.safetensors", "pose and landmark"
 # Of the side, RMS, between the points and the mean face turned by the angles. Of 600 rendered and 384 generated heads
 # none exceeds it; of pure noise 6 in 10 pictures do, of a head upside down 1 in 20: it finds gross failures only.
 MOST_DISAGREEMENT = 0.015
+LARGEST_POINTS = 1 << 28  # bytes of a file of points; 70,000 photos with 68 points each have 0.2 GB
 
 
 class Template:
@@ -106,9 +107,10 @@ def read_points(path: Path) -> dict[str, torch.Tensor]:
         entries = {name: [line.split() for line in text.splitlines() if line.strip()] for name, text in texts.items()}
     else:
         try:
-            entries = json.loads(path.read_bytes())
-        except (ValueError, RecursionError):
-            raise ValueError(f"{path}: is not JSON; write {{name: [[x, y], ...]}} or give a folder of .txt") from None
+            entries = read_json(path, LARGEST_POINTS, finite=False)
+        except JsonError as error:
+            advice = "write {name: [[x, y], ...]} or give a folder of .txt"
+            raise ValueError(f"{path}: is not JSON ({error}); {advice}") from None
     if not isinstance(entries, dict) or not entries:
         raise ValueError(f"{path}: holds no points; write {{name: [[x, y], ...]}} with 5 or 68 points")
     return {Path(str(name)).stem: _points(path, name, rows) for name, rows in entries.items()}

@@ -1,11 +1,11 @@
 """Label files of pose accuracy: {"labels": [[name, [25 numbers]], ...]}, matched by name."""
 
-import json
 from pathlib import Path
 
 import torch
 
 from eg3d.geometry.cameras import LABEL_DIM, check_labels
+from groundwork.strict_json import JsonError, read_json
 
 LABELS = "dataset.json"  # of estimated labels
 FACTS = "pose_estimate.json"  # beside estimated labels: by which network, from which points, which pictures failed
@@ -15,11 +15,13 @@ def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
     """{name: label [25]} of a label file; ValueError, one line, unless every label is a proper camera."""
     where = f"{flag}={path}"
     try:
-        rows = json.loads(path.read_bytes())["labels"]
+        rows = read_json(path)["labels"]
     except FileNotFoundError:
         raise ValueError(f"{where}: there is no such file; run the step that writes it first") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ValueError(f'{where}: is no label file; it must hold {{"labels": [[name, [25 numbers]], ...]}}') from None
+    except (JsonError, KeyError, TypeError) as error:
+        reason = f" ({error})" if isinstance(error, JsonError) else ""
+        layout = '{"labels": [[name, [25 numbers]], ...]}'
+        raise ValueError(f"{where}: is no label file{reason}; it must hold {layout}") from None
     labels = {}
     for row in rows if isinstance(rows, list) else [None]:
         if not (isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and isinstance(row[1], list)):
@@ -28,10 +30,7 @@ def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
             raise ValueError(f"{where}: the label of {row[0][:80]!r} must be 25 numbers")
         if row[0] in labels:
             raise ValueError(f"{where}: {row[0][:80]!r} is there twice; write the file anew")
-        try:
-            labels[row[0]] = torch.tensor(row[1], dtype=torch.float64)
-        except OverflowError:
-            raise ValueError(f"{where}: the label of {row[0][:80]!r} holds a number too large for one") from None
+        labels[row[0]] = torch.tensor(row[1], dtype=torch.float64)
     if not labels:
         raise ValueError(f"{where}: holds no labels")
     check_labels(torch.stack(list(labels.values())), where, [name[:80] for name in labels])
@@ -66,8 +65,8 @@ def match(
 def estimate_facts(file2: Path) -> dict:
     """What stands beside the estimated labels about how they were made; nothing where it is missing."""
     try:
-        facts = json.loads((file2.parent / FACTS).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        facts = read_json(file2.parent / FACTS)
+    except (OSError, JsonError):
         return {}
     known = facts if isinstance(facts, dict) else {}
     return {key: known[key] for key in ("estimator", "sha256", "landmarks") if key in known}

@@ -23,6 +23,7 @@ from eg3d.pictures.shapes import ShapeOptions, write_shape
 from eg3d.pictures.text import text_strip
 from eg3d.pictures.views import ViewOptions, camera_labels, check_finite, render_ws, ws_of_seeds
 from groundwork.files import atomic_write
+from groundwork.strict_json import JsonError, read_json
 
 FOCAL = {"FFHQ": FFHQ_FOCAL, "AFHQ": FFHQ_FOCAL, "Shapenet": 1.7074}
 IMAGE_MODES = ("image", "image_depth", "image_raw")
@@ -49,14 +50,16 @@ def read_camera_path(path: Path) -> dict[str, list]:
 
     Errors: ValueError, one line that names the file.
     """
+    reason = ""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(Path(path), finite=False)
         kinds = [kind for kind in ("labels", "cameras") if kind in content]
         rows = torch.tensor(content[kinds[0]], dtype=torch.float64)
-    except (UnicodeDecodeError, json.JSONDecodeError, IndexError, TypeError, ValueError, OverflowError):
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
         rows, kinds = torch.zeros(0), ["?"]
+        reason = f" ({error})" if isinstance(error, JsonError) else ""
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != {"labels": 25, "cameras": 2}.get(kinds[0]):
-        raise ValueError(f'{path}: is no camera path; it needs {{"labels": [[25 numbers], ...]}} or '
+        raise ValueError(f'{path}: is no camera path{reason}; it needs {{"labels": [[25 numbers], ...]}} or '
                          '{"cameras": [[yaw, pitch], ...]} (radians), one for each frame')  # fmt: skip
     if not rows.isfinite().all():
         raise ValueError(

@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import wraps
 
 import click
@@ -12,10 +13,7 @@ from eg3d.ops.precision import FORMATS, PRECISIONS
 from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, ShapeOptions
 from eg3d.pictures.views import PUBLISHED, ViewOptions
 from groundwork.command import (
-    FILE,
-    FOLDER,
     Command,
-    check_writable,
     device_option,
     fail,
     json_option,
@@ -25,13 +23,14 @@ from groundwork.command import (
     without_effect,
     write_json,
 )  # fmt: skip
+from groundwork.places import FOLDER, GENERATOR, OUTPUT_FILE, Output
 
 __all__ = [
-    "DISTINCT_SEEDS", "FILE", "FOLDER", "SEEDS", "Command", "batch_option", "check_writable", "compute_options",
-    "device_option", "drawing_options_without_effect", "fail", "finite", "json_option", "network_option",
-    "ops_option", "outdir_option", "pick_device", "precision_option", "process_options", "seed_option",
-    "shape_options", "shape_options_without_effect", "shared_compute_options", "trunc_cutoff_option",
-    "view_options", "without_effect", "write_json",
+    "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "Command", "batch_option", "compute_options", "device_option",
+    "drawing_options_without_effect", "fail", "finite", "json_option", "network_option", "ops_option",
+    "outdir_option", "pick_device", "precision_option", "process_options", "seed_option", "shape_options",
+    "shape_options_without_effect", "shared_compute_options", "trunc_cutoff_option", "view_options",
+    "without_effect", "write_json",
 ]  # fmt: skip
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent
@@ -99,10 +98,23 @@ def _use_ops(ctx, param, value: str) -> None:
 
 network_option = click.option(
     "--network",
+    type=GENERATOR,
     required=True,
     help="Generator: a .safetensors, published .pkl or .pt file, embedded, embedded-base, or an https:// address.",
 )
-outdir_option = click.option("--outdir", type=FOLDER, required=True, help="Folder for the files.")
+
+
+def outdir_option(writes: Sequence[str] | Callable[[dict], Sequence[str]]):
+    """--outdir. writes: as `groundwork.places.Output` has it; the files of --shapes are added."""
+
+    def files(arguments: dict) -> list[str]:
+        pictures = writes(arguments) if callable(writes) else writes
+        shapes = [f"{name}{arguments['shape_format']}" for name in ("seed[0-9]*", "*_shape") if arguments.get("shapes")]
+        return [*pictures, *shapes]
+
+    return click.option("--outdir", type=Output(FOLDER, files), required=True, help="Folder for the files.")
+
+
 trunc_cutoff_option = click.option(
     "--trunc-cutoff", type=click.IntRange(min=0), default=PUBLISHED.cutoff, show_default=True,
     help="Rows of ws truncated.",

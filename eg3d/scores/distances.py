@@ -24,6 +24,7 @@ from eg3d.models.generator import TriPlaneGenerator
 from eg3d.pictures.views import render_samples
 from eg3d.running import distributed, processes
 from groundwork.files import atomic_write, cache_folder
+from groundwork.strict_json import parse_json
 
 CACHE_VERSION = 1  # raise it when features of the same pictures and weights change
 
@@ -181,7 +182,7 @@ def _read_cache(path: Path, key: dict, width: int, count: int) -> torch.Tensor |
     """At least `count` rows, or None where there are none; a damaged file counts as none."""
     try:
         with safe_open(path, "pt") as file:
-            held = json.loads((file.metadata() or {}).get("key", "null"))
+            held = parse_json((file.metadata() or {}).get("key", "null"))
             rows = file.get_tensor("rows")
     except (OSError, SafetensorError, ValueError):
         return None

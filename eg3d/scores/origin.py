@@ -1,9 +1,10 @@
 """Where a generator comes from: the run in whose folder its file lies, and the data set of its training."""
 
-import json
 from pathlib import Path
 
 from eg3d.checkpoints.loading import GENERATORS, locate, open_checkpoint
+from groundwork.strict_json import JsonError, read_json
+from groundwork.strict_pickle import one_line
 
 OPTIONS_FILE = "training_options.json"
 WORLD_RESOLUTION = 64
@@ -22,16 +23,22 @@ def trained_on(network: str) -> str:
     if folder is not None:
         options = folder / OPTIONS_FILE
         try:
-            return str(json.loads(options.read_text())["data"]["path"])
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{options}: cannot be read; give --data") from None
+            path = read_json(options)["data"]["path"]
+            if isinstance(path, str):
+                return path
+            reason = "its data.path is no text"
+        except (JsonError, KeyError, TypeError) as error:
+            reason = error if isinstance(error, JsonError) else "it names no data.path"
+        raise ValueError(f"{options}: cannot be read ({reason}); give --data")
     facts = open_checkpoint(network).facts
     dataset = facts.get("dataset")
     if isinstance(dataset, dict) and dataset.get("name") == "embedded":
         return "embedded"
-    published = (facts.get("published") or {}).get("training_set_kwargs")
+    published = facts.get("published")
+    published = published.get("training_set_kwargs") if isinstance(published, dict) else None
     if isinstance(published, dict) and published.get("path"):
-        raise ValueError(f"--data is missing: this network was trained on {published['path']} where it was made; "
+        path = one_line(str(published["path"]))
+        raise ValueError(f"--data is missing: this network was trained on {path} where it was made; "
                          "give that data set's zip or folder here")  # fmt: skip
     raise ValueError("--data is missing, and the network does not say what it was trained on; give a zip or folder")
 

@@ -1,19 +1,20 @@
 """What is read and checked before a run starts, and what to do if its memory runs out."""
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from eg3d.checkpoints.loading import load_state, open_checkpoint
+from eg3d.checkpoints.loading import open_checkpoint
 from eg3d.config.flags import resolve
 from eg3d.config.run import TrainConfig, check_same_run, from_dict
 from eg3d.training.records import check_tensorboard
 from eg3d.training.run_folder import STATE_FILE
+from eg3d.training.saved_state import read_state
 from groundwork.settings import contradiction
+from groundwork.strict_json import parse_json
 
 
 def prepare(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | None]:
@@ -28,8 +29,8 @@ def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict |
     latest, path = flags["resume"] == "latest", outdir / STATE_FILE
     if not latest and not path.exists():
         return resolve(cfg, **flags), None
-    state = load_state(path)
-    saved = from_dict(json.loads(state["config"]))
+    state = read_state(path)
+    saved = from_dict(parse_json(state["config"]))
     config = resolve(cfg, saved.generator.resolution, **flags | ({"resume": saved.resume} if latest else {}))
     check_same_run(saved, config)
     return config, state

@@ -24,10 +24,12 @@ from eg3d.training.ada import AugmentStrength, count_signs
 from eg3d.training.augment_pipe import AugmentPipe
 from eg3d.training.ema import update_ema, update_mean_latent
 from eg3d.training.latents import FakeBatches, Fakes, Reals, style_mix
+from eg3d.training.saved_state import check_fits, restore_optimiser
 from eg3d.training.setup import build_networks, build_optimisers
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
 from groundwork.draws import KeyedDraws, draw_key
+from groundwork.strict_json import parse_json
 
 
 class Trainer:
@@ -307,16 +309,18 @@ class Trainer:
         }
 
     def _restore(self, state: dict) -> None:
-        check_same_run(from_dict(json.loads(state["config"])), self.config)
+        check_same_run(from_dict(parse_json(state["config"])), self.config)
         if state["gaze_network"] != self.gaze.digest:
             raise ValueError(
                 f"--l2cs-path={self.config.gaze.l2cs_path}: holds other weights than when the run was stopped; "
                 "give those, or start another --outdir"
             )
+        optimisers = self.G_optimiser, self.D_optimiser
+        check_fits(state, self.networks(), optimisers)
         for name, network in self.networks().items():
             network.load_state_dict(state["networks"][name])
-        for optimiser, saved in zip((self.G_optimiser, self.D_optimiser), state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
+            restore_optimiser(optimiser, kept)
         self.images_seen, self.batch_index = state["images_seen"], state["batch_index"]
         self.raw_resolution = state["raw_resolution"]
         self._set_rays()

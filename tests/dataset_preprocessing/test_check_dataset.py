@@ -156,7 +156,7 @@ def test_pictures_and_numbers_are_written_once(tmp_path):
         again = run("--data", path, output)
         assert again.exit_code == 2 and "exists" in again.stderr and again.stdout == ""
     inside = run("--data", path, f"--sheet={path / 'sheet.png'}")
-    assert inside.exit_code == 2 and "inside the data set" in inside.stderr
+    assert inside.exit_code == 2 and "lies inside --data=" in inside.stderr
 
 
 def test_a_spoilt_set_still_gets_its_pictures(tmp_path):

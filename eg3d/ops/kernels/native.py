@@ -25,6 +25,8 @@ LANES, WIDEST, MOST_SAMPLES = 16, 64, 256  # of csrc
 
 _PTR, _INT, _FLOAT, _THREADS = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
 SIGNATURES = {  # name: result, arguments
+    "instructions": (ctypes.c_char_p, []),
+    "lanes": (ctypes.c_int, []),
     "act_blocks": (_INT, [_INT] * 2),
     "act": (None, [_PTR] * 5 + [_INT] * 4 + [_FLOAT] * 3 + [_THREADS]),
     "act_backward": (None, [_PTR] * 8 + [_INT] * 3 + [_FLOAT] * 3 + [_THREADS]),
@@ -59,6 +61,11 @@ def library() -> ctypes.CDLL:
         function = getattr(kernels, name)
         function.restype, function.argtypes = result, arguments
     return kernels
+
+
+def instructions() -> str:
+    """The instructions that the kernels use: AVX-512, AVX2, NEON or plain. Raises: as `library`."""
+    return library().instructions().decode()
 
 
 def _identity() -> str:

@@ -23,6 +23,9 @@ INLINE void each_block(const Extent& e, int threads, const Body& body) {
     }
 }
 
+API const char* instructions() { return INSTRUCTIONS; }
+API int lanes() { return LANES; }
+
 API int64_t act_blocks(int64_t pixels, int64_t c) { return Extent(1, pixels, c).blocks; }
 
 // scale [n, c], noise [noise_n, pixels], b [c], each may be null; clamp may be infinite. y may be x.

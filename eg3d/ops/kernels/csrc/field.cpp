@@ -60,18 +60,28 @@ INLINE void corners_of(const Field& f, const float* point, int64_t count, Corner
     }
 }
 
+// The next V * LANES of a point's features: its corners' texels, weighted. Sums side by side wait less for each other.
+template <int V>
+INLINE void add_corners(const Corners& at, int64_t t, const float* texels, float* features) {
+    Vec total[V] = {};
+    for (int j = 0; j < PLANES * CORNERS; j++) {
+        const float weight = at.weight[j][t], *texel = texels + at.offset[j][t];
+        for (int v = 0; v < V; v++) total[v] += weight * load(texel + v * LANES);
+    }
+    for (int v = 0; v < V; v++) store(features + v * LANES, total[v]);
+}
+
 // features [tile, c] of points first .. first + tile - 1 of latent i, summed over the planes
 static void look_up(const Field& f, int64_t i, int64_t first, int64_t tile, float* features) {
     const float* texels = f.texels + i * f.height * f.width * PLANES * f.c;
     Corners at;
     for (int64_t t = 0; t < tile; t++) {
         if (t % LANES == 0) corners_of(f, f.points + (i * f.count + first + t) * 3, tile - t, at);
-        for (int64_t k = 0; k < f.c; k += LANES) {
-            Vec total = Vec{};
-            for (int j = 0; j < PLANES * CORNERS; j++)
-                total += at.weight[j][t % LANES] * load(texels + at.offset[j][t % LANES] + k);
-            store(features + t * f.c + k, total);
-        }
+        constexpr int MANY = 32 / LANES;
+        float* to = features + t * f.c;
+        int64_t k = 0;
+        for (; k + MANY * LANES <= f.c; k += MANY * LANES) add_corners<MANY>(at, t % LANES, texels + k, to + k);
+        for (; k < f.c; k += LANES) add_corners<1>(at, t % LANES, texels + k, to + k);
     }
 }
 

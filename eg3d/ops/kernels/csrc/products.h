@@ -24,7 +24,9 @@ template <int V>
 INLINE void columns_product(int64_t rows, const float* a, int64_t ra, int64_t ka, const float* b, int64_t ldb,
                             float* out, int64_t ldo, int64_t depth, const float* bias, bool add) {
     int64_t r = 0;
-    for (; r + 8 <= rows; r += 8) block_product<8, V>(a + r * ra, ra, ka, b, ldb, out + r * ldo, ldo, depth, bias, add);
+    constexpr int ROWS = REGISTERS == 32 ? 8 : 5;  // as many as registers hold the sums of; measured
+    for (; r + ROWS <= rows; r += ROWS)
+        block_product<ROWS, V>(a + r * ra, ra, ka, b, ldb, out + r * ldo, ldo, depth, bias, add);
     for (; r < rows; r++) block_product<1, V>(a + r * ra, ra, ka, b, ldb, out + r * ldo, ldo, depth, bias, add);
 }
 
