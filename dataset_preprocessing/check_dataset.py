@@ -1,5 +1,10 @@
 """Checks a data set before a night is spent on it: every image, every camera, and pictures of both."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 import torch
 

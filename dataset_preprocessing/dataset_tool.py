@@ -1,5 +1,10 @@
 """Brings images with cameras to the form that training reads: square PNG files of one size, in a zip or a folder."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import re
 
 import click

@@ -1,5 +1,10 @@
 """Keeps the images of a data set whose gaze (or head) is turned: the data preprocessing of Gaze-Corrected EG3D."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from dataset_preprocessing import selection

@@ -10,9 +10,7 @@ import shutil
 import sys
 from importlib.util import find_spec
 
-import click
-
-from groundwork.command import Command, fail, package_version
+from groundwork.early import begin
 
 SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Training": ("eg3d.train", "eg3d.demo", "eg3d.make_embedded"),
@@ -42,6 +40,11 @@ MODULES = {name_of(module): module for modules in SCRIPTS.values() for module in
 
 def main() -> None:
     """Runs the script that the first argument names, with the other arguments; ends with its exit code."""
+    begin()
+    import click  # here: what stops this is one line now
+
+    from groundwork.command import Command, fail, package_version
+
     asked, *arguments = sys.argv[1:] or ["--help"]
     if asked in ("-h", "--help", "--version"):
         text = f"gaze-corrected-eg3d {package_version()}" if asked == "--version" else overview()

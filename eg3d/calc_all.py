@@ -1,5 +1,10 @@
 """All scores of one or several generators side by side: gaze, Frechet and kernel distance, identity, pose."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 from dataclasses import asdict
 
 import click

@@ -1,5 +1,10 @@
 """Gaze-face alignment of a generator, judged by one gaze network or two."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints.loading import load_generator, network_facts

@@ -1,5 +1,10 @@
 """Identity across views: do two pictures of one generated head show the same person?"""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints.loading import GENERATORS, load_generator, network_facts

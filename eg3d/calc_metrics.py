@@ -1,5 +1,10 @@
 """Frechet and kernel distance, inception score, precision and recall of a generator against a data set."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 
 import click
@@ -17,13 +22,14 @@ from eg3d.metrics.registry import (
 )
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
-from eg3d.scores.origin import run_of, trained_on
+from eg3d.scores.origin import beside_in_run, run_of, trained_on
+from eg3d.training.run_folder import METRIC, OPTIONS_FILE
 from eg3d.training.stats import append_line
-from groundwork.places import DATA_SET, INPUT_FILE
+from groundwork.places import DATA_SET, FILE, GENERATOR, INPUT_FILE, NamedInput
 
 
 @click.command(cls=cli.Command)
-@cli.network_option
+@cli.network_of(NamedInput(FILE, GENERATOR.names, beside_in_run))
 @click.option("--metrics", default="fid50k_full", show_default=True, help=f"Comma list of {', '.join(NAMES)}; or none.")
 @click.option(
     "--data", type=DATA_SET, help="Data set: zip or folder with dataset.json, or embedded.  [default: of the training]"
@@ -57,6 +63,8 @@ def main(**options):
 def check(metrics, mirror, num_gen, detector, inception_weights, vgg_weights, json_path, **_) -> None:
     if inception_weights and not takes_weights(detector):
         raise ValueError(f"--inception-weights: --detector={detector} has no use for them; leave one out")
+    if json_path and json_path.name.startswith(METRIC) and (json_path.parent / OPTIONS_FILE).is_file():
+        raise ValueError(f"--json={json_path}: the lines of a metric go into a file of such a name; give another name")
     wanted = parse_metrics(metrics, num_gen, detector, vgg_weights is not None)
     full = [metric.name for metric in wanted if metric.full]
     if mirror and full and len(full) < len(wanted):

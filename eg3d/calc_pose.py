@@ -1,5 +1,10 @@
 """Pose accuracy: the cameras pictures were rendered from against those estimated from the pictures."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.metrics.pose import pose_report

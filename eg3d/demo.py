@@ -1,5 +1,10 @@
 """The demo: some minutes of gaze-corrected fine-tuning of the embedded base model, before and after."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints.loading import load_generator, locate, save_snapshot

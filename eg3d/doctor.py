@@ -1,5 +1,10 @@
 """Says what this machine offers to PyTorch and to our kernels, and which of it is used."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.running import cli, machine

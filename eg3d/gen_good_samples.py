@@ -1,5 +1,10 @@
 """The heads of a generator whose eyes look where the face looks: pictures sorted by GFAS."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import os
 import re
 import tempfile

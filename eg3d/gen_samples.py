@@ -1,5 +1,10 @@
 """Pictures, and on request shapes, of a generator for given seeds."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints.loading import load_generator

@@ -1,5 +1,10 @@
 """The same seeds from two generators side by side, and the GFAS of each; on request a page to turn them."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import shlex
 import sys
 

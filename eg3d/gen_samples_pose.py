@@ -1,5 +1,10 @@
 """One picture of every seed from a random camera, and the cameras: the first step of measuring pose accuracy."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 
 import click

@@ -1,5 +1,10 @@
 """Films of a generator, or of several side by side: an orbit round heads, or heads that turn into each other."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import re
 
 import click

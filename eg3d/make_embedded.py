@@ -3,6 +3,11 @@
 Each stage is a command a user could type; it is printed before it runs. A stopped run continues where it was.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 
 import click

@@ -1,5 +1,10 @@
 """Trains a 3D GAN, with or without the gaze term: see `--help`, and eg3d/training/loop.py for what happens."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import contextlib
 import json
 import sys
@@ -24,6 +29,14 @@ from eg3d.training.run_folder import OWN_NAMES, held
 from groundwork.command import option_stack, without_effect
 from groundwork.places import FOLDER, Output
 
+
+def name_inside(ctx, param, value: str | None) -> str | None:
+    """Callback of --desc: refuses what leads out of --outdir."""
+    if value is not None and (Path(value).is_absolute() or ".." in Path(value).parts):
+        raise click.BadParameter(f"'{value}' does not lie in --outdir; give a name without ..", ctx, param)
+    return value
+
+
 # Nothing is tried there: --dry-run leaves the disk alone, and a run says itself what is wrong with its folder.
 RUN_FOLDER = Output(
     FOLDER, [f"{name}*" for name in OWN_NAMES], at=lambda path, arguments: path / (arguments["desc"] or ""),
@@ -42,7 +55,7 @@ dead_options = option_stack(
 @click.option("--cfg", type=click.Choice(list(PRESETS)), required=True, help="Preset, for all that is not given.")
 @with_flags(TABLE, PRESETS)
 @ops_option
-@click.option("--desc", help="Name of a folder inside --outdir for this run.")
+@click.option("--desc", callback=name_inside, help="Name of a folder inside --outdir for this run.")
 @device_option
 @dead_options
 @click.option(

@@ -15,10 +15,9 @@ import click
 from tqdm import tqdm
 
 from groundwork.console import patient_console
+from groundwork.early import DEBUG_VARIABLE, MORE_MEMORY, ended_by, exhausted, stoppable
 from groundwork.files import REPOSITORY, atomic_write
 from groundwork.places import OUTPUT_FILE, REMEDIES, check_places
-
-DEBUG_VARIABLE = "EG3D_DEBUG"
 
 
 class Command(click.Command):
@@ -50,21 +49,32 @@ class Command(click.Command):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         with patient_console() as check_output:
             try:
-                super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+                with stoppable():
+                    super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
                 check_output()
             except click.exceptions.Exit as stop:
                 sys.exit(stop.exit_code)
-            except (click.Abort, KeyboardInterrupt):
+            except (click.Abort, KeyboardInterrupt) as stop:
                 end_bars()
-                click.echo("interrupted", err=True)
-                sys.exit(130)
+                line, code = ended_by(stop.__cause__ or stop.__context__ or stop)  # click makes Abort of Ctrl-C
+                click.echo(line, err=True)
+                sys.exit(code)
             except click.ClickException as error:
                 fail(error.format_message())
-            except (ValueError, OSError) as error:
-                if os.environ.get(DEBUG_VARIABLE):
+            except (ValueError, OSError, MemoryError, RuntimeError, ImportError) as error:
+                line = self._line_on_memory(error)
+                if os.environ.get(DEBUG_VARIABLE) or (line is None and not isinstance(error, (ValueError, OSError))):
                     raise
-                fail(describe(error))
+                fail(line or describe(error))
             sys.exit(0)
+
+    def _line_on_memory(self, error: Exception) -> str | None:
+        """The line of `exhausted`, with the option that makes do with less if there is one."""
+        line = exhausted(error)
+        if line is None or "memory" not in line:
+            return line
+        smaller = [f"give a smaller --{option.name}" for option in self.params if option.name == "batch"]
+        return f"{line}; {', or '.join([*smaller, MORE_MEMORY])}"
 
 
 def package_version() -> str:

@@ -6,7 +6,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +34,19 @@ WORLD_WEIGHTS = (Path(__file__).resolve().parent if REPOSITORY is None else REPO
 CACHE = cache_folder() if REPOSITORY is None else REPOSITORY / ".cache"  # of rendered data sets; ignored by git
 
 
+def special(path: Path) -> str | None:
+    """What is there, if it is neither a file nor a folder: reading it could take for ever."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if stat.S_ISFIFO(mode):
+            return "a pipe, not a file"
+        if stat.S_ISSOCK(mode):
+            return "a socket, not a file"
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            return "a device, not a file"
+    return None
+
+
 def open_regular(path: Path) -> BinaryIO:
     """A file opened to read bytes; OSError, at once, for a pipe, a socket or a device: they wait, or never end."""
     strange = OSError(errno.ENXIO, "is a pipe, a socket or a device; give a regular file", str(path))
@@ -57,6 +70,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Temporary name beside `path`, flush to disk, rename. An OSError names `path`, not the temporary file.
     """
     path, temporary = Path(path), ""
+    if what := special(path):
+        raise ValueError(f"{path}: is {what}, and a file would take its place; give another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

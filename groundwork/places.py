@@ -6,7 +6,6 @@ So every script expands `~`, refuses what is no file or folder, and never writes
 
 import errno
 import os
-import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from urllib.request import url2pathname
 
 import click
 
-from groundwork.files import CACHE, WORLD_WEIGHTS, cache_folder
+from groundwork.files import CACHE, WORLD_WEIGHTS, cache_folder, special
 
 FILE, FOLDER, EITHER = "file", "directory", "path"  # kinds of places, and what a page of help calls them
 LABEL_FILE = "dataset.json"  # of a data set
@@ -34,6 +33,7 @@ REMEDIES = {
     errno.EPERM: "no permission; change it or give another path",
     errno.EROFS: "cannot be written there, the file system is read-only; give another path",
     errno.ENOSPC: "cannot be written, the disk is full; make room or give another path",
+    errno.EFBIG: "cannot be written, a limit of file sizes is too low (ulimit -f); raise it",
     errno.EDQUOT: "cannot be written, the disk quota is used up; make room or give another path",
     errno.ENAMETOOLONG: "the name is too long; give a shorter one",
 }
@@ -229,19 +229,6 @@ def check_readable(sources: Sequence[Source], kind: str) -> None:
 def _other(path: Path, kind: str) -> bool:
     """Whether a file is there and a folder is wanted, or the other way round."""
     return path.is_dir() if kind == FILE else path.is_file()
-
-
-def special(path: Path) -> str | None:
-    """What is there, if it is neither a file nor a folder: reading it could take for ever."""
-    with suppress(OSError):
-        mode = path.stat().st_mode
-        if stat.S_ISFIFO(mode):
-            return "a pipe, not a file"
-        if stat.S_ISSOCK(mode):
-            return "a socket, not a file"
-        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-            return "a device, not a file"
-    return None
 
 
 def check_apart(target: Target, sources: Sequence[Source]) -> None:

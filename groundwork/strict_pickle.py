@@ -60,7 +60,7 @@ class Buildable:
         raise NotImplementedError
 
 
-Find = Callable[[str, str], Callee]
+Find = Callable[[str, str], Callee | None]
 _MARK = object()
 
 

@@ -1,5 +1,10 @@
 """Draws the gaze on face crops and lists it in a table."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import glob
 import json
 import math

@@ -1,5 +1,10 @@
 """Measures a gaze network on Gaze360, MPIIFaceGaze or any set in the GazeHub layout."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 from pathlib import Path
 
 import click

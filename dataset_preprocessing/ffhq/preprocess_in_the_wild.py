@@ -1,5 +1,10 @@
 """Estimates the cameras of a folder of face pictures: labels for a data set, or for `eg3d/calc_pose.py`."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from dataset_preprocessing.ffhq import labelling

@@ -1,5 +1,10 @@
 """Renders an FFHQ-like data set of the embedded world: faces whose eyes mostly look at the camera."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.running.cli import OUTPUT_FILE, Command, seed_option

@@ -1,5 +1,10 @@
 """Renders heads of known gaze in the GazeHub layout, to train and to test gaze networks."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.running.cli import OUTPUT_FILE, Command, seed_option

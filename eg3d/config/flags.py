@@ -19,6 +19,7 @@ from eg3d.config.run import (
 )
 from eg3d.metrics.registry import DETECTOR_TABLE, VGG, parse_metrics, takes_weights
 from eg3d.models.blocks import CLAMP
+from eg3d.rendering.planes import AXES
 from groundwork.settings import (
     FINITE,
     NON_NEGATIVE,
@@ -105,6 +106,14 @@ class IndirectFlags:
         group="networks",
         metavar="CLASS",
         shown=f"by the size of the images, {_SIZES}",
+    )
+    planes: str | None = setting(
+        None,
+        flag="--planes",
+        help="Axes of the three planes. fixed_triplanes: to go on from weights of EG3D's branch of that name.",
+        check=one_of(tuple(AXES)),
+        group="networks",
+        shown=_of("planes"),
     )
     sr_noise_mode: str | None = setting(
         None,

@@ -32,6 +32,7 @@ class GeneratorConfig(NetworkConfig):
         "gen_pose_cond": "pose_cond",
         "c_scale": "c_scale",
         "decoder_lr_mul": "decoder.lr_multiplier",
+        "planes": "rendering.planes",
         "sr_module": "superresolution.kind",
         "sr_noise_mode": "superresolution.noise_mode",
         "sr_num_fp16_res": "superresolution.num_fp16_res",

@@ -23,14 +23,14 @@ from groundwork.command import (
     without_effect,
     write_json,
 )  # fmt: skip
-from groundwork.places import FOLDER, GENERATOR, OUTPUT_FILE, Output
+from groundwork.places import FOLDER, GENERATOR, OUTPUT_FILE, NamedInput, Output
 
 __all__ = [
     "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "Command", "batch_option", "compute_options", "device_option",
-    "drawing_options_without_effect", "fail", "finite", "json_option", "network_option", "ops_option",
-    "outdir_option", "pick_device", "precision_option", "process_options", "seed_option", "shape_options",
-    "shape_options_without_effect", "shared_compute_options", "trunc_cutoff_option", "view_options",
-    "without_effect", "write_json",
+    "drawing_options_without_effect", "fail", "finite", "json_option", "network_of", "network_option",
+    "ops_option", "outdir_option", "pick_device", "precision_option", "process_options", "seed_option",
+    "shape_options", "shape_options_without_effect", "shared_compute_options", "trunc_cutoff_option",
+    "view_options", "without_effect", "write_json",
 ]  # fmt: skip
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent
@@ -96,12 +96,13 @@ def _use_ops(ctx, param, value: str) -> None:
     ctx.with_resource(using(value))
 
 
-network_option = click.option(
-    "--network",
-    type=GENERATOR,
-    required=True,
-    help="Generator: a .safetensors, published .pkl or .pt file, embedded, embedded-base, or an https:// address.",
-)
+def network_of(place: NamedInput):
+    """--network."""
+    text = "Generator: a .safetensors, published .pkl or .pt file, embedded, embedded-base, or an https:// address."
+    return click.option("--network", type=place, required=True, help=text)
+
+
+network_option = network_of(GENERATOR)
 
 
 def outdir_option(writes: Sequence[str] | Callable[[dict], Sequence[str]]):

@@ -32,6 +32,7 @@ import torch.distributed as dist
 from torch import nn
 
 from groundwork.command import Command, end_bars, pick_device
+from groundwork.early import STOPS, ended_by
 
 LOST = 71  # exit code of a process that ends because it has lost another one
 AGAIN = "the same command goes on from the last saved state, or starts anew where nothing is saved"
@@ -324,9 +325,9 @@ def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float,
         if rank() > 0:
             click.echo(err=True)  # ends the line of rank 0's progress bar
         raise
-    except KeyboardInterrupt:
-        if rank() > 0:
-            sys.exit(130)  # rank 0 is interrupted too, and reports it
+    except KeyboardInterrupt as stop:
+        if not first_started():
+            sys.exit(ended_by(stop)[1])  # rank 0 is stopped too, and reports it
         raise
     except LostProcess as error:
         end_bars()
@@ -371,8 +372,9 @@ def _start(work: Callable, arguments: tuple, count: int, device: str, wait_minut
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for process in ranks:
-            process.start()
+        with _signals_held_back():  # and in new processes, until they are ready for them
+            for process in ranks:
+                process.start()
         ended = _wait_for(ranks)
     finally:
         for process in ranks:
@@ -392,8 +394,22 @@ def _rank_main(index, count, meeting: Path, work, arguments, device, wait_minute
     )  # fmt: skip
     threading.Thread(target=_end_with_parent, args=(meeting,), daemon=True).start()
     pick_device(device)  # it turns TF32 off, in this process too
-    command = Command("rank", callback=lambda: sys.exit(_as_rank(work, arguments, device, wait_minutes, meeting)))
-    command.main([], prog_name="rank")
+
+    def main():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        sys.exit(_as_rank(work, arguments, device, wait_minutes, meeting))
+
+    Command("rank", callback=main).main([], prog_name="rank")
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the end of the block; they go on waiting in processes that start inside."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def loopback() -> str:

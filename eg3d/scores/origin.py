@@ -1,12 +1,13 @@
 """Where a generator comes from: the run in whose folder its file lies, and the data set of its training."""
 
+import contextlib
 from pathlib import Path
 
 from eg3d.checkpoints.loading import GENERATORS, locate, open_checkpoint
+from eg3d.training.run_folder import METRIC, OPTIONS_FILE
 from groundwork.strict_json import JsonError, read_json
 from groundwork.strict_pickle import one_line
 
-OPTIONS_FILE = "training_options.json"
 WORLD_RESOLUTION = 64
 
 
@@ -15,6 +16,16 @@ def run_of(network: str) -> tuple[Path | None, str | None]:
     file = locate(network)
     folder = file.resolve().parent
     return (folder, file.name) if (folder / OPTIONS_FILE).is_file() else (None, None)
+
+
+def beside_in_run(network: Path) -> list[Path]:
+    """What belongs to a generator in the folder of a run: options and lines of metrics, and where its data set is."""
+    options = network.resolve().parent / OPTIONS_FILE
+    if not options.is_file():
+        return []
+    with contextlib.suppress(ValueError, OSError):  # it is reported when the data set is asked for
+        return [options, *options.parent.glob(f"{METRIC}*.jsonl"), Path(trained_on(str(network)))]
+    return [options]
 
 
 def trained_on(network: str) -> str:

@@ -85,7 +85,7 @@ def test_flags_reach_the_networks():
     config = resolve(
         "ffhq", **NO_GAZE, cbase=1024, cmax=32, map_depth=3, mbstd_group=2, freezed=5, g_num_fp16_res=2,
         gen_pose_cond=True, d_num_fp16_res=0, sr_noise_mode="random", c_scale=0.5, decoder_lr_mul=2.0,
-        disc_c_noise=0.1, sr_num_fp16_res=0,
+        disc_c_noise=0.1, sr_num_fp16_res=0, planes="yz",
     )  # fmt: skip
     G, D = config.generator, config.discriminator
     backbone, sr = G.backbone, G.superresolution
@@ -94,6 +94,7 @@ def test_flags_reach_the_networks():
     assert D.blocks.freeze_layers == 5 and D.disc_c_noise == 0.1
     assert (backbone.num_fp16_res, backbone.conv_clamp, D.num_fp16_res, D.conv_clamp) == (2, 256, 0, None)
     assert (sr.num_fp16_res, sr.noise_mode, G.c_scale, G.decoder.lr_multiplier) == (0, "random", 0.5, 2.0)
+    assert G.rendering.planes == "yz"
 
 
 BAD = {
@@ -266,7 +267,7 @@ CHANGED_BY = dict(
     gen_pose_cond=True, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.SuperresolutionHybrid8X",
     sr_num_fp16_res=0, g_num_fp16_res=2, d_num_fp16_res=0, style_mixing_prob=0.5, density_reg=0.5, density_reg_every=2,
     density_reg_p_dist=0.01, reg_type="monotonic-detach", decoder_lr_mul=2.0, l2cs_path="x.pkl", freeze_g=3,
-    precision="bf16",
+    precision="bf16", planes="fixed_triplanes",
 )  # fmt: skip
 # Those that need another one beside them, and the one with a single value, kept for published command lines.
 GAZE, MEASURED = dict(l2cs_path="x.pkl", gaze_weight=1.0), dict(metrics="pr50k3_full", inception_weights="i.pth")

@@ -99,7 +99,7 @@ def test_a_full_disk_leaves_the_previous_state(context, folder, tmp_path, whole)
     process = started(context, folder, outdir, rank_work.small_files_from_the_fourth_step)
     process.join()
     said = Path(f"{outdir}.stderr").read_text()
-    assert process.exitcode == 2 and "File too large" in said and "Traceback" not in said
+    assert process.exitcode == 2 and "limit of file sizes" in said and "Traceback" not in said
     assert final(outdir)["images_seen"] == 4
     finish(context, folder, outdir)
     assert_as_if_nothing_had_happened(outdir, whole[0])

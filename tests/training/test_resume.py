@@ -62,6 +62,30 @@ def test_one_generator_starts_both_and_it_is_said(fresh, tmp_path, only):
     assert all(torch.equal(got[name], value) for name, value in expected.items())
 
 
+def with_planes(networks, planes):
+    for name in ("G", "G_ema"):
+        config = networks[name].config
+        networks[name].config = dataclasses.replace(
+            config, rendering=dataclasses.replace(config.rendering, planes=planes)
+        )
+    return networks
+
+
+def test_planes_of_a_file_that_says_them_must_be_the_run_s(fresh, tmp_path):
+    path = save(tmp_path / "a.safetensors", with_planes(fresh(1), "fixed_triplanes"))
+    with pytest.raises(ResumeError, match="planes are fixed_triplanes, the run's are published: add --planes=fixed_"):
+        start_from(fresh(2), path)
+    assert start_from(with_planes(fresh(2), "fixed_triplanes"), path)[1] == []
+
+
+def test_planes_that_a_published_file_cannot_tell_are_said_once_unless_the_run_sets_them(fresh, tmp_path):
+    source = fresh(1)
+    write_published(tmp_path / "x.pkl", source["G"], source["D"], source["G_ema"], module_src="")
+    notes = start_from(fresh(2), str(tmp_path / "x.pkl"))[1]
+    assert len(notes) == 1 and "--planes=fixed_triplanes to convert.py, or to train.py" in notes[0]
+    assert start_from(with_planes(fresh(2), "fixed_triplanes"), str(tmp_path / "x.pkl"))[1] == []
+
+
 def misfit(fresh, tmp_path):
     """A checkpoint whose D is absent, with one tensor of G missing, one extra and one of another shape."""
     source = fresh(1)
