@@ -10,10 +10,10 @@ import torch
 
 from dataset_preprocessing.checking import examine
 from dataset_preprocessing.overview import contact_sheet, draw_poses
-from eg3d.data.archive import open_archive
 from eg3d.data.opening import dataset_path
 from eg3d.pictures.layout import write_png
-from eg3d.running.cli import OUTPUT_FILE, Command, json_option, write_json
+from eg3d.running.cli import OUTPUT_FILE, Command, json_option, skip_unmatched_option, write_json
+from groundwork.archive import open_archive
 from groundwork.places import DATA_SET
 
 
@@ -22,8 +22,9 @@ from groundwork.places import DATA_SET
 @click.option("--plot", type=OUTPUT_FILE, help="Draw yaw and pitch of all cameras, a PNG file.")
 @click.option("--sheet", type=OUTPUT_FILE, help="Draw some images by yaw, with the axes of the world, a PNG file.")
 @click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads that decode.")
+@skip_unmatched_option
 @json_option
-def main(data, plot, sheet, workers, json_path):
+def main(data, plot, sheet, workers, skip_unmatched, json_path):
     """Counts, sizes, cameras, duplicates and damaged images of DATA; exit code 0 only if it can be trained on.
 
     "wrong" is what training would refuse. A "warning" is unusual for faces and worth a look: a radius, focal length or
@@ -33,7 +34,7 @@ def main(data, plot, sheet, workers, json_path):
     for output, flag in ((plot, "--plot"), (sheet, "--sheet"), (json_path, "--json")):
         if output is not None and output.exists():
             raise ValueError(f"{flag}={output}: the file exists; name a new one")
-    report, cameras = examine(path, workers)
+    report, cameras = examine(path, workers, skip_unmatched)
     click.echo("\n".join(report.lines()))
     write_json(json_path, report.to_json())
     if plot is not None and cameras:

@@ -11,7 +11,7 @@ import click
 
 from dataset_preprocessing.conversion import TRANSFORMS, Conversion, convert
 from dataset_preprocessing.packing import check_destination
-from eg3d.running.cli import Command
+from eg3d.running.cli import Command, skip_damaged_option, skip_unmatched_option, tell
 from groundwork.places import INPUT, NEW_DATA_SET
 
 
@@ -46,20 +46,26 @@ class Resolution(click.ParamType):
     help="Where transparent.",
 )
 @click.option("--max-images", type=click.IntRange(min=1), help="Convert only the first so many.  [default: all]")
+@skip_unmatched_option
+@skip_damaged_option
 @click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads that convert.")
-def main(source, dest, resolution, transform, crop_size, background, max_images, workers):
+def main(source, dest, resolution, transform, crop_size, background, max_images, skip_unmatched, skip_damaged, workers):
     """Writes the images of SOURCE as DEST/00000/img00000000.png, ..., with the cameras of SOURCE's dataset.json.
 
     Cutting changes a camera's focal length and principal point, which are in units of the picture; resizing does not.
     DEST must not exist yet, and appears only when complete.
     """
     check_destination(dest)
-    done = convert(source, dest, Conversion(resolution, transform, crop_size, background), max_images, workers)
+    conversion = Conversion(resolution, transform, crop_size, background)
+    done = convert(source, dest, conversion, max_images, workers, skip_unmatched, skip_damaged)
+    tell(done.notes, done.warnings)
     click.echo(f"{len(done.written)} images -> {dest}")
     if done.dropped:
         click.echo(f"left out {len(done.dropped)} that are too small, the first is {done.dropped[0]!a}")
+    for line in done.damaged:
+        click.echo(line)
     if not done.labelled:
-        click.echo("there was no dataset.json, so they have no cameras yet; training needs one for every image")
+        click.echo("dataset.json lists none of them, so they have no cameras yet; training needs one for every image")
 
 
 if __name__ == "__main__":

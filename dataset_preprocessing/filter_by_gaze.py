@@ -9,9 +9,12 @@ import click
 
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
+from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import dataset_path
 from eg3d.gaze.networks import load_gaze_network
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.running import cli, distributed, processes
+from groundwork.damage import Damage
 from groundwork.places import DATA_SET, EITHER, GAZE_NETWORK, Output
 
 DEST = Output(
@@ -39,13 +42,16 @@ DEST = Output(
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --data=embedded: which rendered set."
 )
+@cli.skip_damaged_option
+@cli.skip_unmatched_option
 @cli.process_options
 @cli.json_option
 def main(**options):
     """Copies the images with min < |yaw| <= max into a new data set, with their labels and in their order.
 
-    Images are copied byte for byte; an image and its mirrored copy (x.png, x_mirror.png) stay or go together. Beside
-    the new data set appear DEST.manifest.json (settings, counts, yaw of each kept image) and DEST.histogram.png.
+    Images are copied byte for byte; --by=label decodes them only with --skip-damaged. An image and its mirrored copy
+    (x.png, x_mirror.png) stay or go together. Beside the new data set appear DEST.manifest.json (settings, counts, yaw
+    of each kept image) and DEST.histogram.png.
     """
     processes.start(run, check, **options)
 
@@ -56,22 +62,33 @@ def check(dest, by, l2cs_path, **_) -> None:
     check_destination(dest)
 
 
-def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device, json_path):
+def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, skip_damaged, skip_unmatched, device,
+        json_path):  # fmt: skip
     """What each process does; only the reading of gaze is shared."""
     source = distributed.first_of_each_machine(lambda: dataset_path(data, seed))
-    faces = distributed.together(lambda: selection.FaceSet(source))
+    faces = distributed.together(lambda: selection.FaceSet(source, skip_unmatched))
+    distributed.tell_once(faces.notes, camera_doubts(faces.labels, ray_ranges()))
+    damage, total = Damage(skip_damaged), len(faces.names)
     settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}
     if by == "gaze":
         estimator = distributed.together(lambda: load_gaze_network(l2cs_path, device))
-        yaws = selection.estimated_yaws(faces, estimator, batch, device)
+        yaws = selection.estimated_yaws(faces, estimator, batch, device, damage)
         settings |= {"l2cs_path": l2cs_path, "l2cs_sha256": estimator.sha256}
     else:
         yaws = selection.label_yaws(faces)
     if distributed.rank() > 0:
         return
+    left_out = damage.check(f"--data={data}", total)
+    faces = faces.without(damage.faults)
     kept = selection.choose(faces.names, yaws, min_abs_yaw, max_abs_yaw)
+    if by == "label" and skip_damaged:
+        selection.find_damaged(faces, kept, damage)
+        left_out = damage.check(f"--data={data}", len(kept))
+        kept = [row for row in kept if faces.names[row] not in damage.faults]
     record = selection.write(faces, yaws, kept, dest, settings)
     click.echo(f"kept {len(kept)} of {len(yaws)} images with |{by} yaw| > {min_abs_yaw:g} rad -> {dest}")
+    for line in left_out:
+        click.echo(line)
     cli.write_json(json_path, {key: value for key, value in record.items() if key != "kept"})
 
 

@@ -11,8 +11,10 @@ import click
 
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.checkpoints.loading import GENERATORS, load_generator, locate, short_names
+from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset_for
 from eg3d.gaze.networks import load_gaze_network
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.registry import DETECTORS, INCEPTION, WORLD, parse_metrics
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
@@ -35,6 +37,7 @@ METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 )
 @click.option("--num-gen", type=click.IntRange(min=4), default=2000, show_default=True, help="Pictures for distances.")
 @click.option("--data", type=DATA_SET, default="embedded", show_default=True, help="Data set the distances are to.")
+@cli.skip_unmatched_option
 @click.option("--detector", type=click.Choice(DETECTORS),
               help="Whose features distances compare.  [default: inception with --inception-weights, else "
               "embedded]")  # fmt: skip
@@ -64,8 +67,8 @@ def check(networks, **_) -> None:
         raise ValueError("--network: one of them is given twice; give each once")
 
 
-def run(networks, seeds, num_gen, data, markdown_path, batch, seed, detector, inception_weights, precision, device,
-        json_path, **weights):  # fmt: skip
+def run(networks, seeds, num_gen, data, skip_unmatched, markdown_path, batch, seed, detector, inception_weights,
+        precision, device, json_path, **weights):  # fmt: skip
     """What each process does."""
     generators = distributed.first_of_each_machine(lambda: load_generators(networks, device, precision))
     own_world = set(networks) <= set(GENERATORS)
@@ -80,7 +83,10 @@ def run(networks, seeds, num_gen, data, markdown_path, batch, seed, detector, in
         lambda: load_judges(**weights, own_world=own_world, pictures=detectors[kind], device=device)
     )
     resolution = generators[0].img_resolution
-    dataset = distributed.first_of_each_machine(lambda: open_dataset_for(data, resolution))
+    dataset = distributed.first_of_each_machine(
+        lambda: open_dataset_for(data, resolution, skip_unmatched=skip_unmatched)
+    )
+    distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(generators[0])))
     distances, columns = Distances(metrics, detectors, dataset), {}
     for short, G in zip(short_names(networks), generators, strict=True):
         of_heads = view_scores(G, seeds, judges, seed, progress=f"{short}: views")

@@ -8,7 +8,9 @@ if __name__ == "__main__":
 import click
 
 from eg3d.checkpoints.loading import GENERATORS, load_generator, network_facts
+from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.identity import IdentityTally, pair_names
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
@@ -38,6 +40,7 @@ from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Out
     type=DATA_SET,
     help="Data set (zip, folder or embedded) whose cameras are drawn, as EG3D did.  [default: uniform]",
 )
+@cli.skip_unmatched_option
 @cli.view_options
 @cli.batch_option(8)
 @cli.seed_option
@@ -58,12 +61,17 @@ def check(num_gen, seeds, **_) -> None:
         raise ValueError(f"--num-gen={num_gen}: --seeds say already which heads; give one of the two")
 
 
-def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, view, batch, seed, precision, device,
-        json_path):  # fmt: skip
+def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, skip_unmatched, view, batch, seed, precision,
+        device, json_path):  # fmt: skip
     """What each process does."""
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
     judge = distributed.together(lambda: load_identity_judge(arcface_weights, landmarks, network in GENERATORS, device))
-    pool = distributed.first_of_each_machine(lambda: open_dataset(data).labels if data else None)
+    dataset = distributed.first_of_each_machine(
+        lambda: open_dataset(data, skip_unmatched=skip_unmatched) if data else None
+    )
+    pool = None if dataset is None else dataset.labels
+    if dataset is not None:
+        distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
     check_left_out({"--arcface-weights": arcface_weights}, {network: G})
     tally = IdentityTally(*judge)
 

@@ -10,7 +10,9 @@ import json
 import click
 
 from eg3d.checkpoints.loading import load_generator, network_facts
+from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset_for
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.registry import (
     DETECTORS,
     INCEPTION,
@@ -36,6 +38,7 @@ from groundwork.places import DATA_SET, FILE, GENERATOR, INPUT_FILE, NamedInput
 )
 @click.option("--mirror", type=bool, default=False, show_default=True,
               help="Metrics without _full: also take the images mirrored, with mirrored cameras.")  # fmt: skip
+@cli.skip_unmatched_option
 @click.option("--num-gen", type=click.IntRange(min=1), default=PUBLISHED_COUNT, show_default=True,
               help="Generated images; another number gives the metric another name, as fid2k_full.")  # fmt: skip
 @click.option("--detector", type=click.Choice(DETECTORS), default=INCEPTION, show_default=True,
@@ -71,8 +74,8 @@ def check(metrics, mirror, num_gen, detector, inception_weights, vgg_weights, js
         raise ValueError(f"--mirror=True: {full[0]} never mirrors, other metrics do; measure them in two calls")
 
 
-def run(network, metrics, data, mirror, num_gen, detector, inception_weights, vgg_weights, trunc, batch, verbose, seed,
-        precision, device, json_path):  # fmt: skip
+def run(network, metrics, data, mirror, skip_unmatched, num_gen, detector, inception_weights, vgg_weights, trunc, batch,
+        verbose, seed, precision, device, json_path):  # fmt: skip
     """What each process does."""
     metrics = parse_metrics(metrics, num_gen, detector, vgg_weights is not None)
     if not metrics:
@@ -81,8 +84,9 @@ def run(network, metrics, data, mirror, num_gen, detector, inception_weights, vg
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
     mirror = mirror and not metrics[0].full  # which takes images as they are; `check` wants all metrics alike
     dataset = distributed.first_of_each_machine(
-        lambda: open_dataset_for(data or trained_on(network), G.img_resolution, mirror)
+        lambda: open_dataset_for(data or trained_on(network), G.img_resolution, mirror, skip_unmatched)
     )
+    distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
     distances = Distances(metrics, detectors, dataset, verbose)
     folder, snapshot = run_of(network)
     facts = {"data": data or str(dataset.path), "data_sha256": distances.digest} | network_facts(network)

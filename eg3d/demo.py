@@ -9,9 +9,10 @@ import click
 
 from eg3d.checkpoints.loading import load_generator, locate, save_snapshot
 from eg3d.config.flags import resolve
-from eg3d.config.presets import PRESETS
+from eg3d.config.presets import PRESETS, ray_ranges
 from eg3d.data.opening import open_dataset
 from eg3d.gaze.networks import check_differentiable, load_gaze_network
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.pictures.comparison import write_before_after
 from eg3d.pictures.views import render_views
@@ -30,6 +31,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--network", type=GENERATOR, default="embedded-base", show_default=True, help="Generator to correct.")
 @click.option("--data", type=DATA_SET, default="embedded", show_default=True,
               help="Data set zip or folder; embedded: rendered once.")  # fmt: skip
+@cli.skip_unmatched_option
 @click.option("--l2cs-path", type=GAZE_NETWORK, default="embedded", show_default=True,
               help="Gaze network inside the loss.")  # fmt: skip
 @click.option("--judge", type=GAZE_NETWORK, default="embedded-judge", show_default=True,
@@ -46,7 +48,9 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @cli.seed_option
 @cli.device_option
 @cli.json_option
-def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, seeds, seed, device, json_path):
+def main(
+    outdir, network, data, skip_unmatched, l2cs_path, judge, kimg, minutes, gaze_weight, seeds, seed, device, json_path
+):  # fmt: skip
     """Fine-tunes a small 3D GAN with the gaze term and shows what changed.
 
     Writes heads.png, compare.png, turn.gif, report.json and the corrected weights.
@@ -58,7 +62,8 @@ def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, se
     if estimators["judge"].sha256 == estimators["loss_network"].sha256:
         raise ValueError(f"--judge={judge}: holds the same weights as --l2cs-path={l2cs_path}, so it would "
                          "take part in the training that it judges; give another network")  # fmt: skip
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, skip_unmatched=skip_unmatched)
+    cli.tell(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
     config = resolve("embedded", dataset.resolution, resume=network, data=data, l2cs_path=l2cs_path, seed=seed,
                      gaze_weight=gaze_weight, kimg=kimg, tick=1, snap=1000)  # fmt: skip
 

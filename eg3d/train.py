@@ -14,10 +14,11 @@ import click
 
 from eg3d.config.command_line import GroupedCommand, with_flags
 from eg3d.config.flags import GROUPS, TABLE, resolve
-from eg3d.config.presets import PRESETS
+from eg3d.config.presets import PRESETS, ray_ranges
 from eg3d.config.run import TrainConfig, to_dict
 from eg3d.data.opening import open_dataset
 from eg3d.gaze.term import GazeTerm
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.ops.kernels.backend import chosen, using
 from eg3d.running import distributed
 from eg3d.running.cli import device_option, finite, ops_option, pick_device
@@ -104,9 +105,13 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
     device = distributed.device_of(device)
     estimator = distributed.together(lambda: GazeTerm.load(config.gaze, device).network)
     dataset = distributed.first_of_each_machine(
-        lambda: open_dataset(config.data.path, config.data.mirror, config.data.workers)
+        lambda: open_dataset(
+            config.data.path, config.data.mirror, config.data.workers, skip_unmatched=config.data.skip_unmatched
+        )
     )
+    distributed.tell_once(dataset.notes)
     config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
+    distributed.tell_once([], camera_doubts(dataset.labels, ray_ranges(config.generator)))
     distributed.by_first(lambda: dataset.identity(state[0]))  # before metrics read all of another data set
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
     measure = None if config.watch.metrics == "none" else SnapshotMetrics(config, dataset, device)

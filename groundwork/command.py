@@ -8,16 +8,20 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 from tqdm import tqdm
 
+from groundwork import damage
 from groundwork.console import patient_console
 from groundwork.early import DEBUG_VARIABLE, MORE_MEMORY, ended_by, exhausted, stoppable
 from groundwork.files import REPOSITORY, atomic_write
+from groundwork.matching import FLAG, HELP
 from groundwork.places import OUTPUT_FILE, REMEDIES, check_places
+from groundwork.strict_pickle import one_line
 
 
 class Command(click.Command):
@@ -106,7 +110,7 @@ def without_effect(flag: str, why: str, **more):
 
     def answer(ctx, param, value):
         if value is not None and value is not False and os.environ.get("RANK", "0") == "0":
-            click.echo(f"note: {flag}={value} does nothing here: {why}", err=True)
+            tell([f"{flag}={value} does nothing here: {why}"])
 
     return click.option(flag, expose_value=False, callback=answer, help=f"Does nothing here: {why}.", **more)
 
@@ -136,6 +140,13 @@ def fail(message: str) -> None:
     sys.exit(2)
 
 
+def tell(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    """Prints lines that the user must know and that are no errors, on stderr."""
+    for kind, lines in (("note", notes), ("warning", warnings)):
+        for line in lines:
+            tqdm.write(f"{kind}: {one_line(line, 1000)}", file=sys.stderr)
+
+
 def pick_device(name: str):
     """auto | cpu | cuda -> torch.device; asking for CUDA where there is none is an error.
 
@@ -159,6 +170,8 @@ device_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."
 )
+skip_damaged_option = click.option(damage.FLAG, is_flag=True, help=damage.HELP)
+skip_unmatched_option = click.option(FLAG, is_flag=True, help=HELP)
 json_option = click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the numbers to this file.")
 
 

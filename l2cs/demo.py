@@ -14,12 +14,13 @@ import click
 import torch
 from tqdm import tqdm
 
-from groundwork.command import Command, device_option, without_effect, write_json
+from groundwork.command import Command, device_option, skip_damaged_option, without_effect, write_json
+from groundwork.damage import Damage
 from groundwork.files import atomic_file, atomic_write
 from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, OUTPUT_FILE, Output, resolved
 from l2cs.drawing import draw_gaze, picture_names
 from l2cs.estimator import mirror_self_test
-from l2cs.gaze_sets import FaceImages, image_files, read_image, to_float
+from l2cs.gaze_sets import FaceImages, find_damaged, image_files, read_image, to_float
 from l2cs.measuring import estimate
 from l2cs.set_options import arch_option, device_of, gpu_option, load_estimator
 
@@ -42,20 +43,24 @@ def files_of(arguments: dict) -> list[str]:
               help="Folder for the drawn pictures and gaze.csv.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Only run the mirror self-test on the images (at least 16).")
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the numbers here.")
+@skip_damaged_option
 @arch_option
 @device_option
 @gpu_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Accepted for uniformity; nothing is drawn at random."
 )
-def main(snapshot, source, output, check, json_path, arch, device, gpu, seed):
+def main(snapshot, source, output, check, json_path, skip_damaged, arch, device, gpu, seed):
     """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
 
     Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
     """
-    files = image_files(source)
+    files, others = image_files(source)
+    damage = Damage(skip_damaged)
+    find_damaged(files, damage)
+    left_out = damage.check(f"--input={source}", len(files))
+    names, files = zip(*((Path(name), file) for name, file in files.items() if name not in damage.faults), strict=True)
     device = device_of(device, gpu)
-    names = [file.relative_to(source) if source.is_dir() else Path(file.name) for file in files]
     pictures = picture_names(names)
     if not check:
         originals = set(map(resolved, files))
@@ -82,6 +87,8 @@ def main(snapshot, source, output, check, json_path, arch, device, gpu, seed):
             str(name): {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
         }
         click.echo(f"{len(files)} images with arrows and gaze.csv in {output}")
+    for line in (*left_out, *filter(None, [others])):
+        click.echo(line)
     write_json(json_path, numbers)
 
 

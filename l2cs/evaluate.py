@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 import torch
 
-from groundwork.command import Command, device_option, json_option, write_json
+from groundwork.command import Command, device_option, json_option, skip_unmatched_option, tell, write_json
 from groundwork.files import atomic_write
 from groundwork.places import FOLDER, GAZE_SNAPSHOTS, OUTPUT_FILE, Output
 from l2cs.drawing import check_plot, plot_evaluation, plot_snapshots
-from l2cs.gaze_sets import GAZE360_TEST_DEG, FaceImages, read_labels, read_mpii
+from l2cs.gaze_labels import GAZE360_TEST_DEG, read_labels, read_people, without_person
+from l2cs.gaze_sets import FaceImages
 from l2cs.measuring import log_lines, measure
 from l2cs.set_options import arch_option, device_of, gaze360_options, gpu_option, load_estimator, mpii_options
 from l2cs.weights import snapshots_in
@@ -26,6 +27,7 @@ from l2cs.weights import snapshots_in
 @gaze360_options("test.label", "Label file.")
 @mpii_options
 @click.option("--fold", type=click.IntRange(min=0), default=0, show_default=True, help="mpiigaze: whom to measure on.")
+@skip_unmatched_option
 @click.option("--batch_size", type=click.IntRange(min=1), default=100, show_default=True,
               help="Images per step.")  # fmt: skip
 @click.option("--plot", type=OUTPUT_FILE, help="Write a picture (.png) of estimates against truth.")
@@ -44,9 +46,12 @@ def main(snapshot, dataset, gaze360image_dir, gaze360label_dir, mpii_images, mpi
     """
     check_plot(plot, "--plot")
     if dataset == "gaze360":
-        faces = read_labels(gaze360label_dir, gaze360image_dir, GAZE360_TEST_DEG)
+        faces = read_labels(gaze360label_dir, gaze360image_dir, GAZE360_TEST_DEG, o["skip_unmatched"])
+        tell(faces.notes)
     else:
-        faces = read_mpii(mpii_labels, mpii_images, fold, held_out=True)
+        people = read_people(mpii_labels, mpii_images, o["skip_unmatched"])
+        tell(people[0].notes)
+        _, faces = without_person(people, fold)
     part = f"fold{fold}" if dataset == "mpiigaze" else "."
     snapshots = snapshots_in(snapshot, part) if Path(snapshot).is_dir() else [snapshot]
     if plot is not None and len(snapshots) > 1:

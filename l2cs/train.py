@@ -13,10 +13,10 @@ from pathlib import Path
 
 import click
 
-from groundwork.command import Command, device_option, seed_option, write_json
+from groundwork.command import Command, device_option, seed_option, skip_unmatched_option, tell, write_json
 from groundwork.files import atomic_write
 from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Output
-from l2cs.gaze_sets import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, GazeList, mpii_people, read_labels, read_mpii
+from l2cs.gaze_labels import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, GazeList, read_labels, read_people, without_person
 from l2cs.model import PUBLISHED, Architecture
 from l2cs.set_options import device_of, gaze360_options, gpu_option, mpii_options
 from l2cs.training import STATE_FILE, WEIGHTS_FILE, TrainingConfig, train_and_measure
@@ -32,6 +32,7 @@ WRITES = [f"{folder}{file}" for folder in ("", "fold*/") for file in (WEIGHTS_FI
 )
 @mpii_options
 @click.option("--fold", type=click.IntRange(min=0), help="mpiigaze: the person to leave out.  [default: each in turn]")
+@skip_unmatched_option
 @click.option("--output", type=Output(FOLDER, WRITES), default="output/snapshots", show_default=True,
               help="Run folder; the same command again continues the run in it.")  # fmt: skip
 @click.option("--export", type=OUTPUT_FILE, help="Copy the finished weights to this file.")
@@ -81,18 +82,22 @@ Run = tuple[Path, GazeList, GazeList | None]  # folder, what is trained on, what
 
 
 def gaze360_run(output: Path, o: dict) -> Iterator[Run]:
-    images, held_out = o["gaze360image_dir"], None
-    training = read_labels(o["gaze360label_dir"], images, GAZE360_TRAIN_DEG)
+    images, held_out, skip = o["gaze360image_dir"], None, o["skip_unmatched"]
+    files = [file for file in (o["gaze360label_dir"], o["heldout_label"]) if file]
+    training = read_labels(files[0], images, GAZE360_TRAIN_DEG, skip, files)
+    tell(training.notes)
     if o["heldout_label"]:
-        held_out = read_labels(o["heldout_label"], o["heldout_images"] or images, GAZE360_TEST_DEG)
+        held_out = read_labels(files[1], o["heldout_images"] or images, GAZE360_TEST_DEG, skip, files)
+        tell(held_out.notes)
     yield output, training, held_out
 
 
 def mpii_runs(output: Path, fold: int | None, o: dict) -> Iterator[Run]:
     """One run for each person that is left out."""
-    for k in range(len(mpii_people(o["mpii_labels"]))) if fold is None else [fold]:
-        training, held_out = (read_mpii(o["mpii_labels"], o["mpii_images"], k, out) for out in (False, True))
-        yield output / f"fold{k}", training, held_out
+    people = read_people(o["mpii_labels"], o["mpii_images"], o["skip_unmatched"])
+    tell(people[0].notes)
+    for k in range(len(people)) if fold is None else [fold]:
+        yield output / f"fold{k}", *without_person(people, k)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def test_files_of_two_runs_are_told_apart(rendered, tmp_path):
     rows = json.loads((rendered / "labels_generate.json").read_text())
     (tmp_path / "other.json").write_text(json.dumps({"labels": [["x" + n, row] for n, row in rows["labels"]]}))
     result = compare(rendered / "labels_generate.json", tmp_path / "other.json")
-    assert result.exit_code == 2 and "no picture in common" in result.stderr
+    assert result.exit_code == 2 and "nothing matches" in result.stderr
     twice = {"labels": rows["labels"] * 2}
     (tmp_path / "other.json").write_text(json.dumps(twice))
     assert "is there twice" in compare(rendered / "labels_generate.json", tmp_path / "other.json").stderr

@@ -64,6 +64,7 @@ PUBLISHED = {
         "--source": "photos", "--dest": "x.zip", "--max-images": "10", "--transform": "center-crop",
         "--resolution": "512x512",
     },
+    "dataset_preprocessing.mirror_dataset": {"--source": "faces", "--dest": "mirrored", "--max_images": "10"},
     "dataset_preprocessing.ffhq.preprocess_in_the_wild": {"--indir": "photos", "--mode": "orig"},
     "l2cs.train": GAZE_SETS
     | {

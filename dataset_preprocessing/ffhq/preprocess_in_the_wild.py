@@ -10,14 +10,16 @@ import click
 from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
-from eg3d.metrics.pose_files import FACTS
 from eg3d.running import cli, distributed, processes
+from groundwork.archive import shown
+from groundwork.damage import Damage
+from groundwork.matching import FACTS_FILE
 from groundwork.places import FOLDER, INPUT_FOLDER, LANDMARKS, POSE_NETWORK, Output
 
 # The labels belong to the pictures and may lie among them.
 OUTDIR = Output(
     FOLDER,
-    (labelling.LABELS, FACTS),
+    (labelling.LABELS, FACTS_FILE),
     at=lambda outdir, arguments: outdir or arguments["indir"],
     shares=["indir"],
     joins=True,
@@ -30,7 +32,7 @@ EMBEDDED = (
 
 
 @click.command(cls=cli.Command)
-@click.option("--indir", type=INPUT_FOLDER, required=True, help="Folder of square .png or .jpg pictures.")
+@click.option("--indir", type=INPUT_FOLDER, required=True, help="Folder of square pictures; its subfolders too.")
 @click.option("--recon-weights", type=POSE_NETWORK,
               help="Deep3DFaceRecon's epoch_20.pth, or embedded.  [default: embedded, for its world]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS, default="template", show_default=True,
@@ -45,6 +47,8 @@ EMBEDDED = (
 )
 @click.option("--outdir", type=OUTDIR, help="Where dataset.json goes.  [default: --indir]")
 @cli.batch_option(32, "Pictures at a time.")
+@cli.skip_damaged_option
+@cli.skip_unmatched_option
 @cli.process_options
 @cli.json_option
 def main(**options):
@@ -61,22 +65,30 @@ def check(indir, outdir, recon_weights, landmarks, **_) -> None:
     labelling.check_place(outdir or indir)
 
 
-def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path):
+def run(indir, recon_weights, landmarks, mode, outdir, batch, skip_damaged, skip_unmatched, device, json_path):
     """What each process does."""
     outdir = outdir or indir
-    files = distributed.from_first(lambda: labelling.pictures(indir))
+    files, others = distributed.from_first(lambda: labelling.pictures(indir))
+    files, notes = distributed.from_first(lambda: labelling.expected(indir, files, skip_unmatched))
+    distributed.tell_once(others + notes)
     estimator = distributed.together(lambda: load_pose_estimator(recon_weights, device, landmarks, mode))
     if recon_weights is None:
-        distributed.by_first(lambda: click.echo(f"note: {EMBEDDED}", err=True))
-    rows, failed = labelling.estimate(files, estimator, batch)
+        distributed.tell_once([EMBEDDED])
+    damage = Damage(skip_damaged)
+    rows, failed = labelling.estimate(files, estimator, batch, damage)
     if distributed.rank() > 0:
         return
+    left_out = damage.check(f"--indir={indir}", len(files))
     facts = {"estimator": estimator.name, "sha256": estimator.sha256, "landmarks": estimator.landmarks,
              "pictures": len(files), "labelled": len(rows), "failed": failed}  # fmt: skip
     if not rows:
-        raise ValueError(f"--indir={indir}: no picture could be labelled; {files[0].name}: {failed[files[0].name]}")
+        name, reason = next(iter(failed.items()))
+        raise ValueError(f"--indir={indir}: no picture could be labelled; {shown(name)}: {reason}")
     labelling.write(outdir, rows, facts)
     click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / labelling.LABELS}")
+    cli.tell(labelling.failures(failed))
+    for line in left_out:
+        click.echo(line)
     cli.write_json(json_path, facts)
 
 

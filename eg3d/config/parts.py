@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from eg3d.metrics.registry import DETECTORS, NAMES, WEIGHTS_HELP
+from groundwork.matching import FLAG, HELP
 from groundwork.places import DATA_SET, WEIGHTS
 from groundwork.settings import (
     NON_NEGATIVE,
@@ -159,6 +160,7 @@ class DataConfig:
     # The published code mirrors the image alone: docs/published_defects.md, D-25
     mirror: bool = setting(False, flag="--mirror", help="Use each image mirrored too, its camera mirrored with it.")
     workers: int = setting(3, flag="--workers", help="Threads that decode images.", check=at_least(1))
+    skip_unmatched: bool = setting(False, flag=FLAG, help=HELP, switch=True)
 
     def __post_init__(self):
         check_settings(self)

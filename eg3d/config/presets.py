@@ -129,3 +129,10 @@ WORLD = TrainConfig(
 )
 
 PRESETS = {config.preset: config for config in (FFHQ, AFHQ, SHAPENET, WORLD)}
+
+
+def ray_ranges(network=None) -> list[tuple[float, float]]:
+    """(nearest, farthest) depth of the rays of a generator or its configuration; of each preset if it has no rays."""
+    own = getattr(network, "options", None) or getattr(network, "rendering", None)
+    every = [own] if own is not None else [run.generator.rendering for run in PRESETS.values()]
+    return [(rays.ray_start, rays.ray_end) for rays in every]

@@ -247,7 +247,7 @@ def network_kind(part: str, plain: dict) -> type[NetworkConfig]:
 # Changing these between a stop and going on leaves the arithmetic of the run as it is; another number of processes
 # adds the same numbers in another order. The micro-batches must stay: minibatch statistics depend on them. Whether the
 # data set is the same one, wherever it lies, is told by its digest (training/trainer.py).
-FREE_TO_CHANGE = {"kimg", "tick", "snap", "benchmark", "data.path", "data.workers", "gpus"}
+FREE_TO_CHANGE = {"kimg", "tick", "snap", "benchmark", "data.path", "data.workers", "data.skip_unmatched", "gpus"}
 
 
 def check_same_run(saved: TrainConfig, asked: TrainConfig) -> None:

@@ -31,7 +31,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from groundwork.command import Command, end_bars, pick_device
+from groundwork.command import Command, end_bars, pick_device, tell
 from groundwork.early import STOPS, ended_by
 
 LOST = 71  # exit code of a process that ends because it has lost another one
@@ -166,6 +166,12 @@ def together(work: Callable):
 def by_first(work: Callable):
     """Rank 0 does `work()` while the others wait. Rank 0 gets its value, the others get None."""
     return together(lambda: work() if rank() == 0 else None)
+
+
+def tell_once(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    """Prints lines for the user, which every process has alike, by rank 0."""
+    if rank() == 0:
+        tell(notes, warnings)
 
 
 def from_first(work: Callable):

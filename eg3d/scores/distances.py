@@ -16,13 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from eg3d.data.archive import Zip, open_archive
 from eg3d.data.dataset import ImageDataset
 from eg3d.metrics.detectors import Detector
 from eg3d.metrics.registry import DETECTOR_TABLE, VGG, Metric, Score, score
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.pictures.views import render_samples
 from eg3d.running import distributed, processes
+from groundwork.archive import Zip, open_archive
 from groundwork.files import atomic_write, cache_folder
 from groundwork.strict_json import parse_json
 

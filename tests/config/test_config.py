@@ -261,7 +261,7 @@ def test_a_moved_data_set_and_other_metrics_do_not_make_another_run():
 CHANGED_BY = dict(
     data="x.zip", gpus=2, batch=64, batch_gpu=8, gamma=3.0, kimg=7.0, tick=2.0, snap=3, keep=2, state_minutes=3.0,
     bad_steps=4, tensorboard=True, seed=5, workers=7, nobench=True, mirror=True, aug="ada", freezed=2,
-    cbase=16384, cmax=256,
+    cbase=16384, cmax=256, skip_unmatched=True,
     glr=0.001, dlr=0.001, map_depth=4, mbstd_group=2, neural_rendering_resolution_initial=32,
     neural_rendering_resolution_final=96, blur_fade_kimg=9.0,
     gen_pose_cond=True, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.SuperresolutionHybrid8X",

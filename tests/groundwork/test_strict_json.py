@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from eg3d.data.archive import Folder
 from eg3d.data.labels import read_entries
 from eg3d.metrics.landmark_sources import read_points
 from eg3d.metrics.pose_files import estimate_facts, read_labels
@@ -15,6 +14,7 @@ from eg3d.pictures.report import read_scores
 from eg3d.pictures.video import read_camera_path
 from eg3d.scores.origin import trained_on
 from eg3d.training.stats import read_lines
+from groundwork.archive import Folder
 from groundwork.strict_json import MOST_DEPTH, JsonError, parse_json, read_json
 from l2cs.estimator import measured_facts
 
