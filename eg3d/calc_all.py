@@ -15,6 +15,7 @@ from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset_for
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.geometry.doubts import camera_doubts
+from eg3d.metrics.identity import INPUTS
 from eg3d.metrics.registry import DETECTORS, INCEPTION, WORLD, parse_metrics
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
@@ -45,6 +46,9 @@ METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 @click.option(
     "--arcface-weights", type=IDENTITY_NETWORK, help="For identity.  [default: embedded, for the embedded world]"
 )
+@click.option("--arcface-input", type=click.Choice(INPUTS),
+              help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
+              "first.  [default: as its graph tells]")  # fmt: skip
 @click.option("--recon-weights", type=POSE_NETWORK,
               help="Deep3DFaceRecon, for pose.  [default: embedded, for the embedded world]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS, help="Five points for identity, see calc_id.py.")
@@ -118,11 +122,13 @@ def load_generators(networks: tuple[str, ...], device, precision: str | None) ->
     return generators
 
 
-def load_judges(gaze, arcface_weights, recon_weights, landmarks, own_world: bool, pictures, device) -> Judges:
+def load_judges(
+    gaze, arcface_weights, arcface_input, recon_weights, landmarks, own_world: bool, pictures, device
+) -> Judges:
     """All that look at pictures; own_world: all generators are the embedded world's; pictures: the detector."""
     return Judges(
         {path: load_gaze_network(path, device) for path in gaze},
-        *load_identity_judge(arcface_weights, landmarks, own_world, device),
+        *load_identity_judge(arcface_weights, landmarks, own_world, device, arcface_input),
         load_pose_estimator(recon_weights, device),
         pictures,
     )

@@ -37,7 +37,11 @@ def main(**options):
 
     Three views of every seed, as published: yaw +0.4, 0 and -0.4, a little from above.
     """
-    processes.start(run, None, **options)
+    processes.start(run, check, **options)
+
+
+def check(**_) -> None:
+    """Options say themselves what they are; there is nothing that contradicts another."""
 
 
 def run(network, l2cs_path, judge, seeds, view, crop, batch, precision, device, json_path):

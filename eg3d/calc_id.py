@@ -11,7 +11,7 @@ from eg3d.checkpoints.loading import GENERATORS, load_generator, network_facts
 from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset
 from eg3d.geometry.doubts import camera_doubts
-from eg3d.metrics.identity import IdentityTally, pair_names
+from eg3d.metrics.identity import INPUTS, IdentityTally, pair_names
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
@@ -32,6 +32,9 @@ from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Out
 @click.option("--arcface-weights", type=IDENTITY_NETWORK,
               help="insightface IResNet .pth (18 to 100 layers) or .onnx, or embedded.  [default: embedded, for its "
               "world]")  # fmt: skip
+@click.option("--arcface-input", type=click.Choice(INPUTS),
+              help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
+              "first.  [default: as its graph tells]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS,
               help="Five points: template (a mean face at the camera), embedded, a JSON file, a folder of .txt or "
               "a dlib .dat.  [default: embedded, with --arcface-weights template]")  # fmt: skip
@@ -61,11 +64,14 @@ def check(num_gen, seeds, **_) -> None:
         raise ValueError(f"--num-gen={num_gen}: --seeds say already which heads; give one of the two")
 
 
-def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, skip_unmatched, view, batch, seed, precision,
-        device, json_path):  # fmt: skip
+def run(network, num_gen, seeds, outdir, arcface_weights, arcface_input, landmarks, data, skip_unmatched, view, batch,
+        seed, precision, device, json_path):  # fmt: skip
     """What each process does."""
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
-    judge = distributed.together(lambda: load_identity_judge(arcface_weights, landmarks, network in GENERATORS, device))
+    own_world = network in GENERATORS
+    judge = distributed.together(
+        lambda: load_identity_judge(arcface_weights, landmarks, own_world, device, arcface_input)
+    )
     dataset = distributed.first_of_each_machine(
         lambda: open_dataset(data, skip_unmatched=skip_unmatched) if data else None
     )

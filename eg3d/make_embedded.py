@@ -21,7 +21,7 @@ from eg3d.world.training import model_card, stages
 from eg3d.world.training.fit_features import make_features
 from eg3d.world.training.recipes import GAZE_RECIPES, train_gaze_network, train_generator
 from groundwork.files import REPOSITORY, WORLD_WEIGHTS
-from groundwork.places import FOLDER, Output
+from groundwork.places import FILE, FOLDER, OURS, Output
 from l2cs.estimator import WORLD_NETWORKS as GAZE_NETWORKS
 
 STAGES = ("gaze", "base", "corrected", "identity", "pose", "points", "features", "card")
@@ -40,7 +40,11 @@ KIMG = click.FloatRange(min=0, min_open=True)
 @cli.seed_option
 @cli.device_option
 @click.option(
-    "--json", "json_path", type=cli.OUTPUT_FILE, help="Where card writes.", default=WORLD_WEIGHTS / "measured.json"
+    "--json",
+    "json_path",
+    type=Output(FILE, shares=[OURS]),
+    default=WORLD_WEIGHTS / "measured.json",
+    help="Where card writes.",
 )
 def main(wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
     """Trains the gaze networks, both generators and the networks that score them, and measures all of it."""

@@ -45,7 +45,12 @@ class Command(click.Command):
         return [*own, self.version_option, last]  # the last is --help
 
     def invoke(self, ctx: click.Context):
-        check_places(self.params, ctx.params)
+        try:
+            check_places(self.params, ctx.params, writes=os.environ.get("RANK", "0") == "0")
+        except ValueError:
+            if os.environ.get("LOCAL_RANK", "0") != "0":  # under torchrun the first process of a machine says it
+                sys.exit(2)
+            raise
         return super().invoke(ctx)
 
     def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **extra):

@@ -20,6 +20,7 @@ STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 SIGNS = ("DefaultCPUAllocator", "CUDA out of memory", "ALLOC_FAILED", "bad_alloc", "failed to map segment",
          "annot allocate memory", "can't start new thread")  # fmt: skip
 
+PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing")
 MORE_MEMORY = "free some, or raise the limit of this shell (ulimit -v)"
 
 
@@ -33,6 +34,27 @@ def begin() -> None:
     for number in STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell starts a job in the background
             signal.signal(number, _leave)
+    if line := foreign_package():
+        os.write(2, f"error: {line}\n".encode())
+        sys.exit(2)
+
+
+def foreign_package() -> str | None:
+    """One line if Python finds another project's package under a name of ours (L2CS-Net installs an `l2cs`); else None.
+
+    Ours lie side by side, in a checkout and where a wheel is installed. Nothing is imported.
+    """
+    from importlib.util import find_spec
+
+    here = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    for name in PACKAGES:
+        spec = find_spec(name)
+        places = list(spec.submodule_search_locations or [spec.origin]) if spec else []
+        if places and os.path.dirname(os.path.realpath(places[0])) != here:
+            other = "pip uninstall it, " if "site-packages" in places[0] else "take it out of PYTHONPATH, "
+            return (f"Python finds another project's package {name} in {places[0]} before ours in {here}; {other}or "
+                    "give this project an environment of its own")  # fmt: skip
+    return None
 
 
 def _leave(number, frame) -> None:

@@ -39,6 +39,8 @@ REMEDIES = {
 }
 
 
+OURS = "ours"  # files that no user wrote: the embedded world, what was rendered and what was downloaded
+
 # ------------------------------------------------------------------ types of options
 
 
@@ -49,14 +51,17 @@ class Place(click.ParamType):
         self.kind = self.name = kind
 
     def convert(self, value, param, ctx):
-        text = os.fspath(value)
+        return Path(self.expanded(os.fspath(value), param, ctx))
+
+    def expanded(self, text: str, param, ctx) -> str:
+        """The same path without `~`."""
         if not text or "\0" in text:
             self.fail("a path cannot be empty; give one, or leave the option out", param, ctx)
         path = os.path.expanduser(text)
         if path == text and text.startswith("~") and not os.path.lexists(text):
             user = text.split("/")[0]
             self.fail(f"'{text}': there is no home folder {user}; write ./{user} for a name in this folder", param, ctx)
-        return Path(path)
+        return path
 
 
 class Input(Place):
@@ -72,36 +77,27 @@ class Input(Place):
     def sources(self, flag: str, value) -> Iterator["Source"]:
         label = f"{flag}={value}"
         yield Source(label, resolved(value))
-        for path in self.along(Path(value)):
+        for path in [*self.along(Path(value)), *(folder_links(value) if self.kind != FILE else ())]:
             yield Source(f"{path}, which is read with {label}", resolved(path))
 
 
 class NamedInput(Input):
-    """As `Input`, where also a name or an address may stand; the script gets a text.
+    """As `Input`, where also one of some names, or an address, may stand; the script gets a text."""
 
-    names: those that are no paths, each with the folder of the files that it stands for, None if it stands for none.
-    """
-
-    def __init__(self, kind: str, names: dict[str, Path | None], along: Callable = lambda path: ()):
+    def __init__(self, kind: str, names: Sequence[str], along: Callable = lambda path: ()):
         super().__init__(kind, along)
-        self.names = names
+        self.names = frozenset(names)
 
     def convert(self, value, param, ctx):
         text = str(value)
-        return text if text in self.names or _is_address(text) else str(super().convert(text, param, ctx))
+        return text if text in self.names or _is_address(text) else self.expanded(text, param, ctx)
 
     def sources(self, flag: str, value) -> Iterator["Source"]:
-        if value in self.names:
-            if self.names[value] is not None:
-                yield Source(f"{flag}={value}", resolved(self.names[value]), whole=False)
-        elif not _is_address(value):
-            yield from super().sources(flag, value)
-        elif value.lower().startswith("file:"):
+        if value.lower().startswith("file://"):
             with suppress(ValueError):  # the script says what is wrong with it
                 yield from super().sources(flag, url2pathname(urlsplit(value.partition("#")[0]).path))
-        else:
-            with suppress(OSError):  # without a home folder nothing is kept
-                yield Source(f"{flag}={value}", resolved(cache_folder()), whole=False)
+        elif value not in self.names and not _is_address(value):
+            yield from super().sources(flag, value)
 
 
 class Output(Place):
@@ -112,7 +108,8 @@ class Output(Place):
             arguments that gives them.
         beside: the files that are written next to the one that is named.
         at: `at(value, arguments)` is the place itself, if it is not the value alone.
-        shares: arguments whose inputs may lie in the folder, because what is written there belongs to them.
+        shares: arguments whose inputs may lie in the folder, because what is written there belongs to them; OURS for
+            what is written into the embedded world.
         probed: whether is tried at the start that something can be written there.
         joins: whether a folder may lie in a data set, whose images its pictures would join.
     """
@@ -153,16 +150,15 @@ INPUT_FILE, INPUT_FOLDER, INPUT = Input(FILE), Input(FOLDER), Input(EITHER)
 OUTPUT_FILE, OUTPUT_FOLDER = Output(FILE), Output(FOLDER)
 NEW_DATA_SET = Output(EITHER, writes=("*",))
 # Names that several scripts share. A name must not be taken for a path, nor a path for a name.
-DATA_SET = NamedInput(EITHER, {"embedded": CACHE})
-_GENERATORS = dict.fromkeys(("embedded", "embedded-base"), WORLD_WEIGHTS)
-GENERATOR = NamedInput(FILE, _GENERATORS)
-START = NamedInput(FILE, _GENERATORS | {"latest": None})  # what a run starts from
-_GAZE_NETWORKS = dict.fromkeys(("embedded", "embedded-judge"), WORLD_WEIGHTS)
-GAZE_NETWORK, GAZE_SNAPSHOTS = NamedInput(FILE, _GAZE_NETWORKS), NamedInput(EITHER, _GAZE_NETWORKS)
-IDENTITY_NETWORK = NamedInput(FILE, {"embedded": WORLD_WEIGHTS})
-POSE_NETWORK = NamedInput(FILE, {"embedded": WORLD_WEIGHTS})
-WEIGHTS = NamedInput(FILE, {})  # a path, kept as a text
-LANDMARKS = NamedInput(EITHER, {"template": None, "embedded": WORLD_WEIGHTS})
+DATA_SET = NamedInput(EITHER, ["embedded"])
+GENERATOR = NamedInput(FILE, ["embedded", "embedded-base"])
+START = NamedInput(FILE, [*GENERATOR.names, "latest"])  # what a run starts from
+GAZE_NETWORK = NamedInput(FILE, ["embedded", "embedded-judge"])
+GAZE_SNAPSHOTS = NamedInput(EITHER, GAZE_NETWORK.names)  # one, or a folder of them
+IDENTITY_NETWORK = NamedInput(FILE, ["embedded"])
+POSE_NETWORK = NamedInput(FILE, ["embedded"])
+WEIGHTS = NamedInput(FILE, [])  # a path, kept as a text
+LANDMARKS = NamedInput(EITHER, ["template", "embedded"])
 
 
 def _is_address(text: str) -> bool:
@@ -189,14 +185,15 @@ class Target(NamedTuple):
     shares: frozenset[str] = frozenset()
 
 
-def check_places(options: Sequence[click.Parameter], arguments: dict) -> None:
+def check_places(options: Sequence[click.Parameter], arguments: dict, writes: bool = True) -> None:
     """ValueError, one line, for a place that a script cannot read, cannot write, or must not write over.
 
     Args:
         options: of the command; those of other types are passed over.
         arguments: their values by name.
+        writes: whether this process writes.
     """
-    sources: list[tuple[str, Source]] = []
+    sources = [(OURS, source) for source in own_folders()]
     targets: list[Target] = []
     for option in options:
         flag = option.opts[0] if option.opts[0].startswith("-") else option.human_readable_name
@@ -207,13 +204,37 @@ def check_places(options: Sequence[click.Parameter], arguments: dict) -> None:
                 check_readable(found, option.type.kind)
                 sources += [(option.name, source) for source in found]
         elif isinstance(option.type, Output):
-            if option.type.probed and value is not None:
+            if writes and option.type.probed and value is not None:
                 check_writable(value, flag, option.type.kind_of(value) == FOLDER)
             targets += option.type.targets(flag, value, arguments)
     for number, target in enumerate(targets):
         check_apart(target, [source for name, source in sources if name not in target.shares])
         for other in targets[:number]:
             check_two(other, target)
+
+
+def own_folders() -> list[Source]:
+    """Whose files every script may read, also if no option names them."""
+    folders = [WORLD_WEIGHTS, CACHE]
+    with suppress(OSError):  # without a home folder nothing is kept
+        folders.append(cache_folder())
+    return [Source(str(folder), resolved(folder), whole=False) for folder in folders]
+
+
+def folder_links(folder: str | Path) -> Iterator[Path]:
+    """The links to folders in a folder, at any depth: what lies there is read too."""
+    waiting, seen = [Path(folder)], set()
+    while waiting:
+        here = waiting.pop()
+        with suppress(OSError):
+            if (number := (here.stat().st_dev, here.stat().st_ino)) in seen:
+                continue
+            seen.add(number)
+            for entry in os.scandir(here):
+                if entry.is_dir():
+                    waiting.append(Path(entry))
+                    if entry.is_symlink():
+                        yield Path(entry)
 
 
 def check_readable(sources: Sequence[Source], kind: str) -> None:

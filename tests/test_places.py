@@ -9,13 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from eg3d.__main__ import MODULES
+from eg3d.checkpoints.loading import GENERATORS
 from groundwork.files import WORLD_WEIGHTS
-from groundwork.places import EITHER, FILE, FOLDER, Input, NamedInput, Output
+from groundwork.places import EITHER, FILE, FOLDER, GAZE_NETWORK, GENERATOR, OURS, Input, NamedInput, Output
+from l2cs.estimator import WORLD_NETWORKS
 
-# Options of texts that name no place.
+# Options of texts that name no place; those with a list of choices need not stand here.
 WORDS = {
-    "captions", "grid", "metrics", "names", "wanted", "desc", "precision", "sr_module", "sr_noise_mode", "reg_type",
-    "gaze_loss", "gaze_targets", "gaze_crop", "aug", "augpipe", "detector", "gpu",
+    "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module", "gpu",
 }  # fmt: skip
 VALUES = {"seeds": "0", "cfg": "embedded"}  # of options that must be given
 
@@ -87,7 +88,11 @@ def test_every_option_says_whether_it_is_a_place(commands):
         for name, command in commands.items()
         for param in command.params
         if isinstance(param.type, click.Path | click.File)
-        or (isinstance(param.type, click.types.StringParamType) and param.name not in WORDS)
+        or (
+            isinstance(param.type, click.types.StringParamType)
+            and "|" not in (param.metavar or "")
+            and param.name not in WORDS
+        )
     ]
     assert not undeclared, f"give these a type of groundwork/places.py, or add their names to WORDS: {undeclared}"
     assert sum(len(places(command, Input)) for command in commands.values()) > 50
@@ -159,6 +164,16 @@ def test_no_two_outputs_of_any_script_have_one_name(commands, call, tmp_path):
     assert tried > 30
 
 
+def test_the_first_process_of_a_machine_alone_says_what_is_wrong(commands, call, tmp_path, monkeypatch):
+    given = ready(commands["calc-gfas"], tmp_path)
+    wrong = given | {"json_path": given["network"]}
+    assert "itself" in call(commands["calc-gfas"], wrong)[1]
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    result = CliRunner().invoke(commands["calc-gfas"], [f"--{key}={wrong[key]}" for key in ("network",)] +
+                                [f"--l2cs-path={wrong['l2cs_path']}", f"--json={wrong['json_path']}"])  # fmt: skip
+    assert result.exit_code == 2 and result.output == ""
+
+
 def special_files(folder):
     """A pipe, a socket, devices; and a folder in place of a file."""
     os.mkfifo(folder / "pipe")
@@ -196,17 +211,31 @@ def test_a_tilde_is_a_home_folder_in_every_option(commands, monkeypatch, tmp_pat
                 param.type.convert("", param, None)
 
 
-def test_names_stay_names_and_protect_what_they_stand_for(commands, call, tmp_path):
-    tried = 0
+def test_names_stay_names_and_files_of_ours_are_never_replaced(commands, call, tmp_path):
+    weights, tried = next(WORLD_WEIGHTS.glob("*.safetensors")), 0
     for name, command in commands.items():
         given = ready(command, tmp_path / name)
         for source in places(command, NamedInput):
-            for word, folder in source.type.names.items():
-                assert source.type.convert(word, source, None) == word
-                files = [output for output in places(command, Output) if output.type.kind == FILE]
-                if folder == WORLD_WEIGHTS and files:
-                    weights = next(WORLD_WEIGHTS.glob("*.safetensors"))
-                    code, stderr = call(command, given | {source.name: word, files[0].name: weights})
-                    assert code == 2 and "is a file of" in stderr, f"{name} {source}: {stderr}"
-                    tried += 1
-    assert tried > 10
+            words = {word: source.type.convert(word, source, None) for word in source.type.names}
+            assert all(word == value for word, value in words.items())
+        for output in places(command, Output):
+            if output.type.kind == FILE and OURS not in output.type.shares:
+                code, stderr = call(command, given | {output.name: weights})
+                assert code == 2 and "is a file of" in stderr, f"{name} {output}: {stderr}"
+                tried += 1
+    assert tried > 15
+
+
+def test_the_names_are_those_of_the_embedded_world():
+    assert GENERATOR.names == set(GENERATORS) and GAZE_NETWORK.names == set(WORLD_NETWORKS)
+
+
+def test_folders_behind_links_are_read_too(commands, call, tmp_path):
+    command = commands["check-dataset"]
+    given = ready(command, tmp_path) | {"data": put(tmp_path / "set" / "a" / "1.png").parent.parent}
+    put(tmp_path / "shard" / "2.png")
+    (tmp_path / "set" / "a" / "shard").symlink_to(tmp_path / "shard")
+    (tmp_path / "set" / "a" / "loop").symlink_to(tmp_path / "set")
+    assert call(command, given)[0] == 0
+    code, stderr = call(command, given | {"sheet": tmp_path / "shard" / "sheet.png"})
+    assert code == 2 and "--sheet" in stderr and "--data" in stderr

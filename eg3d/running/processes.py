@@ -14,23 +14,22 @@ from eg3d.running import distributed
 from eg3d.running.cli import pick_device
 
 
-def start(run: Callable, check: Callable | None, gpus: int | None, wait_minutes: float, device: str, **options) -> None:
+def start(run: Callable, check: Callable, gpus: int | None, wait_minutes: float, device: str, **options) -> None:
     """Does `run(device=..., **options)` in each process and ends the command with its exit code.
 
     Args:
         run: a module's function, for new processes look it up by name; the device it gets is its own.
-        check: `check(**options)` raises what is wrong with them; done by one process, before others start or load;
-            None: nothing can be.
+        check: `check(**options)` raises what is wrong with them; done by one process, before others start or load.
     """
     count = distributed.check_count(gpus) or 1
-    if check is not None and not distributed.started_outside():
+    if not distributed.started_outside():
         check(**options)
     device = pick_device(device)
     sys.exit(distributed.launch(_as_process, (run, check, device, chosen(), options), count, device, wait_minutes))
 
 
-def _as_process(run: Callable, check: Callable | None, device, ops: str, options: dict) -> int:
-    if check is not None and distributed.started_outside():
+def _as_process(run: Callable, check: Callable, device, ops: str, options: dict) -> int:
+    if distributed.started_outside():
         distributed.by_first(lambda: check(**options))
     with warnings.catch_warnings(), using(ops):
         if distributed.rank() > 0:

@@ -63,15 +63,19 @@ def check_left_out(weights: dict[str, object], generators: dict) -> None:
     distributed.by_first(look)
 
 
-def load_identity_judge(arcface_weights: str | None, landmarks: str | None, own_world: bool, device) -> tuple:
+def load_identity_judge(
+    arcface_weights: str | None, landmarks: str | None, own_world: bool, device, arcface_input: str | None = None
+) -> tuple:
     """(network that embeds faces, source of their five points), as IdentityTally takes them.
 
     Args:
-        arcface_weights, landmarks: flags of calc_id.py, None if they were left out.
+        arcface_weights, landmarks, arcface_input: flags of calc_id.py, None if they were left out.
         own_world: all heads are the embedded world's, whose mean face is another one.
     """
     embedded = arcface_weights in (None, WORLD)
-    network = IdentityNetwork.load(arcface_weights or WORLD, device)
+    if arcface_input and embedded:
+        raise ValueError(f"--arcface-input={arcface_input} is of --arcface-weights=FILE.onnx, or drop it")
+    network = IdentityNetwork.load(arcface_weights or WORLD, device, arcface_input)
     source = landmarks or ("embedded" if embedded else "template")
     return network, load_source(source, embedded or own_world, device)
 

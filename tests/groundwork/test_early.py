@@ -14,10 +14,47 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from groundwork import early
 from groundwork.command import Command
-from groundwork.early import Terminated, exhausted
+from groundwork.early import PACKAGES, Terminated, exhausted, foreign_package
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+SCRIPTS = [file for package in PACKAGES for file in (REPOSITORY / package).rglob("*.py")
+           if "click.command(" in file.read_text() or file.name == "__main__.py"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_another_project_s_package_of_our_name_is_one_line_at_every_script(tmp_path, monkeypatch, name):
+    """Ahmednull/L2CS-Net installs a package l2cs with a file model.py, as ours has."""
+    assert foreign_package() is None
+    monkeypatch.setattr(early, "PACKAGES", (name,))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    for kind, others in (("regular", sys.path), ("namespace", [])):  # a folder without __init__.py, and no other there
+        folder = tmp_path / kind
+        (folder / name).mkdir(parents=True)
+        if kind == "regular":
+            (folder / name / "__init__.py").touch()
+        monkeypatch.setattr(sys, "path", [str(folder), *others])
+        line = foreign_package()
+        assert f"another project's package {name} in {folder / name} before ours in {REPOSITORY}; take" in line
+        assert "\n" not in line
+    for file in SCRIPTS:  # each asks before it imports anything of these packages
+        assert "from groundwork.early import begin" in file.read_text(), file
+
+
+@pytest.mark.robust
+@pytest.mark.parametrize("script", ["eg3d/calc_gfas.py", "l2cs/demo.py", "dataset_preprocessing/dataset_tool.py"])
+def test_another_project_s_l2cs_is_one_line_and_no_traceback(tmp_path, script):
+    (tmp_path / "l2cs").mkdir()
+    (tmp_path / "l2cs" / "__init__.py").touch()
+    (tmp_path / "l2cs" / "model.py").write_text("raise SystemExit('this ran')\n")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
+    done = subprocess.run([sys.executable, str(REPOSITORY / script), "--help"], env=environment, capture_output=True,
+                          text=True, timeout=100)  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "this ran" not in done.stderr
+    assert done.stderr.startswith(f"error: Python finds another project's package l2cs in {tmp_path / 'l2cs'}")
+
 
 EXHAUSTED = [
     (MemoryError(), "the memory ran out (no more could be had)"),

@@ -136,7 +136,7 @@ def test_an_exif_tag_behind_the_pixels_of_a_png_counts_and_a_damaged_one_does_no
     plain = saved(colours(), "PNG")
     late = plain[:-12] + chunk(b"eXIf", exif.tobytes()[6:]) + plain[-12:]
     assert (read(late) == np.rot90(np.asarray(colours()), -1)).all()
-    for bad in (b"II*\0\xff\xff\xff\xff", b"", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\xff"):
+    for bad in (b"garbage!", b"II*\0\xff\xff\xff\xff", b"", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\xff"):
         assert (read(plain[:-12] + chunk(b"eXIf", bad) + plain[-12:]) == np.asarray(colours())).all()
 
 
@@ -211,19 +211,24 @@ def swapped_profile() -> bytes:
     return table
 
 
-def linear_grey_profile() -> bytes:
-    """A grey profile of gamma 1, by hand (ICC.1:2010, section 7)."""
-    curve = b"curv" + bytes(4) + struct.pack(">IHH", 1, 256, 0)
-    white = b"XYZ " + bytes(4) + struct.pack(">iii", 63190, 65536, 54061)
-    tags = [(b"wtpt", white), (b"kTRC", curve)]
+def by_hand(space: bytes, colours: dict[bytes, tuple[float, ...]], gamma: float) -> bytes:
+    """A colour profile of these primaries (ICC.1:2010, section 7); its curves are powers."""
+    white = (0.9642, 1.0, 0.8249)
+    fixed = lambda numbers: struct.pack(f">{len(numbers)}i", *(round(65536 * x) for x in numbers))  # noqa: E731
+    tags = {name: b"XYZ " + bytes(4) + fixed(xyz) for name, xyz in (colours | {b"wtpt": white}).items()}
+    curve = b"curv" + bytes(4) + struct.pack(">IHH", 1, round(256 * gamma), 0)
+    tags |= {name: curve for name in ((b"kTRC",) if space == b"GRAY" else (b"rTRC", b"gTRC", b"bTRC"))}
     at, table, data = 128 + 4 + 12 * len(tags), b"", b""
-    for name, value in tags:
+    for name, value in tags.items():
         table += name + struct.pack(">II", at + len(data), len(value))
         data += value
-    size = struct.pack(">I", at + len(data))
-    header = size + b"lcms" + struct.pack(">I", 0x02400000) + b"mntrGRAYXYZ " + bytes(12) + b"acsp" + bytes(28)
-    header += struct.pack(">iii", 63190, 65536, 54061)
+    header = struct.pack(">I", at + len(data)) + b"lcms" + struct.pack(">I", 0x02400000) + b"mntr" + space + b"XYZ "
+    header += bytes(12) + b"acsp" + bytes(28) + fixed(white)
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + data
+
+
+PRIMARIES = {b"rXYZ": (0.4361, 0.2225, 0.0139), b"gXYZ": (0.3851, 0.7169, 0.0971), b"bXYZ": (0.1431, 0.0606, 0.7139)}
+LINEAR, LINEAR_GREY = by_hand(b"RGB ", PRIMARIES, 1), by_hand(b"GRAY", {}, 1)
 
 
 def test_a_colour_profile_is_converted_to_srgb():
@@ -237,17 +242,22 @@ def test_a_colour_profile_is_converted_to_srgb():
 
 
 def test_a_grey_profile_is_converted_too():
-    got = read(saved(Image.new("L", (4, 4), 55), "PNG", icc_profile=linear_grey_profile()))
+    got = read(saved(Image.new("L", (4, 4), 55), "PNG", icc_profile=LINEAR_GREY))
     assert np.abs(got - 128).max() <= 2  # sRGB's curve (IEC 61966-2-1): 1.055 (55 / 255) ** (1 / 2.4) - 0.055
-    deep = png16(np.full((4, 1), 55 * 257), 0, chunk(b"iCCP", b"x\0\0" + zlib.compress(linear_grey_profile())))
+    of_colours = read(saved(Image.new("L", (4, 4), 55), "PNG", icc_profile=LINEAR))  # programs give grey pictures these
+    assert np.abs(of_colours - 128).max() <= 2
+    deep = png16(np.full((4, 1), 55 * 257), 0, chunk(b"iCCP", b"x\0\0" + zlib.compress(LINEAR_GREY)))
     assert np.abs(read(deep) - 128).max() <= 2
 
 
 def test_srgb_changes_nothing_and_neither_does_a_profile_that_cannot_be_used():
-    expected = np.asarray(colours())
-    for profile in (SRGB, b"", b"x", SRGB[:200], swapped_profile()[:128] + bytes(400), linear_grey_profile()):
-        assert (read(saved(colours(), "PNG", icc_profile=profile)) == expected).all()
-    grey = colours().convert("L")
+    picture = colours(64, 64)
+    expected = np.asarray(picture)
+    nearly = SRGB.replace(b"\0\0o\xa0\0\x008\xf5", b"\0\0o\xb4\0\x008\xf5", 1)  # red's X, 0.0003 more
+    assert nearly != SRGB
+    for profile in (SRGB, nearly, b"", b"x", SRGB[:200], swapped_profile()[:128] + bytes(400), LINEAR_GREY):
+        assert (read(saved(picture, "PNG", icc_profile=profile)) == expected).all()
+    grey = picture.convert("L")
     assert (read(saved(grey, "PNG", icc_profile=SRGB)) == np.asarray(grey)[..., None]).all()
 
 
