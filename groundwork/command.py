@@ -30,10 +30,11 @@ class Command(click.Command):
 
     `ValueError` and `OSError` are the errors a user can cause (style: `assert` is for our own slips). Set EG3D_DEBUG=1
     to see the traceback instead. Places to read and to write are checked before the body (`groundwork.places`).
+    Options may be written with dashes or underscores (`one_spelling`).
     """
 
     def __init__(self, *args, **more):
-        names = {"help_option_names": ["-h", "--help"]}
+        names = {"help_option_names": ["-h", "--help"], "token_normalize_func": one_spelling}
         super().__init__(*args, **more | {"context_settings": names | (more.get("context_settings") or {})})
         self.version_option = click.Option(
             ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_show_version,
@@ -98,6 +99,27 @@ def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> No
     if asked and not ctx.resilient_parsing:
         click.echo(f"gaze-corrected-eg3d {package_version()}")
         ctx.exit()
+
+
+def one_spelling(token: str) -> str:
+    """`--gen_pose_cond` -> `--gen-pose-cond`: click compares what this makes of the options it has and those it gets.
+
+    The published scripts mix both spellings, even inside one script.
+    """
+    return token.replace("_", "-")
+
+
+def without_effect(flag: str, why: str, **more):
+    """A published option that does nothing here: it is accepted, and one line says why.
+
+    False asks for nothing, and gets no answer. more: as of click.option.
+    """
+
+    def answer(ctx, param, value):
+        if value is not None and value is not False and os.environ.get("RANK", "0") == "0":
+            tell([f"{flag}={value} does nothing here: {why}"])
+
+    return click.option(flag, expose_value=False, callback=answer, help=f"Does nothing here: {why}.", **more)
 
 
 def describe(error: Exception) -> str:

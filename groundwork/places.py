@@ -154,7 +154,9 @@ DATA_SET = NamedInput(EITHER, ["embedded"])
 GENERATOR = NamedInput(FILE, ["embedded", "embedded-base"])
 START = NamedInput(FILE, [*GENERATOR.names, "latest"])  # what a run starts from
 GAZE_NETWORK = NamedInput(FILE, ["embedded", "embedded-judge"])
+GAZE_SNAPSHOTS = NamedInput(EITHER, GAZE_NETWORK.names)  # one, or a folder of them
 IDENTITY_NETWORK = NamedInput(FILE, ["embedded"])
+POSE_NETWORK = NamedInput(FILE, ["embedded"])
 WEIGHTS = NamedInput(FILE, [])  # a path, kept as a text
 LANDMARKS = NamedInput(EITHER, ["template", "embedded"])
 

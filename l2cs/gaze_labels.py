@@ -137,11 +137,7 @@ def _rows(label_file: Path) -> list[_Row]:
 def _lines(label_file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Names of the columns, and (number of the line, its columns) of each row."""
     try:
-<<<<<<< HEAD
-        lines = label_file.read_text("utf-8").splitlines()
-=======
         lines = label_file.read_text(encoding="utf-8-sig").splitlines()
->>>>>>> labels
     except UnicodeDecodeError:
         raise ValueError(f"{label_file}: is not a text file; give a label file in the GazeHub layout") from None
     split = [(number, line.split()) for number, line in enumerate(lines, start=1)]

@@ -7,6 +7,7 @@ the weights were trained and what was measured.
 import hashlib
 import io
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from groundwork.strict_pickle import one_line
 from groundwork.torch_file import LARGEST_FILE, read_torch
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
 
+SUFFIXES = (".pkl", ".safetensors")  # of weights in a folder of snapshots
 HEADER_KEY = "l2cs"
 LONGEST_HEADER = 1 << 20  # bytes; ours have some 20,000
 
@@ -119,3 +121,12 @@ def infer_architecture(state: dict[str, torch.Tensor], path: Path) -> Architectu
         return Architecture(block, blocks, PUBLISHED_WIDTHS, yaw.shape[0], "imagenet", PUBLISHED_INPUT)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def snapshots_in(folder: str | Path, part: str = ".") -> list[Path]:
+    """The weight files in a folder, or in its `part` if there is such a folder; _epoch_2.pkl before _epoch_10.pkl."""
+    place = Path(folder) / part if (Path(folder) / part).is_dir() else Path(folder)
+    files = [file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file()]
+    if not files:
+        raise ValueError(f"{place}: holds no weights ({', '.join(SUFFIXES)}); give a folder with snapshots, or a file")
+    return sorted(files, key=lambda file: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", file.name)])

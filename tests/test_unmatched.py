@@ -206,9 +206,10 @@ DOORS = {
     "filter_by_gaze": gaze_filter,
     "train": until(eg3d.train, "train", "--cfg=embedded", "--gaze-weight=0", "--outdir=r"),
     "calc_metrics": until(eg3d.calc_metrics, "Distances", "--network=n", "--detector=embedded", **ONE, **NO_DETECTORS),
-    "calc_id": until(eg3d.calc_id, "IdentityTally", "--network=n", load_identity_judge=given((1, 2)), **ONE),
+    "calc_id": until(eg3d.calc_id, "IdentityTally", "--network=n", load_identity_judge=given((1, 2)),
+                     check_left_out=given(None), **ONE),
     "calc_all": until(eg3d.calc_all, "Distances", "--network=n", load_generators=given([NETWORK]),
-                      load_judges=given(None), **NO_DETECTORS),
+                      check_left_out=given(None), load_judges=given(None), **NO_DETECTORS),
     "demo": until(eg3d.demo, "resolve", "--outdir=r", load_gaze_network=gaze_network, check_differentiable=given(None),
                   **ONE),
 }  # fmt: skip

@@ -10,6 +10,8 @@ from eg3d.geometry.label_rows import LAYOUT, entries_of, label_array
 from groundwork.matching import FACTS_FILE, Words, faceless_in, first_of, match_names
 from groundwork.strict_json import JsonError, read_json
 
+LABELS = "dataset.json"  # of estimated labels
+
 
 def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
     """{name: label [25]} of a label file; ValueError, one line, unless every label is a proper camera, or null."""
@@ -24,6 +26,17 @@ def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
     if not entries:
         raise ValueError(f"{where}: holds no labels")
     return dict(zip(entries, label_array(entries, list(entries), where), strict=True))
+
+
+def estimate_beside(file1: Path, file2: Path) -> Path | None:
+    """Where the estimate lies that the published commands look for in `file2`, if nothing is there; else None.
+
+    The published preprocess_in_the_wild.py wrote into a folder of its own, with the name of --indir: its README goes on
+    with --file2=../dataset_preprocessing/ffhq/pose/dataset.json. Ours writes beside the pictures, where `file1` lies.
+    """
+    folder = file1.resolve().parent
+    found = file2.name == LABELS and file2.parent.name == folder.name and (folder / FACTS_FILE).is_file()
+    return file1.parent / LABELS if found and not file2.exists() and (folder / LABELS).is_file() else None
 
 
 def match(

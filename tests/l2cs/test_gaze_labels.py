@@ -9,6 +9,7 @@ from PIL import Image
 from groundwork.matching import FLAG
 from l2cs import evaluate, train
 from l2cs.augmented_crops import Augmentation, augment
+from l2cs.estimator import GazeEstimator
 from l2cs.gaze_labels import read_labels, read_people, without_person
 from l2cs.gaze_sets import FaceImages, read_image, to_float
 
@@ -156,7 +157,7 @@ def door(request, tmp_path, monkeypatch):
             done = CliRunner().invoke(train.main, [*places, f"--output={tmp_path / 'run'}", "--arch=small", *flags])
         else:
             estimator = SimpleNamespace(input_size=32, sha256="", architecture=SimpleNamespace(name="none"))
-            monkeypatch.setattr(evaluate.GazeEstimator, "load", lambda *_: estimator)
+            monkeypatch.setattr(GazeEstimator, "load", lambda *_: estimator)
             monkeypatch.setattr(evaluate, "FaceImages", lambda paths, _: used.extend(paths))
             monkeypatch.setattr(evaluate, "measure", lambda *_: {})
             done = CliRunner().invoke(evaluate.main, [*places, "--snapshot=embedded", *flags])
