@@ -51,15 +51,16 @@ def main(snapshot, source, output, check, json_path, skip_damaged, device, seed)
     """
     files, others = image_files(source)
     tell([f"{source}: {others}"] if others else [])
+    pictures = dict(zip(files, picture_names([Path(name) for name in files]), strict=True))
+    if not check:
+        originals = set(map(resolved, files.values()))
+        if lost := next((picture for picture in pictures.values() if resolved(output / picture) in originals), None):
+            raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
     damage = Damage(skip_damaged)
     find_damaged(files, damage)
     left_out = damage.check(f"--input={source}", len(files))
-    names, files = zip(*((Path(name), file) for name, file in files.items() if name not in damage.faults), strict=True)
-    pictures = picture_names(names)
-    if not check:
-        originals = set(map(resolved, files))
-        if lost := next((picture for picture in pictures if resolved(output / picture) in originals), None):
-            raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
+    names = [name for name in files if name not in damage.faults]
+    files, pictures = [files[name] for name in names], [pictures[name] for name in names]
     estimator = GazeEstimator.load(snapshot, pick_device(device), check=not check)
     faces = FaceImages(files, estimator.input_size)
     if check:
@@ -72,7 +73,7 @@ def main(snapshot, source, output, check, json_path, skip_damaged, device, seed)
         rows = ["file,yaw_deg,pitch_deg"]
         drawn = zip(tqdm(files, "drawing"), names, pictures, angles.tolist(), strict=True)
         for file, name, picture, (yaw, pitch) in drawn:
-            quoted = str(name).replace('"', '""')
+            quoted = name.replace('"', '""')
             rows.append(f'"{quoted}",{math.degrees(yaw):.3f},{math.degrees(pitch):.3f}')
             with atomic_file(output / picture) as png:
                 draw_gaze(read_image(file), yaw, pitch).save(png, "PNG")

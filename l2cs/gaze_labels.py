@@ -137,7 +137,7 @@ def _rows(label_file: Path) -> list[_Row]:
 def _lines(label_file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Names of the columns, and (number of the line, its columns) of each row."""
     try:
-        lines = label_file.read_text().splitlines()
+        lines = label_file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{label_file}: is not a text file; give a label file in the GazeHub layout") from None
     split = [(number, line.split()) for number, line in enumerate(lines, start=1)]
@@ -156,9 +156,11 @@ def _match(faces: list[str], image_dir: Path, label_files: list[Path]) -> tuple[
     named = _named_images(label_files) if matched.unlabelled else set()
     folders = {PurePosixPath(name).parent for name in named}
     left = [name for name in matched.unlabelled if name not in named]
+    pictures = {face: str(folder.file(picture)) for face, picture in matched.pictures.items()} | outside
+    if not pictures:
+        return replace(matched, missing=missing, unlabelled=left), []
     unlabelled = [name for name in left if PurePosixPath(name).parent in folders]
     elsewhere = [name for name in left if PurePosixPath(name).parent not in folders]
-    pictures = {face: str(folder.file(picture)) for face, picture in matched.pictures.items()} | outside
     return replace(matched, pictures=pictures, missing=missing, unlabelled=unlabelled), elsewhere
 
 
