@@ -156,9 +156,11 @@ def _match(faces: list[str], image_dir: Path, label_files: list[Path]) -> tuple[
     named = _named_images(label_files) if matched.unlabelled else set()
     folders = {PurePosixPath(name).parent for name in named}
     left = [name for name in matched.unlabelled if name not in named]
+    pictures = {face: str(folder.file(picture)) for face, picture in matched.pictures.items()} | outside
+    if not pictures:
+        return replace(matched, missing=missing, unlabelled=left), []
     unlabelled = [name for name in left if PurePosixPath(name).parent in folders]
     elsewhere = [name for name in left if PurePosixPath(name).parent not in folders]
-    pictures = {face: str(folder.file(picture)) for face, picture in matched.pictures.items()} | outside
     return replace(matched, pictures=pictures, missing=missing, unlabelled=unlabelled), elsewhere
 
 

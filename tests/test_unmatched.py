@@ -261,6 +261,7 @@ def test_labels_of_another_set_are_an_error_even_with_the_flag(door, tmp_path, m
     small_set.write_folder(tmp_path / "faces", renamed("other/{}".format))
     ran = DOORS[door](tmp_path / "faces", tmp_path, monkeypatch, FLAG)
     assert ran.code == 2 and "nothing matches (4 of 4 labelled images are missing" in ran.stderr
+    assert f"other/{NAMES[0]} may be {NAMES[0]}: give the folder that labels count from" in ran.stderr
 
 
 @pytest.mark.parametrize("door", DOORS)

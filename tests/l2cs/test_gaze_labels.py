@@ -194,6 +194,11 @@ def test_a_list_of_another_folder_is_an_error_with_the_flag_too(door):
     assert code == 2 and "nothing matches (2 of 2 labelled images are missing" in stderr
 
 
+def test_a_folder_above_or_below_that_of_the_images_is_named(door):
+    code, stderr, _ = door(FOUR, rows_of([name[2:] for name in FOUR]), FLAG)
+    assert code == 2 and "1.png may be a/1.png: give the folder that labels count from" in stderr
+
+
 def test_degrees_are_an_error_that_says_so(door):
     code, stderr, _ = door(FOUR, rows_of(FOUR, 43.5))
     assert code == 2 and "4 of 4 gaze angles are beyond pi, the first is 43.5,-0.1 in line 2 (then" in stderr
