@@ -49,14 +49,14 @@ def files_of(arguments: dict) -> list[str]:
               help="One film, interpolation.mp4; False: an orbit of each seed, 0.mp4.")  # fmt: skip
 @click.option("--camera-path", type=INPUT_FILE,
               help="JSON with a camera per frame, as another film's *_cameras.json.  [default: orbit]")  # fmt: skip
-@click.option("--trunc", type=float, callback=cli.finite, default=1, show_default=True, help="Truncation psi.")
+@click.option("--trunc", type=float, default=1, show_default=True, help="Truncation psi.")
 @cli.trunc_cutoff_option
 @click.option("--cfg", type=click.Choice(list(video.FOCAL), case_sensitive=False), default="FFHQ", show_default=True,
               help="The focal length.")  # fmt: skip
 @click.option(
     "--image_mode", type=click.Choice(video.IMAGE_MODES), default="image", show_default=True, help="What is drawn."
 )
-@click.option("--sample_mult", type=click.FloatRange(0.1, 16), callback=cli.finite, default=2, show_default=True,
+@click.option("--sample_mult", type=click.FloatRange(0.1, 16), default=2, show_default=True,
               help="Multiplies the samples along each ray.")  # fmt: skip
 @click.option("--nrr", type=click.IntRange(4, 1024), help="Rays per side.  [default: the network's]")
 @cli.shape_options(".ply")
