@@ -45,7 +45,7 @@ def test_mpii_leaves_one_person_out_and_reads_the_2d_gaze_column(tmp_path):
     (tmp_path / "._p00.label").write_bytes(b"\0\5\x16\7")  # macOS leaves these beside files; they are no people
     people = read_people(tmp_path, tmp_path)
     rest, person = without_person(people, 1)
-    assert people[0].notes == (f"{tmp_path}: 3 of 6 rows lie beyond 42 degrees and are left out, as published",)
+    assert people[0].notes[0] == f"{tmp_path}: 3 of 6 rows lie beyond 42 degrees and are left out, as published"
     assert torch.allclose(person.angles, torch.tensor([[0.2, -0.2]]))
     assert torch.allclose(rest.angles[:, 0], torch.tensor([0.1, 0.3]))
     with pytest.raises(ValueError, match="--fold=3: there are 3 people"):
@@ -135,6 +135,7 @@ MATCHED = {
     "decomposed letters": ([*FOUR[:3], "e\u0301.png"], [*FOUR[:3], "\u00e9.png"], ""),  # as a Mac writes them
     "capitals": (FOUR, [name.upper() for name in FOUR], "4 of 4 labels spell their image with other capitals"),
     "eyes": ([*FOUR, *(f"L/{name}" for name in FOUR)], FOUR, ""),
+    "other files": ([*FOUR, "note.txt"], FOUR, "1 other file was not read (.txt)"),
     "another folder": ([*FOUR, "val/9.png"], FOUR, "1 images lie in folders of which no label file names one, the "
                        "first is val/9.png"),
 }  # fmt: skip
