@@ -9,9 +9,12 @@ import re
 
 import click
 import numpy as np
+import torch
 
 from eg3d.checkpoints.loading import load_generator, short_names
+from eg3d.config.presets import ray_ranges
 from eg3d.geometry.cameras import focal_to_fov
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.pictures import video
 from eg3d.pictures.views import ViewOptions
 from eg3d.running import cli
@@ -77,6 +80,9 @@ def main(
     path = video.read_camera_path(camera_path) if camera_path else None
     device = cli.pick_device(device)
     generators = [video.set_quality(load_generator(name, device, precision), sample_mult, nrr) for name in networks]
+    if path and "labels" in path:
+        doubts = (camera_doubts(torch.tensor(path["labels"]), ray_ranges(G)) for G in generators)
+        cli.tell([], [f"{camera_path}: {line}" for line in dict.fromkeys(line for lines in doubts for line in lines)])
     view = ViewOptions(trunc, trunc_cutoff, focal_to_fov(video.FOCAL[cfg]))
     side = max(video.SMALLEST_SIDE, *(G.resolution for G in generators))
     for plan in plans:

@@ -95,6 +95,11 @@ def atomic_write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def write_text(path: Path, text: str) -> None:
+    r"""As `atomic_write`, for people: in names of files a byte that is no UTF-8 stands as \udce9."""
+    atomic_write(path, text.encode(errors="backslashreplace"))
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     digest = hashlib.sha256()
