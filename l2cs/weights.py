@@ -95,7 +95,8 @@ def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
         state = read_torch(io.BytesIO(data))
     except ValueError as error:
         raise ValueError(f"{path}: not a state dict of tensors ({error}); fetch the weights again") from None
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+    if not named or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError(f"{path}: holds no state dict of tensors, so it cannot be the weights of a gaze network")
     return state
 
