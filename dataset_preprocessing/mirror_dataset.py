@@ -32,6 +32,8 @@ def main(source, dest, max_images, workers, skip_damaged, skip_unmatched):
     cli.tell(done.notes)
     already = f", {done.there} were there already" if done.there else ""
     click.echo(f"{done.made} mirrored pictures -> {dest or source}{already}; labels: {done.labels or 'none'}")
+    for line in done.damaged:
+        click.echo(line)
 
 
 if __name__ == "__main__":

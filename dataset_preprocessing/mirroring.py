@@ -34,12 +34,14 @@ SIDES = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
 
 @dataclass(frozen=True)
 class Done:
-    """What was made, what was there already, what the labels are about (None: there are none), and notes."""
+    """How many copies were made and how many were there, what the labels are about (None: there are none), what the
+    user must know, and lines about pictures that cannot be read."""
 
     made: int
     there: int
     labels: str | None
     notes: list[str]
+    damaged: list[str]
 
 
 def mirror(
@@ -63,10 +65,6 @@ def mirror(
     missing = {name: copy for name, copy in chosen.items() if copy not in there}
     damage = Damage(skip_damaged)
     with _added(source / content.folder) if dest is None else new_data_set(dest) as write:
-        if dest is not None:
-            own = content.pictures if max_images is None else [*chosen, *sorted(there.intersection(chosen.values()))]
-            for name in tqdm(own, "copying", unit="img"):
-                write(content.prefix + name, content.archive.read(name))
         results = in_order(lambda name: _mirrored(content.archive, name), list(missing), workers)
         for name, data in zip(tqdm(missing, "mirroring", unit="img"), results, strict=True):
             if isinstance(data, Unreadable):
@@ -74,18 +72,22 @@ def mirror(
             elif not damage.stops:
                 write((content.prefix if dest is not None else "") + missing[name], data)
         left_out = damage.check(f"--source={source}", len(missing))
+        own = content.pictures if max_images is None else [*chosen, *sorted(there.intersection(chosen.values()))]
+        own = [name for name in own if name not in damage.faults]
+        if dest is not None:
+            for name in tqdm(own, "copying", unit="img"):
+                write(content.prefix + name, content.archive.read(name))
         with_copies = {name: copy for name, copy in chosen.items() if name not in damage.faults}
         only = None if dest is None else set(own)
         labels = content.labels(with_copies, only)
-        if dest is not None:
-            for name, data in labels.items():
-                write(name, data)
+        for name, data in labels.items() if dest is not None else ():
+            write(name, data)
     if dest is None:
         for name, data in labels.items():
             if data != (source / name).read_bytes():
                 atomic_write(source / name, data)
-    return Done(len(with_copies) - len(chosen) + len(missing), len(chosen) - len(missing), content.about if labels else
-                None, content.notes + left_out)  # fmt: skip
+    about = content.about if labels else None
+    return Done(len(missing) - len(damage.faults), len(chosen) - len(missing), about, content.notes, left_out)
 
 
 @dataclass(frozen=True)
@@ -162,13 +164,13 @@ def _added(folder: Path) -> Iterator[Write]:
 def _camera_set(source: Path, skip_unmatched: bool) -> _Content:
     """A set in EG3D's layout; without labels its pictures alone are mirrored."""
     files = look_into(source, "--source")
+    pictures = files.images
     if files.has_labels:
-        copies = {normalised(mirrored_name(name)) for name in files.labels}
-        unlabelled = [name for name in files.matched.unlabelled if normalised(name) not in copies]
+        copies = {mirrored_name(name) for name in files.labels}  # of a run that was cut off; they need no label yet
+        unlabelled = [name for name in files.matched.unlabelled if name not in copies]
         files = replace(files, matched=replace(files.matched, unlabelled=unlabelled)).settled(skip_unmatched)
         label_array(files.labels, list(files.labels), files.where)  # raises what is wrong with them
-    pictures = files.images if not files.has_labels else [n for n in files.images if n not in set(
-        files.matched.unlabelled + files.matched.faceless)]  # fmt: skip
+        pictures = [name for name in pictures if name in files.labels or name in copies]
     return _Content(
         files.archive, pictures, ".", "", lambda copies, only: _camera_labels(files, copies, only), "cameras",
         files.all_notes,

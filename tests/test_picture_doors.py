@@ -17,6 +17,7 @@ from dataset_preprocessing import overview
 from dataset_preprocessing.checking import examine
 from dataset_preprocessing.conversion import Conversion, convert
 from dataset_preprocessing.ffhq import labelling
+from dataset_preprocessing.mirroring import mirror, mirrored_name
 from dataset_preprocessing.selection import FaceSet
 from eg3d.data.dataset import ImageDataset
 from groundwork.archive import open_archive
@@ -84,6 +85,12 @@ def by_tool(folder: Path, name: str) -> np.ndarray:
     return np.asarray(Image.open(new / "00000/img00000000.png"))
 
 
+def by_mirroring(folder: Path, name: str) -> np.ndarray:
+    new = folder.parent / f"{name}.mirrored"
+    mirror(folder, new, None, 1, False, False)
+    return np.asarray(Image.open(new / mirrored_name(name)))[:, ::-1]
+
+
 def by_sheet(folder: Path, name: str) -> np.ndarray:
     seen = []
     with pytest.MonkeyPatch.context() as patch:
@@ -106,6 +113,7 @@ def by_checking(folder: Path, name: str) -> np.ndarray:
 DOORS = {
     "training": lambda folder, name: ImageDataset(folder).batch(torch.tensor([0]))[0][0].permute(1, 2, 0).numpy(),
     "dataset_tool": by_tool,
+    "mirror_dataset": by_mirroring,
     "check_dataset": by_checking,
     "contact sheet": by_sheet,
     "filter_by_gaze": lambda folder, name: ((FaceSet(folder).image(name) + 1) * 127.5).permute(1, 2, 0).round().numpy(),
@@ -140,6 +148,7 @@ SCRIPTS = {  # script, its options with a data set and the place of the result
     "dataset_tool": (TOOL, ["--source={data}", "--dest={out}"]),
     "filter_by_gaze": ("dataset_preprocessing/filter_by_gaze.py",
                        ["--data={data}", "--dest={out}", "--by=gaze", "--l2cs-path=embedded", "--min-abs-yaw=0"]),
+    "mirror_dataset": ("dataset_preprocessing/mirror_dataset.py", ["--source={data}", "--dest={out}"]),
     "in the wild": ("dataset_preprocessing/ffhq/preprocess_in_the_wild.py", ["--indir={data}", "--outdir={out}"]),
     "l2cs demo": ("l2cs/demo.py", ["--snapshot=embedded", "--input={data}", "--output={out}"]),
 }  # fmt: skip
@@ -166,7 +175,7 @@ def test_a_conversion_names_all_damaged_pictures_and_leaves_them_out_if_asked(tm
         assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a.png", "c.png", "gaze.csv"]
     else:
         rows = json.loads((tmp_path / "out" / "dataset.json").read_text())["labels"]
-        assert len(rows) == 2
+        assert len(rows) == (4 if script == "mirror_dataset" else 2)
         if script == "dataset_tool":  # numbers are those of the source, so others keep theirs when one is mended
             assert [name for name, _ in rows] == ["00000/img00000000.png", "00000/img00000002.png"]
 

@@ -25,6 +25,7 @@ from dataset_preprocessing.check_dataset import main as check_dataset
 from dataset_preprocessing.dataset_tool import main as dataset_tool
 from dataset_preprocessing.ffhq.preprocess_in_the_wild import main as preprocess_in_the_wild
 from dataset_preprocessing.filter_by_gaze import main as filter_by_gaze
+from dataset_preprocessing.mirror_dataset import main as mirror_dataset
 from eg3d.data.dataset import ImageDataset
 from groundwork.matching import match_names
 
@@ -161,6 +162,14 @@ def tool(path, root, patch, *flags) -> Ran:
     return Ran(code, stderr, used)
 
 
+def mirror(path, root, patch, *flags) -> Ran:
+    code, stderr, stdout = invoke(mirror_dataset, "--source", path, "--dest", root / "new", *flags)
+    assert (root / "new").exists() == (code == 0)
+    used = None if code else len(ImageDataset(root / "new")) // 2
+    assert code or stdout.startswith(f"{used} mirrored pictures -> ")
+    return Ran(code, stderr, used)
+
+
 def gaze_filter(path, root, patch, *flags) -> Ran:
     patch.setattr("dataset_preprocessing.selection.draw_histogram", given(None))  # slow
     code, stderr, stdout = invoke(filter_by_gaze, "--data", path, "--dest", root / "kept", "--min-abs-yaw=0", *flags)
@@ -203,6 +212,7 @@ ONE, NO_DETECTORS = {"load_generator": given(NETWORK)}, {"load_detectors": given
 DOORS = {
     "check_dataset": check,
     "dataset_tool": tool,
+    "mirror_dataset": mirror,
     "filter_by_gaze": gaze_filter,
     "train": until(eg3d.train, "train", "--cfg=embedded", "--gaze-weight=0", "--outdir=r"),
     "calc_metrics": until(eg3d.calc_metrics, "Distances", "--network=n", "--detector=embedded", **ONE, **NO_DETECTORS),
