@@ -53,14 +53,15 @@ def files_of(arguments: dict) -> list[str]:
 def main(snapshot, source, output, check, json_path, skip_damaged, arch, device, gpu, seed):
     """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
 
-    Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
+    Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera. Pictures are written as
+    PNG; a.png and a.jpg, which would share a name, become a.png.png and a.jpg.png.
     """
     files, others = image_files(source)
-    tell([f"{source}: {others}"] if others else [])
     pictures = dict(zip(files, picture_names(list(map(Path, files))), strict=True))
     originals = set(map(resolved, files.values()))
     if lost := next((name for name in pictures.values() if not check and resolved(output / name) in originals), None):
         raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
+    tell([f"{source}: {others}"] if others else [])
     damage = Damage(skip_damaged)
     find_damaged(files, damage)
     left_out = damage.check(f"--input={source}", len(files))
