@@ -18,7 +18,7 @@ from groundwork.files import atomic_write
 from groundwork.filling import filled
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
-from groundwork.torch_file import LARGEST_FILE, read_torch
+from groundwork.torch_file import LARGEST_FILE, read_torch, what_helps
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
 
 HEADER_KEY = "l2cs"
@@ -92,7 +92,8 @@ def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
     try:
         state = read_torch(io.BytesIO(data))
     except ValueError as error:
-        raise ValueError(f"{path}: not a state dict of tensors ({error}); fetch the weights again") from None
+        helps = what_helps(error, "fetch the weights again")
+        raise ValueError(f"{path}: not a state dict of tensors ({error}); {helps}") from None
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError(f"{path}: holds no state dict of tensors, so it cannot be the weights of a gaze network")
     return state

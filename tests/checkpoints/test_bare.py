@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 
 from eg3d.checkpoints.loading import CheckpointError, load_generator, open_checkpoint, training_networks
 from eg3d.checkpoints.stored import digest
+from eg3d.metrics.identity import IdentityNetwork
+from l2cs.weights import load_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fixed_triplanes looks the same")
 
@@ -172,6 +174,14 @@ def test_a_module_of_foreign_classes_is_refused_with_what_helps(tmp_path):
 
 
 # ------------------------------------------------------------------ refusals say what helps
+
+
+def test_gaze_and_identity_networks_that_were_saved_whole_are_refused_with_what_helps(tmp_path):
+    torch.save(torch.nn.Conv2d(1, 1, 1), tmp_path / "x.pth")
+    for load in (load_weights, IdentityNetwork.load):
+        with pytest.raises(ValueError, match=r"x\.pth: .*never run.*torch\.save\(model\.state_dict\(\)") as error:
+            load(tmp_path / "x.pth")
+        assert "fetch" not in str(error.value)
 
 
 def test_foreign_arguments_are_refused_with_what_helps_and_it_helps(networks, like, tmp_path):
