@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from eg3d.ops.kernels.field_network import FieldWeights
-from groundwork.files import cache_folder
+from groundwork.files import cache_folder, is_own
 
 SOURCES = Path(__file__).with_name("csrc")
 FLAGS = ["-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
@@ -81,9 +81,9 @@ def _identity() -> str:
 
 
 def _built(folder: Path, identity: str) -> Path:
-    """The library of that identity, built if it is missing or damaged: a damaged one would kill the process."""
+    """The library of that identity, built if it is missing, damaged (it would kill the process) or not the user's."""
     for path in folder.glob(f"kernels-{identity}-*.so"):
-        if path.name == _name(identity, path.read_bytes()):
+        if is_own(path) and path.name == _name(identity, path.read_bytes()):
             return path
         path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,6 +95,7 @@ def _built(folder: Path, identity: str) -> Path:
             said = done.stderr.strip() or f"exit code {done.returncode}"
             reason = next((line for line in said.splitlines() if "error" in line), said[:200])
             raise RuntimeError(f"{command[0]} could not build {SOURCES}: {reason}")
+        built.chmod(0o700)
         return built.replace(folder / _name(identity, built.read_bytes()))
 
 

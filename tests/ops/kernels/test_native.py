@@ -182,7 +182,9 @@ def field(size, seed=0):
 def test_the_field_has_the_values_and_gradients_of_double_precision(size, axes):
     texels, points, weights, sample_weights = field(size)
     dsigma = draw(*points.shape[:2], seed=7)
-    dpixels = draw(*sample_weights.shape[:2], len(weights.w2) - 1, seed=8).abs()  # else terms cancel, 34-fold for one ray
+    dpixels = draw(
+        *sample_weights.shape[:2], len(weights.w2) - 1, seed=8
+    ).abs()  # else terms cancel, 34-fold for one ray
     place = texels, points, weights, SCALE, axes
     sigma, pixels, dsample_weights, *expected = plain_field.results(*place, dsigma, sample_weights, dpixels)
 
