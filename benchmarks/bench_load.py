@@ -21,6 +21,7 @@ from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.running.cli import Command
 from groundwork.files import REPOSITORY
+from groundwork.places import OUTPUT_FOLDER
 
 CHILD = """
 import json, sys, time
@@ -53,7 +54,7 @@ def measure(path: Path, reader: str, repeats: int) -> dict:
 
 
 @click.command(cls=Command)
-@click.option("--results", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", help="Folder.")
+@click.option("--results", type=OUTPUT_FOLDER, default=Path(__file__).parent / "results", help="Folder.")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Processes per reader.")
 def main(results, repeats):
     """Times loading G, D and G_ema of the 512 px FFHQ configuration (random weights)."""

@@ -15,6 +15,7 @@ from timing import write_results
 
 from eg3d.running.cli import Command, pick_device
 from groundwork.files import REPOSITORY
+from groundwork.places import OUTPUT_FOLDER
 
 HERE = Path(__file__).resolve().parent
 RUNS = {
@@ -35,7 +36,7 @@ RUNS = {
 
 
 @click.command(cls=Command)
-@click.option("--results", type=click.Path(path_type=Path), default=HERE / "results", help="Folder for the results.")
+@click.option("--results", type=OUTPUT_FOLDER, default=HERE / "results", help="Folder for the results.")
 def main(results):
     """Tests and benchmarks on a CUDA device, into one file gpu_<device>_<yyyymm>.json."""
     device = pick_device("cuda")

@@ -20,6 +20,7 @@ from eg3d.scores.distances import content_digest, real_features
 from eg3d.world.heads import Identity
 from eg3d.world.render import render_head
 from eg3d.world.rendered_sets import samples, world_faces
+from groundwork.places import OUTPUT_FOLDER
 
 ALONG_THE_FACE = (0.0, 0.0, 1.0)  # of the head's own axes, which are the world's
 
@@ -27,7 +28,7 @@ ALONG_THE_FACE = (0.0, 0.0, 1.0)  # of the head's own axes, which are the world'
 @click.command(cls=cli.Command)
 @click.option("--count", type=click.IntRange(min=2), default=2000, show_default=True, help="Heads.")
 @click.option("--seed", type=click.IntRange(min=1), default=1, show_default=True, help="Of the heads; the data has 0.")
-@click.option("--results", type=click.Path(path_type=Path), default=Path(__file__).parent / "results")
+@click.option("--results", type=OUTPUT_FOLDER, default=Path(__file__).parent / "results")
 def main(count, seed, results):
     """Renders the heads, prints both distances and writes a results file."""
     detector, dataset = load_world_features("cpu"), ImageDataset(world_faces())

@@ -24,6 +24,7 @@ from eg3d.pictures.layout import side_by_side, stack, text_strip, to_uint8, writ
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from groundwork.files import REPOSITORY, atomic_write
+from groundwork.places import OUTPUT_FOLDER
 
 RESULTS = Path(__file__).parent / "results" / "reproduction"
 PAGE = REPOSITORY / "docs" / "reproduction.md"
@@ -65,18 +66,17 @@ ARMS = {arm.name: arm for arm in [*TABLES, *SINGLE]}
               help="Of training and scoring; the arms outside the tables have seed 0 only.")  # fmt: skip
 @click.option("--kimg", type=click.FloatRange(min=0, min_open=True), default=5, show_default=True,
               help="Thousand images of each fine-tuning.")  # fmt: skip
-@click.option("--workdir", type=click.Path(file_okay=False, path_type=Path), default="training-runs/reproduce",
+@click.option("--workdir", type=OUTPUT_FOLDER, default="training-runs/reproduce",
               show_default=True, help="Where runs are kept; the same folder continues them.")  # fmt: skip
-@click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, show_default=True,
+@click.option("--results", type=OUTPUT_FOLDER, default=RESULTS, show_default=True,
               help="One file per finished run.")  # fmt: skip
-@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE, show_default=True,
+@click.option("--page", type=cli.OUTPUT_FILE, default=PAGE, show_default=True,
               help="Whose tables and curve are made anew.")  # fmt: skip
 def main(arms, seeds, kimg, workdir, results, page):
     """Runs what has no results yet, then writes tables and curve into the page."""
     names = arms.split(",")
     if unknown := set(names) - set(ARMS):
         raise ValueError(f"--arms={arms}: there is no arm {min(unknown)}; the arms are {','.join(ARMS)}")
-    cli.check_writable(results, "--results", folder=True)
     if results.resolve() != RESULTS.resolve() and page.resolve() == PAGE.resolve():
         raise ValueError(f"--results={results} needs --page: {PAGE} shows the committed results")
     made(page.read_text(), {})  # so that a page without room for tables is refused now, not after hours

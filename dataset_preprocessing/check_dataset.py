@@ -1,25 +1,30 @@
 """Checks a data set before a night is spent on it: every image, every camera, and pictures of both."""
 
-from pathlib import Path
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
 
 import click
 import torch
 
 from dataset_preprocessing.checking import examine
 from dataset_preprocessing.overview import contact_sheet, draw_poses
-from eg3d.data.archive import open_archive
 from eg3d.data.opening import dataset_path
 from eg3d.pictures.layout import write_png
-from eg3d.running.cli import FILE, Command, check_writable, json_option, write_json
+from eg3d.running.cli import OUTPUT_FILE, Command, json_option, skip_unmatched_option, write_json
+from groundwork.archive import open_archive
+from groundwork.places import DATA_SET
 
 
 @click.command(cls=Command)
-@click.option("--data", required=True, help="Data set to check: zip, folder, or embedded.")
-@click.option("--plot", type=FILE, help="Draw yaw and pitch of all cameras, a PNG file.")
-@click.option("--sheet", type=FILE, help="Draw some images by yaw, with the axes of the world, a PNG file.")
+@click.option("--data", type=DATA_SET, required=True, help="Data set to check: zip, folder, or embedded.")
+@click.option("--plot", type=OUTPUT_FILE, help="Draw yaw and pitch of all cameras, a PNG file.")
+@click.option("--sheet", type=OUTPUT_FILE, help="Draw some images by yaw, with the axes of the world, a PNG file.")
 @click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads that decode.")
+@skip_unmatched_option
 @json_option
-def main(data, plot, sheet, workers, json_path):
+def main(data, plot, sheet, workers, skip_unmatched, json_path):
     """Counts, sizes, cameras, duplicates and damaged images of DATA; exit code 0 only if it can be trained on.
 
     "wrong" is what training would refuse. A "warning" is unusual for faces and worth a look: a radius, focal length or
@@ -27,8 +32,9 @@ def main(data, plot, sheet, workers, json_path):
     """
     path = dataset_path(data)
     for output, flag in ((plot, "--plot"), (sheet, "--sheet"), (json_path, "--json")):
-        check_free(output, flag, path)
-    report, cameras = examine(path, workers)
+        if output is not None and output.exists():
+            raise ValueError(f"{flag}={output}: the file exists; name a new one")
+    report, cameras = examine(path, workers, skip_unmatched)
     click.echo("\n".join(report.lines()))
     write_json(json_path, report.to_json())
     if plot is not None and cameras:
@@ -42,17 +48,6 @@ def main(data, plot, sheet, workers, json_path):
     if report.errors:
         more = f" (and {len(report.errors) - 1} more, above)" if len(report.errors) > 1 else ""
         raise ValueError(f"--data={data}: cannot be trained on: {report.errors[0]}{more}")
-
-
-def check_free(output: Path | None, flag: str, data: Path) -> None:
-    """ValueError unless the file can be written, is new, and would not lie among the images."""
-    check_writable(output, flag)
-    if output is None:
-        return
-    if output.exists():
-        raise ValueError(f"{flag}={output}: the file exists; name a new one")
-    if data.is_dir() and data.resolve() in output.resolve().parents:
-        raise ValueError(f"{flag}={output}: lies inside the data set; name a place elsewhere")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from eg3d.data.archive import Folder, Zip, open_archive, shown
-from eg3d.data.images import SUFFIXES, is_image, load_pixels, open_image, silence_pillow
-from eg3d.data.labels import LABEL_FILE, label_fault, read_entries
+from eg3d.config.presets import ray_ranges
+from eg3d.data.labelled import look_into
+from eg3d.data.labels import LABEL_FILE, label_fault
 from eg3d.geometry.cameras import check_labels, split_label, yaw_pitch_of
+from eg3d.geometry.doubts import camera_doubts
+from groundwork.archive import Folder, Zip, shown
 from groundwork.command import describe
+from groundwork.images import BACKGROUND, decoded, is_transparent, open_image, silence_pillow
 
-MODES = {"RGB", "L"}  # what training reads
 ODD_SHARE = 0.2  # radius and focal length may differ from the median by this share; a look-at point, by that of radius
 SHOWN = 5  # names in a line
 LISTED = 20  # errors for a terminal; the JSON holds all
@@ -29,7 +31,7 @@ class Report:
     Attributes:
         images, bytes: number of images, and of bytes in their files.
         labels, labels_without_image: entries of dataset.json.
-        other_files: neither images nor dataset.json.
+        other_files: neither images nor dataset.json. left_out: of which kinds they are, and hidden files.
         sizes, modes: "64x64" -> images, "RGB" -> images.
         cameras: lowest, median and highest radius, focal length, yaw and pitch (degrees); look_at: the point nearest to
             all optical axes, and look_at_miss, how far the worst passes by.
@@ -43,6 +45,7 @@ class Report:
     labels: int = 0
     labels_without_image: int = 0
     other_files: int = 0
+    left_out: str | None = None
     sizes: dict[str, int] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
     cameras: dict = field(default_factory=dict)
@@ -62,6 +65,7 @@ class Report:
         """The report for a terminal."""
         text = [f"{self.path}: {self.images} images, {self.bytes / 1e6:.1f} MB; {self.labels} labels; "
                 f"{self.other_files} other files"]  # fmt: skip
+        text += [self.left_out] if self.left_out else []
         text += [f"{what}: " + ", ".join(f"{key} ({n})" for key, n in counts.items())
                  for what, counts in (("sizes", self.sizes), ("modes", self.modes)) if counts]  # fmt: skip
         for name in ("radius", "focal", "yaw_deg", "pitch_deg"):
@@ -79,29 +83,37 @@ class Report:
 
 @dataclass(frozen=True)
 class Pixels:
-    """What one image file holds; `fault` if it cannot be read, else its size, mode and a digest of its pixels."""
+    """What one image file holds; `fault` if it cannot be read, else its size, the file's mode, whether it may be
+    transparent, and a digest of its pixels."""
 
     fault: str | None
     size: str = ""
     mode: str = ""
+    transparent: bool = False
     digest: bytes = b""
 
 
-def examine(path: Path, workers: int = 3) -> tuple[Report, dict[str, torch.Tensor]]:
-    """The report, and the cameras [25] of the sound images by name. ValueError if there is no data set at all."""
+def examine(path: Path, workers: int = 3, skip_unmatched: bool = False) -> tuple[Report, dict[str, torch.Tensor]]:
+    """The report, and the cameras [25] of the sound images by name. ValueError if there is no data set at all.
+
+    Images that training would leave out are not looked at.
+    """
     silence_pillow()
-    archive = open_archive(path)
-    names = sorted(name for name in archive.bytes if is_image(name))
-    if not names:
-        raise ValueError(f"--data={path}: holds no images ({', '.join(sorted(SUFFIXES))}); give another one")
-    entries = read_entries(archive)
+    files = look_into(path)
+    files.check_label_file()
+    archive, names = files.archive, sorted(files.labels)
     report = Report(
-        str(path), len(names), sum(archive.bytes[name] for name in names), len(entries),
-        sum(name not in archive.bytes for name in entries), len(archive.bytes) - len(names) - 1,
+        str(path), len(files.images), sum(archive.bytes[name] for name in files.images), files.listed,
+        len(files.matched.missing), len(archive.bytes) - len(files.images) - 1,
+        files.others,
     )  # fmt: skip
-    if report.labels_without_image:
-        report.warnings.append(f"{report.labels_without_image} labels name no image of the set")
-    cameras = _cameras(report, entries, names)
+    try:
+        report.warnings += files.settled(skip_unmatched).notes
+    except ValueError as error:
+        report.warnings += files.notes
+        report.errors.append(str(error))
+        names = sorted(names + files.matched.unlabelled)
+    cameras = _cameras(report, files.labels)
     pixels = _images(report, archive, names, workers)
     report.sound = [name for name in names if name in cameras and pixels[name].fault is None]
     sane_cameras(report, cameras)
@@ -125,7 +137,8 @@ def _images(report: Report, archive: Folder | Zip, names: list[str], workers: in
             report.errors.append(f"images of {size} are not square; crop them (dataset_tool.py)")
         elif width & (width - 1):
             report.warnings.append(f"{size} is no power of two, as the networks are built (dataset_tool.py)")
-    _note(report.errors, "mode is not RGB or L", [name for name, image in readable.items() if image.mode not in MODES])
+    _note(report.warnings, f"transparent, drawn on {BACKGROUND}",
+          [name for name, image in readable.items() if image.transparent])  # fmt: skip
     groups = defaultdict(list)
     for name, image in readable.items():
         groups[image.digest].append(name)
@@ -137,22 +150,20 @@ def _images(report: Report, archive: Folder | Zip, names: list[str], workers: in
 def read_pixels(archive: Folder | Zip, name: str) -> Pixels:
     """One image, decoded and forgotten."""
     try:
-        data = archive.read(name)
-        with open_image(data, shown(name)) as image:
-            size, mode = f"{image.width}x{image.height}", image.mode
-            load_pixels(image, shown(name))
-            content = image.tobytes() if mode in MODES else data
+        with open_image(archive.read(name), shown(name)) as image:
+            mode, transparent = image.mode, is_transparent(image)
+            picture = decoded(image, shown(name))
     except (ValueError, OSError) as error:
         return Pixels(describe(error))
-    return Pixels(None, size, mode, hashlib.blake2s(f"{size} {mode} ".encode() + content).digest())
+    size = f"{picture.width}x{picture.height}"
+    return Pixels(None, size, mode, transparent, hashlib.blake2s(f"{size} ".encode() + picture.tobytes()).digest())
 
 
-def _cameras(report: Report, entries: dict[str, object], names: list[str]) -> dict[str, torch.Tensor]:
+def _cameras(report: Report, labels: dict[str, object]) -> dict[str, torch.Tensor]:
     """Proper cameras [25], float64, by name; the others are noted as errors."""
-    _note(report.errors, f"{LABEL_FILE} has no label for", [name for name in names if name not in entries])
-    faults = {name: label_fault(entries[name]) for name in names if name in entries}
+    faults = {name: label_fault(labels[name]) for name in sorted(labels)}
     report.errors += [f"the label of {shown(name)} {fault}" for name, fault in faults.items() if fault]
-    cameras = {name: torch.tensor(entries[name], dtype=torch.float64) for name, fault in faults.items() if not fault}
+    cameras = {name: torch.tensor(labels[name], dtype=torch.float64) for name, fault in faults.items() if not fault}
     try:  # all at once; one by one only to find those that fail
         check_labels(torch.stack(list(cameras.values())) if cameras else torch.empty(0, 25), LABEL_FILE)
     except ValueError:
@@ -185,7 +196,6 @@ def sane_cameras(report: Report, cameras: dict[str, torch.Tensor]) -> None:
         "the camera stands on the origin": radius < 1e-6,
         "the radius is far from the median": (radius / radius.median() - 1).abs() > ODD_SHARE,
         "the focal length is far from the median": (focal / focal.median() - 1).abs() > ODD_SHARE,
-        "the focal length is above 50; is it in pixels? It is in units of the image size": focal > 50,
         "pixels are not square (fx is not fy)": (intrinsics[:, 1, 1] / focal - 1).abs() > 0.01,
         "the principal point lies outside the image": ((centre < 0) | (centre > 1)).any(dim=1),
         "the camera looks past the point that all look at": miss > ODD_SHARE * radius.median(),
@@ -194,6 +204,7 @@ def sane_cameras(report: Report, cameras: dict[str, torch.Tensor]) -> None:
     }
     for what, rows in odd.items():
         _note(report.warnings, what, [names[row] for row in rows.nonzero()[:, 0].tolist()])
+    report.warnings += camera_doubts(labels, ray_ranges())
     same = Counter(tuple(label) for label in labels.tolist())
     if len(names) > 1 and (times := max(same.values())) > max(1, len(names) / 2):
         report.warnings.append(f"{times} of {len(names)} images have the same camera")

@@ -17,13 +17,16 @@ from PIL import Image
 from tqdm import tqdm
 
 from dataset_preprocessing.packing import new_data_set
-from eg3d.data.archive import open_archive, shown
-from eg3d.data.images import MOST_PIXELS, SUFFIXES, is_image, load_pixels, open_image, silence_pillow
-from eg3d.data.labels import LABEL_FILE, label_array, read_entries
+from eg3d.config.presets import ray_ranges
+from eg3d.data.labelled import look_into
+from eg3d.data.labels import LABEL_FILE, label_array
 from eg3d.geometry.cameras import crop_intrinsics, make_label, split_label
+from eg3d.geometry.doubts import camera_doubts
+from groundwork.archive import Archive, Unreadable, shown
+from groundwork.damage import Damage
+from groundwork.images import BACKGROUND, MOST_PIXELS, read_picture, silence_pillow
 
 TRANSFORMS = ("center-crop", "center-crop-wide")
-LOSSLESS_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}  # those of 8 bits
 LABELS_PER_IMAGE_BYTES = 1000  # a label in JSON, the image's headers and its place in the zip
 
 
@@ -76,7 +79,7 @@ class Conversion:
     resolution: tuple[int, int] | None = None
     transform: str | None = None
     crop_size: int | None = None
-    background: str = "white"
+    background: str = BACKGROUND
 
     def __post_init__(self):
         if self.transform == "center-crop-wide":
@@ -118,27 +121,26 @@ class Conversion:
 
     def apply(self, data: bytes, where: str) -> tuple[bytes, Framing, tuple[int, int]] | None:
         """An image file -> PNG file, its framing and the source's (width, height); None if it is too small."""
-        with open_image(data, where) as image:
-            size = image.size
-            framing = self.framing(*size, where)
-            if framing is None:
-                return None
-            if image.mode not in LOSSLESS_MODES:
-                raise ValueError(f"{where} has mode {image.mode}, not 8 bits per colour; convert it to RGB first")
-            load_pixels(image, where)
-            picture = framing.of(to_rgb(image, self.background))
+        picture = read_picture(data, where, self.background)
+        framing = self.framing(*picture.size, where)
+        if framing is None:
+            return None
         out = io.BytesIO()
-        picture.save(out, "PNG", compress_level=0)  # as EG3D's tool: fast to read
-        return out.getvalue(), framing, size
+        framing.of(picture).save(out, "PNG", compress_level=0)  # as EG3D's tool: fast to read
+        return out.getvalue(), framing, picture.size
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion did: source names of the written and the dropped images, and whether there were cameras."""
+    """What a conversion did: source names of the written and the dropped images, whether there were cameras, what the
+    user must know, and lines about pictures that cannot be read."""
 
     written: list[str]
     dropped: list[str]
     labelled: bool
+    notes: list[str]
+    warnings: list[str]
+    damaged: list[str]
 
 
 def is_power_of_two(n: int) -> bool:
@@ -150,34 +152,46 @@ def centred(width: int, height: int, w: int, h: int) -> tuple[int, int, int, int
     return (width - w) // 2, (height - h) // 2, w, h
 
 
-def to_rgb(image: Image.Image, background: str) -> Image.Image:
-    """RGB; what is transparent shows the background (EG3D's tool: whatever colour lies hidden there)."""
-    if "A" not in image.getbands() and "transparency" not in image.info:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
+def convert(
+    source: Path,
+    dest: Path,
+    conversion: Conversion,
+    max_images: int | None,
+    workers: int = 3,
+    skip_unmatched: bool = False,
+    skip_damaged: bool = False,
+) -> Converted:
+    """Writes the data set `dest`; every image or none has a camera. ValueError names the member that is at fault.
 
-
-def convert(source: Path, dest: Path, conversion: Conversion, max_images: int | None, workers: int = 3) -> Converted:
-    """Writes the data set `dest`; every image or none has a camera. ValueError names the member that is at fault."""
+    If pictures cannot be read, nothing is written and all of them are named, or with `skip_damaged` left out.
+    """
     silence_pillow()
-    archive = open_archive(source, "--source")
-    names = sorted(name for name in archive.bytes if is_image(name))[:max_images]
-    if not names:
-        raise ValueError(f"--source={source}: holds no images ({', '.join(sorted(SUFFIXES))}); give another one")
-    entries = read_entries(archive) if LABEL_FILE in archive.bytes else {}
-    labels = label_array(entries, names, f"{source}: {LABEL_FILE}") if entries else None
-    first = conversion.framing(*_size(archive, names[0]), f"{source}: {shown(names[0])}")
-    if first is not None:
-        check_room(dest, len(names) * (3 * first.side**2 + LABELS_PER_IMAGE_BYTES))
+    files, labels = look_into(source, "--source"), None
+    archive, names, warnings = files.archive, files.images[:max_images], []
+    if files.has_labels:
+        files = files.settled(skip_unmatched)
+        names = sorted(files.labels)[:max_images]
+        labels = label_array(files.labels, names, files.where)
+        warnings = camera_doubts(labels, ray_ranges())
+    check_room_for(names, archive, conversion, dest)
+    damage = Damage(skip_damaged)
 
     def work(name: str):
-        return conversion.apply(archive.read(name), f"{source}: {shown(name)}")
+        try:
+            data, where = archive.read(name), f"{source}: {shown(name)}"
+            if not damage.stops:
+                return conversion.apply(data, where)
+            read_picture(data, where)
+        except Unreadable as error:
+            return error
 
     written, dropped, rows, side = [], [], [], None
     with new_data_set(dest) as write, tqdm(total=len(names), desc="converting", unit="img") as bar:
         for index, result in enumerate(in_order(work, names, workers)):
             bar.update()
+            if isinstance(result, Unreadable):
+                damage.add(names[index], result)
+                continue
             if result is None:
                 dropped.append(names[index])
                 continue
@@ -191,11 +205,12 @@ def convert(source: Path, dest: Path, conversion: Conversion, max_images: int | 
             written.append(names[index])
             if labels is not None:
                 rows.append([target, adjusted(labels[index], size, framing)])
+        damaged = damage.check(f"--source={source}", len(names))
         if not written:
             raise ValueError(f"--source={source}: all images are smaller than --resolution; give a lower one")
         if labels is not None:
             write(LABEL_FILE, json.dumps({"labels": rows}).encode())
-    return Converted(written, dropped, labels is not None)
+    return Converted(written, dropped, labels is not None, files.all_notes, warnings, damaged)
 
 
 def adjusted(label: torch.Tensor, size: tuple[int, int], framing: Framing) -> list[float]:
@@ -212,6 +227,18 @@ def in_order(work: Callable, items: list, workers: int) -> Iterator:
             yield from pool.map(work, items[start : start + ahead])
 
 
+def check_room_for(names: list[str], archive: Archive, conversion: Conversion, dest: Path) -> None:
+    """ValueError when the disk has no room for these images, to judge by the first that can be read."""
+    for name in names:
+        try:
+            framing = conversion.framing(*_size(archive, name), f"{archive.path}: {shown(name)}")
+        except Unreadable:
+            continue
+        if framing is not None:
+            check_room(dest, len(names) * (3 * framing.side**2 + LABELS_PER_IMAGE_BYTES))
+        return
+
+
 def check_room(dest: Path, needed: int) -> None:
     """ValueError, before any work, when the disk has not that many bytes."""
     place = dest.absolute().parent
@@ -222,7 +249,6 @@ def check_room(dest: Path, needed: int) -> None:
         raise ValueError(f"--dest={dest}: needs {needed / 1e9:.3g} GB, {free / 1e9:.3g} GB are free in {place}")
 
 
-def _size(archive, name: str) -> tuple[int, int]:
-    """(width, height) by the header."""
-    with open_image(archive.read(name), f"{archive.path}: {shown(name)}") as image:
-        return image.size
+def _size(archive: Archive, name: str) -> tuple[int, int]:
+    """(width, height) of the upright picture."""
+    return read_picture(archive.read(name), f"{archive.path}: {shown(name)}").size

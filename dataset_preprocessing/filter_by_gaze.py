@@ -1,19 +1,32 @@
 """Keeps the images of a data set whose gaze (or head) is turned: the data preprocessing of Gaze-Corrected EG3D."""
 
-from pathlib import Path
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
 
 import click
 
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
+from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import dataset_path
 from eg3d.gaze.networks import load_gaze_network
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.running import cli, distributed, processes
+from groundwork.damage import Damage
+from groundwork.places import DATA_SET, EITHER, GAZE_NETWORK, Output
+
+DEST = Output(
+    EITHER,
+    ("*",),
+    beside=lambda dest: [selection.beside(dest, end) for end in (selection.MANIFEST, selection.HISTOGRAM)],
+)
 
 
 @click.command(cls=cli.Command)
-@click.option("--data", required=True, help="Data set to choose from: zip, folder, or embedded.")
-@click.option("--dest", type=click.Path(path_type=Path), required=True, help="New data set: FILE.zip or a folder.")
+@click.option("--data", type=DATA_SET, required=True, help="Data set to choose from: zip, folder, or embedded.")
+@click.option("--dest", type=DEST, required=True, help="New data set: FILE.zip or a folder.")
 @click.option(
     "--by",
     type=click.Choice(["label", "gaze"]),
@@ -23,46 +36,59 @@ from eg3d.running import cli, distributed, processes
 )
 @click.option("--min-abs-yaw", type=float, default=0.4, show_default=True, help="Keep |yaw| above this, radians.")
 @click.option("--max-abs-yaw", type=float, help="Keep |yaw| up to this, radians.  [default: no limit]")
-@click.option("--l2cs-path", help="With --by=gaze: gaze network, a weights file, embedded or embedded-judge.")
+@click.option("--l2cs-path", type=GAZE_NETWORK,
+              help="With --by=gaze: gaze network, a weights file, embedded or embedded-judge.")  # fmt: skip
 @cli.batch_option(64, "Images per estimate.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --data=embedded: which rendered set."
 )
+@cli.skip_damaged_option
+@cli.skip_unmatched_option
 @cli.process_options
 @cli.json_option
 def main(**options):
     """Copies the images with min < |yaw| <= max into a new data set, with their labels and in their order.
 
-    Images are copied byte for byte; an image and its mirrored copy (x.png, x_mirror.png) stay or go together. Beside
-    the new data set appear DEST.manifest.json (settings, counts, yaw of each kept image) and DEST.histogram.png.
+    Images are copied byte for byte; --by=label decodes them only with --skip-damaged. An image and its mirrored copy
+    (x.png, x_mirror.png) stay or go together. Beside the new data set appear DEST.manifest.json (settings, counts, yaw
+    of each kept image) and DEST.histogram.png.
     """
     processes.start(run, check, **options)
 
 
-def check(dest, by, l2cs_path, json_path, **_) -> None:
+def check(dest, by, l2cs_path, **_) -> None:
     if by == "gaze" and not l2cs_path:
         raise ValueError("--by=gaze needs --l2cs-path: a gaze network's weights file, or embedded")
-    cli.check_writable(dest, "--dest", folder=dest.suffix != ".zip")
-    cli.check_writable(json_path, "--json")
+    check_destination(dest)
 
 
-def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, device, json_path):
+def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, skip_damaged, skip_unmatched, device,
+        json_path):  # fmt: skip
     """What each process does; only the reading of gaze is shared."""
     source = distributed.first_of_each_machine(lambda: dataset_path(data, seed))
-    distributed.by_first(lambda: check_destination(dest, source, "--data"))
-    faces = distributed.together(lambda: selection.FaceSet(source))
+    faces = distributed.together(lambda: selection.FaceSet(source, skip_unmatched))
+    distributed.tell_once(faces.notes, camera_doubts(faces.labels, ray_ranges()))
+    damage, total = Damage(skip_damaged), len(faces.names)
     settings = {"by": by, "min_abs_yaw": min_abs_yaw, "max_abs_yaw": max_abs_yaw}
     if by == "gaze":
         estimator = distributed.together(lambda: load_gaze_network(l2cs_path, device))
-        yaws = selection.estimated_yaws(faces, estimator, batch, device)
+        yaws = selection.estimated_yaws(faces, estimator, batch, device, damage)
         settings |= {"l2cs_path": l2cs_path, "l2cs_sha256": estimator.sha256}
     else:
         yaws = selection.label_yaws(faces)
     if distributed.rank() > 0:
         return
+    left_out = damage.check(f"--data={data}", total)
+    faces = faces.without(damage.faults)
     kept = selection.choose(faces.names, yaws, min_abs_yaw, max_abs_yaw)
+    if by == "label" and skip_damaged:
+        selection.find_damaged(faces, kept, damage)
+        left_out = damage.check(f"--data={data}", len(kept))
+        kept = [row for row in kept if faces.names[row] not in damage.faults]
     record = selection.write(faces, yaws, kept, dest, settings)
     click.echo(f"kept {len(kept)} of {len(yaws)} images with |{by} yaw| > {min_abs_yaw:g} rad -> {dest}")
+    for line in left_out:
+        click.echo(line)
     cli.write_json(json_path, {key: value for key, value in record.items() if key != "kept"})
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from eg3d.data.archive import Folder, Zip, shown
-from eg3d.data.images import load_pixels, open_image
 from eg3d.geometry.cameras import split_label, yaw_pitch_of
-from eg3d.pictures.layout import side_by_side, stack, text_strip
+from eg3d.pictures.layout import side_by_side, stack
+from eg3d.pictures.text import for_plot, text_strip
+from groundwork.archive import Folder, Zip, shown
 from groundwork.files import atomic_write
+from groundwork.images import read_picture
 
 TILE = 128  # pixels
 FINE = 3  # lines are drawn so much larger, so that they come out smooth
@@ -43,7 +44,8 @@ def draw_poses(path: Path, labels: torch.Tensor, title: str) -> None:
     spread = (
         f"{what} {x.mean():+.1f} \N{PLUS-MINUS SIGN} {x.std():.1f}" for what, x in (("yaw", yaw), ("pitch", pitch))
     )
-    figure.suptitle(f"{title}: {len(labels)} cameras\n{', '.join(spread)} degrees", fontsize=11)
+    title, how = for_plot(title)
+    figure.suptitle(f"{title}: {len(labels)} cameras\n{', '.join(spread)} degrees", fontsize=11, **how)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     atomic_write(path, buffer.getvalue())
@@ -93,9 +95,8 @@ def project(points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
 
 def _tile(archive: Folder | Zip, name: str, label: torch.Tensor, point) -> np.ndarray:
     """uint8 [TILE, TILE, 3] with the axes drawn in."""
-    with open_image(archive.read(name), shown(name)) as image:
-        load_pixels(image, shown(name))
-        picture = image.convert("RGB").resize((TILE * FINE, TILE * FINE), Image.Resampling.BICUBIC)
+    picture = read_picture(archive.read(name), shown(name))
+    picture = picture.resize((TILE * FINE, TILE * FINE), Image.Resampling.BICUBIC)
     points = torch.as_tensor(point, dtype=torch.float64) + AXIS_LENGTH * torch.tensor([(0, 0, 0), *AXES]).double()
     start, *ends = (TILE * FINE * project(points, label)).tolist()
     canvas = ImageDraw.Draw(picture)

@@ -8,21 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eg3d.data.archive import is_inside, shown
+from groundwork.archive import is_inside, shown
 from groundwork.files import atomic_file
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold: the same content gives the same bytes
 Write = Callable[[str, bytes], None]
 
 
-def check_destination(dest: Path, source: Path, source_flag: str) -> None:
-    """Raises ValueError unless `dest` is free: absent or empty, and outside the data set it is made from."""
+def check_destination(dest: Path) -> None:
+    """Raises ValueError unless `dest` is free: absent or empty."""
     if dest.is_dir() and (dest.suffix == ".zip" or any(dest.iterdir())):
         raise ValueError(f"--dest={dest}: the folder is not empty; name a new one")
     if dest.is_file() and (dest.suffix != ".zip" or dest.stat().st_size):
         raise ValueError(f"--dest={dest}: the file exists; name a new one")
-    if source.is_dir() and source.resolve() in (dest.resolve(), *dest.resolve().parents):
-        raise ValueError(f"--dest={dest} lies inside {source_flag}={source}; name a folder elsewhere")
 
 
 @contextmanager

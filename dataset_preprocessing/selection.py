@@ -5,11 +5,13 @@ The paper (section 3.1) keeps |yaw| > 0.4 rad: in frontal photos looking ahead a
 they cannot teach a generator the difference.
 """
 
+import copy
 import io
 import json
 import math
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,49 +19,50 @@ import torch
 from tqdm import tqdm
 
 from dataset_preprocessing.packing import new_data_set
-from eg3d.data.archive import open_archive, shown
-from eg3d.data.images import is_image, load_pixels, open_image, silence_pillow
-from eg3d.data.labels import LABEL_FILE, label_array, read_entries
+from eg3d.data.labelled import open_labelled
+from eg3d.data.labels import LABEL_FILE, label_array
 from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import gaze_target
+from eg3d.pictures.text import for_plot
 from eg3d.running import processes
+from groundwork.archive import Unreadable, shown
+from groundwork.damage import Damage
 from groundwork.files import atomic_write, sha256
+from groundwork.images import read_picture, silence_pillow
 
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
+
+MANIFEST, HISTOGRAM = ".manifest.json", ".histogram.png"  # endings of what lies beside a selection
 
 
 class FaceSet:
     """The images and labels of a data set; `names` and `labels` are in the order of its `dataset.json`.
 
-    `entries` are the labels as they are written there.
+    `entries` are the labels as they are written there; `notes` says what was left out.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, skip_unmatched: bool = False):
         self.path = path
         silence_pillow()
-        self._archive = open_archive(path)
-        self.entries = read_entries(self._archive)
-        self.names, where = list(self.entries), f"{path}: {LABEL_FILE}"
-        if not self.names:
-            raise ValueError(f"{where} has no labels; selecting needs one camera per image")
-        for name in self.names:
-            if name not in self._archive.bytes:
-                raise ValueError(f"{where} lists {shown(name)}, which is not in the data set; repair it")
-        unlabelled = sorted(name for name in self._archive.bytes if is_image(name) and name not in self.entries)
-        if unlabelled:
-            raise ValueError(f"{where} has no label for {shown(unlabelled[0])} ({len(unlabelled)} such images)")
-        self.labels = label_array(self.entries, self.names, where)
+        files = open_labelled(path, skip_unmatched)
+        self._archive, self.entries, self.notes = files.archive, files.labels, files.all_notes
+        self.names = list(self.entries)
+        self.labels = label_array(self.entries, self.names, files.where)
 
     def read(self, name: str) -> bytes:
         """The bytes of one file."""
         return self._archive.read(name)
 
+    def without(self, names: Collection[str]) -> "FaceSet":
+        """The same set, as if these images were not in it."""
+        rest = copy.copy(self)
+        rows = [row for row, name in enumerate(self.names) if name not in names]
+        rest.names, rest.labels = [self.names[row] for row in rows], self.labels[rows]
+        return rest
+
     def image(self, name: str) -> torch.Tensor:
-        """[3, H, W] in [-1, 1]."""
-        where = f"{self.path}: {shown(name)}"
-        with open_image(self.read(name), where) as image:
-            load_pixels(image, where)
-            pixels = np.array(image.convert("RGB"))
+        """[3, H, W] in [-1, 1]; `Unreadable` if it is damaged."""
+        pixels = np.array(read_picture(self.read(name), f"{self.path}: {shown(name)}"))
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
 
 
@@ -69,23 +72,47 @@ def label_yaws(faces: FaceSet) -> list[float]:
 
 
 @torch.no_grad()
-def estimated_yaws(faces: FaceSet, estimator: GazeNetwork, batch: int, device) -> list[float]:
-    """Yaw of the estimated gaze of every row, radians; on rank 0 (empty elsewhere)."""
+def estimated_yaws(faces: FaceSet, estimator: GazeNetwork, batch: int, device, damage: Damage) -> list[float]:
+    """Yaw of the estimated gaze of every row whose image can be read, radians; on rank 0 (empty elsewhere)."""
 
-    def read(names: list[str]) -> list[float]:
-        return estimator(_stacked(faces, names).to(device)).yaw.tolist()
+    def read(names: list[str]) -> tuple[list[float], dict[str, str]]:
+        images, faults = _readable(faces, names)
+        return estimator(_stacked(faces, images).to(device)).yaw.tolist() if images else [], faults
 
-    return [yaw for part in processes.batches(faces.names, batch, read, "reading gaze") for yaw in part]
+    yaws = []
+    for found, faults in processes.batches(faces.names, batch, read, "reading gaze"):
+        yaws += found
+        for name, fault in faults.items():
+            damage.add(name, fault)
+    return yaws
 
 
-def _stacked(faces: FaceSet, names: list[str]) -> torch.Tensor:
-    """Images [N, 3, H, W] of these names; ValueError unless they have one size."""
-    images = [faces.image(name) for name in names]
-    for name, image in zip(names, images, strict=True):
-        if image.shape != images[0].shape:
-            sizes = ["x".join(map(str, shape[:0:-1])) for shape in (image.shape, images[0].shape)]
-            raise ValueError(f"{faces.path}: {name} is {sizes[0]} pixels, {names[0]} is {sizes[1]}; one size only")
-    return torch.stack(images)
+def find_damaged(faces: FaceSet, rows: list[int], damage: Damage) -> None:
+    """Decodes the images of these rows and forgets them."""
+    for row in tqdm(rows, "looking for damaged images", unit="img"):
+        for name, fault in _readable(faces, [faces.names[row]])[1].items():
+            damage.add(name, fault)
+
+
+def _readable(faces: FaceSet, names: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Images [3, H, W] of these names, and the faults of those that cannot be read."""
+    images, faults = {}, {}
+    for name in names:
+        try:
+            images[name] = faces.image(name)
+        except Unreadable as error:
+            faults[name] = str(error)
+    return images, faults
+
+
+def _stacked(faces: FaceSet, images: dict[str, torch.Tensor]) -> torch.Tensor:
+    """[N, 3, H, W] of the images by name; ValueError unless they have one size."""
+    first = next(iter(images))
+    for name, image in images.items():
+        if image.shape != images[first].shape:
+            sizes = ["x".join(map(str, shape[:0:-1])) for shape in (image.shape, images[first].shape)]
+            raise ValueError(f"{faces.path}: {name} is {sizes[0]} pixels, {first} is {sizes[1]}; one size only")
+    return torch.stack(list(images.values()))
 
 
 def pair_key(name: str) -> str:
@@ -100,6 +127,9 @@ def choose(names: list[str], yaws: list[float], min_abs_yaw: float, max_abs_yaw:
     An image and its mirrored copy stay or go together, by the mean of their |yaw|: estimators are not quite symmetric.
     """
     upper = math.inf if max_abs_yaw is None else max_abs_yaw
+    for flag, limit in (("--min-abs-yaw", min_abs_yaw), ("--max-abs-yaw", max_abs_yaw)):
+        if limit is not None and math.pi < limit < 360:
+            raise ValueError(f"{flag}={limit:g}: is in radians, and {limit:g} degrees are {math.radians(limit):.3f}")
     if not 0 <= min_abs_yaw < upper:
         raise ValueError(f"--min-abs-yaw={min_abs_yaw} must be >= 0 and below --max-abs-yaw={upper}")
     pairs: dict[str, list[float]] = defaultdict(list)
@@ -119,8 +149,8 @@ def write(faces: FaceSet, yaws: list[float], kept: list[int], dest: Path, settin
     """The new data set, and beside it DEST.manifest.json and DEST.histogram.png; returns the manifest."""
     copy_rows(faces, kept, dest)
     record = manifest(faces, yaws, kept, settings)
-    atomic_write(beside(dest, ".manifest.json"), (json.dumps(record, indent=1) + "\n").encode())
-    draw_histogram(yaws, kept, f"{faces.path.name} by {settings['by']}", beside(dest, ".histogram.png"))
+    atomic_write(beside(dest, MANIFEST), (json.dumps(record, indent=1) + "\n").encode())
+    draw_histogram(yaws, kept, f"{faces.path.name} by {settings['by']}", beside(dest, HISTOGRAM))
     return record
 
 
@@ -148,7 +178,9 @@ def draw_histogram(yaws: list[float], kept: list[int], title: str, path: Path) -
     axes = figure.add_subplot()
     axes.hist(degrees, bins, color="0.8", label=f"all ({len(yaws)})")
     axes.hist(degrees[kept], bins, color="tab:blue", label=f"kept ({len(kept)})")
-    axes.set(title=title, xlabel="yaw in degrees (positive: toward the image's left)", ylabel="images")
+    title, how = for_plot(title)
+    axes.set_title(title, **how)
+    axes.set(xlabel="yaw in degrees (positive: toward the image's left)", ylabel="images")
     axes.legend()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})

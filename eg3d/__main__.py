@@ -10,7 +10,7 @@ import shutil
 import sys
 from importlib.util import find_spec
 
-from groundwork.command import fail
+from groundwork.early import begin
 
 SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Training": ("eg3d.train", "eg3d.demo", "eg3d.make_embedded"),
@@ -40,10 +40,15 @@ MODULES = {name_of(module): module for modules in SCRIPTS.values() for module in
 
 def main() -> None:
     """Runs the script that the first argument names, with the other arguments; ends with its exit code."""
+    begin()
+    import click  # here: what stops this is one line now
+
+    from groundwork.command import Command, fail, package_version
+
     asked, *arguments = sys.argv[1:] or ["--help"]
-    if asked == "--help":
-        print(overview())
-        return
+    if asked in ("-h", "--help", "--version"):
+        text = f"gaze-corrected-eg3d {package_version()}" if asked == "--version" else overview()
+        Command("eg3d", callback=lambda: click.echo(text)).main([])
     name = asked.replace("_", "-")
     if name not in MODULES:
         near = difflib.get_close_matches(name, MODULES, 1)

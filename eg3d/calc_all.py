@@ -1,40 +1,55 @@
 """All scores of one or several generators side by side: gaze, Frechet and kernel distance, identity, pose."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 from dataclasses import asdict
 
 import click
 
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.checkpoints.loading import GENERATORS, load_generator, locate, short_names
+from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset_for
 from eg3d.gaze.networks import load_gaze_network
+from eg3d.geometry.doubts import camera_doubts
+from eg3d.metrics.identity import INPUTS
 from eg3d.metrics.registry import DETECTORS, INCEPTION, WORLD, parse_metrics
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.judges import Judges, load_identity_judge
 from eg3d.scores.table import HEADS, PICTURES_PSI, aligned, markdown, sample_scores, table, view_scores
-from groundwork.files import atomic_write, sha256
+from groundwork.files import sha256, write_text
+from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, IDENTITY_NETWORK, INPUT_FILE, LANDMARKS
 
 METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 
 
 @click.command(cls=cli.Command)
-@click.option("--network", "networks", multiple=True, required=True, help="Generator; give it several times.")
-@click.option("--l2cs-path", "gaze", multiple=True, default=("embedded-judge", "embedded"), show_default=True,
-              help="Gaze networks that score.")  # fmt: skip
+@click.option(
+    "--network", "networks", type=GENERATOR, multiple=True, required=True, help="Generator; give it several times."
+)
+@click.option("--l2cs-path", "gaze", type=GAZE_NETWORK, multiple=True, default=("embedded-judge", "embedded"),
+              show_default=True, help="Gaze networks that score.")  # fmt: skip
 @click.option(
     "--seeds", type=cli.DISTINCT_SEEDS, default="0-1999", show_default=True, help="Heads for all but distances."
 )
 @click.option("--num-gen", type=click.IntRange(min=4), default=2000, show_default=True, help="Pictures for distances.")
-@click.option("--data", default="embedded", show_default=True, help="Data set the distances are to.")
+@click.option("--data", type=DATA_SET, default="embedded", show_default=True, help="Data set the distances are to.")
+@cli.skip_unmatched_option
 @click.option("--detector", type=click.Choice(DETECTORS),
               help="Whose features distances compare.  [default: inception with --inception-weights, else "
               "embedded]")  # fmt: skip
-@click.option("--inception-weights", type=cli.FILE, help="Weights of the detector, for FID and KID.")
-@click.option("--arcface-weights", help="For identity.  [default: the embedded network]")
-@click.option("--recon-weights", type=cli.FILE, help="Deep3DFaceRecon, for pose.  [default: the embedded network]")
-@click.option("--landmarks", help="Five points for identity, see calc_id.py.")
-@click.option("--markdown", "markdown_path", type=cli.FILE, help="Also write the table to this file.")
+@click.option("--inception-weights", type=INPUT_FILE, help="Weights of the detector, for FID and KID.")
+@click.option("--arcface-weights", type=IDENTITY_NETWORK, help="For identity.  [default: the embedded network]")
+@click.option("--arcface-input", type=click.Choice(INPUTS),
+              help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
+              "first.  [default: as its graph tells]")  # fmt: skip
+@click.option("--recon-weights", type=INPUT_FILE, help="Deep3DFaceRecon, for pose.  [default: the embedded network]")
+@click.option("--landmarks", type=LANDMARKS, help="Five points for identity, see calc_id.py.")
+@click.option("--markdown", "markdown_path", type=cli.OUTPUT_FILE, help="Also write the table to this file.")
 @cli.batch_option(16, "Pictures of distances at once.")
 @cli.seed_option
 @cli.shared_compute_options
@@ -48,15 +63,13 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(networks, markdown_path, json_path, **_) -> None:
-    for path, flag in ((json_path, "--json"), (markdown_path, "--markdown")):
-        cli.check_writable(path, flag)
+def check(networks, **_) -> None:
     if len(set(networks)) < len(networks):
         raise ValueError("--network: one of them is given twice; give each once")
 
 
-def run(networks, seeds, num_gen, data, markdown_path, batch, seed, detector, inception_weights, precision, device,
-        json_path, **weights):  # fmt: skip
+def run(networks, seeds, num_gen, data, skip_unmatched, markdown_path, batch, seed, detector, inception_weights,
+        precision, device, json_path, **weights):  # fmt: skip
     """What each process does."""
     generators = distributed.first_of_each_machine(lambda: load_generators(networks, device, precision))
     own_world = set(networks) <= set(GENERATORS)
@@ -67,7 +80,10 @@ def run(networks, seeds, num_gen, data, markdown_path, batch, seed, detector, in
         lambda: load_judges(**weights, own_world=own_world, pictures=detectors[kind], device=device)
     )
     resolution = generators[0].img_resolution
-    dataset = distributed.first_of_each_machine(lambda: open_dataset_for(data, resolution))
+    dataset = distributed.first_of_each_machine(
+        lambda: open_dataset_for(data, resolution, skip_unmatched=skip_unmatched)
+    )
+    distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(generators[0])))
     distances, columns = Distances(metrics, detectors, dataset), {}
     for short, G in zip(short_names(networks), generators, strict=True):
         of_heads = view_scores(G, seeds, judges, seed, progress=f"{short}: views")
@@ -77,7 +93,7 @@ def run(networks, seeds, num_gen, data, markdown_path, batch, seed, detector, in
     lines, note = table(columns), judges.footnote(len(seeds), num_gen, len(dataset))
     click.echo(f"{aligned(lines)}\n{note}")
     if markdown_path:
-        atomic_write(markdown_path, f"{markdown(lines)}\n{note}\n".encode())
+        write_text(markdown_path, f"{markdown(lines)}\n{note}\n")
     facts = {
         "seeds": len(seeds), "psi_of_heads": HEADS.psi, "num_gen": num_gen, "psi_of_pictures": PICTURES_PSI,
         "seed": seed, "data": data, "data_sha256": distances.digest, "samples_real": len(dataset),
@@ -99,11 +115,13 @@ def load_generators(networks: tuple[str, ...], device, precision: str | None) ->
     return generators
 
 
-def load_judges(gaze, arcface_weights, recon_weights, landmarks, own_world: bool, pictures, device) -> Judges:
+def load_judges(
+    gaze, arcface_weights, arcface_input, recon_weights, landmarks, own_world: bool, pictures, device
+) -> Judges:
     """All that look at pictures; own_world: all generators are the embedded world's; pictures: the detector."""
     return Judges(
         {path: load_gaze_network(path, device) for path in gaze},
-        *load_identity_judge(arcface_weights, landmarks, own_world, device),
+        *load_identity_judge(arcface_weights, landmarks, own_world, device, arcface_input),
         load_pose_estimator(recon_weights, device),
         pictures,
     )

@@ -1,5 +1,10 @@
 """Gaze-face alignment of a generator, judged by one gaze network or two."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints.loading import load_generator, network_facts
@@ -8,12 +13,15 @@ from eg3d.metrics.gfas import GazeTally, Readings
 from eg3d.pictures.views import render_batch
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.judges import load_gaze_judges
+from groundwork.places import GAZE_NETWORK
 
 
 @click.command(cls=cli.Command)
 @cli.network_option
-@click.option("--l2cs-path", required=True, help="Gaze network that scores: a weights file, `embedded` or a judge.")
-@click.option("--judge", help="A second gaze network, for example `embedded-judge`, that scores the same pictures.")
+@click.option("--l2cs-path", type=GAZE_NETWORK, required=True,
+              help="Gaze network that scores: a weights file, `embedded` or a judge.")  # fmt: skip
+@click.option("--judge", type=GAZE_NETWORK,
+              help="A second gaze network, for example `embedded-judge`, that scores the same pictures.")  # fmt: skip
 @click.option(
     "--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6."
 )
@@ -30,8 +38,8 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(json_path, **_) -> None:
-    cli.check_writable(json_path, "--json")
+def check(**_) -> None:
+    """Options say themselves what they are; there is nothing that contradicts another."""
 
 
 def run(network, l2cs_path, judge, seeds, view, crop, batch, precision, device, json_path):

@@ -1,15 +1,23 @@
 """Identity across views: do two pictures of one generated head show the same person?"""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints.loading import GENERATORS, load_generator, network_facts
+from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset
-from eg3d.metrics.identity import IdentityTally, pair_names
+from eg3d.geometry.doubts import camera_doubts
+from eg3d.metrics.identity import INPUTS, IdentityTally, pair_names
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.judges import load_identity_judge
 from groundwork.files import atomic_write
+from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Output
 
 
 @click.command(cls=cli.Command)
@@ -17,14 +25,24 @@ from groundwork.files import atomic_write
 @click.option("--num-gen", type=click.IntRange(min=1), help="Heads, two views each.  [default: 1024]")
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, help="Which heads, for example 0-255.  [default: the first num-gen]")
 @click.option(
-    "--outdir", type=cli.FOLDER, help="Also write the pictures, as sample0000_0.png, into the folder arcface there."
+    "--outdir",
+    type=Output(FOLDER, ["arcface/sample*.png"]),
+    help="Also write the pictures, as sample0000_0.png, into the folder arcface there.",
 )
-@click.option("--arcface-weights", help="insightface IResNet .pth (18 to 100 layers) or .onnx.  [default: embedded]")
-@click.option("--landmarks", help="Five points: template (a mean face at the camera), embedded, a JSON file, a folder "
-              "of .txt or a dlib .dat.  [default: embedded, with --arcface-weights template]")  # fmt: skip
+@click.option("--arcface-weights", type=IDENTITY_NETWORK,
+              help="insightface IResNet .pth (18 to 100 layers) or .onnx.  [default: embedded]")  # fmt: skip
+@click.option("--arcface-input", type=click.Choice(INPUTS),
+              help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
+              "first.  [default: as its graph tells]")  # fmt: skip
+@click.option("--landmarks", type=LANDMARKS,
+              help="Five points: template (a mean face at the camera), embedded, a JSON file, a folder of .txt or "
+              "a dlib .dat.  [default: embedded, with --arcface-weights template]")  # fmt: skip
 @click.option(
-    "--data", help="Data set (zip, folder or embedded) whose cameras are drawn, as EG3D did.  [default: uniform]"
+    "--data",
+    type=DATA_SET,
+    help="Data set (zip, folder or embedded) whose cameras are drawn, as EG3D did.  [default: uniform]",
 )
+@cli.skip_unmatched_option
 @cli.view_options
 @cli.batch_option(8)
 @cli.seed_option
@@ -39,19 +57,25 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(num_gen, seeds, outdir, json_path, **_) -> None:
+def check(num_gen, seeds, **_) -> None:
     if num_gen and seeds:
         raise ValueError(f"--num-gen={num_gen}: --seeds say already which heads; give one of the two")
-    cli.check_writable(json_path, "--json")
-    cli.check_writable(outdir, "--outdir", folder=True)
 
 
-def run(network, num_gen, seeds, outdir, arcface_weights, landmarks, data, view, batch, seed, precision, device,
-        json_path):  # fmt: skip
+def run(network, num_gen, seeds, outdir, arcface_weights, arcface_input, landmarks, data, skip_unmatched, view, batch,
+        seed, precision, device, json_path):  # fmt: skip
     """What each process does."""
-    judge = distributed.together(lambda: load_identity_judge(arcface_weights, landmarks, network in GENERATORS, device))
+    own_world = network in GENERATORS
+    judge = distributed.together(
+        lambda: load_identity_judge(arcface_weights, landmarks, own_world, device, arcface_input)
+    )
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
-    pool = distributed.first_of_each_machine(lambda: open_dataset(data).labels if data else None)
+    dataset = distributed.first_of_each_machine(
+        lambda: open_dataset(data, skip_unmatched=skip_unmatched) if data else None
+    )
+    pool = None if dataset is None else dataset.labels
+    if dataset is not None:
+        distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
     tally = IdentityTally(*judge)
 
     def read(part: list[int]) -> tuple[dict[int, float | None], dict[str, bytes]]:

@@ -1,27 +1,38 @@
 """Pose accuracy: the cameras pictures were rendered from against those estimated from the pictures."""
 
-from pathlib import Path
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
 
 import click
 
+from eg3d.config.presets import ray_ranges
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.pose import pose_report
 from eg3d.metrics.pose_files import estimate_facts, match, read_labels
 from eg3d.running import cli
+from groundwork.matching import FACTS_FILE
+from groundwork.places import FILE, INPUT_FILE, Input
 
 
 @click.command(cls=cli.Command)
-@click.option("--file1", type=click.Path(path_type=Path), required=True,
+@click.option("--file1", type=INPUT_FILE, required=True,
               help="Rendering cameras: labels_generate.json of eg3d/gen_samples_pose.py.")  # fmt: skip
-@click.option("--file2", type=click.Path(path_type=Path), required=True,
+@click.option("--file2", type=Input(FILE, lambda path: [path.parent / FACTS_FILE]), required=True,
               help="Estimated cameras: dataset.json of preprocess_in_the_wild.py.")  # fmt: skip
+@cli.skip_unmatched_option
 @cli.json_option
-def main(file1, file2, json_path):
+def main(file1, file2, skip_unmatched, json_path):
     """Mean squared difference of pitch, yaw and roll, errors in degrees, and the published number; lower is better.
 
-    Pictures are matched by name; those without an estimate count as failed.
+    Pictures are matched by name; those in which the estimator found no face count as failed.
     """
-    cli.check_writable(json_path, "--json")
-    rendered, estimated, failed = match(read_labels(file1, "--file1"), read_labels(file2, "--file2"), file1, file2)
+    rendered, estimated = read_labels(file1, "--file1"), read_labels(file2, "--file2")
+    rendered, estimated, failed, notes = match(rendered, estimated, file1, file2, skip_unmatched)
+    doubts = [f"{file}: {line}" for file, labels in ((file1, rendered), (file2, estimated))
+              for line in camera_doubts(labels, ray_ranges())]  # fmt: skip
+    cli.tell(notes, doubts)
     report, facts = pose_report(rendered, estimated, failed), estimate_facts(file2)
     click.echo("\n".join(report.lines()))
     click.echo(f"estimated by               {facts.get('estimator', 'unknown')}")

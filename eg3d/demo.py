@@ -1,34 +1,46 @@
 """The demo: some minutes of gaze-corrected fine-tuning of the embedded base model, before and after."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints.loading import load_generator, locate, save_snapshot
 from eg3d.config.flags import resolve
-from eg3d.config.presets import PRESETS
+from eg3d.config.presets import PRESETS, ray_ranges
 from eg3d.data.opening import open_dataset
 from eg3d.gaze.networks import check_differentiable, load_gaze_network
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.pictures.comparison import write_before_after
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from eg3d.training.loop import train
 from groundwork.files import sha256
+from groundwork.places import DATA_SET, FOLDER, GAZE_NETWORK, GENERATOR, Output
 
+WRITES = ("heads.png", "compare.png", "turn.gif", "report.json", "corrected.safetensors", "run/*")
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(cls=cli.Command)
-@click.option("--outdir", type=cli.FOLDER, default="out/demo", show_default=True,
+@click.option("--outdir", type=Output(FOLDER, WRITES), default="out/demo", show_default=True,
               help="Folder for pictures, report and weights.")  # fmt: skip
-@click.option("--network", default="embedded-base", show_default=True, help="Generator to correct.")
-@click.option("--data", default="embedded", show_default=True, help="Data set zip or folder; embedded: rendered once.")
-@click.option("--l2cs-path", default="embedded", show_default=True, help="Gaze network inside the loss.")
-@click.option("--judge", default="embedded-judge", show_default=True, help="Gaze network that only scores.")
-@click.option("--kimg", type=POSITIVE, callback=cli.finite, default=5, show_default=True,
+@click.option("--network", type=GENERATOR, default="embedded-base", show_default=True, help="Generator to correct.")
+@click.option("--data", type=DATA_SET, default="embedded", show_default=True,
+              help="Data set zip or folder; embedded: rendered once.")  # fmt: skip
+@cli.skip_unmatched_option
+@click.option("--l2cs-path", type=GAZE_NETWORK, default="embedded", show_default=True,
+              help="Gaze network inside the loss.")  # fmt: skip
+@click.option("--judge", type=GAZE_NETWORK, default="embedded-judge", show_default=True,
+              help="Gaze network that only scores.")  # fmt: skip
+@click.option("--kimg", type=POSITIVE, default=5, show_default=True,
               help="Thousand images to fine-tune on.")  # fmt: skip
-@click.option("--minutes", type=POSITIVE, callback=cli.finite, default=6, show_default=True,
+@click.option("--minutes", type=POSITIVE, default=6, show_default=True,
               help="Stop the fine-tuning after this time even if --kimg is not reached.")  # fmt: skip
-@click.option("--gaze-weight", type=POSITIVE, callback=cli.finite, default=PRESETS["embedded"].gaze.weight,
+@click.option("--gaze-weight", type=POSITIVE, default=PRESETS["embedded"].gaze.weight,
               show_default=True, help="Of the gaze term in the generator's loss.")  # fmt: skip
 @click.option(
     "--seeds", type=cli.DISTINCT_SEEDS, default="0-127", show_default=True, help="Scored; the first are drawn."
@@ -36,21 +48,22 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @cli.seed_option
 @cli.device_option
 @cli.json_option
-def main(outdir, network, data, l2cs_path, judge, kimg, minutes, gaze_weight, seeds, seed, device, json_path):
+def main(
+    outdir, network, data, skip_unmatched, l2cs_path, judge, kimg, minutes, gaze_weight, seeds, seed, device, json_path
+):  # fmt: skip
     """Fine-tunes a small 3D GAN with the gaze term and shows what changed.
 
     Writes heads.png, compare.png, turn.gif, report.json and the corrected weights.
     """
     device = cli.pick_device(device)
-    cli.check_writable(outdir, "--outdir", folder=True)
-    cli.check_writable(json_path, "--json")
     G = load_generator(network, device)
     estimators = {"judge": load_gaze_network(judge, device), "loss_network": load_gaze_network(l2cs_path, device)}
     check_differentiable(estimators["loss_network"], f"--l2cs-path={l2cs_path}")
     if estimators["judge"].sha256 == estimators["loss_network"].sha256:
         raise ValueError(f"--judge={judge}: holds the same weights as --l2cs-path={l2cs_path}, so it would "
                          "take part in the training that it judges; give another network")  # fmt: skip
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, skip_unmatched=skip_unmatched)
+    cli.tell(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
     config = resolve("embedded", dataset.resolution, resume=network, data=data, l2cs_path=l2cs_path, seed=seed,
                      gaze_weight=gaze_weight, kimg=kimg, tick=1, snap=1000)  # fmt: skip
 

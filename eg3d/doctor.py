@@ -1,5 +1,10 @@
 """Says what this machine offers to PyTorch and to our kernels, and which of it is used."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints.loading import load_generator
@@ -14,7 +19,6 @@ def main(json_path):
     Draws some pictures by kernels and by plain PyTorch, which takes seconds. Changes nothing else and always succeeds:
     what is missing is a line of the report.
     """
-    cli.check_writable(json_path, "--json")
     report = machine.examine(lambda: load_generator("embedded"))
     click.echo("\n".join(machine.lines(report)))
     cli.write_json(json_path, report)

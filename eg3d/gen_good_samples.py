@@ -1,5 +1,10 @@
 """The heads of a generator whose eyes look where the face looks: pictures sorted by GFAS."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import os
 import re
 import tempfile
@@ -14,14 +19,16 @@ from eg3d.pictures.layout import side_by_side, to_uint8, write_png
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from eg3d.scores.judges import load_gaze_judges
+from groundwork.places import GAZE_NETWORK
 
 SORTED = re.compile(r"sorted_\d{4,}_seed\d{4,}\.png")
 
 
 @click.command(cls=cli.Command)
 @cli.network_option
-@click.option("--l2cs-path", required=True, help="Gaze network that scores: a weights file, or embedded-judge.")
-@cli.outdir_option
+@click.option("--l2cs-path", type=GAZE_NETWORK, required=True,
+              help="Gaze network that scores: a weights file, or embedded-judge.")  # fmt: skip
+@cli.outdir_option(["sorted_*_seed*.png"])
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="As 0,1,4-6.")
 @cli.view_options
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the gaze network sees.")
@@ -34,8 +41,6 @@ def main(network, l2cs_path, outdir, seeds, view, crop, batch, precision, device
     Every view is rendered once and scored as it is written. The pictures take their names at the end, all together;
     sorted pictures of an earlier run in the same folder are replaced.
     """
-    cli.check_writable(outdir, "--outdir", folder=True)
-    cli.check_writable(json_path, "--json")
     device = cli.pick_device(device)
     (judge,) = load_gaze_judges({"l2cs_path": l2cs_path}, [network], device).values()
     G, tally = load_generator(network, device, precision), GazeTally(judge, crop)

@@ -1,10 +1,15 @@
 """Pictures, and on request shapes, of a generator for given seeds."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 
 from eg3d.checkpoints.loading import load_generator
 from eg3d.pictures.layout import side_by_side, to_uint8, write_png
-from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, write_shape
+from eg3d.pictures.shapes import write_shape
 from eg3d.pictures.views import render_views, ws_of_seeds
 from eg3d.running import cli
 
@@ -12,29 +17,23 @@ from eg3d.running import cli
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--seeds", "--seed", type=cli.SEEDS, required=True, help="For example 0,1,4-6.")
-@cli.outdir_option
+@cli.outdir_option(["seed[0-9]*.png"])
 @cli.view_options
-@click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False, help="Also write the density.")
-@click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True, help="Voxels per side.")
-@click.option("--shape-format", type=click.Choice(SHAPE_FORMATS), default=".mrc", show_default=True,
-              help="Volume of densities, mesh, or mesh with colours; all in world units.")  # fmt: skip
-@click.option("--shape-level", type=float, callback=cli.finite, default=DENSITY_LEVEL, show_default=True,
-              help="Raw density of the mesh.")  # fmt: skip
+@cli.shape_options(".mrc")
 @cli.batch_option(4)
 @cli.compute_options
-def main(network, seeds, outdir, view, shapes, shape_res, shape_format, shape_level, batch, precision, device):
-    """Three views of every seed side by side, seed0000.png; with --shapes also seed0000.mrc, .ply or .glb.
+def main(network, seeds, outdir, view, shapes, batch, precision, device):
+    """Three views of every seed side by side, seed0000.png; with --shapes also seed0000.mrc or a mesh.
 
     The same command writes the same files: nothing is drawn at random but the seeds' latents.
     """
-    cli.check_writable(outdir, "--outdir", folder=True)
     G = load_generator(network, cli.pick_device(device), precision)
     for views in render_views(G, seeds, view=view, batch_size=batch, progress="pictures"):
         for seed, images in views.by_seed():
             write_png(outdir / f"seed{seed:04d}.png", side_by_side(to_uint8(images)))
     for seed in seeds if shapes else []:
         ws = ws_of_seeds(G, [seed], view)
-        write_shape(outdir / f"seed{seed:04d}{shape_format}", G, ws, shape_res, shape_level, f"shape {seed}")
+        write_shape(outdir / f"seed{seed:04d}", G, ws, shapes, f"shape {seed}")
     click.echo(f"{len(seeds)} seed{'s' * (len(seeds) != 1)} in {outdir}")
 
 

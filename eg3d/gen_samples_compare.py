@@ -1,5 +1,10 @@
 """The same seeds from two generators side by side, and the GFAS of each; on request a page to turn them."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import shlex
 import sys
 
@@ -12,19 +17,23 @@ from eg3d.pictures.report import NO_FRECHET, is_frechet, judges_of, measured_of,
 from eg3d.running import cli
 from eg3d.scores.judges import load_gaze_judges
 from groundwork.files import sha256
+from groundwork.places import GAZE_NETWORK, GENERATOR, INPUT_FILE
 
 
 @click.command(cls=cli.Command)
 @cli.network_option
-@click.option("--network2", required=True, help="The generator to compare it with, given in the same ways.")
-@click.option("--l2cs-path", required=True, help="Gaze network that scores: a weights file, or embedded-judge.")
+@click.option(
+    "--network2", type=GENERATOR, required=True, help="The generator to compare it with, given in the same ways."
+)
+@click.option("--l2cs-path", type=GAZE_NETWORK, required=True,
+              help="Gaze network that scores: a weights file, or embedded-judge.")  # fmt: skip
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, required=True, help="For example 0,1,4-6.")
-@cli.outdir_option
+@cli.outdir_option(["seed[0-9]*_compare_?.png", "compare.png"])
 @cli.view_options
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the gaze network sees.")
-@click.option("--report", type=cli.FILE, help="Also write this HTML page, which needs no network.")
+@click.option("--report", type=cli.OUTPUT_FILE, help="Also write this HTML page, which needs no network.")
 @click.option("--report-seeds", type=click.IntRange(min=1), default=24, show_default=True, help="Heads in the page.")
-@click.option("--scores", type=cli.FILE, multiple=True,
+@click.option("--scores", type=INPUT_FILE, multiple=True,
               help="For the page: scores of these networks, by calc_metrics.py --json; may be repeated.")  # fmt: skip
 @cli.batch_option(4)
 @cli.compute_options
@@ -35,9 +44,6 @@ def main(network, network2, l2cs_path, seeds, outdir, view, crop, report, report
 
     Also compare.png: the first heads, --network above.
     """
-    for path, flag in ((report, "--report"), (json_path, "--json")):
-        cli.check_writable(path, flag)
-    cli.check_writable(outdir, "--outdir", folder=True)
     device, names = cli.pick_device(device), (network, network2)
     hashes = [sha256(locate(name)) for name in names]
     measured = measured_of(scores, hashes)

@@ -1,16 +1,24 @@
 """Films of a generator, or of several side by side: an orbit round heads, or heads that turn into each other."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import re
 
 import click
 import numpy as np
+import torch
 
 from eg3d.checkpoints.loading import load_generator, short_names
+from eg3d.config.presets import ray_ranges
 from eg3d.geometry.cameras import focal_to_fov
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.pictures import video
-from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS
 from eg3d.pictures.views import ViewOptions
 from eg3d.running import cli
+from groundwork.places import GENERATOR, INPUT_FILE
 
 
 def parse_grid(ctx, param, value: str) -> tuple[int, int]:
@@ -21,46 +29,47 @@ def parse_grid(ctx, param, value: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def files_of(arguments: dict) -> list[str]:
+    """Patterns of the files that a call writes."""
+    names = ["interpolation"] if arguments["interpolate"] else map(str, arguments["seeds"])
+    return [f"{name}{ending}" for name in names for ending in (".mp4", "_cameras.json")]
+
+
 @click.command(cls=cli.Command)
-@click.option("--network", "networks", multiple=True, required=True,
+@click.option("--network", "networks", type=GENERATOR, multiple=True, required=True,
               help="Generator as in gen_samples.py; several are shown beside each other.")  # fmt: skip
 @click.option("--caption", "captions", multiple=True, help="Text over each network's pictures.  [default: its name]")
 @click.option("--seeds", type=cli.SEEDS, required=True, help="Keyframes, for example 0,1,4-6.")
-@cli.outdir_option
+@cli.outdir_option(files_of)
 @click.option("--shuffle-seed", type=click.IntRange(min=0), help="Shuffles the seeds, the same way each time.")
 @click.option("--grid", callback=parse_grid, default="1x1", show_default=True, help="Heads at once, width x height.")
 @click.option("--num-keyframes", type=click.IntRange(min=1), help="Heads each cell passes.  [default: seeds / cells]")
 @click.option("--w-frames", type=click.IntRange(min=1), default=120, show_default=True, help="Frames per keyframe.")
 @click.option("--interpolate", type=bool, default=True, show_default=True,
               help="One film, interpolation.mp4; False: an orbit of each seed, 0.mp4.")  # fmt: skip
-@click.option("--camera-path", type=cli.FILE,
+@click.option("--camera-path", type=INPUT_FILE,
               help="JSON with a camera per frame, as another film's *_cameras.json.  [default: orbit]")  # fmt: skip
-@click.option("--trunc", type=float, callback=cli.finite, default=1, show_default=True, help="Truncation psi.")
+@click.option("--trunc", type=float, default=1, show_default=True, help="Truncation psi.")
 @cli.trunc_cutoff_option
 @click.option("--cfg", type=click.Choice(list(video.FOCAL), case_sensitive=False), default="FFHQ", show_default=True,
               help="The focal length.")  # fmt: skip
 @click.option(
     "--image_mode", type=click.Choice(video.IMAGE_MODES), default="image", show_default=True, help="What is drawn."
 )
-@click.option("--sample_mult", type=click.FloatRange(0.1, 16), callback=cli.finite, default=2, show_default=True,
+@click.option("--sample_mult", type=click.FloatRange(0.1, 16), default=2, show_default=True,
               help="Multiplies the samples along each ray.")  # fmt: skip
 @click.option("--nrr", type=click.IntRange(4, 1024), help="Rays per side.  [default: the network's]")
-@click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False, help="Also a mesh of every frame.")
-@click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True, help="Voxels per side.")
-@click.option("--shape-format", type=click.Choice(SHAPE_FORMATS), default=".ply", show_default=True, help="Their kind.")
-@click.option("--shape-level", type=float, callback=cli.finite, default=DENSITY_LEVEL, show_default=True,
-              help="Raw density of the mesh.")  # fmt: skip
+@cli.shape_options(".ply")
 @cli.compute_options
 def main(
     networks, captions, seeds, outdir, shuffle_seed, grid, num_keyframes, w_frames, interpolate, camera_path, trunc,
-    trunc_cutoff, cfg, image_mode, sample_mult, nrr, shapes, shape_res, shape_format, shape_level, precision, device,
+    trunc_cutoff, cfg, image_mode, sample_mult, nrr, shapes, precision, device,
 ):  # fmt: skip
     """Films of seeds: interpolation.mp4, or an orbit of each, 0.mp4; beside each its cameras, *_cameras.json.
 
     Several networks show the same heads: side by side, or in a wide grid one below the other.
     """
     video.require_ffmpeg()
-    cli.check_writable(outdir, "--outdir", folder=True)
     if captions and len(captions) != len(networks):
         raise ValueError(f"{len(captions)} --caption for {len(networks)} --network; give one for each, or none")
     if shapes and (len(networks) > 1 or grid != (1, 1)):
@@ -71,6 +80,9 @@ def main(
     path = video.read_camera_path(camera_path) if camera_path else None
     device = cli.pick_device(device)
     generators = [video.set_quality(load_generator(name, device, precision), sample_mult, nrr) for name in networks]
+    if path and "labels" in path:
+        doubts = (camera_doubts(torch.tensor(path["labels"]), ray_ranges(G)) for G in generators)
+        cli.tell([], [f"{camera_path}: {line}" for line in dict.fromkeys(line for lines in doubts for line in lines)])
     view = ViewOptions(trunc, trunc_cutoff, focal_to_fov(video.FOCAL[cfg]))
     side = max(video.SMALLEST_SIDE, *(G.resolution for G in generators))
     for plan in plans:
@@ -83,7 +95,7 @@ def main(
         video.write_video(outdir / f"{plan.name}.mp4", frames, progress=len(labels[0]))
         video.write_camera_path(outdir / f"{plan.name}_cameras.json", labels[0])
         if shapes:
-            video.write_shapes(outdir, generators[0], plan, len(labels[0]), view, shape_res, shape_format, shape_level)
+            video.write_shapes(outdir, generators[0], plan, len(labels[0]), view, shapes)
         click.echo(f"{outdir / plan.name}.mp4: {len(labels[0])} frames")
 
 

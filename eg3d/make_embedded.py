@@ -3,6 +3,11 @@
 Each stage is a command a user could type; it is printed before it runs. A stopped run continues where it was.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 
 import click
@@ -16,6 +21,7 @@ from eg3d.world.training import model_card, stages
 from eg3d.world.training.fit_features import make_features
 from eg3d.world.training.recipes import GAZE_RECIPES, train_gaze_network, train_generator
 from groundwork.files import REPOSITORY, WORLD_WEIGHTS
+from groundwork.places import FILE, FOLDER, OURS, Output
 from l2cs.estimator import WORLD_NETWORKS as GAZE_NETWORKS
 
 STAGES = ("gaze", "base", "corrected", "identity", "pose", "points", "features", "card")
@@ -24,7 +30,7 @@ KIMG = click.FloatRange(min=0, min_open=True)
 
 @click.command(cls=cli.Command)
 @click.option("--stages", "wanted", default=",".join(STAGES), show_default=True, help="Which parts, in this order.")
-@click.option("--workdir", type=cli.FOLDER, default="training-runs/embedded", show_default=True,
+@click.option("--workdir", type=Output(FOLDER, ["commands.json"]), default="training-runs/embedded", show_default=True,
               help="Where runs are kept; the same folder continues them.")  # fmt: skip
 @click.option("--base-kimg", type=KIMG, default=220, show_default=True, help="Thousand images for the biased base.")
 @click.option("--corrected-kimg", type=KIMG, default=24, show_default=True,
@@ -33,7 +39,13 @@ KIMG = click.FloatRange(min=0, min_open=True)
               show_default=True, help="Of the fine-tuning.")  # fmt: skip
 @cli.seed_option
 @cli.device_option
-@click.option("--json", "json_path", type=cli.FILE, help="Where card writes.", default=WORLD_WEIGHTS / "measured.json")
+@click.option(
+    "--json",
+    "json_path",
+    type=Output(FILE, shares=[OURS]),
+    default=WORLD_WEIGHTS / "measured.json",
+    help="Where card writes.",
+)
 def main(wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
     """Trains the gaze networks, both generators and the networks that score them, and measures all of it."""
     if REPOSITORY is None:

@@ -4,63 +4,100 @@ to, and the choice of a device.
 `l2cs` uses it as it is; `eg3d.running.cli` adds what its own scripts share.
 """
 
-import errno
 import json
 import os
+import re
 import sys
-import tempfile
+from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 from tqdm import tqdm
 
-from groundwork.files import atomic_write
-
-DEBUG_VARIABLE = "EG3D_DEBUG"
-FILE = click.Path(dir_okay=False, path_type=Path)  # types of options
-FOLDER = click.Path(file_okay=False, path_type=Path)
-
-# What to do about the errors of the operating system that a user can cause; others keep the system's own words.
-REMEDIES = {
-    errno.ENOENT: "there is no such file or folder; check the path",
-    errno.EISDIR: "is a folder; name a file",
-    errno.ENOTDIR: "a part of this path is a file, not a folder; give another path",
-    errno.EEXIST: "cannot be written there, a file is in the way; give another path",
-    errno.ENOTEMPTY: "cannot be written there, the folder is not empty; give another path",
-    errno.EACCES: "no permission; change it or give another path",
-    errno.EPERM: "no permission; change it or give another path",
-    errno.EROFS: "cannot be written there, the file system is read-only; give another path",
-    errno.ENOSPC: "cannot be written, the disk is full; make room or give another path",
-    errno.EDQUOT: "cannot be written, the disk quota is used up; make room or give another path",
-    errno.ENAMETOOLONG: "the name is too long; give a shorter one",
-}
+from groundwork import damage
+from groundwork.console import patient_console
+from groundwork.early import DEBUG_VARIABLE, MORE_MEMORY, ended_by, exhausted, stoppable
+from groundwork.files import REPOSITORY, atomic_write
+from groundwork.matching import FLAG, HELP
+from groundwork.numbers import check_numbers
+from groundwork.places import OUTPUT_FILE, REMEDIES, check_places
+from groundwork.strict_pickle import one_line
 
 
 class Command(click.Command):
     """A click command whose user errors are one line on stderr and exit code 2.
 
     `ValueError` and `OSError` are the errors a user can cause (style: `assert` is for our own slips). Set EG3D_DEBUG=1
-    to see the traceback instead.
+    to see the traceback instead. Places to read and to write are checked before the body (`groundwork.places`).
     """
+
+    def __init__(self, *args, **more):
+        names = {"help_option_names": ["-h", "--help"]}
+        super().__init__(*args, **more | {"context_settings": names | (more.get("context_settings") or {})})
+        self.version_option = click.Option(
+            ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_show_version,
+            help="Show the version and exit.",
+        )  # fmt: skip
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        *own, last = super().get_params(ctx)
+        return [*own, self.version_option, last]  # the last is --help
+
+    def invoke(self, ctx: click.Context):
+        try:
+            check_numbers(self.params, ctx.params)
+            check_places(self.params, ctx.params, writes=os.environ.get("RANK", "0") == "0")
+        except (ValueError, click.BadParameter):
+            if os.environ.get("LOCAL_RANK", "0") != "0":  # under torchrun the first process of a machine says it
+                sys.exit(2)
+            raise
+        return super().invoke(ctx)
 
     def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **extra):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        try:
-            super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        except click.exceptions.Exit as stop:
-            sys.exit(stop.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            end_bars()
-            click.echo("interrupted", err=True)
-            sys.exit(130)
-        except click.ClickException as error:
-            fail(error.format_message())
-        except (ValueError, OSError) as error:
-            if os.environ.get(DEBUG_VARIABLE):
-                raise
-            fail(describe(error))
-        sys.exit(0)
+        with patient_console() as check_output:
+            try:
+                with stoppable():
+                    super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+                check_output()
+            except click.exceptions.Exit as stop:
+                sys.exit(stop.exit_code)
+            except (click.Abort, KeyboardInterrupt) as stop:
+                end_bars()
+                line, code = ended_by(stop.__cause__ or stop.__context__ or stop)  # click makes Abort of Ctrl-C
+                click.echo(line, err=True)
+                sys.exit(code)
+            except click.ClickException as error:
+                fail(error.format_message())
+            except (ValueError, OSError, MemoryError, RuntimeError, ImportError) as error:
+                line = self._line_on_memory(error)
+                if os.environ.get(DEBUG_VARIABLE) or (line is None and not isinstance(error, (ValueError, OSError))):
+                    raise
+                fail(line or describe(error))
+            sys.exit(0)
+
+    def _line_on_memory(self, error: Exception) -> str | None:
+        """The line of `exhausted`, with the option that makes do with less if there is one."""
+        line = exhausted(error)
+        if line is None or "memory" not in line:
+            return line
+        smaller = [f"give a smaller --{option.name}" for option in self.params if option.name == "batch"]
+        return f"{line}; {', or '.join([*smaller, MORE_MEMORY])}"
+
+
+def package_version() -> str:
+    """Of the checkout, else of the installed package."""
+    if REPOSITORY is None:
+        return version("gaze-corrected-eg3d")
+    return re.search(r'^version = "(.+)"$', (REPOSITORY / "pyproject.toml").read_text("utf-8"), re.MULTILINE)[1]
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        click.echo(f"gaze-corrected-eg3d {package_version()}")
+        ctx.exit()
 
 
 def describe(error: Exception) -> str:
@@ -68,6 +105,10 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         reason = REMEDIES.get(error.errno, error.strerror)
         return f"{error.filename}: {reason}" if error.filename else reason
+    if isinstance(error, UnicodeEncodeError):
+        of_system = sys.getfilesystemencoding() != "utf-8"
+        remedy = "set LC_ALL=C.UTF-8, this system's names lack a letter" if of_system else "is no UTF-8; rename it"
+        return f"{error.object[:200]!a}: {remedy}"
     return str(error)
 
 
@@ -77,34 +118,18 @@ def end_bars() -> None:
         bar.close()
 
 
-def check_writable(path: Path | None, flag: str, folder: bool = False) -> None:
-    """Raises ValueError, naming `flag`, unless `path` can be written; called before the work that fills it.
-
-    Leaves nothing behind: an unnamed temporary file is made in the nearest folder that exists. Missing folders on the
-    way are made later, by whatever writes. `folder`: the path is to be a folder. None, an output not asked for, passes.
-    """
-    if path is None:
-        return
-    if path.exists() and path.is_dir() != folder:
-        raise ValueError(f"{flag}={path}: is a {'folder; name a file' if path.is_dir() else 'file; name a folder'}")
-    place = path.absolute() if folder else path.absolute().parent
-    while not place.exists():
-        place = place.parent
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        unusual = "no file can be made here; give another path"  # ENOENT: a folder like /proc, which exists
-        reason = unusual if error.errno == errno.ENOENT else REMEDIES.get(error.errno, error.strerror)
-        reason = reason if place.is_dir() else "is a file, not a folder; give another path"
-        raise ValueError(f"{flag}={path}: cannot be written there ({place}: {reason})") from None
-
-
 def fail(message: str) -> None:
     """Prints `error: message` as one line on stderr and exits with code 2."""
     end_bars()
     click.echo("error: " + " ".join(message.split()), err=True)
     sys.exit(2)
+
+
+def tell(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    """Prints lines that the user must know and that are no errors, on stderr."""
+    for kind, lines in (("note", notes), ("warning", warnings)):
+        for line in lines:
+            tqdm.write(f"{kind}: {one_line(line, 1000)}", file=sys.stderr)
 
 
 def pick_device(name: str):
@@ -130,7 +155,9 @@ device_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."
 )
-json_option = click.option("--json", "json_path", type=FILE, help="Also write the numbers to this file.")
+skip_damaged_option = click.option(damage.FLAG, is_flag=True, help=damage.HELP)
+skip_unmatched_option = click.option(FLAG, is_flag=True, help=HELP)
+json_option = click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the numbers to this file.")
 
 
 def option_stack(*options):

@@ -1,5 +1,6 @@
 """Where things are, in a checkout and in a wheel; whose they are; and how a file is written, never half there."""
 
+import errno
 import functools
 import hashlib
 import os
@@ -17,7 +18,8 @@ def _repository() -> Path | None:
     return None if (here / "assets").is_dir() else here.parent  # setup.py puts that folder into the wheel
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
+    """Where the user's cache should be; see `cache_folder`. Raises: OSError if there is no home."""
     import platformdirs  # here: a checkout without it still trains and draws in plain PyTorch
 
     try:
@@ -28,7 +30,7 @@ def _user_cache() -> Path:
 
 REPOSITORY = _repository()  # None in an installed wheel, whose own folder may be read-only
 WORLD_WEIGHTS = (Path(__file__).resolve().parent if REPOSITORY is None else REPOSITORY) / "assets" / "embedded"
-CACHE = _user_cache() if REPOSITORY is None else REPOSITORY / ".cache"  # of rendered data sets; see `private`
+CACHE = user_cache() if REPOSITORY is None else REPOSITORY / ".cache"  # of rendered data sets; see `private`
 
 
 # ---------------------------------------------------------------- what is found again and used without a question
@@ -39,7 +41,7 @@ def cache_folder(*below: str) -> Path:
 
     `$XDG_CACHE_HOME` takes the place of `~/.cache`. Another folder, and a note, if it is not `private`.
     """
-    return private(_user_cache().joinpath(*below))
+    return private(user_cache().joinpath(*below))
 
 
 def private(folder: Path) -> Path:
@@ -53,7 +55,7 @@ def private(folder: Path) -> Path:
         return folder
     places = [Path(tempfile.gettempdir()) / f"gaze-corrected-eg3d-{os.geteuid()}"]
     with suppress(OSError):
-        places.insert(0, _user_cache())
+        places.insert(0, user_cache())
     for place in map(Path, map(os.path.realpath, places)):
         if not _open_to_others(place) and os.access(place, os.W_OK):
             return _instead(folder, place, reason)
@@ -123,6 +125,35 @@ def _of_this_process() -> tempfile.TemporaryDirectory:
 # ---------------------------------------------------------------- writing and reading
 
 
+def special(path: Path) -> str | None:
+    """What is there, if it is neither a file nor a folder: reading it could take for ever."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if stat.S_ISFIFO(mode):
+            return "a pipe, not a file"
+        if stat.S_ISSOCK(mode):
+            return "a socket, not a file"
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            return "a device, not a file"
+    return None
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file opened to read bytes; OSError, at once, for a pipe, a socket or a device: they wait, or never end."""
+    strange = OSError(errno.ENXIO, "is a pipe, a socket or a device; give a regular file", str(path))
+    try:
+        # A pipe does not wait for a writer then.
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise strange from None
+        raise
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise strange
+    return file
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A new binary file that takes the name `path` when the block has ended well; a failure leaves what was there.
@@ -130,6 +161,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Temporary name beside `path`, flush to disk, rename. An OSError names `path`, not the temporary file.
     """
     path, temporary = Path(path), ""
+    if what := special(path):
+        raise ValueError(f"{path}: is {what}, and a file would take its place; give another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -153,10 +186,15 @@ def atomic_write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def write_text(path: Path, text: str) -> None:
+    r"""As `atomic_write`, for people: in names of files a byte that is no UTF-8 stands as \udce9."""
+    atomic_write(path, text.encode(errors="backslashreplace"))
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

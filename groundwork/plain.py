@@ -10,7 +10,8 @@ import typing
 def from_plain(cls: type, plain, where: str = ""):
     """The dataclass `cls` that `dataclasses.asdict` made `plain` of, through JSON or not; lists become tuples.
 
-    ValueError for a name that is no field, or for a field that is missing and has no default; `where` leads its name.
+    ValueError for a name that is no field, for a field that is missing and has no default, and for a value of another
+    type than the annotated one; `where` leads its name. A part may be an object of its dataclass already.
     """
     if not isinstance(plain, dict):
         raise ValueError(f"{where.rstrip('.') or cls.__name__} must be an object with names, not {plain!r:.40}")
@@ -22,9 +23,11 @@ def from_plain(cls: type, plain, where: str = ""):
             raise ValueError(f"the configuration lacks {where}{name}")
     values = {}
     for name, value in plain.items():
-        if dataclasses.is_dataclass(kinds[name]):
+        if dataclasses.is_dataclass(kinds[name]) and not isinstance(value, kinds[name]):
             value = from_plain(kinds[name], value, f"{where}{name}.")
         values[name] = tuple(value) if isinstance(value, list) else value
+        if not _fits(values[name], kinds[name], finite=False):
+            raise ValueError(f"{where}{name}={values[name]!r:.40} must be {_in_words(kinds[name])}")
     return cls(**values)
 
 
@@ -32,7 +35,7 @@ def check_types(config) -> None:
     """ValueError, with its name, for the first field whose value is not of the annotated type; numbers are finite."""
     for name, kind in _kinds(type(config)).items():
         value = getattr(config, name)
-        if not _fits(value, kind):
+        if not _fits(value, kind, finite=True):
             raise ValueError(f"{name}={value!r:.40} must be {_in_words(kind)}")
 
 
@@ -70,13 +73,17 @@ def _in_words(kind) -> str:
     return words.get(kind, kind.__name__)
 
 
-def _fits(value, kind) -> bool:
+def _fits(value, kind, finite: bool) -> bool:
     parts = typing.get_args(kind)
     if isinstance(kind, types.UnionType):
-        return any(_fits(value, part) for part in parts)
+        return any(_fits(value, part, finite) for part in parts)
     if typing.get_origin(kind) is tuple:
         parts = parts[:1] * len(value) if isinstance(value, tuple) and parts[-1] is ... else parts
-        return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, value, parts))
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(parts)
+            and all(_fits(item, part, finite) for item, part in zip(value, parts, strict=True))
+        )
     if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and (not finite or math.isfinite(value))
     return type(value) is kind if kind in (int, bool) else isinstance(value, kind)

@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 import torch
 
-from groundwork.strict_pickle import Buildable, Callee, PickleError, only_pickle_errors, parse
+from groundwork.files import open_regular
+from groundwork.strict_pickle import Buildable, Callee, Find, PickleError, only_pickle_errors, parse
 
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what torch.save wrote before its zip format
 MOST_MEMBERS = 50_000  # tensors in one file
@@ -32,31 +33,32 @@ STORAGES = {
 }  # fmt: skip
 
 
-def read_torch(source: str | Path | BinaryIO):
+def read_torch(source: str | Path | BinaryIO, also: Find | None = None):
     """What `torch.save` wrote to a path or binary file, on the CPU.
 
+    also: (module, name) of a global that is no part of a state dict -> an inert stand-in, or None to refuse it.
     OSError when a path cannot be opened; else PickleError, whose text is the reason without the file's name.
     """
     if isinstance(source, (str, Path)):
-        with open(source, "rb") as file:
-            return read_torch(file)
+        with open_regular(source) as file:
+            return read_torch(file, also)
     with only_pickle_errors():
         try:
-            return _read(source)
+            return _read(source, _finder(also))
         except (zipfile.BadZipFile, RuntimeError, OSError, EOFError) as error:  # a torn archive fails in many ways
             raise PickleError(f"damaged or cut short: {type(error).__name__}") from None
 
 
-def _read(file: BinaryIO):
+def _read(file: BinaryIO, find: Find):
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     start = file.read(4)
     if size > LARGEST_FILE:
         raise PickleError(f"it has {size} bytes, more than any file of networks")
     if start[:2] == b"PK":
-        return _read_archive(file, size)
+        return _read_archive(file, size, find)
     if start[:1] == b"\x80":
-        return _read_legacy(file, size)
+        return _read_legacy(file, size, find)
     raise PickleError("no file of torch.save")
 
 
@@ -108,7 +110,7 @@ def _check_directory(file: BinaryIO, size: int) -> None:
         raise PickleError("damaged or cut short")
 
 
-def _read_archive(file: BinaryIO, size: int):
+def _read_archive(file: BinaryIO, size: int, find: Find):
     """The zip format: `NAME/data.pkl` refers to storages, each a member `NAME/data/KEY` with the raw numbers."""
     _check_directory(file, size)
     members = zipfile.ZipFile(file).infolist()
@@ -132,13 +134,13 @@ def _read_archive(file: BinaryIO, size: int):
                 _fill(numbers.flat, member)
             return numbers
 
-        return parse(io.BytesIO(archive.read(pickles[0])), _find, persistent=_Storages(storage))[0]
+        return parse(io.BytesIO(archive.read(pickles[0])), find, persistent=_Storages(storage))[0]
 
 
 # ------------------------------------------------------------------ the legacy format
 
 
-def _read_legacy(file: BinaryIO, size: int):
+def _read_legacy(file: BinaryIO, size: int, find: Find):
     """Five pickles, then for every storage the count of its numbers and the numbers."""
 
     def storage(key: str, dtype: torch.dtype, count: int) -> _Numbers:
@@ -149,7 +151,7 @@ def _read_legacy(file: BinaryIO, size: int):
         return _Numbers(dtype, count)
 
     left, storages = size, _Storages(storage)
-    value, keys, at = _read_legacy_head(file, 0, size, storages)
+    value, keys, at = _read_legacy_head(file, 0, size, storages, find)
     if sum(8 + numbers.flat.nbytes for numbers in storages.made.values()) != size - at:
         raise PickleError("damaged or cut short: its tensors do not fill it")
     file.seek(at)
@@ -167,7 +169,7 @@ def read_legacy_storage(file: BinaryIO, start: int, end: int) -> torch.Tensor:
     Errors: PickleError.
     """
     storages = _Storages(lambda key, dtype, count: (dtype, count))
-    _, _, at = _read_legacy_head(file, start, min(end, start + LONGEST_HEAD), storages)
+    _, _, at = _read_legacy_head(file, start, min(end, start + LONGEST_HEAD), storages, _finder(None))
     if len(storages.made) != 1:
         raise PickleError("a tensor has not one storage")
     ((dtype, count),) = storages.made.values()
@@ -180,17 +182,19 @@ def read_legacy_storage(file: BinaryIO, start: int, end: int) -> torch.Tensor:
     return numbers
 
 
-def _read_legacy_head(file: BinaryIO, start: int, end: int, storages: "_Storages") -> tuple[object, list[str], int]:
+def _read_legacy_head(
+    file: BinaryIO, start: int, end: int, storages: "_Storages", find: Find
+) -> tuple[object, list[str], int]:
     """(value, keys of the storages, offset of the first count): five pickles, the fourth one with the value."""
-    magic, at = parse(file, _find, start, min(end, start + 1000))
+    magic, at = parse(file, find, start, min(end, start + 1000))
     if magic != LEGACY_MAGIC:
         raise PickleError("no file of torch.save")
-    protocol, at = parse(file, _find, at, min(end, at + 1000))
-    system, at = parse(file, _find, at, min(end, at + 1000))
+    protocol, at = parse(file, find, at, min(end, at + 1000))
+    system, at = parse(file, find, at, min(end, at + 1000))
     if protocol != LEGACY_PROTOCOL or type(system) is not dict or system.get("little_endian") is not True:
         raise PickleError("it is of another protocol, or of a big-endian machine")
-    value, at = parse(file, _find, at, end, storages)
-    keys, at = parse(file, _find, at, end)
+    value, at = parse(file, find, at, end, storages)
+    keys, at = parse(file, find, at, end)
     if type(keys) is not list or not all(type(key) is str for key in keys) or sorted(keys) != sorted(storages.made):
         raise PickleError("damaged: its list of storages is another one than its tensors'")
     return value, keys, at
@@ -203,6 +207,8 @@ class _Storages:
         self.make, self.made, self.sizes = make, {}, {}
 
     def __call__(self, value):
+        if type(value) is tuple and len(value) == 4 and value[0] == "module" and type(value[1]) is Callee:
+            return value[1]  # the class of a module, its file and source: of the legacy format
         if type(value) is not tuple or len(value) not in (5, 6) or value[5:] not in ((), (None,)):
             raise PickleError("damaged: the id of a storage")
         tag, kind, key, device, count = value[:5]
@@ -236,18 +242,23 @@ def _parameter(tensor, requires_grad, hooks) -> torch.Tensor:
     return tensor
 
 
-def _find(module: str, name: str) -> Callee:
-    if module in ("torch", "torch.cuda") and name in STORAGES:  # torch.cuda: storages on a GPU, of PyTorch 1
-        return Callee(name)
-    found = ALLOWED.get((module, name))
-    if found is None:
-        shown = f"{module[:60]}.{name[:60]}"
-        raise PickleError(f"it holds code, which is never run ({shown!r})")
-    return found
+def _finder(also: Find | None) -> Find:
+    """(module, name) of a global -> its stand-in."""
+
+    def find(module: str, name: str) -> Callee:
+        if module in ("torch", "torch.cuda") and name in STORAGES:  # torch.cuda: storages on a GPU, of PyTorch 1
+            return Callee(name)
+        found = ALLOWED.get((module, name)) or (also and also(module, name))
+        if not found:
+            shown = f"{module[:60]}.{name[:60]}"
+            raise PickleError(f"it holds code, which is never run ({shown!r})")
+        return found
+
+    return find
 
 
-class _OrderedDict(dict, Buildable):
-    """State dicts carry version numbers as an attribute, which a BUILD sets; nothing needs them here."""
+class OrderedState(dict, Buildable):
+    """An `OrderedDict`. State dicts carry version numbers as an attribute, set by a BUILD; nothing needs them here."""
 
     def build(self, state) -> None:
         if not isinstance(state, dict):
@@ -255,7 +266,7 @@ class _OrderedDict(dict, Buildable):
 
 
 ALLOWED = {
-    ("collections", "OrderedDict"): Callee("OrderedDict", call=lambda: _OrderedDict()),  # items follow
+    ("collections", "OrderedDict"): Callee("OrderedDict", call=lambda: OrderedState()),  # items follow
     ("torch._utils", "_rebuild_tensor_v2"): Callee("tensor", call=_tensor),
     ("torch._utils", "_rebuild_parameter"): Callee("parameter", call=_parameter),
 }

@@ -1,5 +1,11 @@
 """Draws the gaze on face crops and lists it in a table."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
+import glob
 import json
 import math
 from pathlib import Path
@@ -8,34 +14,52 @@ import click
 import torch
 from tqdm import tqdm
 
-from groundwork.command import FILE, FOLDER, Command, check_writable, device_option, pick_device, write_json
+from groundwork.command import Command, device_option, pick_device, skip_damaged_option, tell, write_json
+from groundwork.damage import Damage
 from groundwork.files import atomic_file, atomic_write
-from l2cs.drawing import draw_gaze
+from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, OUTPUT_FILE, Output, resolved
+from l2cs.drawing import draw_gaze, picture_names
 from l2cs.estimator import GazeEstimator, mirror_self_test
-from l2cs.gaze_sets import FaceImages, image_files, read_image, to_float
+from l2cs.gaze_sets import FaceImages, find_damaged, image_files, read_image, to_float
 from l2cs.measuring import estimate
 
 
+def files_of(arguments: dict) -> list[str]:
+    """Patterns of what a call writes into --output, where the picture itself must not lie either."""
+    source = arguments["source"]
+    own = (source.name, f"{source.stem}.png") if source.is_file() else ()
+    return ["gaze.csv", *map(glob.escape, own)]
+
+
 @click.command(cls=Command)
-@click.option("--snapshot", required=True, help="Weights: a file, embedded, or embedded-judge.")
-@click.option("--input", "source", required=True, type=click.Path(exists=True, path_type=Path),
+@click.option("--snapshot", type=GAZE_NETWORK, required=True, help="Weights: a file, embedded, or embedded-judge.")
+@click.option("--input", "source", required=True, type=INPUT,
               help="An image of one face, cropped tightly, or a folder of them.")  # fmt: skip
-@click.option("--output", type=FOLDER, default="out/gaze", show_default=True,
+@click.option("--output", type=Output(FOLDER, files_of), default="out/gaze", show_default=True,
               help="Folder for the drawn pictures and gaze.csv.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Only run the mirror self-test on the images (at least 16).")
-@click.option("--json", "json_path", type=FILE, help="Also write the numbers here.")
+@click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the numbers here.")
+@skip_damaged_option
 @device_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Accepted for uniformity; nothing is drawn at random."
 )
-def main(snapshot, source, output, check, json_path, device, seed):
+def main(snapshot, source, output, check, json_path, skip_damaged, device, seed):
     """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
 
     Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
     """
-    check_writable(output, "--output", folder=True)
-    check_writable(json_path, "--json")
-    files = image_files(source)
+    files, others = image_files(source)
+    tell([f"{source}: {others}"] if others else [])
+    damage = Damage(skip_damaged)
+    find_damaged(files, damage)
+    left_out = damage.check(f"--input={source}", len(files))
+    names, files = zip(*((Path(name), file) for name, file in files.items() if name not in damage.faults), strict=True)
+    pictures = picture_names(names)
+    if not check:
+        originals = set(map(resolved, files))
+        if lost := next((picture for picture in pictures if resolved(output / picture) in originals), None):
+            raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
     estimator = GazeEstimator.load(snapshot, pick_device(device), check=not check)
     faces = FaceImages(files, estimator.input_size)
     if check:
@@ -44,18 +68,21 @@ def main(snapshot, source, output, check, json_path, device, seed):
         numbers = {**report._asdict(), "images": len(files)}
         click.echo(f"mirror self-test {'passed' if report.passed else 'FAILED'}: {json.dumps(numbers)}")
     else:
-        names = [file.relative_to(source) if source.is_dir() else Path(file.name) for file in files]
         angles = estimate(estimator, faces)
         rows = ["file,yaw_deg,pitch_deg"]
-        for file, name, (yaw, pitch) in zip(tqdm(files, "drawing"), names, angles.tolist(), strict=True):
-            rows.append(f'"{name}",{math.degrees(yaw):.3f},{math.degrees(pitch):.3f}')
-            with atomic_file(output / name.with_suffix(".png")) as picture:
-                draw_gaze(read_image(file), yaw, pitch).save(picture, "PNG")
-        atomic_write(output / "gaze.csv", ("\n".join(rows) + "\n").encode())
+        drawn = zip(tqdm(files, "drawing"), names, pictures, angles.tolist(), strict=True)
+        for file, name, picture, (yaw, pitch) in drawn:
+            quoted = str(name).replace('"', '""')
+            rows.append(f'"{quoted}",{math.degrees(yaw):.3f},{math.degrees(pitch):.3f}')
+            with atomic_file(output / picture) as png:
+                draw_gaze(read_image(file), yaw, pitch).save(png, "PNG")
+        atomic_write(output / "gaze.csv", ("\n".join(rows) + "\n").encode(errors="surrogateescape"))
         numbers = {
             str(name): {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
         }
         click.echo(f"{len(files)} images with arrows and gaze.csv in {output}")
+    for line in left_out:
+        click.echo(line)
     write_json(json_path, numbers)
 
 

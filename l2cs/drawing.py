@@ -1,13 +1,15 @@
 """Gaze arrows on face crops, and the plot of an evaluation."""
 
 import math
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from groundwork.command import check_writable
 from groundwork.files import atomic_file
 
 ARROW_COLOUR = (255, 40, 40)
@@ -34,11 +36,31 @@ def draw_gaze(image: np.ndarray, yaw: float, pitch: float, min_side: int = 256) 
     return picture
 
 
+def picture_names(names: Sequence[Path]) -> list[Path]:
+    """A name that ends in .png for each picture; no two are alike, also where a disk does not tell A from a.
+
+    a.png -> a.png, but a.png and a.jpg -> a.png.png and a.jpg.png.
+    """
+
+    def key(name: Path) -> str:
+        return unicodedata.normalize("NFC", str(name)).casefold()
+
+    plain = [name.with_suffix(".png") for name in names]
+    times = Counter(map(key, plain)) + Counter({key(parent) for name in names for parent in name.parents})
+    found: dict[str, Path] = {}
+    for name, own in zip(names, plain, strict=True):
+        if times[key(own)] > 1:
+            tails = ("", *(f"_{number}" for number in range(2, 3 + len(names))))
+            longer = (name.with_name(f"{name.name}{tail}.png") for tail in tails)
+            own = next(other for other in longer if not times[key(other)] and key(other) not in found)
+        found[key(own)] = own
+    return list(found.values())
+
+
 def check_plot(path: Path | None, flag: str) -> None:
-    """Raises ValueError unless a plot can be written there, in a format that its ending names; None passes."""
+    """Raises ValueError unless the ending names a format that can be drawn; None passes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    check_writable(path, flag)
     formats = FigureCanvasAgg.get_supported_filetypes()
     if path is not None and path.suffix.lower().lstrip(".") not in formats:
         raise ValueError(f"{flag}={path}: no picture format ends like this; use .png or .pdf")

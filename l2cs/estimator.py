@@ -1,6 +1,5 @@
 """The frozen gaze estimator: images in, yaw and pitch in radians out, gradients to the images only."""
 
-import json
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from groundwork.files import WORLD_WEIGHTS
+from groundwork.strict_json import JsonError, read_json
 from l2cs.decode import binning_of, decode
 from l2cs.model import L2CS
 from l2cs.preprocess import preprocess
@@ -149,5 +149,8 @@ def measured_facts(path: Path, sha256: str) -> dict:
     """What `path` says was measured on the weights of this hash; nothing where there is no such file or entry."""
     if not path.is_file():
         return {}
-    networks = json.loads(path.read_text()).get("gaze_networks", {})
-    return next((numbers for numbers in networks.values() if numbers.get("sha256") == sha256), {})
+    try:
+        entries = list(read_json(path)["gaze_networks"].values())
+    except (JsonError, LookupError, TypeError, AttributeError):
+        return {}  # a file of somebody else, by chance of that name
+    return next((one for one in entries if isinstance(one, dict) and one.get("sha256") == sha256), {})

@@ -2,7 +2,8 @@
 
 import click
 
-from groundwork.command import FILE, FOLDER, option_stack
+from groundwork.command import option_stack
+from groundwork.places import INPUT_FILE, INPUT_FOLDER
 
 
 def gaze360_options(label_file: str, text: str):
@@ -10,16 +11,16 @@ def gaze360_options(label_file: str, text: str):
     return option_stack(
         click.option("--dataset", type=click.Choice(["gaze360", "mpiigaze"]), default="gaze360", show_default=True,
                      help="Layout of the labels."),
-        click.option("--gaze360image_dir", type=FOLDER, default="datasets/Gaze360/Image", show_default=True,
+        click.option("--gaze360image_dir", type=INPUT_FOLDER, default="datasets/Gaze360/Image", show_default=True,
                      help="gaze360: folder of the face images."),
-        click.option("--gaze360label_dir", type=FILE, default=f"datasets/Gaze360/Label/{label_file}",
+        click.option("--gaze360label_dir", type=INPUT_FILE, default=f"datasets/Gaze360/Label/{label_file}",
                      show_default=True, help=text),
     )  # fmt: skip
 
 
 mpii_options = option_stack(
-    click.option("--gazeMpiimage_dir", "mpii_images", type=FOLDER, default="datasets/MPIIFaceGaze/Image",
+    click.option("--gazeMpiimage_dir", "mpii_images", type=INPUT_FOLDER, default="datasets/MPIIFaceGaze/Image",
                  show_default=True, help="mpiigaze: folder of the face images."),
-    click.option("--gazeMpiilabel_dir", "mpii_labels", type=FOLDER, default="datasets/MPIIFaceGaze/Label",
+    click.option("--gazeMpiilabel_dir", "mpii_labels", type=INPUT_FOLDER, default="datasets/MPIIFaceGaze/Label",
                  show_default=True, help="mpiigaze: folder with a label file per person."),
 )  # fmt: skip

@@ -1,5 +1,10 @@
 """Trains a gaze network on Gaze360, MPIIFaceGaze or any set in the GazeHub layout."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 import shlex
 import sys
@@ -9,33 +14,38 @@ from pathlib import Path
 import click
 
 from groundwork.command import (
-    FILE,
-    FOLDER,
     Command,
-    check_writable,
     device_option,
     pick_device,
     seed_option,
+    skip_unmatched_option,
+    tell,
     write_json,
 )
 from groundwork.files import atomic_write
-from l2cs.gaze_sets import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, GazeList, mpii_people, read_labels, read_mpii
+from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Output
+from l2cs.gaze_labels import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, GazeList, read_labels, read_people, without_person
 from l2cs.model import PUBLISHED, Architecture
 from l2cs.set_options import gaze360_options, mpii_options
-from l2cs.training import WEIGHTS_FILE, TrainingConfig, train_and_measure
+from l2cs.training import STATE_FILE, WEIGHTS_FILE, TrainingConfig, train_and_measure
+
+WRITES = [f"{folder}{file}" for folder in ("", "fold*/") for file in (WEIGHTS_FILE, STATE_FILE)]
 
 
 @click.command(cls=Command)
 @gaze360_options("train.label", "The label file.")
-@click.option("--heldout_images", type=FOLDER, help="gaze360: their images, when in another folder.")
-@click.option("--heldout_label", type=FILE, help="gaze360: label file of unseen people, measured after the training.")
+@click.option("--heldout_images", type=INPUT_FOLDER, help="gaze360: their images, when in another folder.")
+@click.option(
+    "--heldout_label", type=INPUT_FILE, help="gaze360: label file of unseen people, measured after the training."
+)
 @mpii_options
 @click.option("--fold", type=click.IntRange(min=0), help="mpiigaze: the person to leave out.  [default: each in turn]")
-@click.option("--output", type=FOLDER, default="output/snapshots", show_default=True,
+@skip_unmatched_option
+@click.option("--output", type=Output(FOLDER, WRITES), default="output/snapshots", show_default=True,
               help="Run folder; the same command again continues the run in it.")  # fmt: skip
-@click.option("--export", type=FILE, help="Copy the finished weights to this file.")
-@click.option("--snapshot", type=FILE, help="Start from these gaze weights.")
-@click.option("--pretrained", type=FILE, help="Start the trunk from this torchvision ResNet state dict.")
+@click.option("--export", type=OUTPUT_FILE, help="Copy the finished weights to this file.")
+@click.option("--snapshot", type=INPUT_FILE, help="Start from these gaze weights.")
+@click.option("--pretrained", type=INPUT_FILE, help="Start the trunk from this torchvision ResNet state dict.")
 @click.option("--arch", type=click.Choice([*PUBLISHED, "small"]), default="ResNet50", show_default=True,
               help="Network: a published ResNet, or small.")  # fmt: skip
 @click.option("--width", type=int, default=16, show_default=True, help="small: channels of the first layer, 16 n.")
@@ -50,7 +60,7 @@ from l2cs.training import WEIGHTS_FILE, TrainingConfig, train_and_measure
 @click.option("--batch_size", type=int, help="[default: 16; small: 32]")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Weight of the regression term.")
 @click.option("--lr", type=float, help="Learning rate.  [default: 1e-5; small: 2e-3]")
-@click.option("--json", "json_path", type=FILE, help="Also write the result to this file.")
+@click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the result to this file.")
 @device_option
 @seed_option
 def main(dataset, output, fold, arch, width, input_size, bins, json_path, device, **o):
@@ -59,9 +69,6 @@ def main(dataset, output, fold, arch, width, input_size, bins, json_path, device
     With --dataset=gaze360 any label file and image folder in the GazeHub layout will do, with mpiigaze one person is
     left out and measured afterwards. OUTPUT receives weights.safetensors.
     """
-    check_writable(output, "--output", folder=True)
-    check_writable(o["export"], "--export")
-    check_writable(json_path, "--json")
     device, small = pick_device(device), arch == "small"
     bins = int(bins or (90 if dataset == "gaze360" else 28))
     architecture = Architecture.small(width, input_size, bins) if small else Architecture.published(arch, bins)
@@ -82,18 +89,22 @@ Run = tuple[Path, GazeList, GazeList | None]  # folder, what is trained on, what
 
 
 def gaze360_run(output: Path, o: dict) -> Iterator[Run]:
-    images, held_out = o["gaze360image_dir"], None
-    training = read_labels(o["gaze360label_dir"], images, GAZE360_TRAIN_DEG)
+    images, held_out, skip = o["gaze360image_dir"], None, o["skip_unmatched"]
+    files = [file for file in (o["gaze360label_dir"], o["heldout_label"]) if file]
+    training = read_labels(files[0], images, GAZE360_TRAIN_DEG, skip, files)
+    tell(training.notes)
     if o["heldout_label"]:
-        held_out = read_labels(o["heldout_label"], o["heldout_images"] or images, GAZE360_TEST_DEG)
+        held_out = read_labels(files[1], o["heldout_images"] or images, GAZE360_TEST_DEG, skip, files)
+        tell(held_out.notes)
     yield output, training, held_out
 
 
 def mpii_runs(output: Path, fold: int | None, o: dict) -> Iterator[Run]:
     """One run for each person that is left out."""
-    for k in range(len(mpii_people(o["mpii_labels"]))) if fold is None else [fold]:
-        training, held_out = (read_mpii(o["mpii_labels"], o["mpii_images"], k, out) for out in (False, True))
-        yield output / f"fold{k}", training, held_out
+    people = read_people(o["mpii_labels"], o["mpii_images"], o["skip_unmatched"])
+    tell(people[0].notes)
+    for k in range(len(people)) if fold is None else [fold]:
+        yield output / f"fold{k}", *without_person(people, k)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from groundwork.files import atomic_write
 from l2cs.augmented_crops import Augmentation, augment
 from l2cs.decode import Binning, binning_of, decode_degrees, digitize
 from l2cs.estimator import GazeEstimator
-from l2cs.gaze_sets import FaceImages, GazeList, to_float
+from l2cs.gaze_labels import GazeList
+from l2cs.gaze_sets import FaceImages, to_float
 from l2cs.measuring import measure
 from l2cs.model import L2CS, Architecture
 from l2cs.preprocess import preprocess

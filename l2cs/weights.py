@@ -16,6 +16,7 @@ from safetensors.torch import save as save_safetensors
 
 from groundwork.files import atomic_write
 from groundwork.filling import filled
+from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
 from groundwork.torch_file import LARGEST_FILE, read_torch
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
@@ -70,16 +71,18 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[Architecture, dict, dict
         raise ValueError(f"{path}: declares a header of {size} bytes, more than any gaze network has; fetch it again")
     try:
         state = load_safetensors(data)
-        metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
-    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        metadata = parse_json(data[8 : 8 + size]).get("__metadata__") or {}
+    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError) as error:
         reason = one_line(str(error))
         raise ValueError(f"{path}: not a whole safetensors file ({reason}); fetch or make it again") from None
     if HEADER_KEY not in metadata:
         raise ValueError(f"{path}: these are not the weights of a gaze network (no '{HEADER_KEY}' in the header)")
     try:
-        header = json.loads(metadata[HEADER_KEY])
+        header = parse_json(metadata[HEADER_KEY])
+        if not isinstance(header["facts"], dict):
+            raise ValueError("its facts are no object")
         return Architecture.from_dict(header["architecture"]), header["facts"], state
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = one_line(str(error))
         raise ValueError(f"{path}: unreadable '{HEADER_KEY}' header ({reason}); make the file again") from None
 

@@ -59,12 +59,17 @@ def run_script_in():
             patch.chdir(folder)
             patch.setattr(sys, "argv", [str(path), *map(str, args)])
             patch.setattr(sys, "path", [str(path.parent), *sys.path])
+            patch.setattr(sys, "excepthook", sys.excepthook)  # the script sets it, and handlers of signals
+            handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
             warnings.showwarning = lambda *about: print(warnings.formatwarning(*about[:4]), file=sys.stderr)
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 try:
                     runpy.run_path(str(path), run_name="__main__")
                 except SystemExit as end:
                     code = end.code or 0
+                finally:
+                    for number, handler in handlers.items():
+                        signal.signal(number, handler)
         return Ran(code, out.getvalue(), err.getvalue())
 
     return run

@@ -3,12 +3,14 @@
 `python rank_work.py twenty_steps FOLDER OUT` under torchrun does the same there.
 """
 
+import contextlib
 import dataclasses
 import os
 import pickle
 import resource
 import signal
 import sys
+from multiprocessing import parent_process
 from pathlib import Path
 
 import torch
@@ -60,6 +62,23 @@ def steps_in_float64(folder: Path, out: Path, count: int) -> int:
             weights = {name: network.state_dict() for name, network in trainer.networks().items()}
             torch.save({"weights": weights, "line": trainer.stats.line(), "p": trainer.strength.p}, out)
     return 0
+
+
+def note_open_ports(out: Path) -> int:
+    """The addresses at which this process and the one that started it listen, as the kernel writes them."""
+    distributed.add_up([torch.ones(1)])
+    Path(f"{out}.{distributed.rank()}").write_text("\n".join(listening(os.getpid(), parent_process().pid)))
+    return 0
+
+
+def listening(*processes: int) -> list[str]:
+    """Local addresses, in hex, of the TCP sockets of processes that wait for connections."""
+    links = []
+    for link in (link for number in processes for link in Path(f"/proc/{number}/fd").iterdir()):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            links.append(os.readlink(link))
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return [row[1].split(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in links]
 
 
 def twenty_steps(folder: Path, out: Path) -> int:

@@ -129,6 +129,13 @@ def test_no_module_imports_a_script():
     assert not wrong, wrong
 
 
+def test_every_script_begins_with_what_makes_one_line_of_a_stop_during_its_imports():
+    block = 'if __name__ == "__main__":\n    from groundwork.early import begin\n\n    begin()\n\n'
+    for name in SCRIPTS - {"eg3d.__main__"}:
+        text = SOURCES[name].read_text()
+        assert text.partition('"""\n\n')[2].startswith(block), f"{name}: its first lines are to be\n{block}"
+
+
 def test_tests_lie_in_folders_that_mirror_those_of_the_code():
     tests = REPOSITORY / "tests"
     for folder in {file.parent.relative_to(tests) for file in tests.rglob("test_*.py")} - {Path("."), Path("gpu")}:

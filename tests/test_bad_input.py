@@ -18,8 +18,9 @@ from eg3d.calc_gfas import main as calc_gfas
 from eg3d.demo import main as demo
 from eg3d.gen_samples import main as gen_samples
 from eg3d.running import cli
-from groundwork.command import Command, check_writable, describe, pick_device
+from groundwork.command import Command, describe, pick_device
 from groundwork.files import atomic_write
+from groundwork.places import check_writable
 from l2cs.demo import main as gaze_demo
 from l2cs.evaluate import main as evaluate
 from l2cs.train import main as train_gaze

@@ -176,7 +176,7 @@ def test_bad_files_are_one_line(network, data, tmp_path):
     fails(run(tmp_path / "none.pkl", data), "none.pkl")
     members = small_set.members(4, side=32)
     unlabelled = small_set.write_folder(tmp_path / "unlabelled", [*members[:-1], ("dataset.json", b'{"labels": null}')])
-    fails(run(network, unlabelled), "no label for")
+    fails(run(network, unlabelled), "4 of 4 images have no label")
     fails(run(network, small_set.write_folder(tmp_path / "bare", members[:-1])), "dataset.json is missing")
     fails(run(network, small_set.write_folder(tmp_path / "small", small_set.members(4, side=16))), "16 px", "32")
     few = small_set.write_folder(tmp_path / "few", small_set.members(3, side=32))

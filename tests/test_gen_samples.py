@@ -79,9 +79,25 @@ def test_shapes_are_written_as_volume_and_as_mesh_in_world_units(network, tmp_pa
     assert result.stderr.splitlines()[-1].startswith("error: --shape-level=1e+06: no surface there")
 
 
+@pytest.mark.parametrize("form", ["obj", ".stl", "PLY", "glb"])
+def test_a_format_is_named_with_or_without_its_dot_and_loose_pieces_are_left_out_on_request(network, tmp_path, form):
+    args = ["--network", network, "--seeds=0", "--shapes", "--shape-res=24", "--shape-level=0.05"]
+    parts = {}
+    for name, more in (("all", []), ("one", ["--largest-piece"])):
+        result = run(*args, *more, f"--shape-format={form}", f"--outdir={tmp_path / name}")
+        assert result.exit_code == 0, result.stderr
+        path = tmp_path / name / f"seed0000.{form.lower().lstrip('.')}"
+        parts[name] = trimesh.load(path, force="mesh", process=True).split(only_watertight=False)
+    assert len(parts["all"]) > 1 and len(parts["one"]) == 1
+    assert parts["one"][0].area == pytest.approx(max(part.area for part in parts["all"]), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
+        ({"--largest-piece": None}, "--largest-piece: no shape is asked for"),
+        ({"--shapes": "True", "--largest-piece": None}, "a volume (.mrc) has no pieces"),
+        ({"--shape-format": "dae"}, "'.dae' is not one of '.mrc', '.ply', '.stl', '.glb', '.obj'"),
         ({"--network": "nowhere.safetensors"}, "nowhere.safetensors"),
         ({"--seeds": "3-1"}, "range 3-1 runs backwards"),
         ({"--seeds": "a"}, "'a' is not a list of seeds"),
@@ -93,7 +109,7 @@ def test_shapes_are_written_as_volume_and_as_mesh_in_world_units(network, tmp_pa
 )
 def test_bad_input_is_one_line_that_names_it_and_exit_code_2(network, tmp_path, change, named):
     options = {"--network": network, "--seeds": "0", "--outdir": tmp_path / "out"} | change
-    result = run(*(f"{name}={value}" for name, value in options.items()))
+    result = run(*(name if value is None else f"{name}={value}" for name, value in options.items()))
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
     assert named in result.stderr

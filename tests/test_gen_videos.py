@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import subprocess
 import sys
 
 import numpy as np
@@ -159,6 +161,22 @@ def test_a_path_of_angles_is_followed_frame_by_frame(networks, tmp_path):
     assert len(read_video(tmp_path / "interpolation.mp4")[1]) == 5
 
 
+@pytest.mark.parametrize("side", [96, 768])  # players guess another matrix for large films
+def test_a_film_shows_the_colours_of_its_pictures_and_says_by_which_matrix(tmp_path, side):
+    colours = np.array([[220, 180, 150], [200, 60, 40], [40, 160, 60], [40, 60, 200], [128, 128, 128], [230, 230, 60]])
+    frame = np.repeat(colours, side // 6, axis=0)[None].repeat(side, axis=0).astype(np.uint8)
+    write_video(tmp_path / "x.mp4", [frame] * 4)
+    program, at = ffmpeg.get_ffmpeg_exe(), str(tmp_path / "x.mp4")
+    described = subprocess.run([program, "-hide_banner", "-i", at], capture_output=True, text=True).stderr
+    assert re.search(r"yuv420p\(tv, bt709", described), described
+    content = (tmp_path / "x.mp4").read_bytes()
+    assert content[content.index(b"colrnclx") + 8 :][:7] == bytes([0, 1, 0, 1, 0, 1, 0])  # of the mp4 file itself
+    raw = ["-vf", "scale=in_color_matrix=bt709:flags=accurate_rnd", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    decoded = subprocess.run([program, "-v", "error", "-i", at, "-frames:v", "1", *raw], capture_output=True).stdout
+    shown = np.frombuffer(decoded, np.uint8).reshape(side, side, 3)[side // 2, side // 12 :: side // 6]
+    assert np.abs(shown.astype(int) - colours).max() <= 3
+
+
 def test_orbits_of_single_seeds_are_named_after_them_with_one_shape_each(networks, tmp_path):
     result = run(networks, tmp_path, "--seeds=2,5", "--interpolate=False", "--shapes=True", "--shape-res=16",
                  "--shape-format=.mrc")  # fmt: skip
@@ -219,6 +237,8 @@ def test_missing_ffmpeg_is_one_line_that_names_the_extra(networks, tmp_path, mon
         ('{"cameras": [[1, 2], [3]]}', "is no camera path"),
         ('{"cameras": "abc"}', "is no camera path"),
         ('{"cameras": [[1, 2], [NaN, 0]]}', "the camera of frame 1 is not finite"),
+        ('{"cameras": [[0, 0], [20, -15]]}', "frame 1 has yaw 20 and pitch -15, as 1 of 2 frames are beyond 3 turns"),
+        ('{"cameras": [[0, 0], [0, 10]]}', "are they degrees? They must be radians"),
         (json.dumps({"labels": [[2.0] * 25]}), "frame 0 is not a rotation"),
     ],
 )

@@ -38,25 +38,53 @@ def node(operation: str, inputs, output: str) -> bytes:
     return b"".join(block(1, name) for name in inputs) + block(2, output) + block(4, operation)
 
 
-def model(nodes, tensors, taken, given) -> bytes:
-    """taken: (name, shape[, type]) of the input; given: (name, shape) of each output."""
+def whole_numbers(name: str, values) -> bytes:
+    data = np.asarray(values, "<i8").tobytes()
+    return number(1, len(values)) + number(2, INT64) + block(8, name) + block(9, data)
+
+
+def attribute(name: str, kind: int, value: bytes) -> bytes:
+    """kind: the field that holds the value; 2: a number of four bytes, 5: a tensor, 8: whole numbers, one each."""
+    if kind == 8:
+        return block(1, name) + b"".join(number(8, n) for n in value) + number(20, 7)
+    return block(1, name) + (
+        varint(2 << 3 | 5) + value + number(20, 1) if kind == 2 else block(5, value) + number(20, 4)
+    )
+
+
+def constant_node(output: str, value) -> bytes:
+    if isinstance(value, bytes):
+        kept = attribute("value", 5, value)
+    else:
+        kept = attribute("value_float", 2, np.asarray(value, "<f4").tobytes())
+    return block(2, output) + block(4, "Constant") + block(5, kept)
+
+
+def model(nodes, tensors, taken, given, more=()) -> bytes:
+    """taken: (name, shape[, type]) of the input; given: (name, shape) of each output; more: other tensors."""
     graph = b"".join(block(1, n) for n in nodes) + block(2, "graph")
     graph += b"".join(block(5, tensor(name, values)) for name, values in tensors.items())
+    graph += b"".join(block(5, values) for values in more)
     graph += block(11, value_info(*taken)) + b"".join(block(12, value_info(*out)) for out in given)
     return number(1, 8) + block(7, graph) + block(8, number(2, 13))
 
 
-def linear_network(kernels: dict, taken=None, normalises: bool = False) -> bytes:
+def linear_network(kernels: dict, taken=None, normalises: bool = False, channels_last: bool = False) -> bytes:
     """Each output is a linear function of the picture: kernels {name: [K, 3, S, S]} -> [N, K].
 
     taken: shape of the input. normalises: the graph first turns bytes into ImageNet's scale, as some exports do.
+    channels_last: it takes [N, S, S, 3], as exports of TensorFlow do.
     """
     side = next(iter(kernels.values())).shape[-1]
     nodes, tensors, x = [], dict(kernels_of(kernels)), "picture"
+    if channels_last:
+        order = block(5, attribute("perm", 8, [0, 3, 1, 2]))
+        nodes, x, taken = [node("Transpose", [x], "first") + order], "first", taken or ["N", side, side, 3]
     if normalises:
         mean, std = (np.reshape(v, (1, 3, 1, 1)) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         tensors |= {"offset": -255 * mean, "scale": 1 / (255 * std)}
-        nodes, x = [node("Add", [x, "offset"], "moved"), node("Mul", ["moved", "scale"], "normalised")], "normalised"
+        nodes += [node("Add", [x, "offset"], "moved"), node("Mul", ["moved", "scale"], "normalised")]
+        x = "normalised"
     for name in kernels:
         nodes += [node("Conv", [x, f"{name} kernel"], f"{name} map"), node("Flatten", [f"{name} map"], name)]
     given = [(name, ["N", len(kernel)]) for name, kernel in kernels.items()]

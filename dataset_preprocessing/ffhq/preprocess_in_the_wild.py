@@ -1,6 +1,9 @@
 """Estimates the cameras of a folder of face pictures: labels for a data set, or for `eg3d/calc_pose.py`."""
 
-from pathlib import Path
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
 
 import click
 
@@ -8,14 +11,28 @@ from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.running import cli, distributed, processes
+from groundwork.archive import shown
+from groundwork.damage import Damage
+from groundwork.matching import FACTS_FILE
+from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, LANDMARKS, Output
+
+# The labels belong to the pictures and may lie among them.
+OUTDIR = Output(
+    FOLDER,
+    (labelling.LABELS, FACTS_FILE),
+    at=lambda outdir, arguments: outdir or arguments["indir"],
+    shares=["indir"],
+    joins=True,
+)
 
 
 @click.command(cls=cli.Command)
-@click.option("--indir", type=click.Path(path_type=Path), required=True, help="Folder of square .png or .jpg pictures.")
-@click.option("--recon-weights", type=cli.FILE,
+@click.option("--indir", type=INPUT_FOLDER, required=True, help="Folder of square pictures; its subfolders too.")
+@click.option("--recon-weights", type=INPUT_FILE,
               help="Deep3DFaceRecon's epoch_20.pth.  [default: the embedded pose network]")  # fmt: skip
-@click.option("--landmarks", default="template", show_default=True, help="With --recon-weights, five points: template "
-              "(where EG3D's crops have them), a JSON file, a folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
+@click.option("--landmarks", type=LANDMARKS, default="template", show_default=True,
+              help="With --recon-weights, five points: template (where EG3D's crops have them), a JSON file, a "
+              "folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
 @click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -23,8 +40,10 @@ from eg3d.running import cli, distributed, processes
     show_default=True,
     help="With --recon-weights: distance from the world's origin (FFHQ's labels) or the head's centre.",
 )
-@click.option("--outdir", type=cli.FOLDER, help="Where dataset.json goes.  [default: --indir]")
+@click.option("--outdir", type=OUTDIR, help="Where dataset.json goes.  [default: --indir]")
 @cli.batch_option(32, "Pictures at a time.")
+@cli.skip_damaged_option
+@cli.skip_unmatched_option
 @cli.process_options
 @cli.json_option
 def main(**options):
@@ -35,28 +54,34 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(indir, outdir, recon_weights, landmarks, json_path, **_) -> None:
+def check(indir, outdir, recon_weights, landmarks, **_) -> None:
     if recon_weights is None and landmarks != "template":
         raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
     labelling.check_place(outdir or indir)
-    cli.check_writable(outdir, "--outdir", folder=True)
-    cli.check_writable(json_path, "--json")
 
 
-def run(indir, recon_weights, landmarks, mode, outdir, batch, device, json_path):
+def run(indir, recon_weights, landmarks, mode, outdir, batch, skip_damaged, skip_unmatched, device, json_path):
     """What each process does."""
     outdir = outdir or indir
-    files = distributed.from_first(lambda: labelling.pictures(indir))
+    files, others = distributed.from_first(lambda: labelling.pictures(indir))
+    files, notes = distributed.from_first(lambda: labelling.expected(indir, files, skip_unmatched))
+    distributed.tell_once(others + notes)
     estimator = distributed.together(lambda: load_pose_estimator(recon_weights, device, landmarks, mode))
-    rows, failed = labelling.estimate(files, estimator, batch)
+    damage = Damage(skip_damaged)
+    rows, failed = labelling.estimate(files, estimator, batch, damage)
     if distributed.rank() > 0:
         return
+    left_out = damage.check(f"--indir={indir}", len(files))
     facts = {"estimator": estimator.name, "sha256": estimator.sha256, "landmarks": estimator.landmarks,
              "pictures": len(files), "labelled": len(rows), "failed": failed}  # fmt: skip
     if not rows:
-        raise ValueError(f"--indir={indir}: no picture could be labelled; {files[0].name}: {failed[files[0].name]}")
+        name, reason = next(iter(failed.items()))
+        raise ValueError(f"--indir={indir}: no picture could be labelled; {shown(name)}: {reason}")
     labelling.write(outdir, rows, facts)
     click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / labelling.LABELS}")
+    cli.tell(labelling.failures(failed))
+    for line in left_out:
+        click.echo(line)
     cli.write_json(json_path, facts)
 
 

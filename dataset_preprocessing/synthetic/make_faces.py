@@ -1,25 +1,26 @@
 """Renders an FFHQ-like data set of the embedded world: faces whose eyes mostly look at the camera."""
 
-from pathlib import Path
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
 
 import click
 
-from eg3d.running.cli import FILE, Command, check_writable, seed_option
+from eg3d.running.cli import OUTPUT_FILE, Command, seed_option
 from eg3d.world.contact_sheet import write_sheet
 from eg3d.world.heads import SPLITS
 from eg3d.world.rendered_sets import write_faces
 
 
 @click.command(cls=Command)
-@click.option(
-    "--dest", type=click.Path(path_type=Path), help="Data set to write, FILE.zip.  [required without --sheet]"
-)
+@click.option("--dest", type=OUTPUT_FILE, help="Data set to write, FILE.zip.  [required without --sheet]")
 @click.option("--count", type=click.IntRange(min=1), default=8000, show_default=True, help="Number of images.")
 @click.option(
     "--split", type=click.Choice(SPLITS), default="faces", show_default=True, help="Whose identities to draw."
 )
 @click.option("--size", type=click.IntRange(16, 1024), default=64, show_default=True, help="Width and height, pixels.")
-@click.option("--sheet", type=FILE, help="Also draw a contact sheet, a PNG file.")
+@click.option("--sheet", type=OUTPUT_FILE, help="Also draw a contact sheet, a PNG file.")
 @seed_option
 def main(dest, count, split, size, sheet, seed):
     """Writes FILE.zip with images, camera labels (dataset.json) and the truth (truth.npz); the same bytes every time.
@@ -30,8 +31,6 @@ def main(dest, count, split, size, sheet, seed):
     """
     if dest is None and sheet is None:
         raise ValueError("nothing to do: pass --dest=FILE.zip, --sheet=FILE.png, or both")
-    check_writable(dest, "--dest")
-    check_writable(sheet, "--sheet")
     if dest is not None:
         write_faces(dest, count, seed, split, size, progress=True)
         click.echo(f"{count} faces -> {dest}")

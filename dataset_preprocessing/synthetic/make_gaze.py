@@ -1,23 +1,27 @@
 """Renders heads of known gaze in the GazeHub layout, to train and to test gaze networks."""
 
-from pathlib import Path
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
 
 import click
 
-from eg3d.running.cli import FILE, Command, check_writable, seed_option
+from eg3d.running.cli import OUTPUT_FILE, Command, seed_option
 from eg3d.world.contact_sheet import write_sheet
 from eg3d.world.heads import SPLITS
 from eg3d.world.rendered_sets import write_gaze
+from groundwork.places import FOLDER, Output
 
 
 @click.command(cls=Command)
-@click.option("--outdir", type=click.Path(path_type=Path), help="New folder to write.  [required without --sheet]")
+@click.option("--outdir", type=Output(FOLDER, ("*",)), help="New folder to write.  [required without --sheet]")
 @click.option("--count", type=click.IntRange(min=10), default=8000, show_default=True, help="Number of images.")
 @click.option(
     "--split", type=click.Choice(SPLITS), default="gaze-loss", show_default=True, help="Whose identities to draw."
 )
 @click.option("--size", type=click.IntRange(16, 1024), default=64, show_default=True, help="Width and height, pixels.")
-@click.option("--sheet", type=FILE, help="Also draw a contact sheet, a PNG file.")
+@click.option("--sheet", type=OUTPUT_FILE, help="Also draw a contact sheet, a PNG file.")
 @seed_option
 def main(outdir, count, split, size, sheet, seed):
     """Writes OUTDIR/Image and OUTDIR/Label/{train,val,test}.label (80, 10 and 10 %), as GazeHub lays out Gaze360.
@@ -28,8 +32,6 @@ def main(outdir, count, split, size, sheet, seed):
     """
     if outdir is None and sheet is None:
         raise ValueError("nothing to do: pass --outdir=FOLDER, --sheet=FILE.png, or both")
-    check_writable(outdir, "--outdir", folder=True)
-    check_writable(sheet, "--sheet")
     if outdir is not None:
         write_gaze(outdir, count, seed, split, size, progress=True)
         click.echo(f"{count} heads -> {outdir}")

@@ -6,7 +6,7 @@ from eg3d.checkpoints.stored import Checkpoint, StoredNetwork, compare, digest
 from groundwork.files import sha256
 from groundwork.strict_pickle import one_line
 
-CAMERA = ("avg_camera_radius", "avg_camera_pivot", "ray_start", "ray_end", "box_warp")
+CAMERA = ("avg_camera_radius", "avg_camera_pivot", "ray_start", "ray_end", "box_warp", "planes")
 
 
 def describe(checkpoint: Checkpoint) -> dict:
@@ -56,6 +56,8 @@ def lines(report: dict) -> list[str]:
             camera = ", ".join(f"{key} {value}" for key, value in net["camera"].items())
             text.append(f"  {net['neural_rendering_resolution']} x {net['neural_rendering_resolution']} rays; {camera}")
         text += [f"  does not fit: {line}" for line in net["differences"]]
+    if about := (facts.get("published") or {}).get("training_set_kwargs"):
+        text.append("trained on: " + ", ".join(f"{key} {value}" for key, value in about.items()))
     seen = [f"{key.replace('_', ' ')} {facts[key]}" for key in ("images_seen", "images_seen_before") if key in facts]
     gaze = facts.get("gaze") or {}
     if "weight" in gaze:

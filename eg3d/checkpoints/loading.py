@@ -4,14 +4,18 @@ A name is a file (our .safetensors, a published .pkl, a state-dict .pt), `embedd
 (https://, file://). What a file is shows in its first bytes, not in its name. See docs/checkpoints.md.
 """
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
+from eg3d.checkpoints.bare import check_arguments_known, with_arguments_of
 from eg3d.checkpoints.download import fetch, is_address
 from eg3d.checkpoints.own import STATE_FORMAT, load_state, open_snapshot, save_snapshot, save_state
-from eg3d.checkpoints.published import open_published, open_state_dict
+from eg3d.checkpoints.published import PLANES_NOTE, open_published, open_torch
+from eg3d.checkpoints.stand_ins import REMEDY
 from eg3d.checkpoints.stored import Checkpoint, CheckpointError, Difference, compare
 from eg3d.ops.precision import set_precision
 from groundwork.files import WORLD_WEIGHTS, sha256
@@ -45,11 +49,34 @@ def locate(name: str | Path) -> Path:
     return path
 
 
-def open_checkpoint(name: str | Path) -> Checkpoint:
+def open_checkpoint(name: str | Path, like: str | Path | None = None, planes: str | None = None) -> Checkpoint:
     """A checkpoint of any kind, without its weights where the kind allows it.
 
+    Args:
+        like: a checkpoint that says the networks' arguments instead of the file, which may not say them.
+        planes: the axes of the generators' planes, of eg3d.rendering.planes.AXES, whatever the file says.
     Errors: CheckpointError (a ValueError), one line that names the file; OSError when it cannot be read.
     """
+    checkpoint = _open_name(name)
+    if like is not None:
+        checkpoint = with_arguments_of(checkpoint, open_checkpoint(like))
+    check_arguments_known(checkpoint)
+    return checkpoint if planes is None else _with_planes(checkpoint, planes)
+
+
+def _with_planes(checkpoint: Checkpoint, planes: str) -> Checkpoint:
+    networks = {}
+    for name, network in checkpoint.networks.items():
+        if network.rendering_kwargs is not None:
+            network = replace(network, rendering_kwargs=network.rendering_kwargs | {"planes": planes})
+        elif network.is_generator:
+            raise CheckpointError(f"{checkpoint.path}: {name} is a {network.cls}, which has no planes to choose")
+        networks[name] = network
+    notes = tuple(note for note in checkpoint.notes if note != PLANES_NOTE)
+    return replace(checkpoint, networks=networks, notes=notes)
+
+
+def _open_name(name: str | Path) -> Checkpoint:
     path = locate(name)
     if not str(name).startswith(("http://", "https://")):
         return _open(path)
@@ -80,30 +107,38 @@ def _open(path: Path) -> Checkpoint:
     if start[8:9] == b"{":
         return open_snapshot(path)
     if start[:2] == b"PK":
-        return open_state_dict(path)
+        return open_torch(path)
+    if start.startswith((b"(dp", b"}q\0")):
+        raise CheckpointError(f"{path}: is of pickle protocol 0 or 1, which is not read; {REMEDY}")
     if start[:1] == b"\x80":
         # A pickle: the published ones begin with their dict, a torch.save of the legacy format with its magic number.
-        return open_state_dict(path) if b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20" in start else open_published(path)
+        return open_torch(path) if b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20" in start else open_published(path)
     raise CheckpointError(f"{path}: is no checkpoint (empty, cut short, or of another kind); give another file")
 
 
-def load_network(name: str | Path, network: str) -> nn.Module:
+def load_network(name: str | Path, network: str, planes: str | None = None) -> nn.Module:
     """One network of a checkpoint (`G_ema`, `G` or `D`), on the CPU, float32, ready to train.
 
-    Strict: a missing, extra or misshapen tensor raises CheckpointError with its name.
+    Strict: a missing, extra or misshapen tensor raises CheckpointError with its name. A file that does not tell the
+    axes of its planes gives a warning, unless `planes` says them.
     """
-    checkpoint = open_checkpoint(name)
+    checkpoint = open_checkpoint(name, planes=planes)
+    if PLANES_NOTE in checkpoint.notes and network != "D":
+        warnings.warn(f"{checkpoint.path}: {PLANES_NOTE}", stacklevel=3)
     return checkpoint.network(network).build(str(checkpoint.path))
 
 
-def load_generator(name: str | Path, device="cpu", precision: str | None = None) -> nn.Module:
+def load_generator(
+    name: str | Path, device="cpu", precision: str | None = None, planes: str | None = None
+) -> nn.Module:
     """The averaged generator of a checkpoint, for drawing: eval mode, no gradients.
 
     Args:
         name: a file, an embedded name (`embedded` is gaze-corrected, `embedded-base` is not) or an address.
         precision: as `set_precision` takes it; None: as the network was built.
+        planes: the axes of its planes, whatever the file says; see `open_checkpoint`.
     """
-    G = load_network(name, "G_ema").eval().requires_grad_(False).to(device)
+    G = load_network(name, "G_ema", planes).eval().requires_grad_(False).to(device)
     return set_precision(G, precision)
 
 

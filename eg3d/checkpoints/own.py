@@ -14,7 +14,10 @@ bit is noticed. Nothing in either file is executed on loading.
 import hashlib
 import io
 import json
+import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -23,9 +26,11 @@ from safetensors.torch import save
 from torch import nn
 
 from eg3d.checkpoints.arguments import PUBLISHED_GENERATOR, file_arguments
+from eg3d.checkpoints.bare import open_bare
 from eg3d.checkpoints.stored import NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored, digest
 from eg3d.models.architectures import DISCRIMINATORS, GENERATORS
-from groundwork.files import atomic_write
+from groundwork.files import atomic_write, open_regular
+from groundwork.strict_json import JsonError, parse_json
 from groundwork.torch_file import LARGEST_FILE, read_torch
 
 FORMAT = 2
@@ -64,12 +69,12 @@ def save_snapshot(path: Path, networks: dict[str, nn.Module], facts: dict, half:
 
 
 def open_snapshot(path: Path) -> Checkpoint:
-    """A snapshot, its weights not read yet; CheckpointError for anything else."""
-    with open(path, "rb") as file:
+    """A snapshot, or tensors without our header, its weights not read yet; CheckpointError for anything else."""
+    with open_regular(path) as file:
         if int.from_bytes(file.read(8), "little") > LONGEST_HEADER or file.seek(0, 2) > LARGEST_FILE:
             raise CheckpointError(f"{path}: is no snapshot, or was cut short (it would be too large); copy it again")
     try:
-        with safe_open(path, "pt") as file:
+        with _opened(path) as file:
             metadata = file.metadata() or {}
             text = metadata.get(HEADER_KEY)
             slices = {name: file.get_slice(name) for name in file.keys()}
@@ -82,9 +87,7 @@ def open_snapshot(path: Path) -> Checkpoint:
     if odd is not None:
         raise CheckpointError(f"{path}: holds {odd[:60]!r}, which is no tensor of a network; copy it again")
     if text is None:
-        raise CheckpointError(
-            f"{path}: holds weights of another program (it has no EG3D header); give one of our snapshots"
-        )
+        return open_bare(path, shapes, lambda names: _tensors(path, names))
     header = _checked_header(text, path)
     # The files in assets/embedded have no digest of their header; every snapshot has.
     if metadata.get(DIGEST_KEY, written := hashlib.sha256(text.encode()).hexdigest()) != written:
@@ -106,11 +109,25 @@ def open_snapshot(path: Path) -> Checkpoint:
     return Checkpoint(path, "snapshot", networks, header["facts"])
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    """As `safe_open`, which takes no path that is not UTF-8."""
+    with open_regular(path) as file:
+        odd = str(path).encode(errors="replace") != os.fsencode(path)
+        with safe_open(f"/dev/fd/{file.fileno()}" if odd else path, "pt") as tensors:
+            yield tensors
+
+
+def _tensors(path: Path, names: dict[str, str]) -> dict[str, torch.Tensor]:
+    """Some tensors of the file; names: new name -> name in the file."""
+    with _opened(path) as file:
+        # Cloned: what the mapping shows would change, or crash, with a file that is written over.
+        return {key: file.get_tensor(name).clone() for key, name in names.items()}
+
+
 def _read(path: Path, name: str, keys: list[str], sha256: str) -> dict[str, torch.Tensor]:
     """The tensors of one network, out of the memory-mapped file."""
-    with safe_open(path, "pt") as file:
-        # Cloned: what the mapping shows would change, or crash, with a file that is written over.
-        tensors = {key: file.get_tensor(f"{name}.{key}").clone() for key in keys}
+    tensors = _tensors(path, {key: f"{name}.{key}" for key in keys})
     if digest(tensors) != sha256:
         raise CheckpointError(f"{path}: the weights of {name} are damaged (their digest is another); copy it again")
     return tensors
@@ -124,8 +141,8 @@ def _checked_header(text: str, path: Path) -> dict:
             raise CheckpointError(f"{path}: its header is damaged ({what}); copy the file again, or make it anew")
 
     try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        header = parse_json(text)
+    except JsonError as error:
         check(False, f"not JSON: {error}")
     check(isinstance(header, dict), "no JSON object")
     check("format" in header, "lacks 'format'")

@@ -16,11 +16,15 @@ import torch
 from torch import nn
 
 from eg3d.checkpoints.arguments import KNOWN_RENDERING, OURS_ALONE, PUBLISHED, RENDERING, file_arguments
+from eg3d.checkpoints.bare import drawable, open_bare
+from eg3d.checkpoints.stand_ins import find_in_torch
 from eg3d.checkpoints.stored import NAMES, Checkpoint, CheckpointError, StoredNetwork, as_stored
-from eg3d.checkpoints.upstream_pickle import UpstreamNetwork, plain_dict, read_upstream
+from eg3d.checkpoints.upstream_pickle import UpstreamFile, UpstreamNetwork, plain_dict, read_upstream, upstream_file
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.rendering.planes import PLANE_MATRICES
 from groundwork.files import atomic_write
+from groundwork.strict_json import parse_json
+from groundwork.strict_pickle import only_pickle_errors
 from groundwork.torch_file import read_torch
 
 STATE_DICT_FORMAT = 1
@@ -31,6 +35,15 @@ POSITIONAL = {  # names of the published constructors' first arguments
 # What the published training reads of a generator besides: its own defaults. They say nothing about how the weights
 # were made, and no picture depends on them.
 OF_TRAINING = {"density_reg": 0.25, "density_reg_p_dist": 0.004, "reg_type": "l1"}
+# Pixels that each published super-resolution makes; the published code builds no other of these classes.
+PUBLISHED_SIZES = {
+    "SuperresolutionHybrid2X": 128, "SuperresolutionHybrid4X": 256, "SuperresolutionHybrid8X": 512,
+    "SuperresolutionHybrid8XDC": 512,
+}  # fmt: skip
+PLANES_NOTE = (
+    "planes: published; a file of EG3D's branch fixed_triplanes looks the same but draws another head: give "
+    "--planes=fixed_triplanes to convert.py, or to train.py with --resume (docs/checkpoints.md)"
+)
 
 
 # ------------------------------------------------------------------ pickles
@@ -39,18 +52,38 @@ OF_TRAINING = {"density_reg": 0.25, "density_reg_p_dist": 0.004, "reg_type": "l1
 def open_published(path: Path) -> Checkpoint:
     """A published network pickle, its numbers not read yet; CheckpointError for anything else."""
     try:
-        content = read_upstream(path)
-        notes: list[str] = []
-        networks = {name: _from_upstream(path, name, net, notes) for name, net in content.networks.items()}
+        return _opened(path, read_upstream(path), "published pickle")
     except CheckpointError:
         raise
     except ValueError as error:
         raise CheckpointError(f"{path}: cannot be read as an EG3D network pickle: {error}") from None
+
+
+def _opened(path: Path, content: UpstreamFile, kind: str) -> Checkpoint:
+    """A checkpoint of the modules in a file, or of its tensors if it has none."""
+    if content.loose:
+
+        def read(names: dict[str, str]) -> dict[str, torch.Tensor]:
+            return _read(path, "its network", {key: content.loose[name] for key, name in names.items()})
+
+        return open_bare(path, {name: tensor.shape for name, tensor in content.loose.items()}, read)
+    notes: list[str] = []
+    networks = {name: _from_upstream(path, name, net, notes, content.facts) for name, net in content.networks.items()}
     facts = {"published": {"training_set_kwargs": content.training_set_kwargs, "augment_pipe": content.augment_pipe}}
-    return Checkpoint(path, "published pickle", networks, facts, tuple(dict.fromkeys(notes)))
+    if content.facts is not None:
+        facts = _parsed_facts(content.facts)
+    return drawable(Checkpoint(path, kind, networks, facts, tuple(dict.fromkeys(notes))))
 
 
-def _from_upstream(path: Path, name: str, net: UpstreamNetwork, notes: list[str]) -> StoredNetwork:
+def _read(path: Path, name: str, tensors: dict) -> dict[str, torch.Tensor]:
+    with open(path, "rb") as file:
+        try:
+            return {key: tensor.read(file) for key, tensor in tensors.items()}
+        except ValueError as error:
+            raise CheckpointError(f"{path}: the weights of {name} are damaged: {error}") from None
+
+
+def _from_upstream(path: Path, name: str, net: UpstreamNetwork, notes: list[str], ours: str | None) -> StoredNetwork:
     if net.cls not in PUBLISHED:
         raise CheckpointError(f"{path}: {name} is a {net.cls[:60]}, none of {', '.join(PUBLISHED)}; it cannot be built")
     names = POSITIONAL.get(net.cls, POSITIONAL["D"])
@@ -58,20 +91,16 @@ def _from_upstream(path: Path, name: str, net: UpstreamNetwork, notes: list[str]
         raise CheckpointError(f"{path}: {name} has {len(net.init_args)} unnamed arguments; it cannot be built")
     arguments = dict(zip(names, net.init_args, strict=False)) | net.init_kwargs
 
-    def read() -> dict[str, torch.Tensor]:
-        with open(path, "rb") as file:
-            try:
-                return {key: tensor.read(file) for key, tensor in net.tensors.items()}
-            except ValueError as error:
-                raise CheckpointError(f"{path}: the weights of {name} are damaged: {error}") from None
-
-    common = dict(cls=net.cls, shapes={key: tensor.shape for key, tensor in net.tensors.items()}, read=read)
+    common = dict(
+        cls=net.cls, shapes={key: tensor.shape for key, tensor in net.tensors.items()},
+        read=lambda: _read(path, name, net.tensors),
+    )  # fmt: skip
     if net.cls != "TriPlaneGenerator":
         if net.raw_fade is not None:
             arguments["raw_fade"] = net.raw_fade
         return StoredNetwork(init_kwargs=arguments, **common)
     rendering = net.rendering_kwargs if net.rendering_kwargs is not None else arguments.get("rendering_kwargs", {})
-    rendering = _rendering(rendering, notes) | _planes(path, net, notes)
+    rendering = _rendering(rendering, notes) | _planes(path, net, notes if ours is None else [])
     arguments["rendering_kwargs"] = _rendering(arguments.get("rendering_kwargs", rendering), notes)
     return StoredNetwork(
         init_kwargs=arguments, rendering_kwargs=rendering,
@@ -94,42 +123,49 @@ def _rendering(published: dict, notes: list[str]) -> dict:
 def _planes(path: Path, net: UpstreamNetwork, notes: list[str]) -> dict:
     """The renderer's `planes` for the axes in the file. The published state dict lacks them: they are no buffer."""
     if net.plane_axes is None:
+        notes.append(PLANES_NOTE)
         return {}
     with open(path, "rb") as file:
         axes = net.plane_axes.read(file)
     for planes, matrices in PLANE_MATRICES.items():
         if axes.tolist() == matrices:
-            if planes != "published":
-                notes.append(f"the file's planes are {planes}, not the published ones")
+            known = planes != "published"
+            notes.append(f"the file's planes are {planes}, not the published ones" if known else PLANES_NOTE)
             return {} if planes == "published" else {"planes": planes}
     raise CheckpointError(f"{path}: its planes lie along axes that the renderer does not know; it cannot be drawn")
 
 
-# ------------------------------------------------------------------ state dicts
+# ------------------------------------------------------------------ what torch.save wrote
 
 
-def open_state_dict(path: Path) -> Checkpoint:
-    """A state-dict file; CheckpointError for anything else. Reads it wholly."""
+def open_torch(path: Path) -> Checkpoint:
+    """A state-dict file, a whole module, or tensors alone, as `torch.save` writes them; CheckpointError for anything
+    else. Reads it wholly.
+    """
     try:
-        content = read_torch(path)
+        content = read_torch(path, find_in_torch)
+        if isinstance(content, dict) and (arguments_in := _with_arguments(content)):
+            return _open_state_dict(path, arguments_in)
+        with only_pickle_errors():
+            return _opened(path, upstream_file(content), "whole module")
+    except CheckpointError:
+        raise
     except ValueError as error:
-        raise CheckpointError(f"{path}: cannot be read as a state dict: {error}; fetch or make it again") from None
-    if not isinstance(content, dict) or not content:
-        raise CheckpointError(f"{path}: holds no dict; give a checkpoint")
-    if "state_dict" in content:
-        content = {"G_ema": content, "facts": content.get("facts", "{}")}
+        raise CheckpointError(f"{path}: cannot be read as what torch.save wrote: {error}") from None
+
+
+def _with_arguments(content: dict) -> dict | None:
+    """The content of a state-dict file by the names of its networks; None if it does not say their arguments."""
+    if "init_kwargs" in content and "state_dict" in content:
+        return {"G_ema": content, "facts": content.get("facts", "{}")}
+    entries = [entry for name in NAMES if isinstance(entry := content.get(name), dict)]
+    return content if any("init_kwargs" in entry for entry in entries) else None
+
+
+def _open_state_dict(path: Path, content: dict) -> Checkpoint:
     entries = {name: content[name] for name in NAMES if content.get(name) is not None}
-    if any(_bare(entry) for entry in entries.values()) or (not entries and _bare(content)):
-        raise CheckpointError(
-            f"{path}: holds tensors without their network's arguments; save "
-            "{'init_kwargs': ..., 'state_dict': ...} instead"
-        )
-    if not entries:
-        raise CheckpointError(f"{path}: holds no networks by the names {', '.join(NAMES)}; give a checkpoint")
     try:
-        facts = json.loads(content.get("facts", "{}"), parse_constant=_no_number)
-        if not isinstance(facts, dict):
-            raise ValueError("the facts are no object")
+        facts = _parsed_facts(content.get("facts", "{}"))
         networks = {name: _from_entry(name, entry) for name, entry in entries.items()}
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         reason = " ".join(str(error)[:200].split())
@@ -137,12 +173,11 @@ def open_state_dict(path: Path) -> Checkpoint:
     return Checkpoint(path, "state dict", networks, facts)
 
 
-def _bare(content) -> bool:
-    return isinstance(content, dict) and bool(content) and all(isinstance(v, torch.Tensor) for v in content.values())
-
-
-def _no_number(text: str):
-    raise ValueError(f"the facts hold {text}, which is no number")
+def _parsed_facts(text: str) -> dict:
+    facts = parse_json(text)
+    if not isinstance(facts, dict):
+        raise ValueError("the facts are no object")
+    return facts
 
 
 def _from_entry(name: str, entry: dict) -> StoredNetwork:
@@ -171,17 +206,21 @@ def save_state_dict(path: Path, networks: dict[str, nn.Module], facts: dict, hal
     content: dict = {"format": STATE_DICT_FORMAT, "facts": json.dumps(facts)}
     obstacles = []
     for name, network in networks.items():
-        if type(network).__name__ not in PUBLISHED:
-            raise ValueError(f"{name} is a {type(network).__name__}, which the published code lacks; keep the snapshot")
-        tensors = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
-        entry = {"class_name": type(network).__name__, "init_kwargs": file_arguments(network), "state_dict": tensors}
-        if isinstance(network, TriPlaneGenerator):
-            obstacles += _complete(network, entry)
-        content[name] = entry
+        content[name], more = state_dict_entry(name, network, half)
+        obstacles += more
     buffer = io.BytesIO()
     torch.save(content, buffer)
     atomic_write(Path(path), buffer.getbuffer())
     return list(dict.fromkeys(obstacles))
+
+
+def state_dict_entry(name: str, network: nn.Module, half: bool = False) -> tuple[dict, list[str]]:
+    """(a network as state-dict files hold it, what keeps the published code from building it)."""
+    if type(network).__name__ not in PUBLISHED:
+        raise ValueError(f"{name} is a {type(network).__name__}, which the published code lacks; keep the snapshot")
+    tensors = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
+    entry = {"class_name": type(network).__name__, "init_kwargs": file_arguments(network), "state_dict": tensors}
+    return entry, _complete(network, entry) if isinstance(network, TriPlaneGenerator) else []
 
 
 def _complete(G: TriPlaneGenerator, entry: dict) -> list[str]:
@@ -201,4 +240,9 @@ def _complete(G: TriPlaneGenerator, entry: dict) -> list[str]:
             obstacles.append(f"{name.removeprefix(RENDERING).replace('.', ' ')}={place[key]}")
     if G.w_dim != 512:
         obstacles.append(f"w_dim={G.w_dim}")  # the published super-resolution takes no other
+    kind = G.config.superresolution.kind
+    if PUBLISHED_SIZES.get(kind) != G.img_resolution:
+        obstacles.append(f"{kind} at {G.img_resolution} px")
+    if (form := G.config.superresolution.blocks.architecture) != "skip":
+        obstacles.append(f"super-resolution of architecture {form}")
     return obstacles

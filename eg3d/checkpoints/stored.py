@@ -18,6 +18,7 @@ NAMES = ("G_ema", "G", "D")
 MOST_RAYS = 1024  # per side
 LARGEST_ARGUMENT, MOST_LAYERS = 1 << 20, 64  # far beyond every network; a damaged file must not build for hours
 LONGEST_TEXT = 1000  # characters of a text among the arguments
+SHOWN = 3  # tensors in a message
 MOST_NUMBERS = 1 << 28  # of one network; published ones have 31 million
 
 
@@ -28,12 +29,18 @@ class CheckpointError(ValueError):
         super().__init__(one_line(message, 5000))  # a path may have 4096 characters
 
 
+def like_command(path: str | Path) -> str:
+    """How to convert a file that cannot say the arguments of its network."""
+    return f"python eg3d/convert.py --source={path} --like=NETWORK --dest={Path(path).stem}-converted.safetensors"
+
+
 @dataclass(frozen=True)
 class StoredNetwork:
     """One network of a checkpoint.
 
     Attributes:
-        cls: a name in models/architectures.py; init_kwargs: arguments of its constructor, see arguments.py.
+        cls: a name in models/architectures.py; init_kwargs: arguments of its constructor, see arguments.py; None if the
+            file does not say them, see bare.py.
         shapes: of every tensor, by state-dict name.
         read: gives the tensors, by the same names; on the CPU, of the type they are stored in.
         rendering_kwargs, neural_rendering_resolution: attributes of a generator; None for a discriminator, and for a
@@ -41,7 +48,7 @@ class StoredNetwork:
     """
 
     cls: str
-    init_kwargs: dict
+    init_kwargs: dict | None
     shapes: dict[str, tuple[int, ...]]
     read: Callable[[], dict[str, torch.Tensor]] = field(repr=False)
     rendering_kwargs: dict | None = None
@@ -65,12 +72,12 @@ class StoredNetwork:
     def build(self, where: str) -> nn.Module:
         """The network, on the CPU, float32, ready to train; `where` begins the line of a CheckpointError.
 
-        Strict: a missing, extra or misshapen tensor is an error that names the first.
+        Strict: a missing, extra or misshapen tensor is an error that names the first ones.
         """
         network = self.build_empty(where)
         difference = compare(network, self.shapes)
         if difference:
-            raise CheckpointError(f"{where}: {difference.first()}; the file belongs to another network")
+            raise CheckpointError(f"{where}: {difference.some()}; the file belongs to another network")
         network.load_state_dict({name: value.float() for name, value in self.read().items()}, assign=True)
         return network
 
@@ -88,7 +95,10 @@ class StoredNetwork:
                 network.neural_rendering_resolution = self.neural_rendering_resolution
         except Exception as error:  # wrong arguments fail in many ways; all mean the same to the user
             reason = f"{type(error).__name__}: {' '.join(str(error)[:300].split())}"
-            raise CheckpointError(f"{where}: its arguments build no {self.cls} ({reason}); fetch it again") from None
+            raise CheckpointError(
+                f"{where}: its arguments build no {self.cls} ({reason}); if other code made it, take the arguments of "
+                f"the network that it is like: {like_command(where)}"
+            ) from None
         return network
 
 
@@ -96,7 +106,8 @@ class StoredNetwork:
 class Checkpoint:
     """A readable file: its networks by name (of NAMES) and facts about its making.
 
-    kind: 'snapshot' (ours), 'published pickle' or 'state dict'. notes: what the reader had to decide, for the user.
+    kind: 'snapshot' (ours), 'published pickle', 'whole module', 'state dict' or 'tensors' (which lack arguments).
+    notes: what the reader had to decide, for the user.
     """
 
     path: Path
@@ -139,8 +150,11 @@ class Difference:
             ),
         ]
 
-    def first(self) -> str:
-        return self.lines()[0]
+    def some(self) -> str:
+        """The first few lines, and how many there are more."""
+        lines = self.lines()
+        more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+        return "; ".join(lines[:SHOWN]) + more
 
 
 def compare(network: nn.Module, shapes: dict[str, tuple[int, ...]]) -> Difference:

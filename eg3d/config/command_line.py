@@ -16,7 +16,7 @@ class SettingOption(click.Option):
     def __init__(self, names: list[str], flag: Flag, presets: dict):
         its = flag.setting
         choices = its.check.choices if its.check else ()
-        value = {"type": flag.kind, "metavar": its.metavar or "|".join(choices) or METAVARS[flag.kind]}
+        value = {"type": its.place or flag.kind, "metavar": its.metavar or "|".join(choices) or METAVARS[flag.kind]}
         super().__init__(names, default=None, help=_help(flag, presets), **({"is_flag": True} if its.switch else value))
         self.group = flag.group
 

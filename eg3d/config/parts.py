@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from eg3d.metrics.registry import DETECTORS, NAMES, WEIGHTS_HELP
+from groundwork.matching import FLAG, HELP
+from groundwork.places import DATA_SET, WEIGHTS
 from groundwork.settings import (
     NON_NEGATIVE,
     POSITIVE,
@@ -81,6 +83,13 @@ class LossConfig:
         needs=(_DENSITY_TERM,),
     )
     filter_mode: str = "antialiased"  # how real images are shrunk to image_raw
+    raw_image: str = setting(
+        "rendered",
+        flag="--raw-image",
+        help="legacy: the raw picture that the discriminator sees is painted over, as published for 128 px at 64 rays "
+        "and 256 px at 128; for weights that were trained so.",
+        check=one_of(("rendered", "legacy")),
+    )
     # False, published: generated raw images stay sharp while real ones are blurred (docs/published_defects.md, D-13)
     blur_raw: bool = False
 
@@ -152,11 +161,13 @@ class DataConfig:
         flag="--data",
         help="Data set: a zip or folder with dataset.json, or embedded.",
         metavar="PATH",
+        place=DATA_SET,
         unset="to be given",
     )
     # The published code mirrors the image alone: docs/published_defects.md, D-25
     mirror: bool = setting(False, flag="--mirror", help="Use each image mirrored too, its camera mirrored with it.")
     workers: int = setting(3, flag="--workers", help="Threads that decode images.", check=at_least(1))
+    skip_unmatched: bool = setting(False, flag=FLAG, help=HELP, switch=True)
 
     def __post_init__(self):
         check_settings(self)
@@ -220,6 +231,7 @@ class WatchConfig:
         flag="--inception-weights",
         help=f"Weights of the detector: {WEIGHTS_HELP}.",
         metavar="FILE",
+        place=WEIGHTS,
         needs=(_METRICS,),
     )
     vgg_weights: str | None = setting(
@@ -227,6 +239,7 @@ class WatchConfig:
         flag="--vgg-weights",
         help="torchvision's VGG16, for precision and recall.",
         metavar="FILE",
+        place=WEIGHTS,
         needs=(_METRICS,),
     )
 

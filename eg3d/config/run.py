@@ -5,7 +5,6 @@ Each field carries its flag, help and check (groundwork/settings.py). `parts.py`
 numbers of named runs, and `flags.py` applies command-line flags to one of them.
 """
 
-import dataclasses
 from dataclasses import asdict, dataclass, field
 
 from eg3d.config.augmentation import AugmentConfig
@@ -15,6 +14,7 @@ from eg3d.geometry.cameras import LABEL_DIM
 from eg3d.models.architectures import DISCRIMINATORS, GENERATORS, class_of, name_of
 from eg3d.models.protocol import NetworkConfig
 from eg3d.ops.precision import FORMATS, PRECISIONS
+from groundwork.places import START
 from groundwork.plain import from_plain
 from groundwork.settings import (
     ConfigError,
@@ -96,6 +96,7 @@ class TrainConfig:
         "address; latest: go on with the run in --outdir, which there must be.",
         group="start",
         metavar="NETWORK",
+        place=START,
         unset="none, random weights",
     )
     freeze_g: int = setting(
@@ -151,8 +152,8 @@ class TrainConfig:
             raise contradiction(
                 self,
                 f"{flag} gives micro-batches of {{n}}, which cannot be split into groups of {{group}} for minibatch "
-                f"statistics; pass --mbstd-group={{fits}} (a divisor of {{n}}), "
-                f"or make them a multiple of {{group}} by {flag}",
+                f"statistics; make them a multiple of {{group}} by {flag}, "
+                f"or, in a new run, pass --mbstd-group={{fits}} (a divisor of {{n}})",
                 n=self.micro_batch,
                 group=group,
                 fits=max(n for n in range(1, group + 1) if self.micro_batch % n == 0),
@@ -179,6 +180,13 @@ class TrainConfig:
     def micro_batch(self) -> int:
         """Images one process handles at once."""
         return self.batch_gpu or self.batch // self.gpus
+
+    @property
+    def smaller_micro_batch(self) -> int | None:
+        """The next smaller --batch-gpu that goes with batch, processes and minibatch statistics; None if none does."""
+        group = self.discriminator.by_flag("mbstd_group") or 1
+        share = self.batch // self.gpus
+        return max((n for n in range(group, self.micro_batch, group) if share % n == 0), default=None)
 
     @property
     def label_dim(self) -> int:
@@ -220,18 +228,16 @@ def to_dict(config: TrainConfig) -> dict:
 
 
 def from_dict(plain: dict) -> TrainConfig:
-    """Inverse of `to_dict`; unknown names raise ConfigError."""
-    plain = dict(plain)
-    for part in NETWORKS:
-        plain[part] = network_from_dict(part, plain[part])
-    for name, cls in PARTS.items():
-        if name in plain:
-            plain[name] = _build(cls, plain[name], f"{name}.")
-    return _build(TrainConfig, plain, "")
+    """Inverse of `to_dict`; ValueError for unknown or missing names and for values of another type."""
+    if not isinstance(plain, dict):
+        raise ConfigError(f"the configuration is no object with names, but {plain!r:.40}")
+    return from_plain(TrainConfig, plain | {part: network_from_dict(part, plain.get(part)) for part in NETWORKS})
 
 
 def network_from_dict(part: str, plain: dict) -> NetworkConfig:
     """The configuration of a network, one of NETWORKS."""
+    if not isinstance(plain, dict):
+        raise ConfigError(f"the configuration has no {part}, an object with names, but {plain!r:.40}")
     fields = {name: value for name, value in plain.items() if name != "class"}
     return from_plain(network_kind(part, plain), fields, f"{part}.")
 
@@ -240,28 +246,21 @@ def network_kind(part: str, plain: dict) -> type[NetworkConfig]:
     """Of which class `network_from_dict` makes it."""
     table = NETWORKS[part]
     name = plain.get("class", next(iter(table)))
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise ConfigError(f"the {part} is of the unknown class {name!s:.60}; known: {', '.join(table)}")
     return table[name].config
 
 
-def _build(cls, plain: dict, prefix: str):
-    unknown = set(plain) - {f.name for f in dataclasses.fields(cls)}
-    if unknown:
-        raise ConfigError(f"the configuration holds the unknown name {prefix}{min(unknown)}; remove it")
-    values = {name: tuple(v) if name == "betas" else v for name, v in plain.items()}
-    return cls(**values)
-
-
-# Changing these between a stop and going on leaves the arithmetic of the run as it is; another number of processes
-# adds the same numbers in another order. The micro-batches must stay: minibatch statistics depend on them. Whether the
-# data set is the same one, wherever it lies, is told by its digest (training/trainer.py).
-FREE_TO_CHANGE = {"kimg", "tick", "snap", "benchmark", "data.path", "data.workers", "gpus"}
+# Changing these between a stop and going on leaves the arithmetic of the run as it is, but for the sizes, of which the
+# user is told (training/sizes.py). Whether the data set is the same one, wherever it lies, is told by its digest
+# (training/trainer.py).
+SIZES = {"batch", "batch_gpu", "gpus"}
+FREE_TO_CHANGE = SIZES | {"kimg", "tick", "snap", "benchmark", "data.path", "data.workers", "data.skip_unmatched"}
 
 
 def check_same_run(saved: TrainConfig, asked: TrainConfig) -> None:
     """Raises ConfigError, naming the first setting, unless `asked` may continue the run of `saved`."""
-    old, new = (_flat(to_dict(config)) | {"batch_gpu": config.micro_batch} for config in (saved, asked))
+    old, new = (_flat(to_dict(config)) for config in (saved, asked))
     for name in sorted(set(old) | set(new)):
         free = name in FREE_TO_CHANGE or name.startswith("watch.")
         if not free and old.get(name) != new.get(name):

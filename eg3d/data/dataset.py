@@ -1,6 +1,7 @@
-"""Images with camera labels: a folder or a zip with `dataset.json` at its root (EG3D's layout), and their order.
+"""Images with camera labels: a folder or a zip with `dataset.json` (EG3D's layout), and their order.
 
-Files are read by `archive.py`, pixels by `images.py`, cameras by `labels.py`; errors name the member and the remedy.
+Files are read by `groundwork/archive.py`, pixels by `groundwork/images.py`, cameras by `labelled.py`; errors name the
+member and the remedy.
 """
 
 import copy
@@ -15,11 +16,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from eg3d.data.archive import Zip, open_archive, shown
-from eg3d.data.images import SUFFIXES, is_image, open_image, read_rgb, silence_pillow
-from eg3d.data.labels import LABEL_FILE, label_array, read_entries
+from eg3d.data.labelled import open_labelled
+from eg3d.data.labels import label_array
 from eg3d.geometry.cameras import mirror_label
+from groundwork.archive import Zip, shown
 from groundwork.draws import draw_key
+from groundwork.images import open_image, read_rgb, silence_pillow
 
 RAM_BYTES = 2**30  # smaller sets are decoded once and kept
 
@@ -31,19 +33,19 @@ class ImageDataset:
         names: sorted member names.
         labels: [n, 25] float32, checked to be cameras.
         resolution: pixels per side; all images share it.
+        notes: lines that say what was left out.
 
     With `mirror`, index n + i is image i flipped left to right, its camera flipped too.
     """
 
-    def __init__(self, path: Path, mirror: bool = False, workers: int = 3):
+    def __init__(self, path: Path, mirror: bool = False, workers: int = 3, skip_unmatched: bool = False):
         path = Path(path)
         silence_pillow()
         self.path, self.mirror = path, mirror
-        self._archive = open_archive(path)
-        self.names = sorted(name for name in self._archive.bytes if is_image(name))
-        if not self.names:
-            raise ValueError(f"--data={path}: holds no images ({', '.join(sorted(SUFFIXES))}); give another one")
-        self.labels = label_array(read_entries(self._archive), self.names, f"{path}: {LABEL_FILE}").float()
+        files = open_labelled(path, skip_unmatched)
+        self._archive, self.notes = files.archive, files.all_notes
+        self.names = sorted(files.labels)
+        self.labels = label_array(files.labels, self.names, files.where).float()
         self._pool = ThreadPoolExecutor(max(workers, 1), "decode")
         self.resolution = self._size_of_first()
         self._images = None  # [n, 3, H, W] once read, when the set is small

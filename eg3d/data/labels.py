@@ -1,13 +1,13 @@
 """`dataset.json`: {"labels": [["00000/img00000000.png", [25 numbers]], ...]}, read without trusting it."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 
 import torch
 
-from eg3d.data.archive import Folder, Zip, shown
 from eg3d.geometry.cameras import LABEL_DIM, check_labels
+from groundwork.archive import Folder, Zip, normalised, shown
+from groundwork.strict_json import JsonError, parse_json
 from groundwork.strict_pickle import one_line
 
 LABEL_FILE = "dataset.json"
@@ -15,20 +15,21 @@ FILE_BYTES = 2**27  # of dataset.json; that of FFHQ with mirrored copies has 80 
 LAYOUT = '{"labels": [[name, [25 numbers]], ...]}'
 
 
-def read_entries(archive: Folder | Zip) -> dict[str, object]:
-    """Each name of `dataset.json` (with forward slashes) and its label, of which nothing is checked yet.
+def read_entries(archive: Folder | Zip, member: str = LABEL_FILE) -> dict[str, object]:
+    """Each name of a label file (as `normalised` makes it) and its label, of which nothing is checked yet.
 
-    {} if its "labels" are null. ValueError if the file is missing, has another layout, or lists a name twice.
+    {} if its "labels" are null. ValueError if the file has another layout, or lists a name twice.
     """
-    where = f"{archive.path}: {LABEL_FILE}"
-    if LABEL_FILE not in archive.bytes:
-        raise ValueError(f"{where} is missing; it holds every image's camera, see dataset_preprocessing/README.md")
-    if archive.bytes[LABEL_FILE] > FILE_BYTES:
-        raise ValueError(f"{where} has {archive.bytes[LABEL_FILE]} bytes, at most {FILE_BYTES} are read; is it one?")
-    data = archive.read(LABEL_FILE)
+    where = f"{archive.path}: {shown(member)}"
+    if archive.bytes[member] > FILE_BYTES:
+        raise ValueError(f"{where} has {archive.bytes[member]} bytes, at most {FILE_BYTES} are read; is it one?")
+    data = archive.read(member)
     try:
-        pairs = [(name.replace("\\", "/"), label) for name, label in json.loads(data)["labels"] or []]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        content = parse_json(data, finite=False)
+        pairs = [(normalised(name), label) for name, label in content["labels"] or []]
+    except JsonError as error:
+        raise ValueError(f"{where} is not {LAYOUT} ({error}); write it again") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{where} is not {LAYOUT}; write it again") from None
     entries = dict(pairs)
     if len(entries) < len(pairs):
@@ -54,8 +55,6 @@ def label_fault(label: object) -> str | None:
 def label_array(entries: dict[str, object], names: Sequence[str], where: str) -> torch.Tensor:
     """float64 [n, 25] of these names, checked to be cameras; ValueError names the first that is none."""
     for name in names:
-        if name not in entries:
-            raise ValueError(f"{where} has no label for {shown(name)}; every image needs its camera")
         fault = label_fault(entries[name])
         if fault:
             raise ValueError(f"{where}: the label of {shown(name)} {fault}")

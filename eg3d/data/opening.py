@@ -11,14 +11,18 @@ def dataset_path(name: str | Path, seed: int = 0) -> Path:
     return world_faces(seed=seed) if str(name) == "embedded" else Path(name)
 
 
-def open_dataset(name: str | Path, mirror: bool = False, workers: int = 3) -> ImageDataset:
+def open_dataset(
+    name: str | Path, mirror: bool = False, workers: int = 3, skip_unmatched: bool = False
+) -> ImageDataset:
     """The data set itself, as `ImageDataset` opens it."""
-    return ImageDataset(dataset_path(name), mirror, workers)
+    return ImageDataset(dataset_path(name), mirror, workers, skip_unmatched)
 
 
-def open_dataset_for(name: str | Path, resolution: int, mirror: bool = False) -> ImageDataset:
+def open_dataset_for(
+    name: str | Path, resolution: int, mirror: bool = False, skip_unmatched: bool = False
+) -> ImageDataset:
     """The data set that a generator's pictures are compared with; ValueError if its images have another size."""
-    dataset = open_dataset(name, mirror)
+    dataset = open_dataset(name, mirror, skip_unmatched=skip_unmatched)
     if dataset.resolution != resolution:
         raise ValueError(
             f"--data={name}: its images have {dataset.resolution} px, the generator draws {resolution}; "

@@ -2,8 +2,9 @@
 
 Files do not say what they want and give, so this is what is assumed, and what is found out on the bundled faces:
 
-* One input [N, 3, S, S], float32, RGB. The picture is resized and normalised as for L2CS-Net (l2cs/preprocess.py). If
-  the network then reads the same in every face, it normalises inside and gets bytes, 0 to 255, with a warning.
+* One input [N, 3, S, S] or [N, S, S, 3], RGB. The picture is resized and normalised as for L2CS-Net
+  (l2cs/preprocess.py). If the first nodes of the graph normalise, it gets bytes, 0 to 255, or [0, 1], and BGR if their
+  numbers say so. If they do not tell, and the network reads the same in every face, it gets bytes. A warning says so.
 * Two heads [N, 90] or [N, 28] are L2CS-Net's bins; one output [N, 2] is two angles in radians.
 * Mirroring a face turns yaw's sign and keeps pitch: that tells the two apart, whatever they are called. If it does not,
   the first is taken for yaw, as in L2CS-Net, with a warning.
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from groundwork.onnx_file import open_onnx, run_onnx
+from groundwork.onnx_file import OnnxNetwork, scaled
 from l2cs.decode import BINNINGS, decode
 from l2cs.estimator import GazeAngles, mirror_faces, mirror_self_test
 from l2cs.model import PUBLISHED_INPUT
@@ -31,18 +32,18 @@ class OnnxGazeNetwork:
 
     differentiable = False
 
-    def __init__(self, session, path: Path, sha256: str):
+    def __init__(self, network: OnnxNetwork, path: Path, sha256: str):
         self.sha256, self.facts = sha256, {"input": "ImageNet", "first": "yaw"}
-        self._session, self._path, self._side = session, path, _side_of(session, path)
+        self._network, self._path, self._side = network, path, network.side or PUBLISHED_INPUT
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> GazeAngles:
         """Images [N, 3, H, W] in [-1, 1] -> angles [N]."""
         x = preprocess(images.float(), self._side)
-        if self.facts["input"] == "bytes":
+        if self.facts["input"] != "ImageNet":
             mean, std = (x.new_tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
-            x = (x * std + mean) * 255
-        first, second = self._angles(run_onnx(self._session, x))
+            x = scaled((x * std + mean) * 2 - 1, self.facts["input"])
+        first, second = self._angles(self._network(x))
         return GazeAngles(first, second) if self.facts["first"] == "yaw" else GazeAngles(second, first)
 
     def _angles(self, outputs: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -60,8 +61,9 @@ class OnnxGazeNetwork:
         )
 
     def find_input(self, faces: torch.Tensor) -> None:
-        """Whether it wants normalised pictures or bytes; ValueError if it reads the same in all `faces` by both."""
-        for self.facts["input"] in ("ImageNet", "bytes"):
+        """Which scale it wants, if the graph does not tell; ValueError if it reads the same in all `faces` on all."""
+        scales = (self._network.scale,) if self._network.scale else ("ImageNet", "bytes")
+        for self.facts["input"] in scales:
             angles = torch.stack(self(faces))
             if angles.std(dim=1).amax() > SAME:
                 break
@@ -70,8 +72,10 @@ class OnnxGazeNetwork:
                 f"{self._path}: reads the same gaze in every face, whether the picture is normalised as for L2CS-Net "
                 "or given as bytes; export the file for one of these"
             )
-        if self.facts["input"] == "bytes":
-            warnings.warn(f"{self._path}: takes bytes, for it seems to normalise pictures inside", stacklevel=4)
+        if self.facts["input"] != "ImageNet":
+            order = ", blue first" if self._network.order == "bgr" else ""
+            wants = f"takes {self.facts['input']}{order}, for it seems to normalise pictures inside"
+            warnings.warn(f"{self._path}: {wants}", stacklevel=4)
         if (largest := angles.abs().max().item()) > math.pi:
             raise ValueError(f"{self._path}: gives angles up to {largest:.1f}; export the file with radians")
 
@@ -96,16 +100,8 @@ def load_onnx_network(name, device="cpu") -> OnnxGazeNetwork:
         data = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise ValueError(f"{path}: there is no such file; give a weights file, embedded or embedded-judge") from None
-    network, faces = OnnxGazeNetwork(open_onnx(data, path), path, hashlib.sha256(data).hexdigest()), mirror_faces()
+    onnx, faces = OnnxNetwork(data, path, "a gaze network"), mirror_faces()
+    network = OnnxGazeNetwork(onnx, path, hashlib.sha256(data).hexdigest())
     network.find_input(faces)
     network.find_order(faces)
     return network
-
-
-def _side_of(session, path: Path) -> int:
-    """Pixels per side of the input, L2CS-Net's if the file leaves it open; ValueError for another kind of input."""
-    taken, *more = session.get_inputs()
-    sides = {side for side in taken.shape[2:] if isinstance(side, int)}
-    if more or taken.type != "tensor(float)" or len(taken.shape) != 4 or taken.shape[1] != 3 or len(sides) > 1:
-        raise ValueError(f"{path}: takes {taken.type} {taken.shape}; a gaze network takes one float input [N, 3, S, S]")
-    return sides.pop() if sides else PUBLISHED_INPUT

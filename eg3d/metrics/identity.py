@@ -6,7 +6,9 @@ The published `calc_id.py` printed the mean cosine *distance* under that name; i
 
 import hashlib
 import math
+import warnings
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,9 +18,14 @@ from eg3d.metrics.align import TEMPLATE, align, usable
 from eg3d.metrics.iresnet import CROP, PUBLISHED, Architecture, IResNet
 from eg3d.metrics.network_file import VERSION, filled, load_network, read_bytes, read_state
 from groundwork.files import WORLD_WEIGHTS
-from groundwork.onnx_file import open_onnx, run_onnx
+from groundwork.onnx_file import OnnxNetwork, scaled
+from groundwork.onnx_head import SCALES
+from l2cs.estimator import mirror_faces
 
 WORLD_FILE, KIND = WORLD_WEIGHTS / "identity.safetensors", "identity"
+BGR = "-bgr"
+INPUTS = tuple(scale + order for order in ("", BGR) for scale in SCALES)  # what an .onnx file may want
+ALIKE = 0.999  # cosine; two faces are never so alike, and a network that sees one grey finds all of them so
 
 
 class IdentityNetwork:
@@ -28,8 +35,11 @@ class IdentityNetwork:
         self.network, self.crop, self.name, self.sha256, self.facts = network, crop, name, sha256, facts or {}
 
     @classmethod
-    def load(cls, weights: str | Path, device="cpu") -> "IdentityNetwork":
-        """`embedded`, an insightface IResNet state dict (.pth, 18 to 100 layers), or an .onnx file."""
+    def load(cls, weights: str | Path, device="cpu", given: str | None = None) -> "IdentityNetwork":
+        """`embedded`, an insightface IResNet state dict (.pth, 18 to 100 layers), or an .onnx file.
+
+        given: of INPUTS, the pictures that an .onnx file wants; None: this is found out.
+        """
         if str(weights) == "embedded":
             stored = load_network(WORLD_FILE, KIND)
             architecture = Architecture.from_dict(stored.architecture)
@@ -37,12 +47,22 @@ class IdentityNetwork:
             return cls(network.to(device), architecture.input_size, f"embedded v{VERSION}", stored.sha256, stored.facts)
         path = Path(weights)
         if path.suffix == ".onnx":
-            network, sha256 = load_onnx(path)
-            return cls(network, CROP, f"arcface onnx {path.name}", sha256)
+            network, sha256 = load_onnx(path, given)
+            return cls(network, CROP, f"arcface onnx {path.name}", sha256).tried(path)
+        if given:
+            raise ValueError(f"--arcface-input={given} is for .onnx files; {path} is of [-1, 1] by itself")
         state, sha256 = read_state(path, "ArcFace")
         architecture = infer_architecture(state, path)
         network = filled(lambda: IResNet(architecture), state, path, f"ArcFace {architecture.name}")
-        return cls(network.float().to(device), CROP, f"arcface {architecture.name}", sha256)
+        return cls(network.float().to(device), CROP, f"arcface {architecture.name}", sha256).tried(path, device)
+
+    def tried(self, path: Path, device="cpu") -> "IdentityNetwork":
+        """Itself; a warning if it does not tell two faces apart."""
+        wrong = trouble(lambda faces: self.network(faces.to(device)), self.crop)
+        if wrong:
+            advice = "; say what pictures it wants with --arcface-input" if path.suffix == ".onnx" else ""
+            warnings.warn(f"{path}: {wrong}, so its scores mean nothing{advice}", stacklevel=3)
+        return self
 
     @torch.no_grad()
     def embed(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
@@ -64,15 +84,42 @@ def infer_architecture(state: dict[str, torch.Tensor], path: Path) -> Architectu
     return Architecture(blocks)
 
 
-def load_onnx(path: Path):
-    """(crops -> embeddings, SHA-256) of an ArcFace model in ONNX, by onnxruntime on the CPU."""
-    data = read_bytes(path, "ArcFace")
-    session = open_onnx(data, path)
-    (crop, *more), outputs = session.get_inputs(), session.get_outputs()
-    if more or len(outputs) != 1 or list(crop.shape[1:]) != [3, CROP, CROP]:
-        raise ValueError(f"{path}: takes {crop.shape}; an ArcFace model takes one input [N, 3, {CROP}, {CROP}]")
+def load_onnx(path: Path, given: str | None = None):
+    """(crops in [-1, 1] -> embeddings, SHA-256) of an ArcFace model in ONNX, by onnxruntime on the CPU.
 
-    return lambda crops: run_onnx(session, crops)[0], hashlib.sha256(data).hexdigest()
+    given: `bytes-bgr` and the like, of INPUTS; None: as the graph tells, else what tells faces apart, [-1, 1] first.
+    """
+    data = read_bytes(path, "ArcFace")
+    network = OnnxNetwork(data, path, "an ArcFace model")
+    if network.side not in (None, CROP):
+        raise ValueError(f"{path}: takes {network.side} px; an ArcFace model takes {CROP}")
+    scales = (network.scale,) if network.scale else ("signed", "bytes")
+    if given:
+        scales, network.order = (given.removesuffix(BGR),), "bgr" if given.endswith(BGR) else "rgb"
+
+    def embed(crops: torch.Tensor, scale: str) -> torch.Tensor:
+        outputs = network(scaled(crops, scale))
+        if len(outputs) != 1 or outputs[0].ndim != 2:
+            shapes = " and ".join(str(list(output.shape)) for output in outputs)
+            raise ValueError(f"{path}: gives {shapes}; an ArcFace model gives one embedding [N, D]")
+        return outputs[0]
+
+    scale = next((scale for scale in scales if not trouble(partial(embed, scale=scale))), scales[0])
+    if scale != scales[0]:
+        warnings.warn(f"{path}: takes {scale}, for only so it tells faces apart; --arcface-input=signed keeps [-1, 1]",
+                      stacklevel=3)  # fmt: skip
+    return partial(embed, scale=scale), hashlib.sha256(data).hexdigest()
+
+
+def trouble(network, crop: int = CROP) -> str | None:
+    """What is wrong with the embeddings of two bundled faces; None if one is like itself, and unlike the other."""
+    faces = F.interpolate(mirror_faces()[:2], (crop, crop), mode="bilinear")
+    with torch.no_grad():
+        embeddings = F.normalize(network(faces[[0, 1, 0]]).float())
+    same, different = ((embeddings[0] * embeddings[k]).sum().item() for k in (2, 1))
+    if not same > ALIKE:
+        return f"the same face scores {same:.4f} instead of 1"
+    return f"two different faces score {different:.4f}" if different > ALIKE else None
 
 
 @dataclass(frozen=True)

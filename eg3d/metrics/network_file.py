@@ -18,6 +18,7 @@ from torch import nn
 
 from groundwork import filling
 from groundwork.files import atomic_write
+from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
 from groundwork.torch_file import read_torch
 
@@ -52,11 +53,13 @@ def load_network(path: Path, kind: str) -> Stored:
     try:
         state = load_safetensors(data)
         size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER_KEY])
+        header = parse_json(parse_json(data[8 : 8 + size])["__metadata__"][HEADER_KEY])
         if header["kind"] != kind or header["version"] != VERSION:
             raise ValueError(f"it is version {header['version']} of a {header['kind']} network")
+        if not isinstance(header["architecture"], dict) or not isinstance(header["facts"], dict):
+            raise ValueError("its architecture or its facts are no object")
         return Stored(header["architecture"], header["facts"], state, hashlib.sha256(data).hexdigest())
-    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"{path}: holds no {kind} network of ours ({one_line(str(error))})") from None
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from eg3d.pictures.text import text_strip, text_width
 from groundwork.files import atomic_write
-
-INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 
 def to_uint8(images: torch.Tensor) -> np.ndarray:
@@ -39,18 +38,6 @@ def enlarge(image: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
 
 
-def text_strip(width: int, height: int, text: str, size: int = 16, centred: bool = False) -> np.ndarray:
-    """Paper [height, width, 3] with one line of text, set smaller where it would not fit."""
-    strip = Image.new("RGB", (width, height), PAPER)
-    font = ImageFont.load_default(size)
-    while font.getlength(text) > width - 8 and size > 7:
-        size -= 1
-        font = ImageFont.load_default(size)
-    at, anchor = ((width // 2, height // 2), "mm") if centred else ((4, height // 2), "lm")
-    ImageDraw.Draw(strip).text(at, text, INK, font, anchor=anchor)
-    return np.asarray(strip)
-
-
 def stack(images: Sequence[np.ndarray], gap: int = 0) -> np.ndarray:
     """uint8 [H, W, 3] each -> one column, on paper as wide as the widest."""
     width = max(image.shape[1] for image in images)
@@ -69,7 +56,7 @@ def before_after_sheet(
         yaws_rad: k yaw angles of the cameras.
     """
     names = [caption.split(":")[0] for caption in captions]
-    margin = max(72, min(180, 12 + round(max(ImageFont.load_default(16).getlength(name) for name in names))))
+    margin = max(72, min(180, 12 + round(max(text_width(name, 16) for name in names))))
     angles = [text_strip(side, 28, f"camera {math.degrees(yaw):+.0f}\N{DEGREE SIGN}", 14, True) for yaw in yaws_rad]
     header = side_by_side([text_strip(margin, 28, ""), *angles])
     title = stack([text_strip(header.shape[1], 26, caption) for caption in captions], gap=0)

@@ -17,6 +17,7 @@ from PIL import Image
 from eg3d.metrics.gfas import COLUMNS, GazeTally, GfasReport
 from eg3d.pictures.layout import side_by_side, to_uint8
 from groundwork.files import atomic_write
+from groundwork.strict_json import JsonError, read_json
 
 TEMPLATE = Path(__file__).with_name("report.html")
 DATA_SLOT = '<script type="application/json" id="data">{}</script>'
@@ -99,7 +100,7 @@ def webp(image: np.ndarray) -> bytes:
 def read_scores(path: Path) -> list[dict]:
     """The records of a file by `calc_metrics.py --json`; ValueError with one line for anything else."""
     try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))["metrics"]
+        records = read_json(Path(path))["metrics"]
         for record in records:
             if not isinstance(record["network_sha256"], str):
                 raise TypeError
@@ -108,8 +109,10 @@ def read_scores(path: Path) -> list[dict]:
                 if not all(math.isfinite(x) for x in (value, error) if x is not None):
                     raise ValueError
                 record.get("directions", {}).get(name, "lower").split()[0]
-    except (UnicodeDecodeError, ValueError, LookupError, TypeError, AttributeError):
-        raise ValueError(f"{path}: holds no scores; give a file that calc_metrics.py --json=FILE wrote") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = f" ({error})" if isinstance(error, JsonError) else ""
+        advice = "give a file that calc_metrics.py --json=FILE wrote"
+        raise ValueError(f"{path}: holds no scores; {advice}{reason}") from None
     return records
 
 

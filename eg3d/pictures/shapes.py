@@ -1,4 +1,4 @@
-"""The density of a generator on a grid, and its surface: `.mrc` volumes, `.ply` meshes and coloured `.glb` meshes.
+"""The density of a generator on a grid, and its surface: `.mrc` volumes, meshes, and meshes with colours.
 
 All are in world units on the world axes of `cameras` (+y up, +z out of the face), which are glTF's axes too. The
 published scripts wrote voxel units and turned the volume by 90 degrees.
@@ -7,6 +7,7 @@ published scripts wrote voxel units and turned the volume by 90 degrees.
 import io
 import json
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,23 @@ if TYPE_CHECKING:
 DENSITY_LEVEL = 10.0  # raw sigma (before the softplus) of the published meshes
 OUTSIDE = -1000.0  # raw sigma written into the border, so that the surface closes
 MRC_HEADER_BYTES = 1024
-SHAPE_FORMATS = (".mrc", ".ply", ".glb")
+COLOURED = (".glb", ".obj")
+SHAPE_FORMATS = (".mrc", ".ply", ".stl", *COLOURED)
+
+
+@dataclass(frozen=True)
+class ShapeOptions:
+    """How the shape of a head is written. `largest_piece`: without what floats beside the head's surface."""
+
+    resolution: int = 512  # voxels per side
+    ending: str = ".mrc"  # one of SHAPE_FORMATS
+    level: float = DENSITY_LEVEL
+    largest_piece: bool = False
+
+    def __post_init__(self):
+        if self.largest_piece and self.ending == ".mrc":
+            meshes = ", ".join(ending for ending in SHAPE_FORMATS if ending != ".mrc")
+            raise ValueError(f"--largest-piece: a volume (.mrc) has no pieces; give a --shape-format of {meshes}")
 
 
 def grid_points(start: int, stop: int, resolution: int, side: float) -> torch.Tensor:
@@ -87,21 +104,19 @@ def vertex_colors(G, ws: torch.Tensor, vertices: np.ndarray, chunk: int = 1_000_
     return torch.cat(parts).numpy() if parts else np.zeros((0, 3), dtype=np.float32)
 
 
-def write_shape(
-    path: Path, G, ws: torch.Tensor, resolution: int, level: float = DENSITY_LEVEL, progress: str | None = None
-) -> None:
-    """The shape of one latent ws [1, num_ws, w_dim], in the format that the path's ending names."""
-    assert path.suffix in SHAPE_FORMATS, path
+def write_shape(stem: Path, G, ws: torch.Tensor, options: ShapeOptions, progress: str | None = None) -> None:
+    """The shape of one latent ws [1, num_ws, w_dim] as the file `stem` + `options.ending`."""
+    path, write = stem.with_name(stem.name + options.ending), WRITERS[options.ending]
     if missing := [name for name in ("options", "planes", "query") if not hasattr(G, name)]:
         raise ValueError(f"a {type(G).__name__} has no shape to write (it lacks {', '.join(missing)})")
     side = G.options.box_warp
-    volume = density_grid(generator_field(G, ws), resolution, side, device=ws.device, progress=progress)
-    if path.suffix == ".mrc":
-        return write_mrc(path, volume, side)
-    mesh = surface(volume, side, level)
-    if path.suffix == ".ply":
-        return write_ply(path, mesh)
-    return write_glb(path, mesh, vertex_colors(G, ws, mesh.vertices))
+    volume = density_grid(generator_field(G, ws), options.resolution, side, device=ws.device, progress=progress)
+    if options.ending == ".mrc":
+        return write(path, volume, side)
+    mesh = surface(volume, side, options.level)
+    if options.largest_piece:
+        mesh = largest_piece(mesh)
+    return write(path, mesh, vertex_colors(G, ws, mesh.vertices)) if options.ending in COLOURED else write(path, mesh)
 
 
 def surface(volume: np.ndarray, side: float, level: float = DENSITY_LEVEL) -> "trimesh.Trimesh":
@@ -124,9 +139,28 @@ def surface(volume: np.ndarray, side: float, level: float = DENSITY_LEVEL) -> "t
     return mesh
 
 
+def largest_piece(mesh: "trimesh.Trimesh") -> "trimesh.Trimesh":
+    """The connected piece with the largest surface; a head may float among crumbs of density, and be hollow."""
+    return max(mesh.split(only_watertight=False), key=lambda piece: piece.area)
+
+
 def write_ply(path: Path, mesh: "trimesh.Trimesh") -> None:
     """Binary PLY, written atomically."""
     atomic_write(path, mesh.export(file_type="ply"))
+
+
+def write_stl(path: Path, mesh: "trimesh.Trimesh") -> None:
+    """Binary STL, which has neither colours nor shared vertices, written atomically."""
+    atomic_write(path, mesh.export(file_type="stl"))
+
+
+def write_obj(path: Path, mesh: "trimesh.Trimesh", colors: np.ndarray) -> None:
+    """OBJ with a colour (sRGB [V, 3] in 0..1) after each vertex, as Blender and MeshLab read it; written atomically."""
+    import trimesh
+
+    coloured = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False, vertex_colors=colors)
+    text = coloured.export(file_type="obj", header="A surface in world units: +y up, +z out of the face")
+    atomic_write(path, text.encode())
 
 
 def write_glb(path: Path, mesh: "trimesh.Trimesh", colors: np.ndarray) -> None:
@@ -192,3 +226,6 @@ def write_mrc(path: Path, volume: np.ndarray, side: float) -> None:
     data.write(header)
     data.write(np.ascontiguousarray(volume.transpose(2, 1, 0), dtype="<f4").data)  # x fastest in the file
     atomic_write(path, data.getbuffer())
+
+
+WRITERS = {".mrc": write_mrc, ".ply": write_ply, ".stl": write_stl, ".glb": write_glb, ".obj": write_obj}

@@ -18,17 +18,26 @@ from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, check_labels
-from eg3d.pictures.layout import enlarge, side_by_side, stack, text_strip, tiles, to_uint8
-from eg3d.pictures.shapes import write_shape
+from eg3d.pictures.layout import enlarge, side_by_side, stack, tiles, to_uint8
+from eg3d.pictures.shapes import ShapeOptions, write_shape
+from eg3d.pictures.text import text_strip
 from eg3d.pictures.views import ViewOptions, camera_labels, check_finite, render_ws, ws_of_seeds
 from groundwork.files import atomic_write
+from groundwork.strict_json import JsonError, read_json
 
 FOCAL = {"FFHQ": FFHQ_FOCAL, "AFHQ": FFHQ_FOCAL, "Shapenet": 1.7074}
 IMAGE_MODES = ("image", "image_depth", "image_raw")
 FPS, BITRATE = 60, "10M"  # as published
+MOST_TURNS = 3  # round a head in one film
 SMALLEST_SIDE = 256  # pictures of small models are enlarged to this, so that a film of them can be watched
 GAP = 8  # pixels between the panels of two networks
 CAPTION_HEIGHT = 32
+# Colours as players expect them of films: converted by the matrix of BT.709, and tagged so. If there is no tag, each
+# player guesses by the picture's size and shows other colours than the PNG.
+COLOURS = [
+    "-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bicubic,"
+    "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv",
+]  # fmt: skip
 
 
 def orbit(frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,14 +51,16 @@ def read_camera_path(path: Path) -> dict[str, list]:
 
     Errors: ValueError, one line that names the file.
     """
+    reason = ""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(Path(path), finite=False)
         kinds = [kind for kind in ("labels", "cameras") if kind in content]
         rows = torch.tensor(content[kinds[0]], dtype=torch.float64)
-    except (UnicodeDecodeError, json.JSONDecodeError, IndexError, TypeError, ValueError, OverflowError):
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
         rows, kinds = torch.zeros(0), ["?"]
+        reason = f" ({error})" if isinstance(error, JsonError) else ""
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != {"labels": 25, "cameras": 2}.get(kinds[0]):
-        raise ValueError(f'{path}: is no camera path; it needs {{"labels": [[25 numbers], ...]}} or '
+        raise ValueError(f'{path}: is no camera path{reason}; it needs {{"labels": [[25 numbers], ...]}} or '
                          '{"cameras": [[yaw, pitch], ...]} (radians), one for each frame')  # fmt: skip
     if not rows.isfinite().all():
         raise ValueError(
@@ -57,7 +68,21 @@ def read_camera_path(path: Path) -> dict[str, list]:
         )
     if kinds[0] == "labels":
         check_labels(rows, str(path), [f"frame {i}" for i in range(len(rows))])
+    else:
+        _check_radians(path, rows)
     return {kinds[0]: rows.tolist()}
+
+
+def _check_radians(path: Path, rows: torch.Tensor) -> None:
+    """ValueError if [yaw, pitch] [N, 2] can only be degrees."""
+    beyond = (rows.abs() > torch.tensor([MOST_TURNS * 2 * math.pi, math.pi])).any(dim=1)
+    if beyond.any():
+        frame = int(beyond.nonzero()[0, 0])
+        yaw, pitch = rows[frame].tolist()
+        raise ValueError(
+            f"{path}: frame {frame} has yaw {yaw:g} and pitch {pitch:g}, as {int(beyond.sum())} of {len(rows)} frames "
+            f"are beyond {MOST_TURNS} turns and pi; are they degrees? They must be radians: multiply all by pi/180"
+        )
 
 
 def path_labels(path: dict[str, list] | None, frames: int, G, fov_deg: float) -> torch.Tensor:
@@ -87,12 +112,10 @@ class Plan:
     def keyframes(self) -> int:
         return len(self.cells[0])
 
-    def shape_file(self, frame: int, ending: str) -> str:
+    def shape_stem(self, frame: int) -> str:
         """Where the shape of a frame goes; an orbit has one, named as gen_samples.py names it."""
         seeds = self.cells[0]
-        if len(seeds) == 1:
-            return f"seed{seeds[0]:04d}{ending}"
-        return f"{self.name}_{seeds[0]}_{seeds[1]}/{frame:04d}_shape{ending}"
+        return f"seed{seeds[0]:04d}" if len(seeds) == 1 else f"{self.name}_{seeds[0]}_{seeds[1]}/{frame:04d}_shape"
 
 
 def plan_films(
@@ -160,14 +183,12 @@ def latent_curve(G, plan: Plan, view: ViewOptions) -> Callable[[float], torch.Te
     return closed_curve(ws.reshape(len(plan.cells), plan.keyframes, *ws.shape[1:]))
 
 
-def write_shapes(
-    folder: Path, G, plan: Plan, frames: int, view: ViewOptions, resolution: int, ending: str, level: float
-) -> None:
+def write_shapes(folder: Path, G, plan: Plan, frames: int, view: ViewOptions, options: ShapeOptions) -> None:
     """The mesh or volume of each frame of a film; of an orbit, in which the head never changes, just one."""
     curve = latent_curve(G, plan, view)
     for i in range(frames if plan.keyframes > 1 else 1):
         ws = curve(i / frames * plan.keyframes)
-        write_shape(folder / plan.shape_file(i, ending), G, ws, resolution, level, f"shape {i}")
+        write_shape(folder / plan.shape_stem(i), G, ws, options, f"shape {i}")
 
 
 def grey(depth: torch.Tensor) -> torch.Tensor:
@@ -232,7 +253,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float = FPS, prog
                 if writer is None:
                     writer = ffmpeg.write_frames(
                         str(unfinished), (width, height), fps=fps, codec="libx264", bitrate=BITRATE,
-                        macro_block_size=2, ffmpeg_log_level="error",
+                        macro_block_size=2, ffmpeg_log_level="error", output_params=COLOURS,
                     )  # fmt: skip
                     writer.send(None)
                 _send(writer, np.ascontiguousarray(frame), path)

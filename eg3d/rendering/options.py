@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ
+from eg3d.rendering.planes import AXES
 from groundwork.plain import check_above_zero, check_one_of, check_types, check_within
 
 MOST_SAMPLES = 1024  # along a ray, per pass
@@ -23,7 +23,7 @@ class RenderOptions:
     white_back: bool = False
     disparity_space_sampling: bool = False
     density_noise: float = 0.0
-    planes: str = "published"  # 'published' or 'yz' (corrected third plane, for new models)
+    planes: str = "published"  # a name of AXES; 'yz': corrected third plane, for new models
 
     def __post_init__(self):
         check_types(self)
@@ -35,8 +35,8 @@ class RenderOptions:
         if (self.ray_start == "auto") != (self.ray_end == "auto"):
             raise ValueError("ray_start and ray_end must both be 'auto' or both be numbers")
         check_above_zero("box_warp", self.box_warp)
-        check_one_of("planes", self.planes, ("published", "yz"))
+        check_one_of("planes", self.planes, tuple(AXES))
 
     @property
     def plane_axes(self):
-        return PLANE_AXES if self.planes == "published" else PLANE_AXES_YZ
+        return AXES[self.planes]

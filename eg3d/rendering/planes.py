@@ -10,14 +10,19 @@ import torch.nn.functional as F
 # Each pair names the coordinates that index a plane's width and height. Released EG3D weights were trained with XY, XZ
 # and ZX: the third plane is the transposed second, and no plane resolves (y, z) (NVlabs/eg3d issue 67, and
 # docs/published_defects.md, D-01). A correction would break every public checkpoint, so it is an option for new models.
+# EG3D's own branch `fixed_triplanes` has a third order, for the weights that were trained there.
 PLANE_AXES = ((0, 1), (0, 2), (2, 0))
 PLANE_AXES_YZ = ((0, 1), (0, 2), (2, 1))
+PLANE_AXES_FIXED = ((0, 1), (1, 2), (2, 0))
+AXES = {"published": PLANE_AXES, "yz": PLANE_AXES_YZ, "fixed_triplanes": PLANE_AXES_FIXED}
 
-# The same two as the axis matrices A that published files carry: a point p lies at the first two entries of p A^-1.
-_XY, _XZ = [[1, 0, 0], [0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
+# The same as the axis matrices A that published files carry: a point p lies at the first two entries of p A^-1. That
+# branch changed its code and not this attribute: its files carry the published matrices.
+_XY, _XZ, _ZX = [[1, 0, 0], [0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 0, 1], [0, 1, 0]], [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
 PLANE_MATRICES = {
-    "published": [_XY, _XZ, [[0, 0, 1], [1, 0, 0], [0, 1, 0]]],
+    "published": [_XY, _XZ, _ZX],
     "yz": [_XY, _XZ, [[0, 0, 1], [0, 1, 0], [1, 0, 0]]],
+    "fixed_triplanes": [_XY, [[0, 1, 0], [0, 0, 1], [1, 0, 0]], _ZX],
 }
 
 

@@ -1,34 +1,36 @@
 """Option types and options shared by the click scripts of `eg3d`."""
 
-import math
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import wraps
 
 import click
 
 from eg3d.ops.kernels.backend import CHOICES, using
 from eg3d.ops.precision import FORMATS, PRECISIONS
+from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, ShapeOptions
 from eg3d.pictures.views import PUBLISHED, ViewOptions
 from groundwork.command import (
-    FILE,
-    FOLDER,
     Command,
-    check_writable,
     device_option,
     fail,
     json_option,
     option_stack,
     pick_device,
     seed_option,
+    skip_damaged_option,
+    skip_unmatched_option,
+    tell,
     write_json,
 )  # fmt: skip
+from groundwork.places import FOLDER, GENERATOR, OUTPUT_FILE, NamedInput, Output
 
 __all__ = [
-    "DISTINCT_SEEDS", "FILE", "FOLDER", "SEEDS", "Command", "batch_option", "check_writable", "compute_options",
-    "device_option", "fail", "finite", "json_option", "network_option", "ops_option", "outdir_option", "pick_device",
-    "precision_option", "process_options", "seed_option", "shared_compute_options", "trunc_cutoff_option",
-    "view_options", "write_json",
+    "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "Command", "batch_option", "compute_options", "device_option", "fail",
+    "json_option", "network_of", "network_option", "ops_option", "outdir_option", "pick_device",
+    "precision_option", "process_options", "seed_option", "shape_options", "shared_compute_options",
+    "skip_damaged_option", "skip_unmatched_option", "tell", "trunc_cutoff_option", "view_options", "write_json",
 ]  # fmt: skip
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent
@@ -69,14 +71,17 @@ class SeedList(click.ParamType):
         return unique
 
 
+class ShapeFormat(click.Choice):
+    """An ending of `SHAPE_FORMATS`; its dot may be left out."""
+
+    def __init__(self):
+        super().__init__(SHAPE_FORMATS, case_sensitive=False)
+
+    def convert(self, value, param, ctx):
+        return super().convert(value if value.startswith(".") else f".{value}", param, ctx)
+
+
 SEEDS, DISTINCT_SEEDS = SeedList(), SeedList(distinct=True)
-
-
-def finite(ctx, param, value: float | None) -> float | None:
-    """Callback of a number's option: refuses nan and inf, which click takes for numbers (nan even inside a range)."""
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is not a finite number", ctx, param)
-    return value
 
 
 def _use_ops(ctx, param, value: str) -> None:
@@ -84,21 +89,35 @@ def _use_ops(ctx, param, value: str) -> None:
     ctx.with_resource(using(value))
 
 
-network_option = click.option(
-    "--network",
-    required=True,
-    help="Generator: a .safetensors, published .pkl or .pt file, embedded, embedded-base, or an https:// address.",
-)
-outdir_option = click.option("--outdir", type=FOLDER, required=True, help="Folder for the files.")
+def network_of(place: NamedInput):
+    """--network."""
+    text = "Generator: a .safetensors, published .pkl or .pt file, embedded, embedded-base, or an https:// address."
+    return click.option("--network", type=place, required=True, help=text)
+
+
+network_option = network_of(GENERATOR)
+
+
+def outdir_option(writes: Sequence[str] | Callable[[dict], Sequence[str]]):
+    """--outdir. writes: as `groundwork.places.Output` has it; the files of --shapes are added."""
+
+    def files(arguments: dict) -> list[str]:
+        pictures = writes(arguments) if callable(writes) else writes
+        shapes = [f"{name}{arguments['shape_format']}" for name in ("seed[0-9]*", "*_shape") if arguments.get("shapes")]
+        return [*pictures, *shapes]
+
+    return click.option("--outdir", type=Output(FOLDER, files), required=True, help="Folder for the files.")
+
+
 trunc_cutoff_option = click.option(
     "--trunc-cutoff", type=click.IntRange(min=0), default=PUBLISHED.cutoff, show_default=True,
     help="Rows of ws truncated.",
 )  # fmt: skip
 _three_view_options = option_stack(
-    click.option("--trunc", type=float, callback=finite, default=PUBLISHED.psi, show_default=True,
+    click.option("--trunc", type=float, default=PUBLISHED.psi, show_default=True,
                  help="Truncation psi; 1 turns it off."),
     trunc_cutoff_option,
-    click.option("--fov-deg", type=click.FloatRange(1, 120), callback=finite, default=PUBLISHED.fov_deg,
+    click.option("--fov-deg", type=click.FloatRange(1, 120), default=PUBLISHED.fov_deg,
                  show_default=True, help="Field of view."),
 )  # fmt: skip
 
@@ -111,6 +130,37 @@ def view_options(main):
         return main(*args, view=ViewOptions(trunc, trunc_cutoff, fov_deg), **others)
 
     return _three_view_options(with_view)
+
+
+def shape_options(ending: str):
+    """--shapes and what belongs to it, for whatever draws heads; `main` gets `shapes`, ShapeOptions or None.
+
+    Args:
+        ending: the default format.
+    """
+    options = option_stack(
+        click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False,
+                     help="Also write the shape of each head."),
+        click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True,
+                     help="Voxels per side."),
+        click.option("--shape-format", type=ShapeFormat(), default=ending, show_default=True,
+                     help="Volume of densities (.mrc), mesh, or mesh with colours (.glb, .obj); in world units."),
+        click.option("--shape-level", type=float, default=DENSITY_LEVEL, show_default=True,
+                     help="Raw density of the mesh."),
+        click.option("--largest-piece", is_flag=True, help="Only the largest connected piece of the mesh."),
+    )  # fmt: skip
+
+    def add(main):
+        @wraps(main)
+        def with_shapes(*args, shapes, shape_res, shape_format, shape_level, largest_piece, **others):
+            if largest_piece and not shapes:
+                raise ValueError("--largest-piece: no shape is asked for; add --shapes")
+            wanted = ShapeOptions(shape_res, shape_format, shape_level, largest_piece) if shapes else None
+            return main(*args, shapes=wanted, **others)
+
+        return options(with_shapes)
+
+    return add
 
 
 def batch_option(default: int, text: str = "Seeds rendered at a time."):

@@ -1,9 +1,10 @@
 """The processes of one run: how they start, what they tell each other, and how they end together.
 
-A run of N processes has the ranks 0 .. N - 1, one for each GPU. `launch` starts them on this machine (`--gpus=N`). If
-torchrun has started them, on one machine or several, `launch` joins them (RANK, WORLD_SIZE, ... in the environment). A
-process that runs alone is rank 0 of 1; for it everything here does nothing. Gradients on GPUs travel by NCCL;
-everything else, and all control messages, by gloo.
+A run of N processes has the ranks 0 .. N - 1, one for each GPU. `launch` starts them on this machine (`--gpus=N`); they
+meet through a file and talk over the loopback interface, so no other machine can reach them. If torchrun has started
+them, on one machine or several, `launch` joins them (RANK, WORLD_SIZE, ... in the environment), and the addresses are
+the user's. A process that runs alone is rank 0 of 1; for it everything here does nothing. Gradients on GPUs travel by
+NCCL; everything else, and all control messages, by gloo.
 
 Nothing here knows what a run does. There are three rules: every process calls the same functions in the same order;
 only rank 0 writes; if one process ends, all end.
@@ -14,19 +15,24 @@ import datetime
 import io
 import os
 import pickle
+import shutil
 import signal
+import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
 
 import click
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from groundwork.command import Command, end_bars, pick_device
+from groundwork.command import Command, end_bars, pick_device, tell
+from groundwork.early import STOPS, ended_by
 
 LOST = 71  # exit code of a process that ends because it has lost another one
 AGAIN = "the same command goes on from the last saved state, or starts anew where nothing is saved"
@@ -162,6 +168,12 @@ def by_first(work: Callable):
     return together(lambda: work() if rank() == 0 else None)
 
 
+def tell_once(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    """Prints lines for the user, which every process has alike, by rank 0."""
+    if rank() == 0:
+        tell(notes, warnings)
+
+
 def from_first(work: Callable):
     """Rank 0 does `work()` while the others wait. Every process gets its value, which must pickle."""
     value = by_first(work)
@@ -286,15 +298,23 @@ def launch(work: Callable[..., int], arguments: tuple, count: int, device: torch
     return _start(work, arguments, count, device.type, wait_minutes)
 
 
-def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float) -> int:
-    """Does `work(*arguments)` as one of several processes; the environment says which."""
+def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float, meeting: Path | None = None) -> int:
+    """Does `work(*arguments)` as one of several processes; the environment says which.
+
+    meeting: a file where all of them meet; None: they meet at the address in the environment.
+    """
     timeout = datetime.timedelta(minutes=wait_minutes)
     if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     store = None
     try:
         try:
-            store, number, count = next(dist.rendezvous("env://", timeout=timeout))
+            if meeting is None:
+                store, number, count = next(dist.rendezvous("env://", timeout=timeout))
+            else:
+                number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+                store = dist.FileStore(str(meeting), count)
+                store.set_timeout(timeout)
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=timeout,
                 store=dist.PrefixStore("group", store), rank=number, world_size=count,
@@ -311,9 +331,9 @@ def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float)
         if rank() > 0:
             click.echo(err=True)  # ends the line of rank 0's progress bar
         raise
-    except KeyboardInterrupt:
-        if rank() > 0:
-            sys.exit(130)  # rank 0 is interrupted too, and reports it
+    except KeyboardInterrupt as stop:
+        if not first_started():
+            sys.exit(ended_by(stop)[1])  # rank 0 is stopped too, and reports it
         raise
     except LostProcess as error:
         end_bars()
@@ -338,11 +358,12 @@ def cores() -> int:
 
 def _start(work: Callable, arguments: tuple, count: int, device: str, wait_minutes: float) -> int:
     """Starts the ranks on this machine and waits for them."""
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     pickle.dumps((work, arguments))  # if they do not pickle, this fails once, before the processes start
-    context = get_context("spawn")
+    context, folder = get_context("spawn"), tempfile.mkdtemp(prefix="eg3d-")  # nobody else can look into it
     ranks = [
-        context.Process(target=_rank_main, args=(i, count, store.port, work, arguments, device, wait_minutes))
+        context.Process(
+            target=_rank_main, args=(i, count, Path(folder, "meeting"), work, arguments, device, wait_minutes)
+        )
         for i in range(count)
     ]
     received: list[int] = []
@@ -357,8 +378,9 @@ def _start(work: Callable, arguments: tuple, count: int, device: str, wait_minut
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for process in ranks:
-            process.start()
+        with _signals_held_back():  # and in new processes, until they are ready for them
+            for process in ranks:
+                process.start()
         ended = _wait_for(ranks)
     finally:
         for process in ranks:
@@ -366,23 +388,44 @@ def _start(work: Callable, arguments: tuple, count: int, device: str, wait_minut
                 process.kill()
         for number, handler in before.items():
             signal.signal(number, handler)
+        shutil.rmtree(folder, ignore_errors=True)
     return _exit_code(ended, count, received, wait_minutes)
 
 
-def _rank_main(index, count, port, work, arguments, device, wait_minutes) -> None:
+def _rank_main(index, count, meeting: Path, work, arguments, device, wait_minutes) -> None:
     """What a started process calls first."""
     os.environ.update(
         RANK=str(index), WORLD_SIZE=str(count), LOCAL_RANK=str(index), LOCAL_WORLD_SIZE=str(count),
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
+        GLOO_SOCKET_IFNAME=loopback(), NCCL_SOCKET_IFNAME=loopback(),
     )  # fmt: skip
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(meeting,), daemon=True).start()
     pick_device(device)  # it turns TF32 off, in this process too
-    command = Command("rank", callback=lambda: sys.exit(_as_rank(work, arguments, device, wait_minutes)))
-    command.main([], prog_name="rank")
+
+    def main():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        sys.exit(_as_rank(work, arguments, device, wait_minutes, meeting))
+
+    Command("rank", callback=main).main([], prog_name="rank")
 
 
-def _end_with_parent() -> None:
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the end of the block; they go on waiting in processes that start inside."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def loopback() -> str:
+    """The name of the interface that only this machine can reach: `lo` on Linux, `lo0` on macOS."""
+    return next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
+
+
+def _end_with_parent(meeting: Path) -> None:
     connection.wait([parent_process().sentinel])
+    shutil.rmtree(meeting.parent, ignore_errors=True)
     os._exit(LOST)
 
 

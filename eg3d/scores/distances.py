@@ -16,14 +16,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from eg3d.data.archive import Zip, open_archive
 from eg3d.data.dataset import ImageDataset
 from eg3d.metrics.detectors import Detector
 from eg3d.metrics.registry import DETECTOR_TABLE, VGG, Metric, Score, score
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.pictures.views import render_samples
 from eg3d.running import distributed, processes
+from groundwork.archive import Zip, open_archive
 from groundwork.files import atomic_write, cache_folder, is_own
+from groundwork.strict_json import parse_json
 
 CACHE_VERSION = 1  # raise it when features of the same pictures and weights change
 
@@ -183,7 +184,7 @@ def _read_cache(path: Path, key: dict, width: int, count: int) -> torch.Tensor |
         return None
     try:
         with safe_open(path, "pt") as file:
-            held = json.loads((file.metadata() or {}).get("key", "null"))
+            held = parse_json((file.metadata() or {}).get("key", "null"))
             rows = file.get_tensor("rows")
     except (OSError, SafetensorError, ValueError):
         return None

@@ -33,14 +33,18 @@ def _warn_of_own_judges(paths: dict[str, str], judges: dict[str, GazeNetwork], n
                 click.echo(f"warning: {network} was trained against {given}; let another judge it", err=True)
 
 
-def load_identity_judge(arcface_weights: str | None, landmarks: str | None, own_world: bool, device) -> tuple:
+def load_identity_judge(
+    arcface_weights: str | None, landmarks: str | None, own_world: bool, device, arcface_input: str | None = None
+) -> tuple:
     """(network that embeds faces, source of their five points), as IdentityTally takes them.
 
     Args:
-        arcface_weights, landmarks: flags of calc_id.py, None if they were left out.
+        arcface_weights, landmarks, arcface_input: flags of calc_id.py, None if they were left out.
         own_world: all heads are the embedded world's, whose mean face is another one.
     """
-    network = IdentityNetwork.load(arcface_weights or "embedded", device)
+    if arcface_input and not arcface_weights:
+        raise ValueError(f"--arcface-input={arcface_input} is of --arcface-weights=FILE.onnx, or drop it")
+    network = IdentityNetwork.load(arcface_weights or "embedded", device, arcface_input)
     source = landmarks or ("template" if arcface_weights else "embedded")
     return network, load_source(source, not arcface_weights or own_world, device)
 

@@ -1,11 +1,12 @@
 """Where a generator comes from: the run in whose folder its file lies, and the data set of its training."""
 
-import json
+import contextlib
 from pathlib import Path
 
 from eg3d.checkpoints.loading import locate, open_checkpoint
-
-OPTIONS_FILE = "training_options.json"
+from eg3d.training.run_folder import METRIC, OPTIONS_FILE
+from groundwork.strict_json import JsonError, read_json
+from groundwork.strict_pickle import one_line
 
 
 def run_of(network: str) -> tuple[Path | None, str | None]:
@@ -15,21 +16,37 @@ def run_of(network: str) -> tuple[Path | None, str | None]:
     return (folder, file.name) if (folder / OPTIONS_FILE).is_file() else (None, None)
 
 
+def beside_in_run(network: Path) -> list[Path]:
+    """What belongs to a generator in the folder of a run: options and lines of metrics, and where its data set is."""
+    options = network.resolve().parent / OPTIONS_FILE
+    if not options.is_file():
+        return []
+    with contextlib.suppress(ValueError, OSError):  # it is reported when the data set is asked for
+        return [options, *options.parent.glob(f"{METRIC}*.jsonl"), Path(trained_on(str(network)))]
+    return [options]
+
+
 def trained_on(network: str) -> str:
     """The data set of a generator's training, if its folder or the file itself says so; ValueError if not."""
     folder, _ = run_of(network)
     if folder is not None:
         options = folder / OPTIONS_FILE
         try:
-            return str(json.loads(options.read_text())["data"]["path"])
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{options}: cannot be read; give --data") from None
+            path = read_json(options)["data"]["path"]
+            if isinstance(path, str):
+                return path
+            reason = "its data.path is no text"
+        except (JsonError, KeyError, TypeError) as error:
+            reason = error if isinstance(error, JsonError) else "it names no data.path"
+        raise ValueError(f"{options}: cannot be read ({reason}); give --data")
     facts = open_checkpoint(network).facts
     dataset = facts.get("dataset")
     if isinstance(dataset, dict) and dataset.get("name") == "embedded":
         return "embedded"
-    published = (facts.get("published") or {}).get("training_set_kwargs")
+    published = facts.get("published")
+    published = published.get("training_set_kwargs") if isinstance(published, dict) else None
     if isinstance(published, dict) and published.get("path"):
-        raise ValueError(f"--data is missing: this network was trained on {published['path']} where it was made; "
+        path = one_line(str(published["path"]))
+        raise ValueError(f"--data is missing: this network was trained on {path} where it was made; "
                          "give that data set's zip or folder here")  # fmt: skip
     raise ValueError("--data is missing, and the network does not say what it was trained on; give a zip or folder")

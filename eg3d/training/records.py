@@ -26,7 +26,7 @@ from eg3d.training.health import Health
 from eg3d.training.progress import Progress
 from eg3d.training.schedules import ticks_passed
 from eg3d.training.snapshots import STOPPED, gaze_scores, prune, write_grid
-from eg3d.training.stats import append_line, drop_lines_after, finite, read_lines
+from eg3d.training.stats import append_line, drop_lines_after, finite, read_means
 from eg3d.training.trainer import Trainer
 from groundwork.files import atomic_write
 
@@ -63,14 +63,14 @@ class Records:
         if not self._locked:
             self._open_files.enter_context(run_folder.held(self.outdir))
         with run_folder.writable(self.outdir):
-            options = json.dumps(to_dict(config), indent=2) + "\n"
+            options = json.dumps(to_dict(config) | {"sizes": self.trainer.sizes}, indent=2) + "\n"
             atomic_write(self.outdir / run_folder.OPTIONS_FILE, options.encode())
         run_folder.delete_temporary_files(self.outdir)
         # The line of an unfinished tick is written again.
         images_written = images_seen - 1 if self.progress.tick_unfinished else images_seen
         for path in run_folder.lined_paths(self.outdir):
             drop_lines_after(path, images_written)
-        self._health = Health(read_lines(self._stats_path))
+        self._health = Health(read_means(self._stats_path))
         if self.watch.tensorboard:
             self._tensorboard = tensorboard_writer(self.outdir, images_written)
 
@@ -125,7 +125,7 @@ class Records:
         if snapshot or (self.progress.healthy and due):  # the line has emptied the statistics, so none counts twice
             self._write_state()
         if snapshot and self.watch.keep is not None:
-            prune(self.outdir, self.watch.keep, read_lines(self._stats_path))
+            prune(self.outdir, self.watch.keep, read_means(self._stats_path))
         for warning in self._health.warnings(line):
             tqdm.write(f"warning: after {trainer.images_seen} images {warning}", file=sys.stderr)
         return summary(line)

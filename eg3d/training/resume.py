@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from eg3d.checkpoints.loading import CheckpointError, Difference, compare, training_networks
+from eg3d.checkpoints.published import PLANES_NOTE
+from eg3d.checkpoints.stored import StoredNetwork
 from eg3d.gaze.term import GAZE_DIM
 
 
@@ -32,6 +34,9 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
     differences, report, notes = {}, [], list(checkpoint.notes)
     for key, network in networks.items():
         if key in checkpoint.networks:
+            report += _other_planes(key, network, checkpoint.networks[key])
+            if PLANES_NOTE in notes and _planes_of(network) not in (None, "published"):
+                notes.remove(PLANES_NOTE)  # the user knows
             differences[key], wider = _without_gaze_inputs(compare(network, checkpoint.networks[key].shapes))
             notes += [f"{key}: {name} gets inputs for the gaze, which start at zero" for name in wider]
             report += [f"{key}: {line}" for line in differences[key].lines()]
@@ -51,6 +56,18 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
     facts = checkpoint.facts
     before = sum(seen for key in ("images_seen", "images_seen_before") if type(seen := facts.get(key, 0)) is int)
     return {"resumed_from": name, "images_seen_before": before}, [*notes, *report]
+
+
+def _other_planes(name: str, network: nn.Module, stored: StoredNetwork) -> list[str]:
+    """A line if a file says that its planes lie along other axes than the run's; most files cannot say it."""
+    says = (stored.rendering_kwargs or {}).get("planes")
+    runs = _planes_of(network) if says else None
+    return [f"{name}: its planes are {says}, the run's are {runs}: add --planes={says}"] if says != runs else []
+
+
+def _planes_of(network: nn.Module) -> str | None:
+    """The axes of a generator's planes; None for a network that has none."""
+    return getattr(getattr(network, "options", None), "planes", None)
 
 
 LABEL_INPUTS = "mapping.embed.weight"  # of a discriminator, [features, numbers of the label]

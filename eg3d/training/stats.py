@@ -8,7 +8,10 @@ from pathlib import Path
 import torch
 
 from eg3d.running import distributed
-from groundwork.files import atomic_write
+from groundwork.files import atomic_write, open_regular
+from groundwork.strict_json import JsonError, parse_json
+
+LARGEST_FILE = 1 << 28  # bytes; a line has some 3,000, and a run some thousand lines
 
 
 class Stats:
@@ -80,10 +83,13 @@ def drop_lines_after(path: Path, images_seen: int) -> None:
 
 
 def _position(line: dict, path: Path, number: int) -> float:
-    try:
-        return float(1000 * line["Progress/kimg"]["mean"] if "Progress/kimg" in line else line.get("images_seen", 0))
-    except (TypeError, LookupError, ValueError):
-        raise _damaged(path, number) from None
+    position, unit = line.get("images_seen", 0), 1
+    if "Progress/kimg" in line:
+        kimg, unit = line["Progress/kimg"], 1000
+        position = kimg.get("mean") if isinstance(kimg, dict) else None
+    if not _is_number(position):
+        raise _damaged(path, number)
+    return unit * position
 
 
 def read_lines(path: Path) -> list[dict]:
@@ -94,17 +100,43 @@ def read_lines(path: Path) -> list[dict]:
     return [line for _, _, line in _numbered(path)]
 
 
+def read_means(path: Path) -> list[dict]:
+    """Like `read_lines`, of a stats.jsonl: each name but the time has the mean of so many numbers, None if not finite.
+
+    Errors: ValueError, naming file and line, for anything else.
+    """
+    found = _numbered(path)
+    for number, _, line in found:
+        for name, value in line.items():
+            entry = value if isinstance(value, dict) else {}
+            mean = entry.get("mean", "missing")
+            well = type(entry.get("num")) is int and (mean is None or _is_number(mean))
+            if not (well or (name == "timestamp" and _is_number(value))):
+                raise _damaged(path, number)
+        if "Progress/kimg" not in line or line["Progress/kimg"]["mean"] is None:
+            raise _damaged(path, number)
+    return [line for _, _, line in found]
+
+
+def _is_number(value) -> bool:
+    return type(value) in (int, float)
+
+
 def _numbered(path: Path) -> list[tuple[int, bytes, dict]]:
     """Like `read_lines`, with number (from 1 on) and text of each line."""
     if not path.exists():
         return []
     found = []
-    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+    with open_regular(path) as file:
+        if (size := os.fstat(file.fileno()).st_size) > LARGEST_FILE:
+            raise ValueError(f"{path}: has {size} bytes, more than any run writes; remove it, and start again")
+        lines = file.read().split(b"\n")[:-1]
+    for number, text in enumerate(lines, 1):
         if not text:
             continue
         try:
-            line = json.loads(text.decode())
-        except (ValueError, RecursionError):
+            line = parse_json(text)
+        except JsonError:
             raise _damaged(path, number) from None
         if not isinstance(line, dict):
             raise _damaged(path, number)

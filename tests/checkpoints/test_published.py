@@ -1,7 +1,10 @@
 """Published files: what is read is what was written, they draw the same pictures, and nothing in them runs."""
 
+import copy
 import http.server
 import threading
+import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,8 +18,9 @@ from eg3d.checkpoints.published import save_state_dict
 from eg3d.checkpoints.stored import digest
 from eg3d.config import presets
 from eg3d.models.generator import TriPlaneGenerator
-from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ, PLANE_MATRICES
+from eg3d.rendering.planes import AXES, PLANE_MATRICES
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*fixed_triplanes looks the same")
 SPELLINGS = {
     "today": {},
     "PyTorch 1": dict(torch_spelling="torch1"),
@@ -173,9 +177,35 @@ def test_the_planes_of_the_file_are_honoured(published):
         checkpoint.load_generator(published(plane_axes=torch.zeros(3, 3, 3)))
 
 
+def test_files_of_the_branch_fixed_triplanes_draw_its_heads(published, networks, tmp_path, run_script):
+    """That branch changed the code of the projection; its files carry the published matrices and look published."""
+    path, right = published(), copy.deepcopy(networks["G_ema"])
+    right.config = replace(right.config, rendering=replace(right.config.rendering, planes="fixed_triplanes"))
+    right = pictures(right)
+    with pytest.warns(UserWarning, match="fixed_triplanes looks the same"):
+        assert not torch.allclose(pictures(checkpoint.load_generator(path)), right, atol=0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        G = checkpoint.load_generator(path, planes="fixed_triplanes")
+        assert torch.equal(pictures(G), right)
+        names = [path, "a.safetensors", "b.pt", "c.safetensors"]
+        for source, dest in zip(names, names[1:], strict=False):
+            flags = ["--planes=fixed_triplanes"] if source == path else []
+            code, _, err = run_script("eg3d/convert.py", f"--source={source}", f"--dest={dest}", *flags)
+            assert code == 0 and "looks the same" not in err, err
+            assert torch.equal(pictures(checkpoint.load_generator(tmp_path / dest)), right)
+    _, out, _ = run_script("eg3d/inspect_checkpoint.py", path)
+    assert out.count("note: planes: published; a file of EG3D's branch fixed_triplanes") == 1
+    _, out, _ = run_script("eg3d/inspect_checkpoint.py", path, "--planes=fixed_triplanes")
+    assert "planes fixed_triplanes" in out and "note:" not in out
+    _, out, _ = run_script("eg3d/inspect_checkpoint.py", "c.safetensors")
+    assert "planes fixed_triplanes" in out and "note:" not in out
+
+
 def test_plane_matrices_project_as_the_plane_axes_say():
     point = torch.tensor([[2.0, 3.0, 5.0]])
-    for name, axes in (("published", PLANE_AXES), ("yz", PLANE_AXES_YZ)):
+    assert set(AXES) == set(PLANE_MATRICES)
+    for name, axes in AXES.items():
         for matrix, (width, height) in zip(PLANE_MATRICES[name], axes, strict=True):
             projected = point @ torch.linalg.inv(torch.tensor(matrix).float())
             assert projected[0, :2].tolist() == [point[0, width], point[0, height]]

@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import pytest
@@ -85,7 +86,7 @@ def test_flags_reach_the_networks():
     config = resolve(
         "ffhq", **NO_GAZE, cbase=1024, cmax=32, map_depth=3, mbstd_group=2, freezed=5, g_num_fp16_res=2,
         gen_pose_cond=True, d_num_fp16_res=0, sr_noise_mode="random", c_scale=0.5, decoder_lr_mul=2.0,
-        disc_c_noise=0.1, sr_num_fp16_res=0,
+        disc_c_noise=0.1, sr_num_fp16_res=0, planes="yz",
     )  # fmt: skip
     G, D = config.generator, config.discriminator
     backbone, sr = G.backbone, G.superresolution
@@ -94,6 +95,7 @@ def test_flags_reach_the_networks():
     assert D.blocks.freeze_layers == 5 and D.disc_c_noise == 0.1
     assert (backbone.num_fp16_res, backbone.conv_clamp, D.num_fp16_res, D.conv_clamp) == (2, 256, 0, None)
     assert (sr.num_fp16_res, sr.noise_mode, G.c_scale, G.decoder.lr_multiplier) == (0, "random", 0.5, 2.0)
+    assert G.rendering.planes == "yz"
 
 
 BAD = {
@@ -145,7 +147,7 @@ def test_unknown_presets_and_names_are_refused():
         resolve("stylegan2", **NO_GAZE)
     plain = to_dict(PRESETS["ffhq"])
     plain["loss"]["r1_gama"] = 1
-    with pytest.raises(ConfigError, match=r"loss\.r1_gama"):
+    with pytest.raises(ValueError, match=r"loss\.r1_gama"):
         from_dict(plain)
 
 
@@ -257,16 +259,41 @@ def test_a_moved_data_set_and_other_metrics_do_not_make_another_run():
         check_same_run(saved, resolve("embedded", **NO_GAZE, data="here.zip", mirror=True))
 
 
+# Images' size, rays at the start and at the end, what is said of --raw-image=legacy; None: it makes a difference.
+PAINTED = {
+    "2X": (128, 64, None, None),
+    "2X, from there on": (128, 64, 128, None),
+    "2X, on the way down": (128, 128, 32, None),
+    "4X": (256, 128, None, None),
+    "4X, at the end": (256, 64, 128, None),
+    "2X, fewer rays": (128, 32, 48, "with 32 to 48 rays .* paints over 64; .*--neural_rendering_resolution_initial=64"),
+    "4X, fewer rays": (256, 64, None, "with 64 rays per side: .* paints over 128; drop it, or give"),
+    "8XDC": (512, 128, None, "this super-resolution enlarges first; drop it"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAINTED)
+def test_a_painted_raw_picture_is_refused_where_it_makes_no_difference(name):
+    side, first, last, said = PAINTED[name]
+    rays = dict(neural_rendering_resolution_initial=first, neural_rendering_resolution_final=last)
+    with (
+        contextlib.nullcontext() if said is None else pytest.raises(ConfigError, match=f"^--raw-image=legacy .*{said}")
+    ):
+        assert resolve("shapenet", side, **rays, raw_image="legacy").loss.raw_image == "legacy"
+    resolve("shapenet", side, **rays)
+    resolve("shapenet", **rays, raw_image="legacy")  # before the size of the images is known
+
+
 CHANGED_BY = dict(
     data="x.zip", gpus=2, batch=64, batch_gpu=8, gamma=3.0, kimg=7.0, tick=2.0, snap=3, keep=2, state_minutes=3.0,
     bad_steps=4, tensorboard=True, seed=5, workers=7, nobench=True, mirror=True, aug="ada", freezed=2,
-    cbase=16384, cmax=256,
+    cbase=16384, cmax=256, skip_unmatched=True,
     glr=0.001, dlr=0.001, map_depth=4, mbstd_group=2, neural_rendering_resolution_initial=32,
     neural_rendering_resolution_final=96, blur_fade_kimg=9.0,
     gen_pose_cond=True, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.SuperresolutionHybrid8X",
     sr_num_fp16_res=0, g_num_fp16_res=2, d_num_fp16_res=0, style_mixing_prob=0.5, density_reg=0.5, density_reg_every=2,
     density_reg_p_dist=0.01, reg_type="monotonic-detach", decoder_lr_mul=2.0, l2cs_path="x.pkl", freeze_g=3,
-    precision="bf16",
+    precision="bf16", raw_image="legacy", planes="fixed_triplanes",
 )  # fmt: skip
 # Those that need another one beside them, and the one with a single value, kept for published command lines.
 GAZE, MEASURED = dict(l2cs_path="x.pkl", gaze_weight=1.0), dict(metrics="pr50k3_full", inception_weights="i.pth")

@@ -59,7 +59,8 @@ def test_a_sound_set_has_neither_errors_nor_warnings_and_its_numbers_are_right(t
 @pytest.mark.parametrize(
     "files, found",
     [
-        (spoilt(lambda rows: rows.pop(1)), "no label for: 1 (00000/img00000001.png)"),
+        (spoilt(lambda rows: rows.pop(1)), "1 of 4 images has no label, the first is 00000/img00000001.png"),
+        (spoilt(lambda rows: rows.append(["gone.png", rows[0][1]])), "1 of 5 labelled images is missing"),
         (spoilt(lambda rows: rows[1][1].pop()), "00000/img00000001.png is 24 numbers"),
         (spoilt(put(2, n3=float("nan"))), "00000/img00000002.png holds nan"),
         (spoilt(put(2, n0=3.0)), "00000/img00000002.png is not a rotation"),
@@ -71,7 +72,6 @@ def test_a_sound_set_has_neither_errors_nor_warnings_and_its_numbers_are_right(t
             "another size than most, 16x16: 1 (x.png)",
         ),
         ([("x.png", small_set.image_bytes(np.zeros((8, 9, 3), np.uint8))), *small_set.members()], "not square"),
-        ([("x.png", small_set.image_bytes(np.zeros((16, 16, 4), np.uint8))), *small_set.members()], "not RGB or L"),
     ],
 )
 def test_what_training_would_refuse_is_an_error(tmp_path, files, found):
@@ -86,7 +86,6 @@ def test_what_training_would_refuse_is_an_error(tmp_path, files, found):
     "files, found",
     [
         (spoilt(lambda rows: [row.__setitem__(1, rows[0][1]) for row in rows]), "4 of 4 images have the same camera"),
-        (spoilt(lambda rows: rows.append(["gone.png", rows[0][1]])), "1 labels name no image"),
         (spoilt(put(0, n11=4.5)), "radius is far from the median: 1 (00000/img00000000.png)"),
         (spoilt(put(0, n3=0, n7=0, n11=0)), "stands on the origin: 1"),
         (spoilt(put(3, n16=8.0, n20=8.0)), "focal length is far from the median: 1"),
@@ -156,7 +155,7 @@ def test_pictures_and_numbers_are_written_once(tmp_path):
         again = run("--data", path, output)
         assert again.exit_code == 2 and "exists" in again.stderr and again.stdout == ""
     inside = run("--data", path, f"--sheet={path / 'sheet.png'}")
-    assert inside.exit_code == 2 and "inside the data set" in inside.stderr
+    assert inside.exit_code == 2 and "lies inside --data=" in inside.stderr
 
 
 def test_a_spoilt_set_still_gets_its_pictures(tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, mirror_label
+from groundwork.damage import Damage
 from l2cs.estimator import GazeAngles
 
 # yaw of the camera about the world origin; the label's yaw* is a little larger, as the camera looks at the pivot
@@ -109,7 +110,7 @@ def test_estimated_yaw_is_the_networks_and_each_image_reaches_it_once(folder):
         return GazeAngles(images.mean(dim=(1, 2, 3)), torch.zeros(len(images)))
 
     faces = selection.FaceSet(folder)
-    yaws = selection.estimated_yaws(faces, brightness, batch=2, device="cpu")
+    yaws = selection.estimated_yaws(faces, brightness, batch=2, device="cpu", damage=Damage(False))
     expected = [float(np.asarray(Image.open(folder / name), np.float64).mean() / 127.5 - 1) for name in faces.names]
     assert yaws == pytest.approx(expected, abs=1e-5)
 
@@ -137,11 +138,11 @@ def no_labels(labels):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (drop_row, "no label for b/x.png"),
+        (drop_row, "1 of 5 images has no label, the first is b/x.png"),
         (shorten_label, "b/x.png is 24 numbers"),
         (scale_rotation, "b/x.png is not a rotation"),
-        (add_row, "lists missing.png"),
-        (no_labels, "has no labels"),
+        (add_row, "1 of 6 labelled images is missing, the first is missing.png"),
+        (no_labels, "5 of 5 images have no label"),
     ],
 )
 def test_a_broken_data_set_is_refused_by_name(tmp_path, change, message):
@@ -159,14 +160,12 @@ def test_a_damaged_or_empty_zip_is_refused(folder, tmp_path):
 
 def test_a_destination_in_use_is_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="not empty"):
-        check_destination(folder, tmp_path / "other", "--data")
-    with pytest.raises(ValueError, match="inside"):
-        check_destination(folder / "new", folder, "--data")
+        check_destination(folder)
     (tmp_path / "used.zip").write_bytes(b"x")
     with pytest.raises(ValueError, match="exists"):
-        check_destination(tmp_path / "used.zip", folder, "--data")
+        check_destination(tmp_path / "used.zip")
     (tmp_path / "free").mkdir()
-    check_destination(tmp_path / "free", folder, "--data")
+    check_destination(tmp_path / "free")
 
 
 @pytest.mark.parametrize("name", ["new", "new.zip"])
@@ -174,7 +173,7 @@ def test_a_failure_while_copying_leaves_nothing(folder, tmp_path, name):
     faces = selection.FaceSet(folder)
     (folder / faces.names[1]).unlink()
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(OSError):
+    with pytest.raises(ValueError, match="cannot be read"):
         selection.copy_rows(faces, [0, 1], tmp_path / name)
     assert sorted(tmp_path.iterdir()) == before
 
@@ -212,3 +211,8 @@ def test_the_script_writes_data_manifest_and_histogram(folder, tmp_path, capsys)
 def test_the_script_needs_a_gaze_network_to_filter_by_gaze(folder, tmp_path, capsys):
     code, _, err = run(capsys, "--data", folder, "--dest", tmp_path / "new", "--by=gaze")
     assert code == 2 and err.startswith("error: --by=gaze needs --l2cs-path") and not (tmp_path / "new").exists()
+
+
+def test_degrees_are_named_as_such(folder):
+    with pytest.raises(ValueError, match="--min-abs-yaw=23: is in radians, and 23 degrees are 0.401"):
+        selection.choose(["a"], [0.5], 23, None)

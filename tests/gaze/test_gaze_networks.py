@@ -108,8 +108,10 @@ def test_a_file_that_normalises_inside_reads_the_same_gaze(tmp_path, onnx):
     torch.testing.assert_close(inside(mirror_faces()), outside(mirror_faces()), rtol=1e-3, atol=1e-4)
 
 
-def test_a_file_that_is_fixed_to_a_batch_of_one_takes_any(tmp_path, onnx):
-    path = write(tmp_path / "a.onnx", {"gaze": torch.stack(kernels())}, taken=[1, 3, SIDE, SIDE])
+@pytest.mark.parametrize("options", [{"taken": [1, 3, SIDE, SIDE]}, {"taken": [3, 3, SIDE, SIDE]},
+                                     {"channels_last": True}], ids=str)  # fmt: skip
+def test_a_file_of_any_batch_and_layout_takes_any_number_of_faces(tmp_path, onnx, options):
+    path = write(tmp_path / "a.onnx", {"gaze": torch.stack(kernels())}, **options)
     torch.testing.assert_close(load_gaze_network(path)(mirror_faces()), readings(mirror_faces()), rtol=1e-4, atol=1e-5)
 
 

@@ -1,20 +1,37 @@
+import math
+from types import SimpleNamespace
+
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
+from groundwork.matching import FLAG
+from l2cs import evaluate, train
 from l2cs.augmented_crops import Augmentation, augment
-from l2cs.gaze_sets import FaceImages, read_image, read_labels, read_mpii, to_float
+from l2cs.gaze_labels import read_labels, read_people, without_person
+from l2cs.gaze_sets import FaceImages, read_image, to_float
 
 GAZE360 = "Face Left Right Origin 3DGaze 2DGaze\n"
 MPII = "Face Left Right Origin WhichEye 3DGaze 3DHead 2DGaze 2DHead Rmat Smat GazeOrigin\n"
 
 
+def faces(folder, *names):
+    """Files that are images by their names; their content is not read here."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
 def test_gaze360_rows_give_path_yaw_and_pitch_and_the_limit_drops_rows(tmp_path):
     label = tmp_path / "train.label"
     label.write_text(GAZE360 + "a/1.jpg l r n 0,0,-1 0.5,-0.25\na\\2.jpg l r n 0,0,-1 1.7,0\n")
+    faces(tmp_path / "Image", "a/1.jpg", "a/2.jpg")
     near, every = read_labels(label, tmp_path / "Image", 90), read_labels(label, tmp_path / "Image", 180)
     assert near.paths == [tmp_path / "Image/a/1.jpg"]
     assert torch.equal(near.angles, torch.tensor([[0.5, -0.25]]))
+    assert near.notes == (f"{label}: 1 of 2 rows lie beyond 90 degrees and are left out, as published",)
+    assert every.notes == ()
     assert every.paths[1] == tmp_path / "Image/a/2.jpg" and len(every) == 2
 
 
@@ -23,11 +40,15 @@ def test_mpii_leaves_one_person_out_and_reads_the_2d_gaze_column(tmp_path):
         row = f"p{k:02d}/1.jpg l r n left 9,9,9 8,8,8 0.{k + 1},-0.{k + 1} 0.7,0.7 1 1 0\n"
         far = f"p{k:02d}/2.jpg l r n left 9,9,9 8,8,8 0.9,0 0.7,0.7 1 1 0\n"  # beyond 42 degrees
         (tmp_path / f"p{k:02d}.label").write_text(MPII + row + far)
-    rest, person = (read_mpii(tmp_path, tmp_path, 1, held_out=flag) for flag in (False, True))
+        faces(tmp_path, f"p{k:02d}/1.jpg", f"p{k:02d}/2.jpg")
+    (tmp_path / "._p00.label").write_bytes(b"\0\5\x16\7")  # macOS leaves these beside files; they are no people
+    people = read_people(tmp_path, tmp_path)
+    rest, person = without_person(people, 1)
+    assert people[0].notes == (f"{tmp_path}: 3 of 6 rows lie beyond 42 degrees and are left out, as published",)
     assert torch.allclose(person.angles, torch.tensor([[0.2, -0.2]]))
     assert torch.allclose(rest.angles[:, 0], torch.tensor([0.1, 0.3]))
-    with pytest.raises(ValueError, match="--fold=3: .* has 3 people"):
-        read_mpii(tmp_path, tmp_path, 3, held_out=True)
+    with pytest.raises(ValueError, match="--fold=3: there are 3 people"):
+        without_person(people, 3)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +79,7 @@ def test_oblong_images_are_cut_to_their_middle_square_and_junk_is_named(tmp_path
     Image.new("RGB", (30, 20)).save(tmp_path / "oblong.png")
     assert read_image(tmp_path / "oblong.png", 16).shape == (16, 16, 3)
     (tmp_path / "junk.png").write_bytes(b"junk")
-    with pytest.raises(ValueError, match="junk.png: not a readable image"):
+    with pytest.raises(ValueError, match="junk.png: cannot be read as an image"):
         read_image(tmp_path / "junk.png")
 
 
@@ -92,3 +113,106 @@ def test_a_binary_label_file_is_named(tmp_path):
     (tmp_path / "bad.label").write_bytes(b"\x89PNG\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"bad\.label: is not a text file"):
         read_labels(tmp_path / "bad.label", tmp_path, 90)
+
+
+# ------------------------------------------------------------------ images and labels that do not match
+
+
+def rows_of(names, angle=0.2) -> str:
+    return GAZE360 + "".join(f"{name} L/{name} {name} n 0,0,-1 {angle},-0.1\n" for name in names)
+
+
+FOUR = ["a/1.png", "a/2.png", "a/3.png", "a/4.png"]
+# name: (images, names in train.label, rows used with the flag, words)
+UNMATCHED = {
+    "an image is missing": (FOUR[1:], FOUR, 3, "1 of 4 labelled images is missing, the first is a/1.png"),
+    "an image has no label": (FOUR, FOUR[:3], 3, "1 of 4 images has no label, the first is a/4.png"),
+    "both": (FOUR[1:], FOUR[:3], 2, "1 of 3 labelled images is missing, the first is a/1.png; 1 of 3 images has no"),
+}
+MATCHED = {
+    "backslashes": (FOUR, [name.replace("/", "\\") for name in FOUR], ""),
+    "decomposed letters": ([*FOUR[:3], "e\u0301.png"], [*FOUR[:3], "\u00e9.png"], ""),  # as a Mac writes them
+    "capitals": (FOUR, [name.upper() for name in FOUR], "4 of 4 labels spell their image with other capitals"),
+    "eyes": ([*FOUR, *(f"L/{name}" for name in FOUR)], FOUR, ""),
+    "another folder": ([*FOUR, "val/9.png"], FOUR, "1 images lie in folders of which no label file names one, the "
+                       "first is val/9.png"),
+}  # fmt: skip
+
+
+@pytest.fixture(params=["train", "evaluate"])
+def door(request, tmp_path, monkeypatch):
+    """door(images, text of the label file, flags) -> (exit code, stderr, images that are used)."""
+    used = []
+
+    def run(images, text, *flags, other=None):
+        faces(tmp_path / "Image", *images)
+        (tmp_path / "Label").mkdir()
+        (tmp_path / "Label" / "these.label").write_text(text)
+        if other:
+            (tmp_path / "Label" / "other.label").write_text(other)
+        places = [f"--gaze360image_dir={tmp_path / 'Image'}", f"--gaze360label_dir={tmp_path / 'Label/these.label'}"]
+        if request.param == "train":
+            monkeypatch.setattr(train, "train_and_measure", lambda *about: used.extend(about[2].paths) or {})
+            done = CliRunner().invoke(train.main, [*places, f"--output={tmp_path / 'run'}", "--arch=small", *flags])
+        else:
+            estimator = SimpleNamespace(input_size=32, sha256="", architecture=SimpleNamespace(name="none"))
+            monkeypatch.setattr(evaluate.GazeEstimator, "load", lambda *_: estimator)
+            monkeypatch.setattr(evaluate, "FaceImages", lambda paths, _: used.extend(paths))
+            monkeypatch.setattr(evaluate, "measure", lambda *_: {})
+            done = CliRunner().invoke(evaluate.main, [*places, "--snapshot=embedded", *flags])
+        assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+        return done.exit_code, done.stderr, used
+
+    return run
+
+
+@pytest.mark.parametrize("name", UNMATCHED)
+@pytest.mark.parametrize("flags", [[], [FLAG]])
+def test_images_and_labels_that_do_not_match_are_told(door, name, flags):
+    images, listed, used, words = UNMATCHED[name]
+    code, stderr, paths = door(images, rows_of(listed), *flags)
+    assert words in stderr and FLAG in stderr and stderr.count("\n") == 1
+    assert (code, len(paths)) == ((0, used) if flags else (2, 0)), stderr
+
+
+@pytest.mark.parametrize("name", MATCHED)
+def test_other_spellings_match_and_other_folders_are_counted(door, name):
+    images, listed, words = MATCHED[name]
+    code, stderr, paths = door(images, rows_of(listed))
+    assert code == 0 and len(paths) == 4 and all(path.exists() for path in paths), stderr
+    assert words in stderr and bool(stderr) == bool(words)
+
+
+def test_images_that_another_label_file_names_are_no_fault(door):
+    code, stderr, paths = door(FOUR, rows_of(FOUR[:2]), other=rows_of(FOUR[2:]))
+    assert (code, stderr, len(paths)) == (0, "", 2)
+
+
+def test_a_list_of_another_folder_is_an_error_with_the_flag_too(door):
+    code, stderr, _ = door(FOUR, rows_of(["x.png", "y.png"]), FLAG)
+    assert code == 2 and "nothing matches (2 of 2 labelled images are missing" in stderr
+
+
+def test_degrees_are_an_error_that_says_so(door):
+    code, stderr, _ = door(FOUR, rows_of(FOUR, 43.5))
+    assert code == 2 and "4 of 4 gaze angles are beyond pi, the first is 43.5,-0.1 in line 2 (then" in stderr
+    assert "are they degrees? Column 6 (2DGaze) must be radians" in stderr
+
+
+def test_an_angle_of_pi_is_one_in_radians(tmp_path):
+    faces(tmp_path, *FOUR)
+    (tmp_path / "x.label").write_text(rows_of(FOUR, f"{math.pi:.4f}"))  # rounded up
+    assert len(read_labels(tmp_path / "x.label", tmp_path, 181)) == 4
+
+
+def test_people_are_matched_together(tmp_path):
+    for person in ("p00", "p01"):
+        names = [f"{person}/{i}.png" for i in range(3)]
+        (tmp_path / f"{person}.label").write_text(rows_of(names))
+        faces(tmp_path / "Image", *names[:2])
+    with pytest.raises(ValueError, match="2 of 6 labelled images are missing, the first is p00/2.png"):
+        read_people(tmp_path, tmp_path / "Image")
+    people = read_people(tmp_path, tmp_path / "Image", skip_unmatched=True)
+    assert [len(person) for person in people] == [2, 2] and "left out by --skip-unmatched, 4 match" in people[0].notes[
+        0
+    ]

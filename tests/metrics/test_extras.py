@@ -2,20 +2,27 @@
 
 import base64
 import json
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from click.testing import CliRunner
+from tiny_onnx import linear_network
 
 from eg3d import calc_id
-from eg3d.metrics.identity import IdentityNetwork
+from eg3d.metrics.identity import IdentityNetwork, trouble
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.world.heads import Identity
 from eg3d.world.people import render_people
 from eg3d.world.render import render_head
 from eg3d.world.rendered_sets import camera_label
 from eg3d.world.training import fit_five_points
+from groundwork.onnx_head import Wanted
+
+FAULT = Path(__file__).resolve().parent.parent / "data" / "faults" / "b04"
 
 # Global average pooling and a flatten, made with onnx.helper: for any batch, and for a batch of one.
 MEAN_COLOUR = "CAg6YwoZCgF4EgFwIhFHbG9iYWxBdmVyYWdlUG9vbAoPCgFwEgF5IgdGbGF0dGVuEgFnWhwKAXgSFwoVCAESEQoDEgFOCgIIAwoCCHAKAghwYhQKAXkSDwoNCAESCQoDEgFOCgIIA0IECgAQDQ=="  # noqa: E501
@@ -28,6 +35,58 @@ def test_an_onnx_file_computes_what_it_says_for_any_batch(tmp_path, text):
     (tmp_path / "a.onnx").write_bytes(base64.b64decode(text))
     network, crops = IdentityNetwork.load(tmp_path / "a.onnx"), torch.rand(3, 3, 112, 112)
     assert torch.allclose(network.network(crops), crops.mean(dim=(2, 3)), atol=1e-5) and len(network.sha256) == 64
+
+
+def arcface_of(path, **options):
+    """An ArcFace-like network of one random linear map."""
+    kernel = np.random.default_rng(0).normal(size=(8, 3, 112, 112)) / 100
+    path.write_bytes(linear_network({"embedding": kernel}, **options))
+    return path, torch.from_numpy(kernel).float()
+
+
+@pytest.mark.parametrize("options", [{}, {"taken": [1, 3, 112, 112]}, {"taken": [4, 3, 112, 112]},
+                                     {"channels_last": True}, {"channels_last": True, "taken": [2, 112, 112, 3]}],
+                         ids=str)  # fmt: skip
+def test_every_layout_and_every_fixed_batch_is_served(tmp_path, options):
+    pytest.importorskip("onnxruntime")
+    path, kernel = arcface_of(tmp_path / "a.onnx", **options)
+    crops = torch.rand(5, 3, 112, 112) * 2 - 1
+    found = IdentityNetwork.load(path).network(crops)
+    torch.testing.assert_close(found, (crops[:, None] * kernel).sum(dim=(2, 3, 4)), rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_that_normalises_inside_scores_as_the_one_that_does_not(tmp_path):
+    pytest.importorskip("onnxruntime")
+    crops = torch.rand(3, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain, inside = (IdentityNetwork.load(FAULT / f"{name}.onnx").network(crops) for name in ("plain", "inside"))
+        given = IdentityNetwork.load(FAULT / "inside.onnx", given="bytes").network(crops)
+    assert F.cosine_similarity(plain, inside).min() > 0.9999 and torch.equal(inside, given)
+    turned = IdentityNetwork.load(FAULT / "inside.onnx", given="bytes-bgr").network(crops.flip(1))
+    torch.testing.assert_close(turned, inside)
+
+
+def test_scores_that_mean_nothing_are_said(tmp_path, run_script):
+    pytest.importorskip("onnxruntime")
+    with pytest.warns(UserWarning, match=r"inside\.onnx: two different faces score (0\.999\d|1\.0000), so its"):
+        IdentityNetwork.load(FAULT / "inside.onnx", given="signed")
+    code, _, err = run_script("eg3d/calc_id.py", "--network=embedded", "--seeds=0", "--arcface-input=bytes")
+    assert code == 2 and "--arcface-input=bytes is of --arcface-weights=FILE.onnx" in err
+
+
+def test_a_scale_that_the_graph_hides_is_found_by_two_faces(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("groundwork.onnx_file.wanted_by", lambda data: Wanted())
+    with pytest.warns(UserWarning, match=r"inside\.onnx: takes bytes, for only so it tells faces apart"):
+        network = IdentityNetwork.load(FAULT / "inside.onnx")
+    assert trouble(network.network) is None
+
+
+def test_a_network_that_sees_nothing_is_in_trouble():
+    assert "the same face scores" in trouble(lambda faces: torch.zeros(len(faces), 4))
+    assert "two different faces score 1.0000" in trouble(lambda faces: torch.ones(len(faces), 4))
+    assert trouble(lambda faces: faces.flatten(1)) is None
 
 
 def test_a_broken_onnx_file_is_one_line(tmp_path):

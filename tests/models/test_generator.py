@@ -67,6 +67,16 @@ def test_many_cameras_per_latent_equal_one_call_each():
             torch.testing.assert_close(together[name][i], alone[name][0], rtol=1e-4, atol=1e-4)
 
 
+@torch.no_grad()
+def test_the_mapping_network_sees_the_camera_times_c_scale():
+    G, scaled = small_generator(), small_generator(c_scale=0.25)
+    for network in (G, scaled):  # with a bias of zero the embedding is normalised back to what it was
+        torch.nn.init.constant_(network.backbone.mapping.embed.bias, 0.5)
+    z, c = torch.randn(2, 16), cameras(0.4, -0.4)
+    torch.testing.assert_close(scaled.mapping(z, c), G.mapping(z, 0.25 * c))
+    assert (scaled.mapping(z, c) - G.mapping(z, c)).abs().max() > 0.01
+
+
 @pytest.mark.parametrize("ops", ["torch", "kernels"])
 def test_blocks_with_a_clamp_in_float32_can_be_trained(ops):
     """The image is summed up in place only where no gradient needs what it was."""

@@ -6,7 +6,7 @@ from tiny_networks import tiny_estimator
 
 from eg3d.geometry.cameras import Orbit
 from eg3d.metrics.gfas import gaze_face_alignment
-from eg3d.pictures.shapes import write_shape
+from eg3d.pictures.shapes import ShapeOptions, write_shape
 from eg3d.pictures.video import film, path_labels, plan_films, set_quality
 from eg3d.pictures.views import PUBLISHED, random_labels, render_batch, render_samples, render_views
 
@@ -52,4 +52,4 @@ def test_a_film_needs_nothing_more_and_what_only_tri_planes_have_is_an_error_of_
     with pytest.raises(ValueError, match="--nrr=8: a Flat has no rays; leave it out"):
         set_quality(G, rendering_resolution=8)
     with pytest.raises(ValueError, match="a Flat has no shape to write"):
-        write_shape(tmp_path / "x.ply", G, torch.zeros(1, 3), 8)
+        write_shape(tmp_path / "x", G, torch.zeros(1, 3), ShapeOptions(8, ".ply"))

@@ -13,11 +13,14 @@ from eg3d.pictures.shapes import (
     density_grid,
     generator_field,
     grid_points,
+    largest_piece,
     surface,
     vertex_colors,
     write_glb,
     write_mrc,
+    write_obj,
     write_ply,
+    write_stl,
 )
 from eg3d.pictures.views import ws_of_seeds
 
@@ -137,6 +140,33 @@ def test_glb_holds_the_mesh_with_smooth_normals_and_linear_colours(tmp_path):
     read = trimesh.load(tmp_path / "ball.glb", force="mesh", process=False, skip_materials=True)
     assert read.center_mass == pytest.approx(CENTRE, abs=5e-3) and read.volume > 0
     assert read.visual.vertex_colors[0, :3] == pytest.approx([255, 55, 0], abs=1)
+
+
+def test_obj_and_stl_hold_the_same_surface_and_obj_its_colours(tmp_path):
+    mesh = surface(density_grid(sphere, 24, 2.0), 2.0)
+    colors = np.random.default_rng(0).uniform(size=(len(mesh.vertices), 3))
+    write_obj(tmp_path / "ball.obj", mesh, colors)
+    write_stl(tmp_path / "ball.stl", mesh)
+    lines = (tmp_path / "ball.obj").read_text().splitlines()
+    rows = np.array([line.split()[1:] for line in lines if line.startswith("v ")], dtype=float)
+    faces = np.array([[p.split("/")[0] for p in line.split()[1:]] for line in lines if line.startswith("f ")], int) - 1
+    assert np.allclose(rows[:, :3], mesh.vertices, atol=1e-6) and np.array_equal(faces, mesh.faces)
+    assert np.abs(rows[:, 3:] - colors).max() <= 0.5 / 255 + 1e-6
+    read = trimesh.load(tmp_path / "ball.stl")
+    assert np.allclose(read.triangles, mesh.triangles, atol=1e-6) and read.volume > 0
+
+
+def test_the_largest_piece_is_the_one_with_most_surface_wherever_it_lies():
+    small = 10 + 40 * 0.15
+
+    def two_balls(points):
+        return torch.maximum(sphere(points), small - 40 * (points - torch.tensor([-0.6, -0.6, -0.6])).norm(dim=1))
+
+    whole, alone = (surface(density_grid(field, 32, 2.0), 2.0) for field in (two_balls, sphere))
+    assert len(whole.vertices) > len(alone.vertices)
+    kept = largest_piece(whole)
+    assert len(kept.vertices) == len(alone.vertices) and kept.is_watertight
+    assert kept.center_mass == pytest.approx(CENTRE, abs=6e-3) and kept.volume > 0
 
 
 def test_vertices_have_the_colours_of_the_field_in_any_chunk():

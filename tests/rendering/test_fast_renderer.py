@@ -13,7 +13,7 @@ from eg3d.models.decoder import OSGDecoder
 from eg3d.ops.kernels.backend import using
 from eg3d.rendering import definition, renderer
 from eg3d.rendering.options import RenderOptions
-from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ, PlaneTable, mean_features
+from eg3d.rendering.planes import AXES, PlaneTable, mean_features
 from groundwork.draws import KeyedDraws, Midpoints
 
 OPTIONS = RenderOptions(
@@ -50,6 +50,7 @@ CHANGES = {
     "as published": {},
     "white background": {"white_back": True},
     "yz planes": {"planes": "yz"},
+    "planes of EG3D's branch": {"planes": "fixed_triplanes"},
     "one pass": {"depth_resolution_importance": 0},
     "few fine samples": {"depth_resolution_importance": 2},
     "automatic bounds": {"ray_start": "auto", "ray_end": "auto", "box_warp": 0.4},
@@ -241,7 +242,7 @@ def test_not_a_number_stays_one_in_the_picture(scene, spoilt, ops, recorded):
         assert features[:, 3:].isfinite().all()
 
 
-@pytest.mark.parametrize("axes", [PLANE_AXES, PLANE_AXES_YZ])
+@pytest.mark.parametrize("axes", list(AXES.values()))
 def test_rows_of_the_table_are_bilinear_with_zeros_outside(axes):
     generator = torch.Generator().manual_seed(0)
     planes = torch.randn(2, 3, 4, 8, 8, generator=generator)

@@ -112,6 +112,17 @@ def test_two_machines_of_torchrun_give_the_weights_of_one_process(folder, tmp_pa
     compare(one, two)
 
 
+@pytest.mark.robust
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the table of open ports from Linux")
+def test_processes_that_we_start_listen_where_only_this_machine_can_reach_them(tmp_path, monkeypatch):
+    others = [name for _, name in socket.if_nameindex() if not name.startswith("lo")]
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", others[-1] if others else "lo")  # of a run on several machines
+    assert distributed.launch(rank_work.note_open_ports, (tmp_path / "ports",), 2, CPU, wait_minutes=2) == 0
+    ports = [port for i in (0, 1) for port in (tmp_path / f"ports.{i}").read_text().split()]
+    loopback = {"0100007F", "00000000000000000000000001000000"}  # 127.0.0.1 and ::1, bytes turned round
+    assert len(ports) >= 2 and set(ports) <= loopback
+
+
 # ------------------------------------------------------------------ ending together
 
 

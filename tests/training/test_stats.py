@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from eg3d.training.stats import Stats, append_line, drop_lines_after
+from eg3d.training.stats import Stats, append_line, drop_lines_after, read_means
 
 
 def test_a_line_holds_number_mean_and_deviation_since_the_last_one():
@@ -41,7 +41,9 @@ def test_lines_after_the_saved_state_are_dropped(tmp_path):
 
 DAMAGED = [
     b"garbage", b"[1]", b"1", b'{"a": ', b"[" * 100_000, b"\0\0", b"\xff\xfe", b'{"Progress/kimg": 1}',
-    b'{"Progress/kimg": {"mean": null}}', b'{"images_seen": null}', b'{"images_seen": "many"}', b'{"images_seen": [1]}',
+    b'{"Progress/kimg": {"mean": null}}', b'{"Progress/kimg": {"mean": "0.1"}}',
+    b'{"images_seen": 1e999}', b'{"images_seen": true}',
+    b'{"images_seen": null}', b'{"images_seen": "many"}', b'{"images_seen": [1]}',
 ]  # fmt: skip
 
 
@@ -53,3 +55,26 @@ def test_a_damaged_line_is_named_and_its_file_stays(tmp_path, line):
     with pytest.raises(ValueError, match=r"metric-fid\.jsonl: line 3 is damaged; remove that line") as error:
         drop_lines_after(path, 2)
     assert "\n" not in str(error.value) and path.read_bytes() == before
+
+
+SCORE = b'"GFAS/mse_sum": {"num": 1, "mean": %s, "std": 0.0}'
+
+
+@pytest.mark.parametrize("score", [b'"0.3"', b"[0.3]", b"1e999", b"NaN", b"9" * 400, b"true", b"{}"])
+def test_a_score_that_is_no_number_is_named_before_snapshots_are_compared_by_it(tmp_path, score):
+    kimg = b'"Progress/kimg": {"num": 1, "mean": 0.004, "std": 0.0}, "timestamp": 1.5'
+    lines = [b"{" + kimg + b", " + SCORE % value + b"}\n" for value in (b"0.5", b"null", score)]
+    (tmp_path / "stats.jsonl").write_bytes(b"".join(lines[:2]))
+    assert [line["GFAS/mse_sum"]["mean"] for line in read_means(tmp_path / "stats.jsonl")] == [0.5, None]
+    (tmp_path / "stats.jsonl").write_bytes(b"".join(lines))
+    with pytest.raises(ValueError, match=r"stats\.jsonl: line 3 is damaged"):
+        read_means(tmp_path / "stats.jsonl")
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"a": 1}', b'{"a": {"mean": 1}}', b'{"a": {"num": 1}}', b'{"timestamp": "now"}', b"{}"]
+)
+def test_lines_of_other_shapes_are_no_statistics(tmp_path, line):
+    (tmp_path / "stats.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(ValueError, match=r"stats\.jsonl: line 1 is damaged"):
+        read_means(tmp_path / "stats.jsonl")

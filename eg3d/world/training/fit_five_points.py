@@ -19,6 +19,7 @@ from eg3d.metrics.network_file import VERSION
 from eg3d.world.heads import WORLD_VERSION
 from eg3d.world.people import People
 from groundwork.files import WORLD_WEIGHTS, atomic_write
+from groundwork.strict_json import read_json
 
 POINTS_FILE = WORLD_WEIGHTS / "five_points.dat"
 
@@ -83,7 +84,7 @@ def errors(path: Path, people: People) -> dict[str, float]:
 
 def measured_five_points() -> dict:
     """What the shipped predictor reached on people it had not seen, for the model card; needs no dlib."""
-    facts = json.loads(POINTS_FILE.with_suffix(".json").read_text())
+    facts = read_json(POINTS_FILE.with_suffix(".json"))
     return {key: facts[key] for key in ("sha256", "point_error_share_of_side", "mean_points_error_share_of_side")}
 
 

@@ -11,6 +11,7 @@ import click
 
 from eg3d.world.heads import WORLD_VERSION
 from groundwork.files import CACHE, REPOSITORY, atomic_write, private
+from groundwork.strict_json import read_json
 from l2cs.estimator import WORLD_NETWORKS as GAZE_NETWORKS
 
 # split -> (asset, flags): disjoint people, different widths.
@@ -51,6 +52,6 @@ def call(command: list, log: Path) -> None:
     start = time.time()
     if subprocess.run(command).returncode:
         raise ValueError(f"this command failed, see above: {shown}")
-    notes = json.loads(log.read_text()) if log.exists() else []
+    notes = read_json(log) if log.exists() else []
     notes.append({"command": shown, "hours": round((time.time() - start) / 3600, 3)})
     atomic_write(log, (json.dumps(notes, indent=2) + "\n").encode())

@@ -12,7 +12,7 @@ from oracles import plain_field
 from eg3d.ops.bias_act import bias_act, modulated_act, scale_channels
 from eg3d.ops.kernels import backend, native
 from eg3d.ops.kernels.field_network import FieldWeights
-from eg3d.rendering.planes import PLANE_AXES, PLANE_AXES_YZ
+from eg3d.rendering.planes import AXES, PLANE_AXES
 from groundwork.files import cache_folder
 
 try:
@@ -177,7 +177,7 @@ def field(size, seed=0):
     return draw(n, side, side, 3 * c, seed=seed), points, weights, sample_weights
 
 
-@pytest.mark.parametrize("axes", [PLANE_AXES, PLANE_AXES_YZ], ids=["published axes", "yz"])
+@pytest.mark.parametrize("axes", list(AXES.values()), ids=list(AXES))
 @pytest.mark.parametrize("size", SIZES)
 def test_the_field_has_the_values_and_gradients_of_double_precision(size, axes):
     texels, points, weights, sample_weights = field(size)
