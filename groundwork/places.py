@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 
 import click
 
-from groundwork.files import CACHE, WORLD_WEIGHTS, cache_folder, special
+from groundwork.files import CACHE, WORLD_WEIGHTS, special, user_cache
 
 FILE, FOLDER, EITHER = "file", "directory", "path"  # kinds of places, and what a page of help calls them
 LABEL_FILE = "dataset.json"  # of a data set
@@ -222,8 +222,8 @@ def own_folders() -> list[Source]:
     """Whose files every script may read, also if no option names them."""
     folders = [WORLD_WEIGHTS, CACHE]
     with suppress(OSError):  # without a home folder nothing is kept
-        folders.append(cache_folder())
-    return [Source(str(folder), folder, whole=False) for folder in folders]
+        folders.append(user_cache())
+    return [Source(str(folder), resolved(folder), whole=False) for folder in folders]
 
 
 def folder_links(folder: str | Path) -> Iterator[Path]:
