@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 
 import click
 
-from groundwork.files import CACHE, WORLD_WEIGHTS, cache_folder, special
+from groundwork.files import CACHE, WORLD_WEIGHTS, special, user_cache
 
 FILE, FOLDER, EITHER = "file", "directory", "path"  # kinds of places, and what a page of help calls them
 LABEL_FILE = "dataset.json"  # of a data set
@@ -155,7 +155,9 @@ DATA_SET = NamedInput(EITHER, ["embedded"])
 GENERATOR = NamedInput(FILE, ["embedded", "embedded-base"])
 START = NamedInput(FILE, [*GENERATOR.names, "latest"])  # what a run starts from
 GAZE_NETWORK = NamedInput(FILE, ["embedded", "embedded-judge"])
+GAZE_SNAPSHOTS = NamedInput(EITHER, GAZE_NETWORK.names)  # one, or a folder of them
 IDENTITY_NETWORK = NamedInput(FILE, ["embedded"])
+POSE_NETWORK = NamedInput(FILE, ["embedded"])
 WEIGHTS = NamedInput(FILE, [])  # a path, kept as a text
 LANDMARKS = NamedInput(EITHER, ["template", "embedded"])
 
@@ -221,8 +223,8 @@ def own_folders() -> list[Source]:
     """Whose files every script may read, also if no option names them."""
     folders = [WORLD_WEIGHTS, CACHE]
     with suppress(OSError):  # without a home folder nothing is kept
-        folders.append(cache_folder())
-    return [Source(str(folder), folder, whole=False) for folder in folders]
+        folders.append(user_cache())
+    return [Source(str(folder), resolved(folder), whole=False) for folder in folders]
 
 
 def folder_links(folder: str | Path) -> Iterator[Path]:

@@ -14,14 +14,17 @@ import click
 import torch
 from tqdm import tqdm
 
-from groundwork.command import Command, device_option, pick_device, skip_damaged_option, tell, write_json
+from groundwork.command import Command, device_option, skip_damaged_option, tell, without_effect, write_json
 from groundwork.damage import Damage
 from groundwork.files import atomic_file, atomic_write
 from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, OUTPUT_FILE, Output, resolved
 from l2cs.drawing import draw_gaze, picture_names
-from l2cs.estimator import GazeEstimator, mirror_self_test
+from l2cs.estimator import mirror_self_test
 from l2cs.gaze_sets import FaceImages, find_damaged, image_files, read_image, to_float
 from l2cs.measuring import estimate
+from l2cs.set_options import arch_option, device_of, gpu_option, load_estimator
+
+NO_CAMERA = "no camera is read and no window opened; give pictures of faces by --input"
 
 
 def files_of(arguments: dict) -> list[str]:
@@ -33,6 +36,7 @@ def files_of(arguments: dict) -> list[str]:
 
 @click.command(cls=Command)
 @click.option("--snapshot", type=GAZE_NETWORK, required=True, help="Weights: a file, embedded, or embedded-judge.")
+@without_effect("--cam", NO_CAMERA, type=int, is_eager=True)  # eager: it is said before --input is missed
 @click.option("--input", "source", required=True, type=INPUT,
               help="An image of one face, cropped tightly, or a folder of them.")  # fmt: skip
 @click.option("--output", type=Output(FOLDER, files_of), default="out/gaze", show_default=True,
@@ -40,11 +44,13 @@ def files_of(arguments: dict) -> list[str]:
 @click.option("--check", is_flag=True, help="Only run the mirror self-test on the images (at least 16).")
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the numbers here.")
 @skip_damaged_option
+@arch_option
 @device_option
+@gpu_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Accepted for uniformity; nothing is drawn at random."
 )
-def main(snapshot, source, output, check, json_path, skip_damaged, device, seed):
+def main(snapshot, source, output, check, json_path, skip_damaged, arch, device, gpu, seed):
     """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
 
     Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera. Pictures are written as
@@ -60,11 +66,12 @@ def main(snapshot, source, output, check, json_path, skip_damaged, device, seed)
     find_damaged(files, damage)
     left_out = damage.check(f"--input={source}", len(files))
     names, files = zip(*((name, file) for name, file in files.items() if name not in damage.faults), strict=True)
-    estimator = GazeEstimator.load(snapshot, pick_device(device), check=not check)
+    device = device_of(device, gpu)
+    estimator = load_estimator(snapshot, arch, device, check=not check)
     faces = FaceImages(files, estimator.input_size)
     if check:
         every = torch.arange(len(files))
-        report = mirror_self_test(estimator, to_float(faces[every].to(pick_device(device))))
+        report = mirror_self_test(estimator, to_float(faces[every].to(device)))
         numbers = {**report._asdict(), "images": len(files)}
         click.echo(f"mirror self-test {'passed' if report.passed else 'FAILED'}: {json.dumps(numbers)}")
     else:

@@ -17,7 +17,7 @@ from l2cs.estimator import WORLD_NETWORKS
 
 # Options of texts that name no place; those with a list of choices need not stand here.
 WORDS = {
-    "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module",
+    "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module", "gpu",
 }  # fmt: skip
 VALUES = {"seeds": "0", "cfg": "embedded"}  # of options that must be given
 
