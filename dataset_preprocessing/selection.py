@@ -182,7 +182,7 @@ def draw_histogram(yaws: list[float], kept: list[int], title: str, path: Path) -
     title, how = for_plot(title)
     axes.set_title(title, **how)
     axes.set(xlabel="yaw in degrees (positive: toward the image's left)", ylabel="images")
-    axes.legend()
+    axes.legend(loc="upper right")  # the best place is searched for, with a warning on a busy machine
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     atomic_write(path, buffer.getvalue())
