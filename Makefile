@@ -8,8 +8,12 @@
 #   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable)
 #   make reproduce   the paper's tables on the embedded world (hours on 2 cores; resumable, finished runs are kept)
 #   make bench       benchmarks on this machine, results in benchmarks/results
-SHELL := bash
-.SHELLFLAGS := -o pipefail -ec
+# Any POSIX shell will do.
+.SHELLFLAGS := -ec
+
+# What would put packages elsewhere than into .venv.
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME
+export PIP_USER := 0
 
 PYTHON ?= python3
 RESULTS ?= benchmarks/results
@@ -18,8 +22,22 @@ RUN := $(VENV)/bin/python
 # An editable install remembers its folder, so the stamp carries it: a moved repository installs itself again.
 READY := $(VENV)/.ready-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
 
+# The folder of this file if `make -f` is called from another one; may have spaces.
+ELSEWHERE := $(shell there="$$(dirname "$$(printf '%s' '$(MAKEFILE_LIST)' | sed 's/^ *//')")"; \
+  test "$$(cd "$$there" && pwd -P)" = "$$(pwd -P)" || printf '%s' "$$there")
+
 .PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench setup clean
 .DELETE_ON_ERROR:
+
+ifneq ($(ELSEWHERE),)
+
+$(or $(MAKECMDGOALS),demo): there
+	@:
+.PHONY: there
+there:
+	@cd "$(ELSEWHERE)" && $(MAKE) --no-print-directory -f Makefile $(MAKECMDGOALS)
+
+else
 
 demo: $(READY)
 	$(RUN) eg3d/demo.py
@@ -49,27 +67,32 @@ bench: $(READY)
 	for script in image views train_step memory ranks gfas ops field load; do $(RUN) benchmarks/bench_$$script.py --results $(RESULTS); done
 
 gpu-check:
-	@if ! $(PYTHON) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then \
+	@if ! "$(PYTHON)" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then \
 	  echo "gpu-check: $(PYTHON) has no PyTorch that sees a CUDA GPU here; nothing was checked"; exit 0; fi; \
-	set -x; PYTHONPATH=. $(PYTHON) benchmarks/gpu_check.py --results $(RESULTS)
+	set -x; PYTHONPATH=. "$(PYTHON)" benchmarks/gpu_check.py --results $(RESULTS)
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
+	@if ! test -w .; then echo "error: $(CURDIR) may not be written to; copy it to a folder of yours and call make there"; exit 2; fi
 	@if ! $(RUN) -m pip --version >/dev/null 2>&1; then \
-	  command -v $(PYTHON) >/dev/null || { echo "error: there is no $(PYTHON) here; name a Python >= 3.10: make PYTHON=/path/to/python3"; exit 2; }; \
-	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: $$($(PYTHON) -V 2>&1) is too old; name a Python >= 3.10: make PYTHON=/path/to/python3"; exit 2; }; \
-	  $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $$($(PYTHON) -V) has no venv module; install it (Debian, Ubuntu: apt install python3-venv) or name another: make PYTHON=/path/to/python3"; exit 2; }; \
-	  echo "Making $(VENV) with $$($(PYTHON) -V) ..."; \
-	  $(PYTHON) -m venv --clear $(VENV); \
+	  command -v "$(PYTHON)" >/dev/null || { echo "error: there is no $(PYTHON) here; name a Python >= 3.10: make PYTHON=/path/to/python3"; exit 2; }; \
+	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: $$("$(PYTHON)" -V 2>&1) is too old; name a Python >= 3.10: make PYTHON=/path/to/python3"; exit 2; }; \
+	  "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $$("$(PYTHON)" -V) has no venv module; install it (Debian, Ubuntu: apt install python3-venv) or name another: make PYTHON=/path/to/python3"; exit 2; }; \
+	  echo "Making $(VENV) with $$("$(PYTHON)" -V) ..."; \
+	  "$(PYTHON)" -m venv --clear $(VENV); \
 	fi
 	@echo "Installing into $(VENV); PyTorch alone is some gigabytes. Log: $(VENV)/install.log"
-	@$(RUN) -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[world,ffmpeg,test]' 2>&1 \
+	@rm -f $(VENV)/.failed
+	@{ $(RUN) -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[world,ffmpeg,test]' 2>&1 || touch $(VENV)/.failed; } \
 	  | tee $(VENV)/install.log \
-	  | awk '/^Collecting /{print "  " $$2; fflush()} /^Installing collected/{print "  unpacking ..."; fflush()}' \
-	  || { echo "error: the installation failed; the end of $(VENV)/install.log:"; tail -n 15 $(VENV)/install.log; exit 2; }
+	  | awk '/^Collecting /{print "  " $$2; fflush()} /^Installing collected/{print "  unpacking ..."; fflush()}'
+	@if test -e $(VENV)/.failed; then \
+	  echo "error: the installation failed; the end of $(VENV)/install.log:"; tail -n 15 $(VENV)/install.log; exit 2; fi
 	@rm -f $(VENV)/.ready-*; touch $@
 
 clean:
 	rm -rf $(VENV) out build .cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+endif

@@ -127,6 +127,9 @@ def choose(names: list[str], yaws: list[float], min_abs_yaw: float, max_abs_yaw:
     An image and its mirrored copy stay or go together, by the mean of their |yaw|: estimators are not quite symmetric.
     """
     upper = math.inf if max_abs_yaw is None else max_abs_yaw
+    for flag, limit in (("--min-abs-yaw", min_abs_yaw), ("--max-abs-yaw", max_abs_yaw)):
+        if limit is not None and math.pi < limit < 360:
+            raise ValueError(f"{flag}={limit:g}: is in radians, and {limit:g} degrees are {math.radians(limit):.3f}")
     if not 0 <= min_abs_yaw < upper:
         raise ValueError(f"--min-abs-yaw={min_abs_yaw} must be >= 0 and below --max-abs-yaw={upper}")
     pairs: dict[str, list[float]] = defaultdict(list)

@@ -21,7 +21,7 @@ from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.judges import Judges, check_left_out, load_identity_judge
 from eg3d.scores.table import HEADS, PICTURES_PSI, aligned, markdown, sample_scores, table, view_scores
-from groundwork.files import atomic_write, sha256
+from groundwork.files import sha256, write_text
 from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, IDENTITY_NETWORK, INPUT_FILE, LANDMARKS, POSE_NETWORK
 
 METRICS = "fid50k_full,kid50k_full,pr50k3_full"
@@ -100,7 +100,7 @@ def run(networks, seeds, num_gen, data, skip_unmatched, markdown_path, batch, se
     lines, note = table(columns), judges.footnote(len(seeds), num_gen, len(dataset))
     click.echo(f"{aligned(lines)}\n{note}")
     if markdown_path:
-        atomic_write(markdown_path, f"{markdown(lines)}\n{note}\n".encode())
+        write_text(markdown_path, f"{markdown(lines)}\n{note}\n")
     facts = {
         "seeds": len(seeds), "psi_of_heads": HEADS.psi, "num_gen": num_gen, "psi_of_pictures": PICTURES_PSI,
         "seed": seed, "data": data, "data_sha256": distances.digest, "samples_real": len(dataset),

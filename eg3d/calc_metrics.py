@@ -46,7 +46,7 @@ from groundwork.places import DATA_SET, FILE, GENERATOR, INPUT_FILE, NamedInput
 @click.option("--inception-weights", type=INPUT_FILE, help=f"Weights of the detector: {WEIGHTS_HELP}.")
 @click.option("--vgg-weights", type=INPUT_FILE,
               help="torchvision's VGG16, for precision and recall.  [default: the detector's features]")  # fmt: skip
-@click.option("--trunc", type=float, callback=cli.finite, default=1.0, show_default=True,
+@click.option("--trunc", type=float, default=1.0, show_default=True,
               help="Truncation psi; 1, as published, turns it off.")  # fmt: skip
 @cli.batch_option(16, "Images of a process at once.")
 @click.option("--verbose", type=bool, default=True, show_default=True, help="Show progress and what is measured.")

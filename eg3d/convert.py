@@ -1,4 +1,4 @@
-"""Converts checkpoints: any readable file to ours (.safetensors), or to a state dict (.pt) for the published code."""
+"""Converts checkpoints: any readable file to ours (.safetensors), or to one for the published code (.pt, .pkl)."""
 
 if __name__ == "__main__":
     from groundwork.early import begin
@@ -9,13 +9,14 @@ import click
 
 from eg3d.checkpoints.loading import open_checkpoint, save_snapshot
 from eg3d.checkpoints.published import save_state_dict
+from eg3d.checkpoints.published_pickle import save_published
 from eg3d.checkpoints.stored import NAMES
 from eg3d.rendering.planes import AXES
 from eg3d.running import cli
 from groundwork.files import sha256
 from groundwork.places import GENERATOR
 
-SUFFIXES = (".safetensors", ".pt")
+SUFFIXES = (".safetensors", ".pt", ".pkl")
 
 
 @click.command(cls=cli.Command)
@@ -25,7 +26,8 @@ SUFFIXES = (".safetensors", ".pt")
               help="Take the networks' arguments, renderer and cameras from this checkpoint: for files that do not say "
               "them, such as {'G_ema': state_dict} of inversion tools.")  # fmt: skip
 @click.option("--dest", type=cli.OUTPUT_FILE, required=True,
-              help="File to write: .safetensors is ours, .pt a state dict with the published names.")  # fmt: skip
+              help="File to write: .safetensors is ours, .pt a state dict with the published names, .pkl a pickle for "
+              "the published loader.")  # fmt: skip
 @click.option(
     "--planes",
     type=click.Choice(list(AXES)),
@@ -52,7 +54,10 @@ def main(source, like, dest, planes, names, half):
     networks = {name: checkpoint.network(name).build(str(checkpoint.path)) for name in kept}
     origin = {"file": checkpoint.path.name, "kind": checkpoint.kind, "sha256": sha256(checkpoint.path)}
     facts = checkpoint.facts | {"converted_from": origin}
-    if dest.suffix == ".pt":
+    if dest.suffix == ".pkl":
+        for note in save_published(dest, networks, facts, half):
+            click.echo(f"note: {note}", err=True)
+    elif dest.suffix == ".pt":
         for obstacle in save_state_dict(dest, networks, facts, half):
             click.echo(f"note: the published code cannot build this network ({obstacle}); ours can", err=True)
     else:

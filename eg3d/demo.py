@@ -36,11 +36,11 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
               help="Gaze network inside the loss.")  # fmt: skip
 @click.option("--judge", type=GAZE_NETWORK, default="embedded-judge", show_default=True,
               help="Gaze network that only scores.")  # fmt: skip
-@click.option("--kimg", type=POSITIVE, callback=cli.finite, default=5, show_default=True,
+@click.option("--kimg", type=POSITIVE, default=5, show_default=True,
               help="Thousand images to fine-tune on.")  # fmt: skip
-@click.option("--minutes", type=POSITIVE, callback=cli.finite, default=6, show_default=True,
+@click.option("--minutes", type=POSITIVE, default=6, show_default=True,
               help="Stop the fine-tuning after this time even if --kimg is not reached.")  # fmt: skip
-@click.option("--gaze-weight", type=POSITIVE, callback=cli.finite, default=PRESETS["embedded"].gaze.weight,
+@click.option("--gaze-weight", type=POSITIVE, default=PRESETS["embedded"].gaze.weight,
               show_default=True, help="Of the gaze term in the generator's loss.")  # fmt: skip
 @click.option(
     "--seeds", type=cli.DISTINCT_SEEDS, default="0-127", show_default=True, help="Scored; the first are drawn."

@@ -9,9 +9,12 @@ import re
 
 import click
 import numpy as np
+import torch
 
 from eg3d.checkpoints.loading import load_generator, short_names
+from eg3d.config.presets import ray_ranges
 from eg3d.geometry.cameras import focal_to_fov
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.pictures import video
 from eg3d.pictures.views import ViewOptions
 from eg3d.running import cli
@@ -46,14 +49,14 @@ def files_of(arguments: dict) -> list[str]:
               help="One film, interpolation.mp4; False: an orbit of each seed, 0.mp4.")  # fmt: skip
 @click.option("--camera-path", type=INPUT_FILE,
               help="JSON with a camera per frame, as another film's *_cameras.json.  [default: orbit]")  # fmt: skip
-@click.option("--trunc", type=float, callback=cli.finite, default=1, show_default=True, help="Truncation psi.")
+@click.option("--trunc", type=float, default=1, show_default=True, help="Truncation psi.")
 @cli.trunc_cutoff_option
 @click.option("--cfg", type=click.Choice(list(video.FOCAL), case_sensitive=False), default="FFHQ", show_default=True,
               help="The focal length.")  # fmt: skip
 @click.option(
     "--image_mode", type=click.Choice(video.IMAGE_MODES), default="image", show_default=True, help="What is drawn."
 )
-@click.option("--sample_mult", type=click.FloatRange(0.1, 16), callback=cli.finite, default=2, show_default=True,
+@click.option("--sample_mult", type=click.FloatRange(0.1, 16), default=2, show_default=True,
               help="Multiplies the samples along each ray.")  # fmt: skip
 @click.option("--nrr", type=click.IntRange(4, 1024), help="Rays per side.  [default: the network's]")
 @cli.shape_options(".ply")
@@ -78,6 +81,9 @@ def main(
     path = video.read_camera_path(camera_path) if camera_path else None
     device = cli.pick_device(device)
     generators = [video.set_quality(load_generator(name, device, precision), sample_mult, nrr) for name in networks]
+    if path and "labels" in path:
+        doubts = (camera_doubts(torch.tensor(path["labels"]), ray_ranges(G)) for G in generators)
+        cli.tell([], [f"{camera_path}: {line}" for line in dict.fromkeys(line for lines in doubts for line in lines)])
     view = ViewOptions(trunc, trunc_cutoff, focal_to_fov(video.FOCAL[cfg]))
     side = max(video.SMALLEST_SIDE, *(G.resolution for G in generators))
     for plan in plans:

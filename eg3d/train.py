@@ -21,10 +21,10 @@ from eg3d.gaze.term import GazeTerm
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.ops.kernels.backend import chosen, using
 from eg3d.running import distributed
-from eg3d.running.cli import device_option, finite, ops_option, pick_device
+from eg3d.running.cli import device_option, ops_option, pick_device
 from eg3d.scores.snapshot_metrics import SnapshotMetrics
 from eg3d.training.loop import train
-from eg3d.training.preparation import advice_on_memory, prepare, read_flags
+from eg3d.training.preparation import advice_on_memory, notes, prepare, read_flags
 from eg3d.training.resume import ResumeError
 from eg3d.training.run_folder import OWN_NAMES, held
 from groundwork.command import option_stack, without_effect
@@ -62,26 +62,28 @@ dead_options = option_stack(
 @click.option(
     "--stop-after-minutes",
     type=click.FloatRange(min=0),
-    callback=finite,
     help="Save and stop after this time; nothing else depends on it.",
 )
 @click.option(
-    "--wait-minutes", type=click.FloatRange(0, 1e6, min_open=True), callback=finite, default=30, show_default=True,
+    "--wait-minutes", type=click.FloatRange(0, 1e6, min_open=True), default=30, show_default=True,
     help="How long a process waits for another before the run ends.",
 )  # fmt: skip
 @click.option("-n", "--dry-run", is_flag=True, help="Print the configuration as JSON and stop; no file is opened.")
 def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, **flags):
     """Trains EG3D on images with cameras; the gaze term (--gaze-weight) makes the eyes follow the face.
 
-    A run that was stopped, killed or cut off goes on by the same command, as if nothing had happened. Ctrl-C and
-    SIGTERM end the running step and save. Exit codes: 0 when --kimg are reached; 75, 130 or 143 when stopped by
-    --stop-after-minutes, Ctrl-C or SIGTERM; 2 for an error that you can mend.
+    A run that was stopped, killed or cut off goes on by the same command, as if nothing had happened; --batch,
+    --batch-gpu and --gpus may change. Ctrl-C and SIGTERM end the running step and save. Exit codes: 0 when --kimg are
+    reached; 75, 130 or 143 when stopped by --stop-after-minutes, Ctrl-C or SIGTERM; 2 for an error that you can mend.
     """
     outdir = outdir / desc if desc else outdir
     flags["gpus"] = distributed.check_count(flags["gpus"])
     if dry_run:
         if distributed.first_started():
-            click.echo(json.dumps(to_dict(read_flags(outdir, cfg, flags)[0]), indent=2))
+            config, state = read_flags(outdir, cfg, flags)
+            for note in notes(config, flags, state):
+                click.echo(f"note: {note}", err=True)
+            click.echo(json.dumps(to_dict(config), indent=2))
         return
     count, device = flags["gpus"] or 1, pick_device(device)
     if count != 1 and not distributed.started_outside():
@@ -110,15 +112,17 @@ def run_in_folder(outdir, cfg, flags, config: TrainConfig, state: list, device, 
         )
     )
     distributed.tell_once(dataset.notes)
-    config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags | {"resume": config.resume}))
+    if state[0] is None:  # only now the size of the images is known
+        config = distributed.together(lambda: resolve(cfg, dataset.resolution, **flags))
     distributed.tell_once([], camera_doubts(dataset.labels, ray_ranges(config.generator)))
     distributed.by_first(lambda: dataset.identity(state[0]))  # before metrics read all of another data set
     limit = None if stop_after_minutes is None else 60 * stop_after_minutes
     measure = None if config.watch.metrics == "none" else SnapshotMetrics(config, dataset, device)
+    said = notes(config, flags, state[0])
     try:
         with using(ops):
             trainer, progress = train(
-                config, outdir, dataset, device, state.pop(), estimator, limit, measure, locked=True
+                config, outdir, dataset, device, state.pop(), estimator, limit, measure, locked=True, notes=said
             )
     except ResumeError as error:
         click.echo("\n".join(error.report), err=True)

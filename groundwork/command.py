@@ -20,6 +20,7 @@ from groundwork.console import patient_console
 from groundwork.early import DEBUG_VARIABLE, MORE_MEMORY, ended_by, exhausted, stoppable
 from groundwork.files import REPOSITORY, atomic_write
 from groundwork.matching import FLAG, HELP
+from groundwork.numbers import check_numbers
 from groundwork.places import OUTPUT_FILE, REMEDIES, check_places
 from groundwork.strict_pickle import one_line
 
@@ -46,8 +47,9 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context):
         try:
+            check_numbers(self.params, ctx.params)
             check_places(self.params, ctx.params, writes=os.environ.get("RANK", "0") == "0")
-        except ValueError:
+        except (ValueError, click.BadParameter):
             if os.environ.get("LOCAL_RANK", "0") != "0":  # under torchrun the first process of a machine says it
                 sys.exit(2)
             raise

@@ -54,7 +54,7 @@ def open_regular(path: Path) -> BinaryIO:
         # A pipe does not wait for a writer then.
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
     except OSError as error:
-        if error.errno == errno.ENXIO:
+        if error.errno == errno.ENXIO:  # a socket
             raise strange from None
         raise
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -93,6 +93,11 @@ def atomic_write(path: Path, data: bytes) -> None:
     """Writes a file so that a reader sees the old content or the whole new one."""
     with atomic_file(path) as file:
         file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    r"""As `atomic_write`, for people: in names of files a byte that is no UTF-8 stands as \udce9."""
+    atomic_write(path, text.encode(errors="backslashreplace"))
 
 
 def sha256(path: Path) -> str:

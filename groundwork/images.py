@@ -5,6 +5,7 @@ The size is checked before anything is decoded. What decides is the content of a
 
 import functools
 import io
+import logging
 import warnings
 
 import numpy as np
@@ -29,12 +30,13 @@ TURNS = {  # EXIF's orientation -> what makes the picture upright
 
 
 def silence_pillow() -> None:
-    """Stops the warnings of Pillow in this process.
+    """Stops the warnings and the log of Pillow in this process.
 
-    They warn of too many pixels, which is an error here, or of damaged metadata, which does not matter. The whole
+    They tell of too many pixels, which is an error here, or of damaged metadata, which does not matter. The whole
     process goes without them, because `warnings.catch_warnings` must not be used while other threads decode.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def open_image(data: bytes, where: str) -> Image.Image:
@@ -121,10 +123,10 @@ def _eight_bits(image: Image.Image, deep: bool) -> Image.Image:
             raise ValueError(f"floats from {values.min():g} to {values.max():g}, only 0 to 1 are a picture")
         return Image.fromarray(np.rint(values * 255).astype(np.uint8))
     if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if image.mode == "I" and image.format == "TIFF" and not 0 <= values.min() <= 255 < values.max() <= 65535:
             raise ValueError(f"whole numbers from {values.min()} to {values.max()}, whose scale is unknown")
-        grey = (values * 255 + 32767) // 65535
+        grey = (values.astype(np.uint32) * 255 + 32767) // 65535
         if image.format == "TIFF" and image.tag_v2.get(262) == 0:  # white is zero
             grey = 255 - grey
         picture = Image.fromarray(grey.astype(np.uint8))

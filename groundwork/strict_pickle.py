@@ -350,7 +350,7 @@ class _Machine:
 
     def reduce(self):
         arguments, callee = self.pop(), self.pop()
-        if type(callee) is not Callee or callee.call is None or type(arguments) is not tuple:
+        if not isinstance(callee, Callee) or callee.call is None or type(arguments) is not tuple:
             raise PickleError("it calls something that is no function of a file of tensors")
         self.push(callee.call(*arguments))
 

@@ -14,7 +14,7 @@ import click
 import torch
 from tqdm import tqdm
 
-from groundwork.command import Command, device_option, skip_damaged_option, without_effect, write_json
+from groundwork.command import Command, device_option, skip_damaged_option, tell, without_effect, write_json
 from groundwork.damage import Damage
 from groundwork.files import atomic_file, atomic_write
 from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, OUTPUT_FILE, Output, resolved
@@ -56,6 +56,7 @@ def main(snapshot, source, output, check, json_path, skip_damaged, arch, device,
     Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
     """
     files, others = image_files(source)
+    tell([f"{source}: {others}"] if others else [])
     damage = Damage(skip_damaged)
     find_damaged(files, damage)
     left_out = damage.check(f"--input={source}", len(files))
@@ -87,7 +88,7 @@ def main(snapshot, source, output, check, json_path, skip_damaged, arch, device,
             str(name): {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
         }
         click.echo(f"{len(files)} images with arrows and gaze.csv in {output}")
-    for line in (*left_out, *filter(None, [others])):
+    for line in left_out:
         click.echo(line)
     write_json(json_path, numbers)
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from groundwork.archive import Folder, normalised
+from groundwork.formats import is_hidden
 from groundwork.matching import Matched, first_of, match_names
 
 GAZE360_TRAIN_DEG, GAZE360_TEST_DEG, MPII_DEG = 180.0, 90.0, 42.0  # rows beyond are left out, as published
@@ -60,7 +61,7 @@ def read_labels(
 
 def people_files(label_dir: Path) -> list[Path]:
     """MPIIFaceGaze has one label file per person; sorted by name. Fold k holds out file k."""
-    people = sorted(label_dir.glob("*.label"))
+    people = sorted(file for file in label_dir.glob("*.label") if not is_hidden(file.name))
     if len(people) < 2:
         raise ValueError(f"{label_dir}: found {len(people)} .label files; leaving one person out needs at least two")
     return people
@@ -104,7 +105,7 @@ def _read(files: list[Path], image_dir: Path, limit_deg: float, skip: bool, othe
                 f"{file}: all of its {len(near[file])} images are missing in {image_dir}; give their folder"
             )
         angles = torch.tensor([(row.yaw, row.pitch) for row in kept], dtype=torch.float32)
-        lists.append(GazeList([image_dir / matched.pictures[row.face] for row in kept], angles))
+        lists.append(GazeList([Path(matched.pictures[row.face]) for row in kept], angles))
     return [replace(lists[0], notes=tuple(notes)), *lists[1:]]
 
 
@@ -144,20 +145,20 @@ def _lines(label_file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def _match(faces: list[str], image_dir: Path, label_files: list[Path]) -> tuple[Matched, list[str]]:
-    """Faces that label files list against the images of a folder; and images in folders that no label file names."""
+    """Faces that label files list against the paths of images; and images in folders that no label file names."""
     if not image_dir.is_dir():
         raise ValueError(f"{image_dir}: there is no such folder; give the one with the images of {label_files[0]}")
     folder = Folder(image_dir)
     matched = match_names(faces, folder.pictures).without(folder.unreadable)
     # names that lead out of the folder, as ../eyes/1.png, are in no listing of it
-    outside = {name: name for name in matched.missing if (image_dir / name).is_file()}
+    outside = {name: str(image_dir / name) for name in matched.missing if (image_dir / name).is_file()}
     missing = [name for name in matched.missing if name not in outside]
     named = _named_images(label_files) if matched.unlabelled else set()
     folders = {PurePosixPath(name).parent for name in named}
     left = [name for name in matched.unlabelled if name not in named]
     unlabelled = [name for name in left if PurePosixPath(name).parent in folders]
     elsewhere = [name for name in left if PurePosixPath(name).parent not in folders]
-    pictures = matched.pictures | outside
+    pictures = {face: str(folder.file(picture)) for face, picture in matched.pictures.items()} | outside
     return replace(matched, pictures=pictures, missing=missing, unlabelled=unlabelled), elsewhere
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -111,6 +112,85 @@ def test_labels_of_other_origin_are_never_overwritten(estimate, rendered, tmp_pa
     assert (tmp_path / "dataset.json").read_text() == "precious"
     (tmp_path / "dataset.json").unlink()
     assert estimate(Oracle(rows_of(rendered))).exit_code == estimate(Oracle(rows_of(rendered))).exit_code == 0
+
+
+def test_every_picture_without_a_face_is_printed_with_its_reason(estimate, rendered):
+    result = estimate(Oracle(rows_of(rendered), blind=["seed0001.png"], lost=["seed0003.png"]))
+    assert "3 of 4" not in result.stdout and "2 of 4 cameras" in result.stdout
+    assert "note: no camera for seed0001.png: covered\nnote: no camera for seed0003.png: lost\n" in result.stderr
+
+
+def test_a_run_that_was_stopped_shows(rendered, tmp_path, monkeypatch):
+    folder, drawn = tmp_path / "pose", []
+
+    def stop(path, data):
+        drawn.append(path.name)
+        if len(drawn) == 4:  # the labels, and two pictures
+            raise KeyboardInterrupt
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+
+    folder.mkdir()
+    (folder / "seed0003.png").write_bytes((rendered / "seed0003.png").read_bytes())  # of an earlier run
+    arguments = [f"--network={rendered.parent / 'G.safetensors'}", "--seeds=0-3", f"--outdir={folder}", "--seed=7"]
+    with monkeypatch.context() as patch:
+        patch.setattr(gen_samples_pose, "atomic_write", stop)
+        assert CliRunner().invoke(gen_samples_pose.main, arguments).exit_code == 130
+    assert sorted(file.name for file in folder.iterdir()) == ["labels_generate.json", "seed0000.png", "seed0001.png"]
+    monkeypatch.setattr(pose_estimators, "WorldPose", lambda device: Oracle(rows_of(folder)))
+    result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={folder}"])
+    assert result.exit_code == 2 and not (folder / "dataset.json").exists()
+    words = "2 of 4 pictures that it lists are missing, the first is seed0002.png (then seed0003.png)"
+    assert words in result.stderr and "--skip-unmatched" in result.stderr
+    result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={folder}", "--skip-unmatched"])
+    assert result.exit_code == 0 and f"{words}; left out" in result.stderr and "2 of 2 cameras" in result.stdout
+
+
+def test_pictures_of_another_run_are_no_part_of_this_one(estimate, rendered, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(rendered, folder)
+    shutil.copy(folder / "seed0000.png", folder / "seed0099.png")
+    oracle = Oracle(rows_of(rendered))
+    result = estimate(oracle, f"--indir={folder}")
+    assert result.exit_code == 2 and "1 of 5 pictures is not in its list, the first is seed0099.png" in result.stderr
+    result = estimate(oracle, f"--indir={folder}", "--skip-unmatched")
+    assert result.exit_code == 0 and list(rows_of(tmp_path, "dataset.json")) == list(rows_of(rendered))
+
+
+def write_labels(path, rows):
+    path.write_text(json.dumps({"labels": [[name, row] for name, row in rows.items()]}))
+    return path
+
+
+def test_estimates_and_pictures_without_a_counterpart_are_errors_unless_skipped(estimate, rendered, tmp_path):
+    estimate(Oracle(rows_of(rendered), blind=["seed0001.png"]))
+    rows = rows_of(tmp_path, "dataset.json")
+    file1, file2 = rendered / "labels_generate.json", tmp_path / "dataset.json"
+    two = write_labels(
+        file2, {name: row for name, row in rows.items() if name != "seed0002.png"} | {"x.png": rows["seed0000.png"]}
+    )
+    result = compare(file1, two)
+    assert result.exit_code == 2
+    assert f"1 of 3 estimates is of pictures that {file1} does not list, the first is x.png" in result.stderr
+    assert f"1 of 3 pictures of {file1} has no estimate, the first is seed0002.png" in result.stderr
+    result = compare(file1, two, "--skip-unmatched")
+    assert result.exit_code == 0 and "2 used, 1 failed" in result.stdout and "left out by" in result.stderr
+
+
+def test_of_estimates_by_another_program_all_pictures_without_one_count_as_failed(rendered, tmp_path):
+    rows = {name: row for name, row in rows_of(rendered).items() if name != "seed0002.png"}
+    mirrored = write_labels(tmp_path / "theirs.json", rows | {"seed0000_mirror.png": rows["seed0000.png"]})
+    result = compare(rendered / "labels_generate.json", mirrored)
+    assert result.exit_code == 0 and "3 used, 1 failed" in result.stdout
+    assert "1 estimates of mirrored copies are left aside, the first is seed0000_mirror.png" in result.stderr
+
+
+def test_names_may_be_spelt_otherwise_and_units_must_agree(rendered, tmp_path):
+    rows = {f".\\{name.upper()}": row[:3] + [1000 * row[3]] + row[4:7] + [1000 * row[7]] + row[8:11]
+            + [1000 * row[11]] + row[12:] for name, row in rows_of(rendered).items()}  # fmt: skip
+    result = compare(rendered / "labels_generate.json", write_labels(tmp_path / "mm.json", rows))
+    assert result.exit_code == 0 and "4 used, 0 failed" in result.stdout
+    assert "mm.json: 4 of 4 cameras stand 2700 from the origin" in result.stderr and "in millimetres?" in result.stderr
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "photo", "torn"])

@@ -237,6 +237,8 @@ def test_missing_ffmpeg_is_one_line_that_names_the_extra(networks, tmp_path, mon
         ('{"cameras": [[1, 2], [3]]}', "is no camera path"),
         ('{"cameras": "abc"}', "is no camera path"),
         ('{"cameras": [[1, 2], [NaN, 0]]}', "the camera of frame 1 is not finite"),
+        ('{"cameras": [[0, 0], [20, -15]]}', "frame 1 has yaw 20 and pitch -15, as 1 of 2 frames are beyond 3 turns"),
+        ('{"cameras": [[0, 0], [0, 10]]}', "are they degrees? They must be radians"),
         (json.dumps({"labels": [[2.0] * 25]}), "frame 0 is not a rotation"),
     ],
 )

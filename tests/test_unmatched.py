@@ -6,6 +6,7 @@ training, drawing) is replaced. `used` is what a door reports or hands on.
 
 import json
 import re
+import shutil
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import eg3d.demo
 import eg3d.train
 from dataset_preprocessing.check_dataset import main as check_dataset
 from dataset_preprocessing.dataset_tool import main as dataset_tool
+from dataset_preprocessing.ffhq.preprocess_in_the_wild import main as preprocess_in_the_wild
 from dataset_preprocessing.filter_by_gaze import main as filter_by_gaze
 from dataset_preprocessing.mirror_dataset import main as mirror_dataset
 from eg3d.data.dataset import ImageDataset
@@ -139,7 +141,8 @@ def invoke(command, *args) -> tuple[int, str, str]:
 def check(path, root, patch, *flags) -> Ran:
     code, stderr, stdout = invoke(check_dataset, "--data", path, *flags)
     used = re.search(r"^sizes: 64x64 \((\d+)\)$", stdout, re.MULTILINE)
-    said = [line.removeprefix("warning: ") for line in stdout.splitlines() if str(path) in line or "not read" in line]
+    said = [line.removeprefix("warning: ") for line in stdout.splitlines()
+            if str(path) in line or line.startswith("warning: ") or "not read" in line]  # fmt: skip
     return Ran(code, "\n".join([stderr, *(f"note: {line}" for line in said[1:])]), None if code else int(used[1]))
 
 
@@ -279,6 +282,41 @@ def test_links_to_shards_are_followed_and_broken_links_count_as_missing(door, tm
         with monkeypatch.context() as patch:
             ran = DOORS[door](faces, tmp_path / f"out{len(flags)}", patch, *flags)
         assert ran.used == used and f"1 {MISSING} is missing, the first is {NAMES[3]}" in ran.said()
+
+
+# ------------------------------------------------------------------ public reports
+
+
+@pytest.mark.parametrize("name", ["enclosed", "dot"])
+@pytest.mark.parametrize("door", DOORS)
+def test_a_zip_of_the_folder_keeps_its_cameras(door, name, tmp_path, monkeypatch):  # b08
+    ran = DOORS[door](FAULTS / "b08_folder_inside_the_zip" / f"{name}.zip", tmp_path, monkeypatch)
+    assert (ran.code, ran.used) == (0, 4)
+    assert ("FACES/dataset.json is read" in ran.said()) == (name == "enclosed")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_half_of_the_images_is_told(door, tmp_path, monkeypatch):  # b09
+    ran = DOORS[door](FAULTS / "b09_half_of_the_images" / "half.zip", tmp_path, monkeypatch)
+    assert ran.code == 2 and f"4 of 8 labelled images are missing, the first is {NAMES[0][:-5]}4.png" in ran.said()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_cameras_in_millimetres_are_warned_of(door, tmp_path, monkeypatch):  # b22
+    ran = DOORS[door](FAULTS / "b22_cameras_in_millimetres" / "mm.zip", tmp_path, monkeypatch)
+    assert (ran.code, ran.used) == (0, 4) and "4 of 4 cameras stand 2700 from the origin" in ran.stderr
+
+
+def test_a_faceless_picture_does_not_end_the_pipeline(tmp_path, monkeypatch):  # b10
+    pictures = shutil.copytree(FAULTS / "b10_faceless_picture_ends_the_pipeline" / "pictures", tmp_path / "p")
+    code, stderr, stdout = invoke(preprocess_in_the_wild, f"--indir={pictures}", "--device=cpu")
+    assert code == 0 and "3 of 4 cameras" in stdout and "no camera for noise.png: " in stderr
+    for door, run in DOORS.items():
+        (tmp_path / door).mkdir()
+        with monkeypatch.context() as patch:
+            ran = run(pictures, tmp_path / door, patch)
+        words = "1 of 4 images is left out, as no face was found (pose_estimate.json), the first is noise.png"
+        assert (ran.code, ran.used) == (0, 3) and words in ran.said(), door
 
 
 def test_large_sets_are_matched_fast():

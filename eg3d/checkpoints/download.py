@@ -12,10 +12,13 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
@@ -28,11 +31,17 @@ from tqdm import tqdm
 from urllib3.util import Retry
 
 from groundwork.files import cache_folder, sha256
+from groundwork.strict_json import JsonError, read_json
 
 SIZE_LIMIT = 4 << 30  # bytes; a published checkpoint has about 0.4 GB
 TRIES = 5  # failures in a row that bring nothing new, before giving up
 WAIT_S = 1.0  # before the second try; later tries wait longer
-TIMEOUT_S = 30.0  # of silence
+TIMEOUT_S = 30.0  # of silence between two bytes
+HEAD_S = 60.0  # until the head of an answer is here, all connections and redirects together
+PATIENCE_S = 60.0  # after it, a download must have brought SLOWEST bytes for each further second
+SLOWEST = 10_000  # bytes a second; a published checkpoint then takes half a day
+FEWEST = 4096  # new bytes: a try that brings fewer has failed
+LONGEST_VALIDATOR = 1000  # characters
 BLOCK = 1 << 20  # bytes read at once, at most
 MOST_REDIRECTS = 10
 MAY_PASS = {408, 416, 429, 500, 502, 503, 504}  # HTTP answers after which the same question is worth asking again
@@ -69,7 +78,7 @@ def fetch(address: str, cache: Path | None = None, limit: int = SIZE_LIMIT) -> P
         check_digest(path := local_file(parts), digest)
         return path
     except (DownloadError, OSError) as error:
-        reason = str(error)
+        reason = " ".join(str(error).split())
         if isinstance(error, OSError):
             advice = "check permissions and free space, or set XDG_CACHE_HOME to another folder"
             reason = f"cannot be read or stored on this machine ({error}); {advice}"
@@ -86,7 +95,7 @@ def parse_address(address: str, pinned: bool) -> SplitResult:
     except ValueError as error:
         raise DownloadError(f"is not a valid address ({error})") from None
     readable = parts.scheme == "file" or (parts.hostname and re.fullmatch("[!-~]+", address))
-    if not is_address(address) or not readable:
+    if not is_address(address) or not readable or parts.port == 0:
         raise DownloadError("is not a valid address; write https://server/path or file:///path, and %20 for a space")
     if "@" in parts.netloc:
         raise DownloadError("a user name or password in an address is not supported; download it and give its path")
@@ -163,6 +172,7 @@ class Download:
 
     def __post_init__(self):
         self.part, self.note = Path(f"{self.target}.part"), Path(f"{self.target}.json")
+        self.started, self.received = time.monotonic(), 0  # since then, bytes
 
     def run(self, title: str) -> None:
         """Goes on from the bytes that are here, tries again after a break, checks, and gives the file its name."""
@@ -174,13 +184,14 @@ class Download:
                     break
                 except DownloadError as reason:
                     # Only bytes beyond all earlier ones are progress: a server may start again from zero for ever.
-                    failed = 0 if self.here() > longest else failed + 1
+                    failed = 0 if self.here() >= longest + FEWEST else failed + 1
                     longest = max(longest, self.here())
                     if failed == TRIES or not isinstance(reason, Interrupted):
                         kept = f"; {self.here()} bytes are kept, the next call goes on from them" if self.here() else ""
                         raise DownloadError(f"{reason}{kept}") from reason
                     bar.set_postfix_str("interrupted, trying again")
                     time.sleep(WAIT_S * max(failed, 1))
+                    self.check_speed()
         try:
             check_digest(self.part, self.digest)
         except DownloadError:
@@ -196,16 +207,12 @@ class Download:
 
     def transfer(self, bar: tqdm) -> None:
         """One request, its answer appended to the .part. Raises Interrupted unless the .part is whole then."""
-        try:
-            noted = json.loads(self.note.read_text())
-            validator, size = noted["validator"], noted["size"]
-        except (OSError, ValueError, TypeError, KeyError):  # there is none, or it was cut off
-            validator, size = None, None
+        validator, size = self.noted()
         start = self.here() if validator else 0  # without it nothing tells whether old and new bytes fit together
         if start and start == size:  # stopped after the last byte, before the file got its name
             return
         resume = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
-        with requests.Session() as session, self.ask(session, resume) as response:
+        with requests.Session() as session, within(HEAD_S, lambda: self.ask(session, resume)) as response:
             start, validator, size = self.accept(response, start, validator, size)
             # "wb" empties the file before the note changes: old bytes must never stand beside a new note.
             with open(self.part, "ab" if start else "wb") as file, suppress(urllib3.exceptions.HTTPError):
@@ -217,9 +224,21 @@ class Download:
                     self.check_size(file.tell() + len(block))
                     file.write(block)
                     bar.update(len(block))
+                    self.received += len(block)
+                    self.check_speed()
                 size = file.tell() if size is None else size  # a clean end
         if self.here() != size:
             raise Interrupted(f"the connection broke after {self.here()} of {size or 'unknown'} bytes; try again later")
+
+    def noted(self) -> tuple[str | None, int | None]:
+        """Validator and size of the file that the .part belongs to; None and None if no usable note is here."""
+        try:
+            note = read_json(self.note, 1 << 16)
+            validator, size = note["validator"], note["size"]
+        except (OSError, JsonError, TypeError, LookupError):  # there is none, it was cut off, or is another's
+            return None, None
+        well = usable(validator) == validator and (size is None or (type(size) is int and size >= 0))
+        return (validator, size) if well else (None, None)
 
     def ask(self, session: requests.Session, resume: dict[str, str]) -> requests.Response:
         """The answer to a request for the file, from wherever redirects lead. Its body is not read yet."""
@@ -236,7 +255,7 @@ class Download:
             try:
                 # Redirects are followed here: requests would read their bodies, however long, and go anywhere.
                 answer = session.get(place, headers=headers, stream=True, allow_redirects=False, timeout=TIMEOUT_S)
-            except (requests.RequestException, ValueError) as error:
+            except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
                 reason = getattr(error.args[0] if error.args else None, "reason", error)
                 what = "this machine's clock and certificates" if isinstance(error, SSLError) else "the network"
                 raise DownloadError(f"cannot be reached ({reason}); check the address and {what}") from None
@@ -244,9 +263,10 @@ class Download:
                 return answer
             answer.close()
             location = answer.headers.get("Location", "")
-            if not answer.is_redirect or not may_lead(place, urljoin(place, location), bool(self.digest)):
+            onward = joined(place, location) if answer.is_redirect else None
+            if onward is None or not may_lead(place, onward, bool(self.digest)):
                 break
-            place = urljoin(place, location)
+            place = onward
         if answer.status_code == 416:  # the file there is shorter than what is here, so it is another one
             self.part.unlink(missing_ok=True)
         raise refusal(answer.status_code, location)
@@ -255,7 +275,10 @@ class Download:
         """Checks the head of an answer -> (bytes before its body, validator and size of the file, None: unknown)."""
         head, known = answer.headers, (validator, size)
         etag = head.get("ETag", "W/")  # a weak one may outlive a change (RFC 9110, 13.1.5)
-        validator, size = head.get("Last-Modified") if etag.startswith("W/") else etag, answer.raw.length_remaining
+        validator = usable(head.get("Last-Modified") if etag.startswith("W/") else etag)
+        size = answer.raw.length_remaining
+        if head.get("Content-Encoding", "identity").lower() != "identity":
+            raise DownloadError("the server packs the file on the way; download it with a browser and give its path")
         if answer.status_code == 206:
             said = head.get("Content-Range", "nothing")[:100]
             span = re.fullmatch(rf"bytes {start}-(\d{{1,18}})/(\d{{1,18}})", said)
@@ -279,11 +302,55 @@ class Download:
             raise DownloadError(f"{need}; make room or set XDG_CACHE_HOME to a folder on another disk")
         return start, validator, size
 
+    def check_speed(self) -> None:
+        """DownloadError for a server that would keep us busy for ever, a byte now and then."""
+        late = time.monotonic() - self.started - PATIENCE_S
+        if late > 0 and self.received < late * SLOWEST:
+            raise DownloadError(f"brought {self.received} bytes in {late + PATIENCE_S:.0f} s; try again later")
+
     def check_size(self, size: int) -> None:
         """DownloadError for more bytes than allowed."""
         if size > self.limit:
             self.part.unlink(missing_ok=True)
             raise DownloadError(f"has {size} bytes, more than the {self.limit} bytes allowed; check the address")
+
+
+def usable(validator) -> str | None:
+    """A validator that can be sent back in the head of a request; None for any other value."""
+    well = isinstance(validator, str) and re.fullmatch(r"[!-~]([ -~]*[!-~])?", validator)
+    return validator if well and len(validator) <= LONGEST_VALIDATOR else None
+
+
+def joined(place: str, location: str) -> str | None:
+    """Where a redirect leads from `place`; None if that is no address."""
+    with suppress(ValueError):  # brackets that do not close, a port that is no number
+        onward = urljoin(place, location)
+        parts = urlsplit(onward)
+        return onward if parts.port != 0 and parts.hostname and "@" not in parts.netloc else None
+    return None
+
+
+def within(seconds: float, work: Callable):
+    """The value of `work()`; Interrupted if it takes longer. Its thread is left alone then, and nobody waits for it.
+
+    Looking up a name, and a head that comes byte by byte, know no other limit.
+    """
+    done: SimpleQueue = SimpleQueue()
+
+    def run():
+        try:
+            done.put((work(), None))
+        except BaseException as error:
+            done.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, error = done.get(timeout=seconds)
+    except Empty:
+        raise DownloadError(f"does not answer within {seconds:g} s; try again later") from None
+    if error is not None:
+        raise error
+    return value
 
 
 def refusal(code: int, location: str) -> DownloadError:

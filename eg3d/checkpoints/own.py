@@ -14,7 +14,10 @@ bit is noticed. Nothing in either file is executed on loading.
 import hashlib
 import io
 import json
+import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -71,7 +74,7 @@ def open_snapshot(path: Path) -> Checkpoint:
         if int.from_bytes(file.read(8), "little") > LONGEST_HEADER or file.seek(0, 2) > LARGEST_FILE:
             raise CheckpointError(f"{path}: is no snapshot, or was cut short (it would be too large); copy it again")
     try:
-        with safe_open(path, "pt") as file:
+        with _opened(path) as file:
             metadata = file.metadata() or {}
             text = metadata.get(HEADER_KEY)
             slices = {name: file.get_slice(name) for name in file.keys()}
@@ -106,9 +109,18 @@ def open_snapshot(path: Path) -> Checkpoint:
     return Checkpoint(path, "snapshot", networks, header["facts"])
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    """As `safe_open`, which takes no path that is not UTF-8."""
+    with open_regular(path) as file:
+        odd = str(path).encode(errors="replace") != os.fsencode(path)
+        with safe_open(f"/dev/fd/{file.fileno()}" if odd else path, "pt") as tensors:
+            yield tensors
+
+
 def _tensors(path: Path, names: dict[str, str]) -> dict[str, torch.Tensor]:
     """Some tensors of the file; names: new name -> name in the file."""
-    with safe_open(path, "pt") as file:
+    with _opened(path) as file:
         # Cloned: what the mapping shows would change, or crash, with a file that is written over.
         return {key: file.get_tensor(name).clone() for key, name in names.items()}
 

@@ -35,6 +35,11 @@ POSITIONAL = {  # names of the published constructors' first arguments
 # What the published training reads of a generator besides: its own defaults. They say nothing about how the weights
 # were made, and no picture depends on them.
 OF_TRAINING = {"density_reg": 0.25, "density_reg_p_dist": 0.004, "reg_type": "l1"}
+# Pixels that each published super-resolution makes; the published code builds no other of these classes.
+PUBLISHED_SIZES = {
+    "SuperresolutionHybrid2X": 128, "SuperresolutionHybrid4X": 256, "SuperresolutionHybrid8X": 512,
+    "SuperresolutionHybrid8XDC": 512,
+}  # fmt: skip
 PLANES_NOTE = (
     "planes: published; a file of EG3D's branch fixed_triplanes looks the same but draws another head: give "
     "--planes=fixed_triplanes to convert.py, or to train.py with --resume (docs/checkpoints.md)"
@@ -63,8 +68,10 @@ def _opened(path: Path, content: UpstreamFile, kind: str) -> Checkpoint:
 
         return open_bare(path, {name: tensor.shape for name, tensor in content.loose.items()}, read)
     notes: list[str] = []
-    networks = {name: _from_upstream(path, name, net, notes) for name, net in content.networks.items()}
+    networks = {name: _from_upstream(path, name, net, notes, content.facts) for name, net in content.networks.items()}
     facts = {"published": {"training_set_kwargs": content.training_set_kwargs, "augment_pipe": content.augment_pipe}}
+    if content.facts is not None:
+        facts = _parsed_facts(content.facts)
     return drawable(Checkpoint(path, kind, networks, facts, tuple(dict.fromkeys(notes))))
 
 
@@ -76,7 +83,7 @@ def _read(path: Path, name: str, tensors: dict) -> dict[str, torch.Tensor]:
             raise CheckpointError(f"{path}: the weights of {name} are damaged: {error}") from None
 
 
-def _from_upstream(path: Path, name: str, net: UpstreamNetwork, notes: list[str]) -> StoredNetwork:
+def _from_upstream(path: Path, name: str, net: UpstreamNetwork, notes: list[str], ours: str | None) -> StoredNetwork:
     if net.cls not in PUBLISHED:
         raise CheckpointError(f"{path}: {name} is a {net.cls[:60]}, none of {', '.join(PUBLISHED)}; it cannot be built")
     names = POSITIONAL.get(net.cls, POSITIONAL["D"])
@@ -93,7 +100,7 @@ def _from_upstream(path: Path, name: str, net: UpstreamNetwork, notes: list[str]
             arguments["raw_fade"] = net.raw_fade
         return StoredNetwork(init_kwargs=arguments, **common)
     rendering = net.rendering_kwargs if net.rendering_kwargs is not None else arguments.get("rendering_kwargs", {})
-    rendering = _rendering(rendering, notes) | _planes(path, net, notes)
+    rendering = _rendering(rendering, notes) | _planes(path, net, notes if ours is None else [])
     arguments["rendering_kwargs"] = _rendering(arguments.get("rendering_kwargs", rendering), notes)
     return StoredNetwork(
         init_kwargs=arguments, rendering_kwargs=rendering,
@@ -158,14 +165,19 @@ def _with_arguments(content: dict) -> dict | None:
 def _open_state_dict(path: Path, content: dict) -> Checkpoint:
     entries = {name: content[name] for name in NAMES if content.get(name) is not None}
     try:
-        facts = parse_json(content.get("facts", "{}"))
-        if not isinstance(facts, dict):
-            raise ValueError("the facts are no object")
+        facts = _parsed_facts(content.get("facts", "{}"))
         networks = {name: _from_entry(name, entry) for name, entry in entries.items()}
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         reason = " ".join(str(error)[:200].split())
         raise CheckpointError(f"{path}: its description of a network is damaged ({reason}); make it again") from None
     return Checkpoint(path, "state dict", networks, facts)
+
+
+def _parsed_facts(text: str) -> dict:
+    facts = parse_json(text)
+    if not isinstance(facts, dict):
+        raise ValueError("the facts are no object")
+    return facts
 
 
 def _from_entry(name: str, entry: dict) -> StoredNetwork:
@@ -194,17 +206,21 @@ def save_state_dict(path: Path, networks: dict[str, nn.Module], facts: dict, hal
     content: dict = {"format": STATE_DICT_FORMAT, "facts": json.dumps(facts)}
     obstacles = []
     for name, network in networks.items():
-        if type(network).__name__ not in PUBLISHED:
-            raise ValueError(f"{name} is a {type(network).__name__}, which the published code lacks; keep the snapshot")
-        tensors = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
-        entry = {"class_name": type(network).__name__, "init_kwargs": file_arguments(network), "state_dict": tensors}
-        if isinstance(network, TriPlaneGenerator):
-            obstacles += _complete(network, entry)
-        content[name] = entry
+        content[name], more = state_dict_entry(name, network, half)
+        obstacles += more
     buffer = io.BytesIO()
     torch.save(content, buffer)
     atomic_write(Path(path), buffer.getbuffer())
     return list(dict.fromkeys(obstacles))
+
+
+def state_dict_entry(name: str, network: nn.Module, half: bool = False) -> tuple[dict, list[str]]:
+    """(a network as state-dict files hold it, what keeps the published code from building it)."""
+    if type(network).__name__ not in PUBLISHED:
+        raise ValueError(f"{name} is a {type(network).__name__}, which the published code lacks; keep the snapshot")
+    tensors = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
+    entry = {"class_name": type(network).__name__, "init_kwargs": file_arguments(network), "state_dict": tensors}
+    return entry, _complete(network, entry) if isinstance(network, TriPlaneGenerator) else []
 
 
 def _complete(G: TriPlaneGenerator, entry: dict) -> list[str]:
@@ -224,4 +240,9 @@ def _complete(G: TriPlaneGenerator, entry: dict) -> list[str]:
             obstacles.append(f"{name.removeprefix(RENDERING).replace('.', ' ')}={place[key]}")
     if G.w_dim != 512:
         obstacles.append(f"w_dim={G.w_dim}")  # the published super-resolution takes no other
+    kind = G.config.superresolution.kind
+    if PUBLISHED_SIZES.get(kind) != G.img_resolution:
+        obstacles.append(f"{kind} at {G.img_resolution} px")
+    if (form := G.config.superresolution.blocks.architecture) != "skip":
+        obstacles.append(f"super-resolution of architecture {form}")
     return obstacles

@@ -20,6 +20,12 @@ MOST_ATTRIBUTES = 1000  # of one module
 LONGEST_NUMBER = 16  # characters of a number's bytes
 DEEPEST_PACKAGE = 10  # folders of a project that carries EG3D
 VENDORED = ("torch_utils", "training", "dnnlib")  # packages of EG3D
+# Class of a network -> the module that the published code has it in.
+PUBLISHED_CLASSES = {"TriPlaneGenerator": "training.triplane"} | dict.fromkeys(
+    ("DualDiscriminator", "DummyDualDiscriminator", "SingleDiscriminator"), "training.dual_discriminator"
+)
+# The first key of a pickle of ours, which has its facts; the published loader does not look there.
+OUR_FACTS = "gaze_corrected_eg3d"
 WRAPPER = "DataParallel"  # its child `module` is the network
 REMEDY = (
     "where its code is, torch.save({'G_ema': G.state_dict()}, 'G.pth'), and convert that: "
@@ -37,7 +43,7 @@ class Record(Buildable):
     def build(self, state) -> None:
         if type(state) is not dict or len(state) > MOST_ATTRIBUTES or not all(type(key) is str for key in state):
             raise PickleError(f"the state of {self.cls} is no plain dict")
-        self.state = state
+        self.state = self.state | state
 
 
 @dataclass(frozen=True)
@@ -182,6 +188,52 @@ def _module(name: str) -> Callee:
     return Callee(name, new=lambda: Record(name))
 
 
+# ------------------------------------------------------------------ what published_pickle.py writes
+
+
+class _Constructor(Callee, Buildable):
+    """`functools.partial(CLASS)`; its state says the arguments, its call makes a module of the class."""
+
+    def __init__(self, cls: str):
+        super().__init__(cls, call=self.make)
+        object.__setattr__(self, "arguments", {})
+
+    def build(self, state) -> None:
+        function, positional, arguments, attributes = state
+        if getattr(function, "name", None) != self.name or positional != () or attributes != {}:
+            raise PickleError("a constructor has other arguments than named ones")
+        if type(arguments) is not dict:
+            raise PickleError("the arguments of a constructor are no dict")
+        object.__setattr__(self, "arguments", arguments)
+
+    def make(self) -> Record:
+        return Record(self.name, {"_init_kwargs": self.arguments})
+
+
+def _constructor(function) -> _Constructor:
+    if type(function) is not Callee or function.name not in PUBLISHED_CLASSES:
+        raise PickleError("it makes an object that has no place in a file of tensors")
+    return _Constructor(function.name)
+
+
+def _filled(module, tensors) -> None:
+    """`Module.load_state_dict(module, tensors)`: the names are joined already."""
+    if not isinstance(module, Record) or not isinstance(tensors, dict):
+        raise PickleError("tensors are given to something that is no module")
+    module.state["_parameters"] = tensors
+
+
+def _same(module, *switch) -> Record:
+    """`Module.eval(module)` and `Module.requires_grad_(module, False)`."""
+    if not isinstance(module, Record) or switch not in ((), (False,)):
+        raise PickleError("something is set to evaluation that is no module")
+    return module
+
+
+def _empty() -> None:
+    """`Identity()`, where there is no discriminator."""
+
+
 _SCALAR = Callee("scalar", call=_number)
 _SET = Callee("set", call=_set)
 # The same in a published pickle and in a file of torch.save.
@@ -209,6 +261,19 @@ ALLOWED = OF_MODULES | {
     ("torch._utils", "_rebuild_parameter"): Callee("parameter", call=_parameter),
     ("torch.storage", "_load_from_bytes"): Callee("storage", call=_storage),
 }
+OF_OURS = {
+    ("functools", "partial"): Callee("constructor", call=_constructor),
+    **{(module, name): Callee(name) for name, module in PUBLISHED_CLASSES.items()},
+    ("torch.nn.modules.module", "Module.load_state_dict"): Callee("tensors of a module", call=_filled),
+    ("torch.nn.modules.module", "Module.eval"): Callee("evaluation", call=_same),
+    ("torch.nn.modules.module", "Module.requires_grad_"): Callee("no gradients", call=_same),
+    ("torch.nn.modules.linear", "Identity"): Callee("no module", call=_empty),
+}
+
+
+def find_in_ours(module: str, name: str) -> Callee:
+    """A stand-in for a global of a pickle that published_pickle.py wrote; PickleError for any other."""
+    return OF_OURS.get((module, name)) or find(module, name)
 
 
 def find(module: str, name: str) -> Callee:

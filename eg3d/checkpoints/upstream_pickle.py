@@ -16,7 +16,16 @@ from typing import BinaryIO
 
 import torch
 
-from eg3d.checkpoints.stand_ins import MOST_ATTRIBUTES, REMEDY, WRAPPER, Record, StoredTensor, find
+from eg3d.checkpoints.stand_ins import (
+    MOST_ATTRIBUTES,
+    OUR_FACTS,
+    REMEDY,
+    WRAPPER,
+    Record,
+    StoredTensor,
+    find,
+    find_in_ours,
+)
 from groundwork.strict_pickle import PickleError, only_pickle_errors, parse
 from groundwork.torch_file import MOST_USES
 
@@ -69,12 +78,14 @@ class UpstreamNetwork:
 class UpstreamFile:
     """What a published pickle holds; networks that are None in the file are left out.
 
+    facts: JSON, of a file that published_pickle.py wrote; None: of all others.
     loose: tensors that belong to no module, by their names joined with those of the dicts that they are in.
     """
 
     networks: dict[str, UpstreamNetwork]
     training_set_kwargs: dict | None
     augment_pipe: str | None  # the class's name
+    facts: str | None
     loose: dict[str, StoredTensor | HeldTensor]
 
 
@@ -85,9 +96,10 @@ def read_upstream(path: Path) -> UpstreamFile:
     generator's file; OSError when it cannot be opened.
     """
     with open(path, "rb") as file:
-        if file.read(2) == b"\x80\x02":
+        start = file.read(64)
+        if start[:2] == b"\x80\x02":
             raise PickleError(f"pickle protocol 2 keeps weights as text, which is not read; {REMEDY}")
-        content, end = parse(file, find)
+        content, end = parse(file, find_in_ours if OUR_FACTS.encode() in start else find)
         if file.seek(0, 2) != end:
             raise PickleError(f"{file.tell() - end} bytes follow its end")
     with only_pickle_errors():
@@ -120,6 +132,7 @@ def upstream_file(content) -> UpstreamFile:
         networks={name: _network(name, record) for name, record in named(records).items()},
         training_set_kwargs=None if training_set is None else plain_dict(training_set, "training_set_kwargs"),
         augment_pipe=pipe.cls if isinstance(pipe, Record) else None,
+        facts=facts if type(facts := content.get(OUR_FACTS)) is str else None,
         loose=loose,
     )
 

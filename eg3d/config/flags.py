@@ -6,7 +6,7 @@ A flag is a field of the configuration (groundwork/settings.py), or of `Indirect
 from dataclasses import dataclass
 
 from eg3d.config.parts import WatchConfig
-from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION, TO_BE_GIVEN
+from eg3d.config.presets import PRESETS, SR_OF_RESOLUTION
 from eg3d.config.run import (
     NETWORKS,
     PARTS,
@@ -17,6 +17,7 @@ from eg3d.config.run import (
     network_kind,
     to_dict,
 )
+from eg3d.gaze.term import GazeLossConfig
 from eg3d.metrics.registry import DETECTOR_TABLE, VGG, parse_metrics, takes_weights
 from eg3d.models.blocks import CLAMP
 from eg3d.rendering.planes import AXES
@@ -29,6 +30,7 @@ from groundwork.settings import (
     Need,
     at_least,
     check_settings,
+    check_value,
     contradiction,
     flags_of,
     message,
@@ -256,11 +258,12 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     indirect = IndirectFlags(**{name: value for name, value in given.items() if TABLE[name].part == INDIRECT})
     plain = to_dict(PRESETS[cfg])
     base_batch = plain["batch"]
-    if plain["gaze"]["l2cs_path"] == TO_BE_GIVEN:
-        plain["gaze"]["l2cs_path"] = None
+    if any(value and TABLE[name].part == "gaze" for name, value in given.items()):
+        plain["gaze"]["weight"] = plain["gaze"]["weight"] or GazeLossConfig.weight
     for name, value in given.items():
         flag = TABLE[name]
         if flag.part != INDIRECT:
+            check_value({"": TrainConfig, **PARTS}[flag.part], flag.name, value)  # before others are made of it
             (plain[flag.part] if flag.part else plain)[flag.name] = value
     _set_networks(plain, given)
     _set_resolution(plain, cfg, resolution, given.get("sr_module"))
@@ -284,6 +287,8 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     config = from_dict(plain)
     _reject_what_does_nothing(given, config, indirect)
     _check_metrics(config.watch)
+    if resolution is not None:
+        _check_raw_image(config)
     return config
 
 
@@ -298,6 +303,24 @@ def _reject_what_does_nothing(given: dict, config: TrainConfig, indirect: Indire
                 belongs = message(config, need.of, **{INDIRECT: indirect})
                 shown = flag.setting.flag
                 raise ConfigError(f"{shown}={given[name]} is of {belongs}, or drop {shown}")
+
+
+def _check_raw_image(config: TrainConfig) -> None:
+    """ConfigError for --raw-image=legacy where it makes no difference: the rays never meet the super-resolution."""
+    first, painted = config.schedule.raw_resolution_initial, config.generator.painted_rays
+    last = config.schedule.raw_resolution_final or first
+    if config.loss.raw_image != "legacy" or (painted and min(first, last) <= painted <= max(first, last)):
+        return
+    if painted is None:
+        raise contradiction(config, "{loss.raw_image} changes nothing: this super-resolution enlarges first; drop it")
+    raise contradiction(
+        config,
+        "{loss.raw_image} changes nothing with {rays} rays per side: this super-resolution paints over {painted}; drop "
+        "it, or give {rays_flag}={painted}",
+        rays=first if first == last else f"{first} to {last}",
+        painted=painted,
+        rays_flag=message(config, "{schedule.raw_resolution_initial:flag}"),
+    )
 
 
 def _check_metrics(watch: WatchConfig) -> None:

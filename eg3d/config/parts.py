@@ -83,6 +83,13 @@ class LossConfig:
         needs=(_DENSITY_TERM,),
     )
     filter_mode: str = "antialiased"  # how real images are shrunk to image_raw
+    raw_image: str = setting(
+        "rendered",
+        flag="--raw-image",
+        help="legacy: the raw picture that the discriminator sees is painted over, as published for 128 px at 64 rays "
+        "and 256 px at 128; for weights that were trained so.",
+        check=one_of(("rendered", "legacy")),
+    )
     # False, published: generated raw images stay sharp while real ones are blurred (docs/published_defects.md, D-13)
     blur_raw: bool = False
 

@@ -11,9 +11,6 @@ from eg3d.models.mapping import MappingConfig
 from eg3d.models.superresolution import SuperresolutionConfig
 from eg3d.rendering.options import RenderOptions
 
-# A gaze network that no preset can know. `flags.resolve` puts in what the user gives, or says that it is missing.
-TO_BE_GIVEN = "to be given"
-
 SR_OF_RESOLUTION = {
     512: "SuperresolutionHybrid8XDC",
     256: "SuperresolutionHybrid4X",
@@ -34,7 +31,8 @@ def _published(resolution: int, rendering: RenderOptions, orbit: Orbit, **rest) 
         rendering=rendering,
         superresolution=SuperresolutionConfig(kind=SR_OF_RESOLUTION[resolution], num_fp16_res=4),
     )
-    gaze = GazeLossConfig(l2cs_path=TO_BE_GIVEN)  # and the published weight
+    # No preset can know a gaze network. `flags.resolve` gives the term its published weight if a flag speaks of gaze.
+    gaze = GazeLossConfig(weight=0.0)
     return TrainConfig(generator=generator, discriminator=DiscriminatorConfig(), gaze=gaze, **rest)
 
 
@@ -134,5 +132,6 @@ PRESETS = {config.preset: config for config in (FFHQ, AFHQ, SHAPENET, WORLD)}
 def ray_ranges(network=None) -> list[tuple[float, float]]:
     """(nearest, farthest) depth of the rays of a generator or its configuration; of each preset if it has no rays."""
     own = getattr(network, "options", None) or getattr(network, "rendering", None)
-    every = [own] if own is not None else [run.generator.rendering for run in PRESETS.values()]
+    others = (getattr(run.generator, "rendering", None) for run in PRESETS.values())
+    every = [own] if own is not None else [rays for rays in others if rays is not None]
     return [(rays.ray_start, rays.ray_end) for rays in every]

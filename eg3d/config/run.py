@@ -152,8 +152,8 @@ class TrainConfig:
             raise contradiction(
                 self,
                 f"{flag} gives micro-batches of {{n}}, which cannot be split into groups of {{group}} for minibatch "
-                f"statistics; pass --mbstd-group={{fits}} (a divisor of {{n}}), "
-                f"or make them a multiple of {{group}} by {flag}",
+                f"statistics; make them a multiple of {{group}} by {flag}, "
+                f"or, in a new run, pass --mbstd-group={{fits}} (a divisor of {{n}})",
                 n=self.micro_batch,
                 group=group,
                 fits=max(n for n in range(1, group + 1) if self.micro_batch % n == 0),
@@ -180,6 +180,13 @@ class TrainConfig:
     def micro_batch(self) -> int:
         """Images one process handles at once."""
         return self.batch_gpu or self.batch // self.gpus
+
+    @property
+    def smaller_micro_batch(self) -> int | None:
+        """The next smaller --batch-gpu that goes with batch, processes and minibatch statistics; None if none does."""
+        group = self.discriminator.by_flag("mbstd_group") or 1
+        share = self.batch // self.gpus
+        return max((n for n in range(group, self.micro_batch, group) if share % n == 0), default=None)
 
     @property
     def label_dim(self) -> int:
@@ -244,15 +251,16 @@ def network_kind(part: str, plain: dict) -> type[NetworkConfig]:
     return table[name].config
 
 
-# Changing these between a stop and going on leaves the arithmetic of the run as it is; another number of processes
-# adds the same numbers in another order. The micro-batches must stay: minibatch statistics depend on them. Whether the
-# data set is the same one, wherever it lies, is told by its digest (training/trainer.py).
-FREE_TO_CHANGE = {"kimg", "tick", "snap", "benchmark", "data.path", "data.workers", "data.skip_unmatched", "gpus"}
+# Changing these between a stop and going on leaves the arithmetic of the run as it is, but for the sizes, of which the
+# user is told (training/sizes.py). Whether the data set is the same one, wherever it lies, is told by its digest
+# (training/trainer.py).
+SIZES = {"batch", "batch_gpu", "gpus"}
+FREE_TO_CHANGE = SIZES | {"kimg", "tick", "snap", "benchmark", "data.path", "data.workers", "data.skip_unmatched"}
 
 
 def check_same_run(saved: TrainConfig, asked: TrainConfig) -> None:
     """Raises ConfigError, naming the first setting, unless `asked` may continue the run of `saved`."""
-    old, new = (_flat(to_dict(config)) | {"batch_gpu": config.micro_batch} for config in (saved, asked))
+    old, new = (_flat(to_dict(config)) for config in (saved, asked))
     for name in sorted(set(old) | set(new)):
         free = name in FREE_TO_CHANGE or name.startswith("watch.")
         if not free and old.get(name) != new.get(name):

@@ -28,7 +28,7 @@ from eg3d.gaze.networks import (
 )
 from eg3d.geometry.cameras import LABEL_DIM, split_label
 from groundwork.draws import GlobalDraws
-from groundwork.places import GAZE_NETWORK
+from groundwork.places import FILE, GAZE_NETWORK, NamedInput
 from groundwork.settings import Need, check_settings, check_value, contradiction, non_negative, one_of, setting
 from l2cs.estimator import GazeAngles, gaze_vector
 
@@ -126,13 +126,14 @@ class GazeLossConfig:
         flag="--gaze-weight",
         help="Weight of the gaze term; 0 turns it off, and a gaze network then only scores snapshots.",
         check=non_negative("0 trains without the gaze term"),
+        shown=lambda run: run.gaze.weight or "1 with --l2cs-path, else 0",
     )
     l2cs_path: str | None = setting(
         None,
         flag="--l2cs-path",
         help="Gaze network of the term and of the scores at snapshots: a weights file, embedded or embedded-judge.",
         metavar="FILE",
-        place=GAZE_NETWORK,
+        place=NamedInput(FILE, [*GAZE_NETWORK.names, ""]),  # empty: none, of a preset that has one
     )
     kind: str = setting(
         "mse",

@@ -4,11 +4,14 @@ Each camera alone may be proper (`cameras.check_labels`), and yet training learn
 So these are warnings, each with what to do.
 """
 
+import math
+
 import torch
 
 from eg3d.geometry.cameras import split_label
 
 UNITS = {"millimetres": 1000, "centimetres": 100, "decimetres": 10}  # how many of them are one of a head's units
+ALIKE = 2  # a unit is recognised within this factor
 MOST_FOCAL = 50  # image sizes; such a camera sees one degree, and in pixels every camera has more
 STRAY_RAD = 0.05  # cameras that look at a face may pass by the origin so far
 CLEARLY = 3  # another convention must look nearer to the origin by this factor
@@ -43,16 +46,24 @@ def _no_ray_reaches(pose: torch.Tensor, ray_ranges: list[tuple[float, float]]) -
     outside = torch.stack([(radius < near) | (radius > far) for near, far in ray_ranges]).all(dim=0)
     if not outside.any():
         return None
-    middle = radius[outside].median().item()
-    fitting = (unit for near, far in ray_ranges for unit, size in UNITS.items() if near <= middle / size <= far)
-    unit = next(fitting, None)
-    advice = f"are they in {unit}? Divide" if unit else "in which unit are they? Bring"
+    unit = _unit(radius.median().item(), ray_ranges) if outside.all() else None
+    advice = f"are they in {unit}? Divide" if unit else "is their unit another? Bring"
     advice += " numbers 4, 8 and 12 of each label " + (f"by {UNITS[unit]}" if unit else "to that of the rays")
     depths = " or ".join(f"{near:g} to {far:g}" for near, far in dict.fromkeys(ray_ranges))
     return (
         f"{int(outside.sum())} of {len(pose)} cameras stand {_span(radius[outside])} from the origin, but rays are "
         f"drawn at depths of {depths}, so they miss it; {advice}"
     )
+
+
+def _unit(radius: float, ray_ranges: list[tuple[float, float]]) -> str | None:
+    """The unit in which this radius is most like the middle of some rays; None if it is like none of them."""
+    apart = {
+        unit: min(abs(math.log(max(radius, 1e-9) / size / ((near + far) / 2))) for near, far in ray_ranges)
+        for unit, size in UNITS.items()
+    }
+    nearest = min(apart, key=apart.get)
+    return nearest if apart[nearest] < math.log(ALIKE) else None
 
 
 def _in_pixels(intrinsics: torch.Tensor) -> str | None:

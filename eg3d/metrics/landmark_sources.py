@@ -4,6 +4,8 @@ Every source is called with (images [N, 3, H, W] in [-1, 1], labels [N, 25], nam
 pixels; NaN where it finds no face. Its `name` belongs in every report.
 """
 
+import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from eg3d.metrics.face_reader import FaceReader, FaceReading
 from eg3d.metrics.iresnet import Architecture
 from eg3d.metrics.network_file import VERSION, filled, load_network
 from eg3d.metrics.pose import rotation_of_angles
+from groundwork.archive import Folder, normalised
 from groundwork.files import WORLD_WEIGHTS
 from groundwork.strict_json import JsonError, read_json
 
@@ -52,17 +55,23 @@ class WorldReader:
 class FromFile:
     """Points the user found: JSON {name: [[x, y] x 5 or x 68]}, or a folder of `<stem>.txt` with five lines "x y".
 
-    Numbers count from the centre of the first pixel, as detectors write them. Names are matched by stem, not by order;
-    a picture without an entry has no face.
+    Numbers count from the centre of the first pixel, as detectors write them. Names are matched without their endings,
+    not by order. A picture without an entry has no face.
     """
 
     def __init__(self, path: Path):
         self.name, self.points = f"file {path.name}", read_points(path)
+        stems = Counter(Path(name).name for name in self.points)
+        self._by_stem = {stem: name for name in self.points if stems[stem := Path(name).name] == 1}
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> torch.Tensor:
         nothing = torch.full((POINTS, 2), torch.nan)
-        found = [self.points.get(Path(name).stem, nothing) for name in names]
+        found = [self.points.get(self._entry(without_ending(name)), nothing) for name in names]
         return torch.stack(found).to(images) + 0.5
+
+    def _entry(self, name: str) -> str | None:
+        """Of a picture in a folder only points of its own; of others those whose name ends so, if they are the only."""
+        return name if name in self.points or "/" in name else self._by_stem.get(name)
 
 
 def load_source(text: str, embedded: bool, device="cpu"):
@@ -103,7 +112,9 @@ def disagreement(reading: FaceReading) -> torch.Tensor:
 def read_points(path: Path) -> dict[str, torch.Tensor]:
     """{stem: points [5, 2]} of a JSON file, or of a folder of text files; ValueError names the entry that is wrong."""
     if path.is_dir():
-        texts = {file.name: file.read_text(errors="replace") for file in sorted(path.glob("*.txt"))}
+        folder = Folder(path)
+        files = sorted(name for name in folder.bytes if name.endswith(".txt"))
+        texts = {name: folder.read(name).decode(errors="replace") for name in files}
         entries = {name: [line.split() for line in text.splitlines() if line.strip()] for name, text in texts.items()}
     else:
         try:
@@ -113,7 +124,14 @@ def read_points(path: Path) -> dict[str, torch.Tensor]:
             raise ValueError(f"{path}: is not JSON ({error}); {advice}") from None
     if not isinstance(entries, dict) or not entries:
         raise ValueError(f"{path}: holds no points; write {{name: [[x, y], ...]}} with 5 or 68 points")
-    return {Path(str(name)).stem: _points(path, name, rows) for name, rows in entries.items()}
+    points = {without_ending(str(name)): _points(path, name, rows) for name, rows in entries.items()}
+    if len(points) < len(entries):
+        raise ValueError(f"{path}: has two entries of one name, apart from the ending; write each name once")
+    return points
+
+
+def without_ending(name: str) -> str:
+    return os.path.splitext(normalised(name))[0]
 
 
 def _points(path: Path, name: str, rows) -> torch.Tensor:

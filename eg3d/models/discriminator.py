@@ -47,7 +47,7 @@ class EpilogueConfig:
 
     def __post_init__(self):
         check_types(self)
-        check_within("mbstd_group_size", 1 if self.mbstd_group_size is None else self.mbstd_group_size, 1)
+        check_within("mbstd_group_size", 1 if self.mbstd_group_size is None else self.mbstd_group_size, 1, 2**16)
         check_within("mbstd_num_channels", self.mbstd_num_channels, 0)
         check_one_of("activation", self.activation, ACTIVATIONS)
 

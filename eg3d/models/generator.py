@@ -64,6 +64,10 @@ class GeneratorConfig(NetworkConfig):
         return self.backbone.plane_resolution
 
     @property
+    def painted_rays(self) -> int | None:
+        return SUPERRESOLUTIONS[self.superresolution.kind].painted_rays(self.resolution)
+
+    @property
     def freezable_blocks(self) -> int:
         return int(math.log2(self.backbone.plane_resolution)) - 1
 
@@ -163,6 +167,7 @@ class TriPlaneGenerator(nn.Module):
     def synthesis(
         self, ws, c, neural_rendering_resolution=None, update_emas=False, cache_backbone=False,
         use_cached_backbone=False, noise_mode="random", draws=None, force_fp32=False, fused_modconv=None,
+        legacy_raw=False,
     ):  # fmt: skip
         """Draws M pictures of N latents, M = k N: the planes of a latent serve its k cameras.
 
@@ -170,6 +175,7 @@ class TriPlaneGenerator(nn.Module):
             ws: [N, num_ws, w_dim]; c: rendering cameras [M, 25], those of the first latent first.
             draws: source of randomness, see groundwork.draws (None: PyTorch's global generator, as published).
             noise_mode: of the backbone; the super-resolution has its own in the configuration.
+            legacy_raw: whether image_raw is painted over as published (docs/published_defects.md, D-02).
         Returns: dict with image [M, 3, S, S], image_raw [M, 3, R, R], image_depth [M, 1, R, R] (along the ray).
         """
         del update_emas, fused_modconv  # published arguments without effect on the result
@@ -192,10 +198,13 @@ class TriPlaneGenerator(nn.Module):
         raw = features[:, :3]
         sr_noise = self.config.superresolution.noise_mode
         kwargs = dict(noise_mode=sr_noise, draws=draws, force_fp32=force_fp32)
-        image = _in_parts(
-            lambda *parts: self.superresolution(*parts, **kwargs), [raw, features, ws.repeat_interleave(m // n, dim=0)],
-            self.img_resolution, sr_noise,
-        )  # fmt: skip
+        rendered = [raw, features, ws.repeat_interleave(m // n, dim=0)]
+        if legacy_raw:
+            image, raw = self.superresolution(*rendered, legacy_raw=True, **kwargs)
+        else:
+            image = _in_parts(
+                lambda *parts: self.superresolution(*parts, **kwargs), rendered, self.img_resolution, sr_noise
+            )
         return {"image": image, "image_raw": raw, "image_depth": depth.reshape(m, 1, resolution, resolution)}
 
     def sample(self, coords, dirs, z, c, truncation_psi=1.0, truncation_cutoff=None, update_emas=False, **kwargs):

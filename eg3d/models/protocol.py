@@ -73,6 +73,11 @@ class NetworkConfig:
         return 0
 
     @property
+    def painted_rays(self) -> int | None:
+        """Rays per side at which `legacy_raw` of a generator's `synthesis` makes a difference; None: at no number."""
+        return None
+
+    @property
     def freezable_blocks(self) -> int:
         """How many blocks of a generator --freeze-g can freeze."""
         return 0

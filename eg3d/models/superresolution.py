@@ -61,14 +61,25 @@ class Superresolution(nn.Module):
         if self.has_filter_buffer:
             self.register_buffer("resample_filter", setup_filter())
 
-    def forward(self, rgb, x, ws, noise_mode="none", draws=None, force_fp32=False):
-        ws = ws[:, -1:].expand(-1, 3, -1)
+    @classmethod
+    def painted_rays(cls, img_resolution: int) -> int | None:
+        """Rays per side at which the published code paints over the raw picture; None: it never does."""
+        return img_resolution // 2 if cls.block0_up == 1 else None
+
+    def forward(self, rgb, x, ws, noise_mode="none", draws=None, force_fp32=False, legacy_raw=False):
+        """legacy_raw: return rgb too, as the published code leaves it (docs/published_defects.md, D-02).
+
+        It adds block0's colours in place: into rgb itself, unless it has been resized or enlarged, which copies it.
+        """
+        ws, raw = ws[:, -1:].expand(-1, 3, -1), rgb
         if x.shape[-1] != self.input_resolution:
             x, rgb = (bilinear(t, self.input_resolution, self.sr_antialias) for t in (x, rgb))
         kwargs = dict(noise_mode=noise_mode, draws=draws or GlobalDraws(), force_fp32=force_fp32)
-        x, rgb = self.block0(x, rgb, ws, **kwargs)
-        x, rgb = self.block1(x, rgb, ws, **kwargs)
-        return rgb
+        x, middle = self.block0(x, rgb, ws, **kwargs)
+        x, image = self.block1(x, middle, ws, **kwargs)
+        if not legacy_raw:
+            return image
+        return image, middle if rgb is raw and self.block0_up == 1 else raw
 
 
 class SuperresolutionHybrid2X(Superresolution):

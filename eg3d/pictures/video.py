@@ -28,6 +28,7 @@ from groundwork.strict_json import JsonError, read_json
 FOCAL = {"FFHQ": FFHQ_FOCAL, "AFHQ": FFHQ_FOCAL, "Shapenet": 1.7074}
 IMAGE_MODES = ("image", "image_depth", "image_raw")
 FPS, BITRATE = 60, "10M"  # as published
+MOST_TURNS = 3  # round a head in one film
 SMALLEST_SIDE = 256  # pictures of small models are enlarged to this, so that a film of them can be watched
 GAP = 8  # pixels between the panels of two networks
 CAPTION_HEIGHT = 32
@@ -67,7 +68,21 @@ def read_camera_path(path: Path) -> dict[str, list]:
         )
     if kinds[0] == "labels":
         check_labels(rows, str(path), [f"frame {i}" for i in range(len(rows))])
+    else:
+        _check_radians(path, rows)
     return {kinds[0]: rows.tolist()}
+
+
+def _check_radians(path: Path, rows: torch.Tensor) -> None:
+    """ValueError if [yaw, pitch] [N, 2] can only be degrees."""
+    beyond = (rows.abs() > torch.tensor([MOST_TURNS * 2 * math.pi, math.pi])).any(dim=1)
+    if beyond.any():
+        frame = int(beyond.nonzero()[0, 0])
+        yaw, pitch = rows[frame].tolist()
+        raise ValueError(
+            f"{path}: frame {frame} has yaw {yaw:g} and pitch {pitch:g}, as {int(beyond.sum())} of {len(rows)} frames "
+            f"are beyond {MOST_TURNS} turns and pi; are they degrees? They must be radians: multiply all by pi/180"
+        )
 
 
 def path_labels(path: dict[str, list] | None, frames: int, G, fov_deg: float) -> torch.Tensor:

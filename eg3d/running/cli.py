@@ -1,6 +1,5 @@
 """Option types and options shared by the click scripts of `eg3d`."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,10 +29,10 @@ from groundwork.places import FOLDER, GENERATOR, OUTPUT_FILE, NamedInput, Output
 
 __all__ = [
     "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "Command", "batch_option", "compute_options", "device_option",
-    "drawing_options_without_effect", "fail", "finite", "json_option", "network_of", "network_option",
-    "ops_option", "outdir_option", "pick_device", "precision_option", "process_options", "seed_option",
-    "shape_options", "shape_options_without_effect", "shared_compute_options", "skip_damaged_option",
-    "skip_unmatched_option", "tell", "trunc_cutoff_option", "view_options", "without_effect", "write_json",
+    "drawing_options_without_effect", "fail", "json_option", "network_of", "network_option", "ops_option",
+    "outdir_option", "pick_device", "precision_option", "process_options", "seed_option", "shape_options",
+    "shape_options_without_effect", "shared_compute_options", "skip_damaged_option", "skip_unmatched_option",
+    "tell", "trunc_cutoff_option", "view_options", "without_effect", "write_json",
 ]  # fmt: skip
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent
@@ -87,13 +86,6 @@ class ShapeFormat(click.Choice):
 SEEDS, DISTINCT_SEEDS = SeedList(), SeedList(distinct=True)
 
 
-def finite(ctx, param, value: float | None) -> float | None:
-    """Callback of a number's option: refuses nan and inf, which click takes for numbers (nan even inside a range)."""
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is not a finite number", ctx, param)
-    return value
-
-
 def _use_ops(ctx, param, value: str) -> None:
     """For as long as the command runs."""
     ctx.with_resource(using(value))
@@ -124,10 +116,10 @@ trunc_cutoff_option = click.option(
     help="Rows of ws truncated.",
 )  # fmt: skip
 _three_view_options = option_stack(
-    click.option("--trunc", type=float, callback=finite, default=PUBLISHED.psi, show_default=True,
+    click.option("--trunc", type=float, default=PUBLISHED.psi, show_default=True,
                  help="Truncation psi; 1 turns it off."),
     trunc_cutoff_option,
-    click.option("--fov-deg", type=click.FloatRange(1, 120), callback=finite, default=PUBLISHED.fov_deg,
+    click.option("--fov-deg", type=click.FloatRange(1, 120), default=PUBLISHED.fov_deg,
                  show_default=True, help="Field of view."),
 )  # fmt: skip
 
@@ -155,7 +147,7 @@ def shape_options(ending: str):
                      help="Voxels per side."),
         click.option("--shape-format", type=ShapeFormat(), default=ending, show_default=True,
                      help="Volume of densities (.mrc), mesh, or mesh with colours (.glb, .obj); in world units."),
-        click.option("--shape-level", type=float, callback=finite, default=DENSITY_LEVEL, show_default=True,
+        click.option("--shape-level", type=float, default=DENSITY_LEVEL, show_default=True,
                      help="Raw density of the mesh."),
         click.option("--largest-piece", is_flag=True, help="Only the largest connected piece of the mesh."),
     )  # fmt: skip

@@ -15,7 +15,7 @@ def count_signs(real_logits: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.where(known, logits, 0).sign().sum(dtype=torch.float64), known.sum(dtype=torch.float64)])
 
 
-def adapted(p: float, mean_sign: float, target: float, images: int, kimg: float) -> float:
+def adapted(p: float, mean_sign: float, target: float, images: float, kimg: float) -> float:
     """p, moved by images / (1000 kimg): up if D knows the training images too well, else down, toward 0.
 
     The published p has no upper limit; a probability has (docs/published_defects.md, D-22).
@@ -27,9 +27,8 @@ def adapted(p: float, mean_sign: float, target: float, images: int, kimg: float)
 class AugmentStrength:
     """The strength `p` in the course of a run; equal in all processes if what they observe is."""
 
-    def __init__(self, config: AugmentConfig, batch: int):
-        """batch: images of the global batch."""
-        self.config, self.batch = config, batch
+    def __init__(self, config: AugmentConfig):
+        self.config = config
         self.p = config.p if config.mode == "fixed" else 0.0
         self._signs = torch.zeros(2, dtype=torch.float64)  # since p last changed
 
@@ -39,12 +38,14 @@ class AugmentStrength:
             self._signs = self._signs.to(signs.device) + signs
 
     def after_batch(self, batches: int) -> None:
-        """Changes p if it is time; `batches`: how many the run has made, including this one."""
+        """Changes p if it is time; `batches`: how many the run has made, including this one.
+
+        The step is as long as the images that were counted since the last one, whatever batches they came in.
+        """
         if self.config.mode == "ada" and batches % self.config.interval == 0:
             total, count = self._signs.tolist()
             if count:
-                images = self.batch * self.config.interval
-                self.p = adapted(self.p, total / count, self.config.target, images, self.config.kimg)
+                self.p = adapted(self.p, total / count, self.config.target, count, self.config.kimg)
             self._signs = torch.zeros_like(self._signs)
 
     def state(self) -> dict[str, float]:

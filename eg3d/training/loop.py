@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -33,6 +33,7 @@ def train(
     stop_after_s: float | None = None,
     measure: Callable | None = None,
     locked: bool = False,
+    notes: Sequence[str] = (),
 ) -> tuple[Trainer, Progress]:
     """Runs `config` until its kimg are seen, a signal arrives or the time is up; every process of a run calls it alike.
 
@@ -42,6 +43,7 @@ def train(
         gaze_estimator: frozen network of the gaze term, needed if its weight is above 0; else it only scores.
         stop_after_s: the run saves and stops after so many seconds; no schedule depends on it.
         measure: what else scores a snapshot, see `Records`; it must not change what is computed.
+        notes: lines for the user, said when everything has been checked.
         locked: whether the caller has locked the folder (run_folder.held), as it must to read a state from it.
     Returns: the trainer after its last step, and how the run ended.
     """
@@ -58,8 +60,11 @@ def train(
         stop_requests() as stop,
         progress_bar(trainer.images_seen, total) as bar,
     ):
-        if goes_on and distributed.rank() == 0:  # everything has been checked
-            tqdm.write(f"going on with the run in {outdir} after {trainer.images_seen} images")
+        if distributed.rank() == 0:  # everything has been checked
+            if goes_on:
+                tqdm.write(f"going on with the run in {outdir} after {trainer.images_seen} images")
+            for note in notes:
+                tqdm.write(f"note: {note}", file=sys.stderr)
         records.finish_tick()
         while trainer.images_seen < total and not progress.stop_code:
             trainer.step()

@@ -9,12 +9,12 @@ import torch
 
 from eg3d.checkpoints.loading import open_checkpoint
 from eg3d.config.flags import resolve
-from eg3d.config.run import TrainConfig, check_same_run, from_dict
+from eg3d.config.run import TrainConfig
 from eg3d.training.records import check_tensorboard
 from eg3d.training.run_folder import STATE_FILE
 from eg3d.training.saved_state import read_state
-from groundwork.settings import contradiction
-from groundwork.strict_json import parse_json
+from eg3d.training.sizes import going_on, note_on_sizes, saved_config
+from groundwork.settings import contradiction, message
 
 
 def prepare(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | None]:
@@ -30,10 +30,24 @@ def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict |
     if not latest and not path.exists():
         return resolve(cfg, **flags), None
     state = read_state(path)
-    saved = from_dict(parse_json(state["config"]))
-    config = resolve(cfg, saved.generator.resolution, **flags | ({"resume": saved.resume} if latest else {}))
-    check_same_run(saved, config)
-    return config, state
+    return going_on(state, cfg, flags | ({"resume": saved_config(state).resume} if latest else {})), state
+
+
+def notes(config: TrainConfig, flags: dict, state: dict | None) -> list[str]:
+    """Lines for the user: what changes as the run goes on, and what flags that were not given leave out."""
+    found = []
+    if config.gaze.weight == 0 and flags["gaze_weight"] is None:
+        found.append(
+            "no flag asks for the gaze term, so this is plain EG3D; {gaze.l2cs_path:FILE} (a gaze network) adds the "
+            "term, {gaze.weight:0} says that it shall be left out"
+        )
+    if config.augment.mode != "noaug" and flags["augpipe"] is None:
+        found.append(
+            "{augment.mode} changes colours only, so that cameras stay true; the published set, which also moves and "
+            "turns pictures while their cameras stay, is {augment.pipe:bgc}"
+        )
+    changes = note_on_sizes(state, config) if state is not None else None
+    return [*filter(None, [changes]), *(message(config, text) for text in found)]
 
 
 def check_ready(config: TrainConfig, first: bool) -> None:
@@ -44,6 +58,16 @@ def check_ready(config: TrainConfig, first: bool) -> None:
         check_tensorboard()
     if config.resume is not None and first:
         open_checkpoint(config.resume)
+
+
+LESS_AT_ONCE = (
+    "give the same command a smaller {batch_gpu:flag}, which divides {batch}, such as {batch_gpu:flag}={smaller}; it "
+    "goes on with what is saved"
+)
+LEAST_AT_ONCE = (
+    "fewer do not go with {batch}, {gpus} and the groups of minibatch statistics: give more {gpus:flag}, or start in "
+    "another --outdir, from {resume:SNAPSHOT} if there is one, with a smaller --mbstd-group and {batch_gpu:flag}"
+)
 
 
 @contextlib.contextmanager
@@ -59,9 +83,9 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
         wanted = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
         raise contradiction(
             config,
-            "the memory ran out ({wanted}): a process handles {micro_batch} images at once; give a smaller "
-            "{batch_gpu:flag}, which divides {batch} (a run that has begun keeps its own: use another --outdir, with "
-            "{resume:SNAPSHOT})",
+            "the memory ran out ({wanted}): a process handles {micro_batch} images at once; "
+            + (LESS_AT_ONCE if config.smaller_micro_batch else LEAST_AT_ONCE),
             wanted=wanted[0].lower() if wanted else "no more could be had",
             micro_batch=config.micro_batch,
+            smaller=config.smaller_micro_batch,
         ) from None

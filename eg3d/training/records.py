@@ -63,7 +63,7 @@ class Records:
         if not self._locked:
             self._open_files.enter_context(run_folder.held(self.outdir))
         with run_folder.writable(self.outdir):
-            options = json.dumps(to_dict(config), indent=2) + "\n"
+            options = json.dumps(to_dict(config) | {"sizes": self.trainer.sizes}, indent=2) + "\n"
             atomic_write(self.outdir / run_folder.OPTIONS_FILE, options.encode())
         run_folder.delete_temporary_files(self.outdir)
         # The line of an unfinished tick is written again.

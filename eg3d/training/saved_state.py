@@ -15,6 +15,7 @@ from torch import nn
 from eg3d.checkpoints.loading import CheckpointError, compare, load_state
 from eg3d.config.run import from_dict
 from eg3d.training.run_folder import STATE_FILE
+from eg3d.training.sizes import saved_sizes, sizes_of
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
 
@@ -46,6 +47,7 @@ STATE = {
     "dataset_digest": str,
     "images_seen": int,
     "batch_index": int,
+    "sizes?": Many({"from_image": int, "batch": int, "batch_gpu": int, "gpus": int}),  # older states have none
     "raw_resolution": int,
     "augment": {"p": float, "sign_sum": float, "sign_count": float},
     "gaze_network": (str, None),
@@ -126,6 +128,12 @@ def _further_fault(state: dict) -> str | None:
         return f"config: {error}"
     if not 1 <= state["raw_resolution"] <= config.generator.resolution:
         return f"raw_resolution is {state['raw_resolution']}, of images of {config.generator.resolution} px"
+    sizes = saved_sizes(state)
+    starts = [entry["from_image"] for entry in sizes]
+    if starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] > state["images_seen"]:
+        return f"sizes begin at the images {starts}, of {state['images_seen']}"
+    if sizes[-1] != {"from_image": starts[-1], **sizes_of(config)} or not 0 < sizes[0]["batch"] <= 2**16:
+        return f"sizes end with {sizes[-1]}, which is not what config says"
     for name, values in state["stats"].items():
         if values.ndim != 1 or not values.is_floating_point() or not len(values):
             return f"stats[{name!r:.60}] is no row of numbers"
@@ -139,7 +147,7 @@ def check_fits(state: dict, networks: dict[str, nn.Module], optimisers: tuple) -
     for name, network in networks.items():
         found = state["networks"][name]
         if difference := compare(network, {key: tuple(value.shape) for key, value in found.items()}):
-            raise damaged(STATE_FILE, f"networks.{name}: {difference.first()}")
+            raise damaged(STATE_FILE, f"networks.{name}: {difference.some()}")
         for key, own in network.state_dict().items():
             if own.is_floating_point() != found[key].is_floating_point():
                 raise damaged(STATE_FILE, f"networks.{name}: {key} is of type {found[key].dtype}")

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import nn
 
+from eg3d.checkpoints.loading import open_checkpoint
 from eg3d.config.run import TrainConfig
 from eg3d.geometry.cameras import LABEL_DIM
 from eg3d.models.architectures import class_of
@@ -37,6 +38,7 @@ def build_networks(
     if config.resume is not None and resume:
         read = distributed.by_first(lambda: start_from(networks, config.resume, config.resume_partial))
         source, notes = read or (None, [])
+        notes += distributed.by_first(lambda: _note_on_raw_images(config)) or []
         distributed.copy_from_first(networks.values())
     if hasattr(D, "label_std"):
         D.label_std.zero_()  # the noise is for the camera label, not for a gaze beside it
@@ -44,6 +46,18 @@ def build_networks(
     for network in networks.values():
         set_precision(network, config.precision)
     return networks, source, notes
+
+
+def _note_on_raw_images(config: TrainConfig) -> list[str]:
+    """A line for who fine-tunes a published discriminator that would be shown other pictures than it has seen."""
+    rays = config.schedule.raw_resolution_initial
+    plain = config.loss.raw_image != "legacy" and config.generator.painted_rays == rays
+    if not plain or open_checkpoint(config.resume).kind != "published pickle":
+        return []
+    return [
+        f"the published code paints over raw pictures of {rays} px before its discriminator sees them; "
+        "this run does not, --raw-image=legacy does (docs/published_defects.md, D-02)"
+    ]
 
 
 def build_optimisers(config: TrainConfig, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Adam, torch.optim.Adam]:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from eg3d.checkpoints import loading as checkpoint
-from eg3d.config.run import TrainConfig, check_same_run, from_dict, to_dict
+from eg3d.config.run import TrainConfig, check_same_run, to_dict
 from eg3d.data.dataset import EpochOrder, ImageDataset
 from eg3d.data.prefetch import Batches
 from eg3d.gaze.term import GazeTerm
@@ -26,10 +26,10 @@ from eg3d.training.ema import update_ema, update_mean_latent
 from eg3d.training.latents import FakeBatches, Fakes, Reals, style_mix
 from eg3d.training.saved_state import check_fits, restore_optimiser
 from eg3d.training.setup import build_networks, build_optimisers
+from eg3d.training.sizes import first_sizes, saved_config, sizes_from_here
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
 from groundwork.draws import KeyedDraws, draw_key
-from groundwork.strict_json import parse_json
 
 
 class Trainer:
@@ -41,6 +41,7 @@ class Trainer:
         finite: whether all losses of the last step were.
         block: the indices in the global batch that this process works on.
         source, notes: facts about the checkpoint that the run started from; lines for the user about it.
+        sizes: batches and processes since the start (sizes.py).
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class Trainer:
         assert config.gpus == distributed.size(), f"{config.gpus} processes asked for, {distributed.size()} are here"
         self.block = distributed.block(config.batch)
         self.images_seen, self.batch_index, self.stats = 0, 0, Stats()
+        self.sizes = first_sizes(config)
         self._total = torch.zeros((), device=self.device)  # sum of all losses of a step: not finite if one is not
-        self.strength = AugmentStrength(config.augment, config.batch)
+        self.strength = AugmentStrength(config.augment)
         self.augment = AugmentPipe(config.augment.transforms, self.strength.p) if config.augment.on else None
         self.order = EpochOrder(len(dataset), config.seed)
         self.batches = Batches(dataset, self.order, config.batch, self.block, pin=self.device.type == "cuda")
@@ -225,6 +227,8 @@ class Trainer:
         extras = {}
         if hasattr(self.G, "neural_rendering_resolution"):
             extras["neural_rendering_resolution"] = self.raw_resolution
+        if self.config.loss.raw_image == "legacy":
+            extras["legacy_raw"] = True
         if keep_planes and hasattr(self.G, "kept_depth"):
             extras["cache_backbone"] = True
         images = self.G.synthesis(ws, fakes.labels, draws=self._draws("render", fakes.samples), **extras)
@@ -299,6 +303,7 @@ class Trainer:
             **self.dataset_identity,
             "images_seen": self.images_seen,
             "batch_index": self.batch_index,
+            "sizes": self.sizes,
             "raw_resolution": self.raw_resolution,
             "augment": self.strength.state(),
             "gaze_network": self.gaze.digest,
@@ -309,7 +314,8 @@ class Trainer:
         }
 
     def _restore(self, state: dict) -> None:
-        check_same_run(from_dict(parse_json(state["config"])), self.config)
+        saved = saved_config(state)
+        check_same_run(saved, self.config)
         if state["gaze_network"] != self.gaze.digest:
             raise ValueError(
                 f"--l2cs-path={self.config.gaze.l2cs_path}: holds other weights than when the run was stopped; "
@@ -324,6 +330,7 @@ class Trainer:
         self.images_seen, self.batch_index = state["images_seen"], state["batch_index"]
         self.raw_resolution = state["raw_resolution"]
         self._set_rays()
-        self.blur_sigma = self._blur_sigma(max(self.images_seen - self.config.batch, 0))  # of the last step
+        self.sizes = sizes_from_here(state, self.config)
+        self.blur_sigma = self._blur_sigma(max(self.images_seen - saved.batch, 0))  # of the last step
         self.strength.restore(state["augment"])
         self.source, self.stats = state["source"], Stats(state["stats"] if distributed.rank() == 0 else None)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 
 import pytest
 import torch
@@ -47,6 +48,12 @@ def test_a_snapshot_gives_back_the_same_generator(saved, tiny_generator, frontal
     expected = tiny_generator(z, c)["image"]
     torch.manual_seed(0)
     assert torch.equal(G(z, c)["image"], expected)
+
+
+def test_a_snapshot_may_lie_where_names_are_no_utf8(saved, tiny_generator):
+    path = saved.parent / os.fsdecode(b"caf\xe9") / "g.safetensors"
+    checkpoint.save_snapshot(path, {"G_ema": tiny_generator}, {})
+    assert torch.equal(checkpoint.load_generator(path).mapping.w_avg, tiny_generator.mapping.w_avg)
 
 
 def test_settings_changed_after_construction_are_saved(saved, tiny_generator):

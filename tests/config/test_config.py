@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import pytest
@@ -258,6 +259,31 @@ def test_a_moved_data_set_and_other_metrics_do_not_make_another_run():
         check_same_run(saved, resolve("embedded", **NO_GAZE, data="here.zip", mirror=True))
 
 
+# Images' size, rays at the start and at the end, what is said of --raw-image=legacy; None: it makes a difference.
+PAINTED = {
+    "2X": (128, 64, None, None),
+    "2X, from there on": (128, 64, 128, None),
+    "2X, on the way down": (128, 128, 32, None),
+    "4X": (256, 128, None, None),
+    "4X, at the end": (256, 64, 128, None),
+    "2X, fewer rays": (128, 32, 48, "with 32 to 48 rays .* paints over 64; .*--neural_rendering_resolution_initial=64"),
+    "4X, fewer rays": (256, 64, None, "with 64 rays per side: .* paints over 128; drop it, or give"),
+    "8XDC": (512, 128, None, "this super-resolution enlarges first; drop it"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAINTED)
+def test_a_painted_raw_picture_is_refused_where_it_makes_no_difference(name):
+    side, first, last, said = PAINTED[name]
+    rays = dict(neural_rendering_resolution_initial=first, neural_rendering_resolution_final=last)
+    with (
+        contextlib.nullcontext() if said is None else pytest.raises(ConfigError, match=f"^--raw-image=legacy .*{said}")
+    ):
+        assert resolve("shapenet", side, **rays, raw_image="legacy").loss.raw_image == "legacy"
+    resolve("shapenet", side, **rays)
+    resolve("shapenet", **rays, raw_image="legacy")  # before the size of the images is known
+
+
 CHANGED_BY = dict(
     data="x.zip", gpus=2, batch=64, batch_gpu=8, gamma=3.0, kimg=7.0, tick=2.0, snap=3, keep=2, state_minutes=3.0,
     bad_steps=4, tensorboard=True, seed=5, workers=7, nobench=True, mirror=True, aug="ada", freezed=2,
@@ -267,7 +293,7 @@ CHANGED_BY = dict(
     gen_pose_cond=True, disc_c_noise=0.1, sr_noise_mode="random", sr_module="x.SuperresolutionHybrid8X",
     sr_num_fp16_res=0, g_num_fp16_res=2, d_num_fp16_res=0, style_mixing_prob=0.5, density_reg=0.5, density_reg_every=2,
     density_reg_p_dist=0.01, reg_type="monotonic-detach", decoder_lr_mul=2.0, l2cs_path="x.pkl", freeze_g=3,
-    precision="bf16", planes="fixed_triplanes",
+    precision="bf16", raw_image="legacy", planes="fixed_triplanes",
 )  # fmt: skip
 # Those that need another one beside them, and the one with a single value, kept for published command lines.
 GAZE, MEASURED = dict(l2cs_path="x.pkl", gaze_weight=1.0), dict(metrics="pr50k3_full", inception_weights="i.pth")

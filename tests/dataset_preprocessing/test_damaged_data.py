@@ -233,6 +233,7 @@ def runs(command, out: Path, *args) -> bool:
     lines = [
         line for line in re.split("[\r\n]", result.stderr) if line.strip() and "img" not in line.split("error: ")[0]
     ]
+    lines = [line for line in lines if not line.startswith(("note: ", "warning: "))]
     if result.exit_code == 0:
         assert lines == []
         return True

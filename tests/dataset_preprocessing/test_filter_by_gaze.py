@@ -211,3 +211,8 @@ def test_the_script_writes_data_manifest_and_histogram(folder, tmp_path, capsys)
 def test_the_script_needs_a_gaze_network_to_filter_by_gaze(folder, tmp_path, capsys):
     code, _, err = run(capsys, "--data", folder, "--dest", tmp_path / "new", "--by=gaze")
     assert code == 2 and err.startswith("error: --by=gaze needs --l2cs-path") and not (tmp_path / "new").exists()
+
+
+def test_degrees_are_named_as_such(folder):
+    with pytest.raises(ValueError, match="--min-abs-yaw=23: is in radians, and 23 degrees are 0.401"):
+        selection.choose(["a"], [0.5], 23, None)

@@ -709,7 +709,7 @@ ARGUMENTS = {
     "a filter of 2,000 taps": (dict(resample_filter=[1] * 2000), "has 2000 items"),
     "an activation of 10,000 letters": (dict(activation="x" * 10_000), "text of 10000 characters"),
     "an architecture of two lines": (dict(architecture="a\nb\x1b[2J"), "build no TriPlaneGenerator"),
-    "a width of 400 digits": (dict(w_dim=10**400), "build no TriPlaneGenerator"),
+    "a width of 400 digits": (dict(w_dim=10**400), "build no TriPlaneGenerator|integer of 401 digits"),
     "minus eight pixels": (dict(img_resolution=-8), "build no TriPlaneGenerator"),
     "a width of text": (dict(z_dim="4"), "build no TriPlaneGenerator"),
     "a kernel of a million pixels": (dict(kernel_size=2**20), "build no TriPlaneGenerator"),
@@ -742,7 +742,7 @@ def snapshot_attacks():
 
     yield "a billion rays", entry(neural_rendering_resolution=10**9), "neural_rendering_resolution"
     yield "a class of two lines", entry(**{"class": "a\nb\x1b[2J"}), r"a\\nb\\x1b"
-    yield "an argument with half a character", entry(init_kwargs={"\ud800": 10**9}), r"\\ud800=1e"
+    yield "an argument with half a character", entry(init_kwargs={"\ud800": 10**9}), r"\\ud800(=1e|. holds half)"
     yield "a deep header", of(lambda header: "[" * DEEP), "not JSON"
     yield "a number of 100,000 digits", of(lambda header: "9" * 100_000), "not JSON"
     yield "a header of 12 million lists", of(lambda header: "[" + "[]," * 12_000_000 + "[]]"), "too large"

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from groundwork.command import Command, describe
+from groundwork.files import write_text
 
 # A command that prints a letter, a picture's name that is no UTF-8, much text, and then writes its report.
 SCRIPT = """
@@ -98,6 +99,11 @@ def test_streams_of_a_test_stay_as_they_are():
 
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 0 and result.stdout == "漢\n" and sys.stdout is not None
+
+
+def test_a_text_for_people_holds_any_name(tmp_path):
+    write_text(tmp_path / "table.md", "| caf\udce9 | é |")
+    assert (tmp_path / "table.md").read_text("utf-8") == "| caf\\udce9 | é |"
 
 
 def test_a_name_that_the_system_cannot_write_is_one_line():

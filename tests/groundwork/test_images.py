@@ -306,3 +306,13 @@ def test_heic_without_a_decoder_says_what_helps(monkeypatch):
         with pytest.raises(Unreadable, match="x is HEIF, .* install pillow-heif, or convert it"):
             read(b"\0\0\0\x1cftyp" + brands + bytes(50))
     assert formats.kind_of(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf") == "AVIF"
+
+
+def test_heic_stands_upright_where_a_decoder_is_installed():
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    picture = Image.new("RGB", (64, 96), "black")
+    picture.paste("red", (0, 0, 64, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    got = read(saved(picture.transpose(images.TURNS[8]), "HEIF", exif=exif.tobytes()))
+    assert got.shape == (96, 64, 3) and got[10, 32, 0] > 240 and got[80].max() < 20

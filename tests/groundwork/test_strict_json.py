@@ -133,7 +133,7 @@ def test_neither_size_nor_kind_of_a_file_costs_memory_or_time(tmp_path):
     for path in (tmp_path / "pipe.json", Path("/dev/zero")):
         with pytest.raises(OSError, match="regular"):
             read_json(path)
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "gone.json")
-    with pytest.raises(OSError):
+    with pytest.raises(IsADirectoryError):
         read_json(tmp_path)

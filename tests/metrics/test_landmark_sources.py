@@ -28,6 +28,7 @@ def test_template_is_the_mean_face_at_the_camera():
 def test_files_are_matched_by_stem_and_a_missing_picture_has_no_face(tmp_path):
     (tmp_path / "p.json").write_text(json.dumps({"b.png": FIVE, "other.png": FIVE}))
     (tmp_path / "b.txt").write_text("\n".join(f"{x} {y}" for x, y in FIVE) + "\n")
+    (tmp_path / "._b.txt").write_bytes(b"\0\5\x16\7")  # macOS leaves these beside files
     for name in ("p.json", "."):
         points = load_source(str(tmp_path / name), embedded=True)(IMAGES, LABELS, ["a.png", "b.png"])
         assert points[0].isnan().all()
@@ -163,3 +164,18 @@ def test_reader_gives_the_same_for_one_picture_as_for_many():
     together, alone = reader(images), reader(images[1:2])
     assert torch.allclose(together.points[1:2], alone.points, atol=1e-5)
     assert torch.allclose(together.angles[1:2], alone.angles, atol=1e-5)
+
+
+def test_points_of_two_folders_are_not_mixed_up(tmp_path):
+    places = {"a/1.png": 1.0, "b/1.png": 2.0, "c/2.png": 3.0}
+    (tmp_path / "p.json").write_text(json.dumps({name: [[x, x]] * 5 for name, x in places.items()}))
+    for name, x in places.items():
+        (tmp_path / "txt" / name).parent.mkdir(parents=True)
+        (tmp_path / "txt" / name).with_suffix(".txt").write_text(f"{x} {x}\n" * 5)
+    asked = ["b/1.jpg", "a\\1.png", "2.png", "1.png", "d/2.png"]
+    for source in (load_source(str(tmp_path / "p.json"), False), load_source(str(tmp_path / "txt"), False)):
+        points = source(torch.zeros(5, 3, 4, 4), torch.zeros(5, 25), asked)[:, 0, 0] - 0.5
+        assert points[:3].tolist() == [2.0, 1.0, 3.0] and points[3:].isnan().all()
+    (tmp_path / "p.json").write_text(json.dumps({"a.png": [[1, 1]] * 5, "a.jpg": [[2, 2]] * 5}))
+    with pytest.raises(ValueError, match="two entries of one name"):
+        read_points(tmp_path / "p.json")

@@ -334,7 +334,7 @@ def test_signs_of_two_processes_add_up_to_those_of_one():
 
 
 def strength(**settings) -> AugmentStrength:
-    return AugmentStrength(AugmentConfig(mode="ada", kimg=1.0, **settings), batch=10)  # steps of 0.04
+    return AugmentStrength(AugmentConfig(mode="ada", kimg=1.0, **settings))  # steps of 0.04
 
 
 def feed(controller: AugmentStrength, *means: float, start: int = 0) -> list[float]:
@@ -384,7 +384,7 @@ def test_without_signs_the_strength_stays():
 
 
 def test_a_fixed_strength_never_changes():
-    controller = AugmentStrength(AugmentConfig(mode="fixed", p=0.3), batch=10)
+    controller = AugmentStrength(AugmentConfig(mode="fixed", p=0.3))
     assert feed(controller, 1.0, 1.0, 1.0, 1.0) == [0.3] * 4
 
 

@@ -176,3 +176,27 @@ def test_the_script_stops_on_a_signal_and_goes_on_by_the_same_command(tmp_path, 
     assert process.returncode == 0 and "going on with the run in run after" in output
     assert_same_state(final(outdir), final(tmp_path / "whole" / "run"))
     assert loss_lines(outdir) == loss_lines(tmp_path / "whole" / "run")
+
+
+@pytest.mark.slow
+def test_the_script_goes_on_with_other_processes_and_batches_and_a_kill_there_changes_nothing(tmp_path):
+    starts = [("--batch=4", "--kimg=0.008"), ("--gpus=2", "--batch-gpu=4", "--batch=8"), ("--batch=4", "--kimg=0.040")]
+    for name in ("whole", "killed"):
+        write_images(tmp_path / name / "faces", side=64)
+        outdir = tmp_path / name / "run"
+        for number, more in enumerate(starts):
+            if name == "killed" and number == 1:
+                process = script(tmp_path / name, *more)
+                while len(loss_lines(outdir)) < 4 and process.poll() is None:  # two of its own ticks
+                    time.sleep(0.05)
+                process.kill()
+                process.communicate()
+            process = script(tmp_path / name, *more)
+            output, _ = process.communicate()
+            assert process.returncode == 0, output
+            if name == "whole":  # the killed one may have saved the change, and then changes nothing
+                assert ("note: from image" in output) == (number > 0)
+    assert_same_state(final(tmp_path / "killed" / "run"), final(tmp_path / "whole" / "run"))
+    sizes = json.loads((tmp_path / "killed" / "run" / "training_options.json").read_text())["sizes"]
+    assert [tuple(entry.values()) for entry in sizes] == [(0, 4, 4, 1), (8, 8, 4, 2), (32, 4, 4, 1)]
+    assert loss_lines(outdir) == loss_lines(tmp_path / "whole" / "run")

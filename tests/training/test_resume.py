@@ -16,6 +16,7 @@ from eg3d.config.run import from_dict
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.training.resume import ResumeError, start_from
+from eg3d.training.setup import build_networks
 from l2cs.estimator import WORLD_NETWORKS
 
 
@@ -138,6 +139,31 @@ def test_a_partial_start_copies_what_fits_and_reports_the_rest(fresh, tmp_path):
     for name, value in weights(networks).items():
         kept = name.startswith("D.") or name in ("G.backbone.mapping.w_avg", "G.decoder.net.0.bias")
         assert torch.equal(value, (before if kept else wanted)[name]), name
+
+
+PAINTS = "the published code paints over raw pictures of 8 px"
+
+
+@pytest.mark.parametrize(
+    ("kind", "rays", "raw_image", "said"),
+    [("published", 8, "rendered", True), ("published", 8, "legacy", False), ("published", 12, "rendered", False),
+     ("ours", 8, "rendered", False)],
+)  # fmt: skip
+def test_who_fine_tunes_a_published_discriminator_hears_what_pictures_it_has_seen(
+    fresh, tmp_path, kind, rays, raw_image, said
+):
+    source, path = fresh(1), tmp_path / "x.pkl"
+    if kind == "published":
+        write_published(path, source["G"].eval(), source["D"].eval(), source["G_ema"].eval())
+    else:
+        save(path, source)
+    config = tiny_config(tmp_path, resume=str(path))
+    loss = dataclasses.replace(config.loss, raw_image=raw_image)
+    schedule = dataclasses.replace(config.schedule, raw_resolution_initial=rays)
+    config = dataclasses.replace(config, loss=loss, schedule=schedule)
+    _, _, notes = build_networks(config, torch.randn(4, 25), torch.device("cpu"), resume=True)
+    assert [note for note in notes if note.startswith(PAINTS)] == notes[-1:] * said
+    assert not build_networks(config, torch.randn(4, 25), torch.device("cpu"), resume=False)[2]
 
 
 # ------------------------------------------------------------------ the script

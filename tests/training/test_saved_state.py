@@ -106,8 +106,22 @@ def test_a_real_state_has_the_declared_shape_and_a_wrong_value_in_any_field_is_n
             check(state | {"optimisers": extra})
 
 
+def test_sizes_that_are_no_history_of_the_run_are_named(state, tmp_path):
+    (now,) = state["sizes"]
+    before = now | {"batch": 2, "batch_gpu": 2}
+    good = [before, now | {"from_image": 2}]
+    check_state(state | {"sizes": good}, tmp_path / "s.pt")
+    for wrong in (
+        good[1:], good[::-1], [before, before], [before, now], [before], [before, now | {"from_image": 2**40}],
+        [before | {"batch": 0}, good[1]], [before | {"batch": 2**40}, good[1]], [*good, now | {"gpus": 2}],
+    ):  # fmt: skip
+        with pytest.raises(CheckpointError, match="is damaged .sizes "):
+            check_state(state | {"sizes": wrong}, tmp_path / "s.pt")
+
+
 def test_a_missing_field_is_named(trainer, state, tmp_path):
-    for name in set(state) - {"format"}:
+    check_state({key: value for key, value in state.items() if key != "sizes"}, tmp_path / "s.pt")  # of an older run
+    for name in set(state) - {"format", "sizes"}:
         with pytest.raises(CheckpointError, match=f"it lacks {name}|lacks {name}"):
             check_state({key: value for key, value in state.items() if key != name}, tmp_path / "s.pt")
     without = state | {"networks": {key: state["networks"][key] for key in ("G", "D")}}

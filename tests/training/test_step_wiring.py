@@ -124,3 +124,32 @@ def test_the_discriminator_sees_pictures_of_the_scheduled_blur_and_resolution(ru
         assert (pair["image"] - sharp).abs().max() > 0.01
         assert pair["image_raw"].shape[-1] == 11  # 40 % of the way from 8 to 16
     assert run.G_ema.neural_rendering_resolution == 11
+
+
+@pytest.mark.parametrize("raw_image", ["rendered", "legacy"])
+def test_the_discriminator_sees_a_painted_raw_picture_only_as_a_legacy_and_where_it_is_not_resized(run, spy, raw_image):
+    run.config = dataclasses.replace(run.config, loss=dataclasses.replace(run.config.loss, raw_image=raw_image))
+    run.blur_sigma = 0.0
+    seen, colours, rendered = spy(run.D, "forward"), [], []
+    run.G.superresolution.block0.torgb.register_forward_hook(lambda _, args, result: colours.append(result.clone()))
+    run.G.superresolution.register_forward_pre_hook(lambda _, args: rendered.append(args[0]))
+    run.G.requires_grad_(True)
+    for rays in (8, 12):  # of 16 px: only 8 are the super-resolution's own
+        painted = raw_image == "legacy" and rays == 8
+        for found in (seen, colours, rendered):
+            found.clear()
+        run.phase, run.raw_resolution = "Gmain", rays
+        fakes = run.fake_batches.at("Gmain", run.images_seen)
+        (_,) = run.generator_main(fakes)
+        raw = seen[0]["img"]["image_raw"]
+        torch.testing.assert_close(raw, rendered[0] + colours[0] if painted else rendered[0])
+        bias = run.G.superresolution.block0.torgb.bias
+        slope = torch.autograd.grad(raw.sum(), bias, allow_unused=True, retain_graph=True)[0]
+        assert slope is None if not painted else torch.allclose(slope, torch.full((3,), 4.0 * rays * rays))
+        whole = torch.autograd.grad(raw.sum(), run.G.decoder.net[2].bias, retain_graph=True)[0]
+        assert whole.abs().max() > 0
+        run.phase = "Dmain"
+        for _ in run.discriminator_main(fakes, run._real_batch()):
+            break
+        raw = seen[1]["img"]["image_raw"]
+        torch.testing.assert_close(raw, rendered[1] + colours[1] if painted else rendered[1])

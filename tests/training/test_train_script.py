@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_run import write_images
+from tiny_run import tiny_config, write_images
 
 from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.flags import resolve
+from eg3d.data.dataset import ImageDataset
 from eg3d.gaze.term import GazeTerm
 from eg3d.train import main
+from eg3d.training.loop import train
 from eg3d.training.preparation import advice_on_memory
 from eg3d.training.run_folder import held, lock
 from groundwork.files import sha256
@@ -46,6 +48,70 @@ def test_a_dry_run_of_the_published_command_prints_its_configuration_and_writes_
     assert not list(tmp_path.iterdir())
 
 
+# As the README of EG3D prints them: (flags, gamma, pictures' size, pose conditioning, rays at the end, augmentation).
+EG3D = {
+    "ffhq": ("--cfg=ffhq --data=~/datasets/FFHQ_512.zip --gamma=1 --gen_pose_cond=True", (1, 512, True, None, "noaug")),
+    "ffhq, second stage": (
+        "--cfg=ffhq --data=~/datasets/FFHQ_512.zip --resume=~/training-runs/ffhq/network-snapshot-025000.pkl --gamma=1 "
+        "--gen_pose_cond=True --neural_rendering_resolution_final=128",
+        (1, 512, True, 128, "noaug"),
+    ),
+    "shapenet": ("--cfg=shapenet --data=~/datasets/cars_train.zip --gamma=0.3", (0.3, 128, False, None, "noaug")),
+    "afhq": (
+        "--cfg=afhq --data=~/datasets/afhq.zip --resume=~/training-runs/ffhq/network-snapshot-025000.pkl --gamma=5 "
+        "--aug=ada --gen_pose_cond=True --gpc_reg_prob=0.8 --neural_rendering_resolution_final=128",
+        (5, 512, True, 128, "ada"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EG3D)
+def test_a_command_of_eg3d_trains_plain_eg3d_and_says_so(call, name):
+    flags, expected = EG3D[name]
+    command = ("--outdir=~/training-runs", *flags.split(), "--gpus=8", "--batch=32")
+    code, out, err = call(*command, "--dry-run")
+    assert code == 0, err
+    run = json.loads(out)
+    generator, rays = run["generator"], run["schedule"]["raw_resolution_final"]
+    pose = generator["pose_cond"]
+    assert (run["loss"]["r1_gamma"], generator["resolution"], pose, rays, run["augment"]["mode"]) == expected
+    assert run["gaze"]["weight"] == 0 and run["gaze"]["l2cs_path"] is None
+    first, *rest = err.splitlines()
+    assert first.startswith("note: no flag asks for the gaze term, so this is plain EG3D; --l2cs-path=FILE")
+    assert [line[:36] for line in rest] == ["note: --aug=ada changes colours only,"[:36]] * (name == "afhq")
+    assert all("--augpipe=bgc" in line for line in rest)
+    pipe = [f"--augpipe={pipe}" for pipe in ("colour", "bgc") if name == "afhq"] or [""]
+    for augpipe in pipe:  # who has chosen is told nothing
+        said = [flag for flag in (augpipe, "--gaze-weight=0") if flag]
+        code, again, err = call(*command, *said, "--dry-run")
+        assert (code, err) == (0, "") and json.loads(again)["gaze"] == run["gaze"]
+        assert augpipe in ("", "--augpipe=" + json.loads(again)["augment"]["pipe"])
+
+
+def test_a_gaze_network_or_another_flag_about_gaze_asks_for_the_term(call):
+    for more, weight in (
+        (["--l2cs-path=x"], 1), (["--l2cs-path=x", "--gaze-weight=3"], 3), (["--l2cs-path=x", "--gaze-weight=0"], 0),
+        (["--l2cs-path=x", "--gaze-loss=euclid"], 1), (["--l2cs-path="], 0), (["--gaze-mask=False"], 0),
+    ):  # fmt: skip
+        for cfg in ("ffhq", "afhq", "shapenet"):
+            code, out, err = call("--outdir=run", f"--cfg={cfg}", "--data=x", *more, "--dry-run")
+            assert code == 0 and json.loads(out)["gaze"]["weight"] == weight, err
+            assert ("plain EG3D" in err) == (weight == 0 and "--gaze-weight=0" not in more)
+
+
+def test_a_run_says_once_what_flags_that_were_not_given_leave_out(call, tmp_path, monkeypatch):
+    folder = write_images(tmp_path / "faces", side=128)
+    tiny = tiny_config(folder, kimg=0.004)
+
+    def small(config, outdir, dataset, *others, **more):  # in place of a run of shapenet's size, which takes seconds
+        assert config.preset == "shapenet" and config.augment.mode == "ada"
+        return train(tiny, outdir, ImageDataset(write_images(tmp_path / "small")), *others, **more)
+
+    monkeypatch.setattr("eg3d.train.train", small)
+    code, _, err = call("--outdir=run", "--cfg=shapenet", "--data=faces", "--aug=ada", "--device=cpu")
+    assert code == 0 and err.count("note: no flag asks for") == err.count("note: --aug=ada changes") == 1, err
+
+
 RUN = ("--outdir=run", "--cfg=embedded", "--gaze-weight=0")
 BAD = {
     "published weights": (PUBLISHED, "ffhq.pkl"),
@@ -65,7 +131,9 @@ BAD = {
     "unknown preset": (("--outdir=run", "--cfg=celeba"), "celeba"),
     "indivisible batch": ((*RUN, "--batch=16", "--batch-gpu=5"), "--batch=16"),
     "batch of one": ((*RUN, "--batch=1"), "--mbstd-group=1"),
-    "no gaze network": (("--outdir=run", "--cfg=ffhq", "--data=x"), "--l2cs-path"),
+    "no gaze network": (("--outdir=run", "--cfg=ffhq", "--data=x", "--gaze-weight=1"), "--l2cs-path"),
+    "no gaze network to tell": (("--outdir=run", "--cfg=afhq", "--data=x", "--gaze-loss=euclid"), "--l2cs-path"),
+    "no data, no gaze flag": (("--outdir=run", "--cfg=ffhq", "--data=x", "--aug=ada"), "--data=x"),
     "missing data": ((*RUN, "--data=nowhere.zip"), "nowhere.zip"),
     "no data": (("--outdir=run", "--cfg=ffhq", "--gaze-weight=0"), "--data"),
     "image size": ((*RUN, "--data=small"), "16 px"),

@@ -1,0 +1,97 @@
+"""`make` sets itself up anywhere: from another folder, in a path with spaces, whatever pip is told elsewhere."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+
+# Stands for Python: makes a "virtual environment" that holds itself, and notes how it was called.
+FAKE = """#!/bin/sh
+case "$*" in
+  *"-m venv"*) mkdir -p .venv/bin; cp "$0" .venv/bin/python;;
+  *"-m pip --version"*) test "$(basename "$0")" = python;;
+  *"-m pip install"*)
+    echo "Collecting torch"
+    env | grep -E '^(PIP_|PYTHONHOME)' | sort > pip-environment || true
+    if test -e pip-fails; then echo "no such version"; exit 1; fi;;
+  *eg3d/demo.py*) echo "demo in $(pwd)";;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout without code, in a folder with spaces, and a Python that only notes."""
+    folder = tmp_path / "my  check out"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, folder)
+    (tmp_path / "a python").write_text(FAKE)
+    (tmp_path / "a python").chmod(0o755)
+    return folder
+
+
+def make(cwd, *arguments, **environment) -> subprocess.CompletedProcess:
+    without = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PIP_"))}
+    return subprocess.run(
+        ["make", *arguments], cwd=cwd, env=without | environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def python(checkout) -> str:
+    return f"PYTHON={checkout.parent / 'a python'}"
+
+
+def test_the_first_target_sets_up_and_runs_once(checkout):
+    first, second = (make(checkout, python(checkout)) for _ in range(2))
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert "Making .venv" in first.stdout and "  torch" in first.stdout and f"demo in {checkout}" in first.stdout
+    assert "Installing" not in second.stdout and "demo in" in second.stdout
+
+
+def test_make_may_be_called_from_elsewhere(checkout, tmp_path):
+    for goal in ([], ["demo"], ["setup", "demo"]):
+        done = make(tmp_path, "-f", str(checkout / "Makefile"), python(checkout), *goal)
+        assert done.returncode == 0 and done.stdout.count(f"demo in {checkout}") == 1, done.stdout + done.stderr
+    assert not (tmp_path / ".venv").exists() and (checkout / ".venv").is_dir()
+
+
+def test_what_pip_is_told_elsewhere_does_not_move_the_packages(checkout, tmp_path):
+    told = dict(PIP_USER="1", PIP_TARGET=str(tmp_path), PIP_PREFIX="/p", PIP_INDEX_URL="https://mirror/", PYTHONHOME="")
+    assert make(checkout, python(checkout), "setup", **told).returncode == 0
+    assert (checkout / "pip-environment").read_text().split() == ["PIP_INDEX_URL=https://mirror/", "PIP_USER=0"]
+
+
+def test_no_bash_is_needed(checkout, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in "sh env cp mkdir rm touch tee awk tail cksum cut dirname basename sed grep sort make".split():
+        if found := shutil.which(name):
+            (tools / name).symlink_to(found)
+    assert make(checkout, python(checkout), PATH=str(tools)).returncode == 0
+
+
+def test_a_failed_installation_says_so_and_is_tried_again(checkout):
+    (checkout / "pip-fails").touch()
+    done = make(checkout, python(checkout))
+    assert done.returncode == 2 and "error: the installation failed" in done.stdout and "no such version" in done.stdout
+    assert "demo in" not in done.stdout
+    (checkout / "pip-fails").unlink()
+    assert "demo in" in make(checkout, python(checkout)).stdout
+
+
+def test_a_missing_python_is_one_line(checkout):
+    done = make(checkout, "PYTHON=nopython")
+    assert done.returncode == 2 and done.stdout.startswith("error: there is no nopython here; name a Python")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_checkout_that_may_not_be_written_to_is_one_line(checkout):
+    checkout.chmod(0o555)
+    done = make(checkout, python(checkout))
+    assert done.returncode == 2 and "may not be written to; copy it" in done.stdout and done.stdout.count("\n") == 1
