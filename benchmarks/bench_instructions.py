@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import click
 import torch
-from cases import image, training, volume
+from cases import image, volume, whole_step
 from options import json_option, repeats_option, results_option
 from timing import compared, in_turn, under, write_results
 
@@ -31,7 +31,7 @@ LIMITS = {  # instruction set: what keeps the compiler to it, and PyTorch with i
 CASES = {
     "rays of a 512 px picture": lambda: volume("ffhq", CPU),
     "16 embedded pictures": lambda: image("embedded", CPU, batch=16),
-    "16 embedded training steps": lambda: training("embedded", CPU),
+    "embedded training step": lambda: whole_step("embedded", CPU),
     "512 px picture": lambda: image("ffhq", CPU),
 }
 

@@ -124,6 +124,17 @@ def training(preset: str, device, **flags) -> Callable:
     return cycle
 
 
+def whole_step(preset: str, device) -> Callable:
+    """One training step with every phase: the first of a cycle."""
+    trainer = training(preset, device).trainer
+
+    def step():
+        trainer.batch_index = 0
+        trainer.step()
+
+    return step
+
+
 def plain_training(trainer: Trainer) -> Callable:
     """As `training`, by the twin of the published step: the same weights, images and cameras."""
     from oracles.plain_training import PlainTraining, PublishedDraws  # of tests, where timing.Elsewhere looks too

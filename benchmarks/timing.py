@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch.overrides import TorchFunctionMode
 
-from eg3d.ops.kernels.backend import using
+from eg3d.ops.kernels.backend import available, using
 from groundwork.command import fail
 from groundwork.files import REPOSITORY, atomic_write
 
@@ -181,6 +181,7 @@ def facts(device: torch.device) -> dict:
     """Where and with what a measurement was made."""
     return {
         "hardware": hardware(device),
+        "instructions": {"pytorch": torch.backends.cpu.get_cpu_capability(), "kernels": kernels_instructions()},
         "cpu_threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -189,6 +190,12 @@ def facts(device: torch.device) -> dict:
         "date": datetime.date.today().isoformat(),
         "command": " ".join([Path(sys.executable).name, *sys.argv]),
     }
+
+
+def kernels_instructions() -> str | None:
+    """Those of our kernels for this CPU; None where they cannot be had."""
+    kernels, _ = available("cpu")
+    return kernels and kernels.instructions()
 
 
 def hardware(device: torch.device) -> str:

@@ -20,8 +20,8 @@ from dataset_preprocessing.conversion import in_order
 from dataset_preprocessing.packing import Write, new_data_set
 from dataset_preprocessing.selection import MIRROR_SUFFIX
 from eg3d.data.labelled import LabelledFiles, look_into
-from eg3d.data.labels import label_array
 from eg3d.geometry.cameras import mirror_label
+from eg3d.geometry.label_rows import label_array
 from groundwork.archive import Folder, Unreadable, Zip, normalised, shown
 from groundwork.damage import Damage
 from groundwork.files import atomic_write

@@ -4,11 +4,13 @@ to, and the choice of a device.
 `l2cs` uses it as it is; `eg3d.running.cli` adds what its own scripts share.
 """
 
+import contextlib
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +25,21 @@ from groundwork.matching import FLAG, HELP
 from groundwork.numbers import check_numbers
 from groundwork.places import OUTPUT_FILE, REMEDIES, check_places
 from groundwork.strict_pickle import one_line
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Inside, a warning is one line without the place in the code that gave it."""
+    before = warnings.formatwarning
+
+    def short(message, category, *place) -> str:
+        return f"warning: {message}\n" if category is UserWarning else before(message, category, *place)
+
+    warnings.formatwarning = before if os.environ.get(DEBUG_VARIABLE) else short
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 class Command(click.Command):
@@ -60,7 +77,7 @@ class Command(click.Command):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         with patient_console() as check_output:
             try:
-                with stoppable():
+                with stoppable(), plain_warnings():
                     super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
                 check_output()
             except click.exceptions.Exit as stop:

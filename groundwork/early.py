@@ -20,6 +20,11 @@ STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 SIGNS = ("DefaultCPUAllocator", "CUDA out of memory", "ALLOC_FAILED", "bad_alloc", "failed to map segment",
          "annot allocate memory", "can't start new thread")  # fmt: skip
 
+# How long OpenMP's threads spin before they sleep: about as long as waking one takes. PyTorch's own number is 300 times
+# as large, and on a busy machine they take the processor from the thread that they wait for (docs/performance.md).
+WAITING = {"GOMP_SPINCOUNT": "1000"}
+WAITING_SET_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+
 PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing")
 MORE_MEMORY = "free some, or raise the limit of this shell (ulimit -v)"
 
@@ -29,8 +34,13 @@ class Terminated(KeyboardInterrupt):
 
 
 def begin() -> None:
-    """The first statement of a script: whatever stops it while it imports is one line, with the right exit code."""
+    """The first statement of a script: whatever stops it while it imports is one line, with the right exit code.
+
+    Also sets how threads wait, unless the user has.
+    """
     sys.excepthook = _say
+    if not any(name in os.environ for name in WAITING_SET_BY_USER):
+        os.environ.update(WAITING)  # OpenMP reads it while PyTorch is imported
     for number in STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell starts a job in the background
             signal.signal(number, _leave)

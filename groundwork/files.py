@@ -1,9 +1,11 @@
-"""Where things are, in a checkout and in a wheel; and how a file is written so that it is never half there."""
+"""Where things are, in a checkout and in a wheel; whose they are; and how a file is written, never half there."""
 
 import errno
+import functools
 import hashlib
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,11 +18,8 @@ def _repository() -> Path | None:
     return None if (here / "assets").is_dir() else here.parent  # setup.py puts that folder into the wheel
 
 
-def cache_folder() -> Path:
-    """The user's folder for what can be downloaded or made again, on Linux `~/.cache/gaze-corrected-eg3d`.
-
-    `$XDG_CACHE_HOME` takes the place of `~/.cache`.
-    """
+def user_cache() -> Path:
+    """Where the user's cache should be; see `cache_folder`. Raises: OSError if there is no home."""
     import platformdirs  # here: a checkout without it still trains and draws in plain PyTorch
 
     try:
@@ -31,7 +30,99 @@ def cache_folder() -> Path:
 
 REPOSITORY = _repository()  # None in an installed wheel, whose own folder may be read-only
 WORLD_WEIGHTS = (Path(__file__).resolve().parent if REPOSITORY is None else REPOSITORY) / "assets" / "embedded"
-CACHE = cache_folder() if REPOSITORY is None else REPOSITORY / ".cache"  # of rendered data sets; ignored by git
+CACHE = user_cache() if REPOSITORY is None else REPOSITORY / ".cache"  # of rendered data sets; see `private`
+
+
+# ---------------------------------------------------------------- what is found again and used without a question
+
+
+def cache_folder(*below: str) -> Path:
+    """The user's folder for what can be downloaded or made again, on Linux `~/.cache/gaze-corrected-eg3d`.
+
+    `$XDG_CACHE_HOME` takes the place of `~/.cache`. Another folder, and a note, if it is not `private`.
+    """
+    return private(user_cache().joinpath(*below))
+
+
+def private(folder: Path) -> Path:
+    """The folder, made if it is missing, if nobody else can put files into it; else another folder, and a note.
+
+    What a cache holds is used without a question, compiled code too. So the folder must be the user's own, and each
+    folder above it the user's or root's. Others may write to none of them, but to a sticky one above it (/tmp).
+    """
+    folder = Path(os.path.realpath(folder))
+    if not (reason := _open_to_others(folder)):
+        return folder
+    places = [Path(tempfile.gettempdir()) / f"gaze-corrected-eg3d-{os.geteuid()}"]
+    with suppress(OSError):
+        places.insert(0, user_cache())
+    for place in map(Path, map(os.path.realpath, places)):
+        if not _open_to_others(place) and os.access(place, os.W_OK):
+            return _instead(folder, place, reason)
+    return _instead(folder, Path(_of_this_process().name), reason)
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file of a cache is there and may be used: it is the user's, and nobody else can write to it."""
+    with suppress(OSError):
+        facts = os.stat(path)
+        return stat.S_ISREG(facts.st_mode) and (not _HAS_OWNERS or _is_safe(facts, {os.geteuid()}))
+    return False
+
+
+_HAS_OWNERS = hasattr(os, "geteuid")  # not on Windows, where the user's profile keeps others out
+
+
+def _open_to_others(folder: Path) -> str:
+    """Why somebody else could put files into that folder, which is made if it is missing; empty if nobody could."""
+    with suppress(OSError):  # whoever uses the folder will meet the error
+        for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+    if not _HAS_OWNERS:
+        return ""
+    owners = {os.geteuid()}
+    for place in (folder, *folder.parents):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            facts = place.lstat()
+            if facts.st_uid not in owners:
+                return f"{place} belongs to another user"
+            if not _is_safe(facts, owners) and not (place != folder and facts.st_mode & stat.S_ISVTX):
+                return f"others can write to {place}"
+        owners = {os.geteuid(), 0}
+    return ""
+
+
+def _is_safe(facts: os.stat_result, owners: set[int]) -> bool:
+    """Whether only these owners can write to a file or folder; a group that holds nobody but the user is the user."""
+    by_group, by_all = facts.st_mode & stat.S_IWGRP, facts.st_mode & stat.S_IWOTH
+    return facts.st_uid in owners and not by_all and (not by_group or _is_of_the_user_alone(facts.st_gid))
+
+
+def _is_of_the_user_alone(group_id: int) -> bool:
+    """Whether it is a group of the user's name and without other members, as many systems make one for each user."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(group_id)
+    except KeyError:
+        return False
+    return (user.pw_gid, user.pw_name) == (group_id, group.gr_name) and set(group.gr_mem) <= {user.pw_name}
+
+
+@functools.cache
+def _instead(folder: Path, place: Path, reason: str) -> Path:
+    print(f"note: {reason}, so nothing in {folder} is used, and {place} takes its place; take the others' permission "
+          "away, or set XDG_CACHE_HOME to a folder of your own", file=sys.stderr)  # fmt: skip
+    return place
+
+
+@functools.cache
+def _of_this_process() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="gaze-corrected-eg3d-")
+
+
+# ---------------------------------------------------------------- writing and reading
 
 
 def special(path: Path) -> str | None:

@@ -53,20 +53,20 @@ def files_of(arguments: dict) -> list[str]:
 def main(snapshot, source, output, check, json_path, skip_damaged, arch, device, gpu, seed):
     """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
 
-    Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
+    Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera. Pictures are written as
+    PNG; a.png and a.jpg, which would share a name, become a.png.png and a.jpg.png.
     """
     files, others = image_files(source)
+    pictures = dict(zip(files, picture_names(list(map(Path, files))), strict=True))
+    originals = set(map(resolved, files.values()))
+    if lost := next((name for name in pictures.values() if not check and resolved(output / name) in originals), None):
+        raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
     tell([f"{source}: {others}"] if others else [])
     damage = Damage(skip_damaged)
     find_damaged(files, damage)
     left_out = damage.check(f"--input={source}", len(files))
-    names, files = zip(*((Path(name), file) for name, file in files.items() if name not in damage.faults), strict=True)
+    names, files = zip(*((name, file) for name, file in files.items() if name not in damage.faults), strict=True)
     device = device_of(device, gpu)
-    pictures = picture_names(names)
-    if not check:
-        originals = set(map(resolved, files))
-        if lost := next((picture for picture in pictures if resolved(output / picture) in originals), None):
-            raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
     estimator = load_estimator(snapshot, arch, device, check=not check)
     faces = FaceImages(files, estimator.input_size)
     if check:
@@ -77,15 +77,14 @@ def main(snapshot, source, output, check, json_path, skip_damaged, arch, device,
     else:
         angles = estimate(estimator, faces)
         rows = ["file,yaw_deg,pitch_deg"]
-        drawn = zip(tqdm(files, "drawing"), names, pictures, angles.tolist(), strict=True)
-        for file, name, picture, (yaw, pitch) in drawn:
-            quoted = str(name).replace('"', '""')
+        for file, name, (yaw, pitch) in zip(tqdm(files, "drawing"), names, angles.tolist(), strict=True):
+            quoted = name.replace('"', '""')
             rows.append(f'"{quoted}",{math.degrees(yaw):.3f},{math.degrees(pitch):.3f}')
-            with atomic_file(output / picture) as png:
+            with atomic_file(output / pictures[name]) as png:
                 draw_gaze(read_image(file), yaw, pitch).save(png, "PNG")
         atomic_write(output / "gaze.csv", ("\n".join(rows) + "\n").encode(errors="surrogateescape"))
         numbers = {
-            str(name): {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
+            name: {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
         }
         click.echo(f"{len(files)} images with arrows and gaze.csv in {output}")
     for line in left_out:

@@ -19,7 +19,7 @@ from groundwork.files import atomic_write
 from groundwork.filling import filled
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
-from groundwork.torch_file import LARGEST_FILE, read_torch
+from groundwork.torch_file import LARGEST_FILE, read_torch, what_helps
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
 
 SUFFIXES = (".pkl", ".safetensors")  # of weights in a folder of snapshots
@@ -94,8 +94,10 @@ def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
     try:
         state = read_torch(io.BytesIO(data))
     except ValueError as error:
-        raise ValueError(f"{path}: not a state dict of tensors ({error}); fetch the weights again") from None
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        helps = what_helps(error, "fetch the weights again")
+        raise ValueError(f"{path}: not a state dict of tensors ({error}); {helps}") from None
+    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+    if not named or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError(f"{path}: holds no state dict of tensors, so it cannot be the weights of a gaze network")
     return state
 

@@ -89,6 +89,14 @@ CASES = {
     "no face, one folder down": Case(
         in_folder("F", [*labelled([*ROWS[:1], *ROWS[2:]]), ("pose_estimate.json", FACES)]), 3, "1 of 4 images is left "
         f"out, as no face was found (pose_estimate.json), the first is F/{NAMES[1]}", faulty=False),
+    "names that count from the root": Case([*FILES[:-1], ("meta/dataset.json", FILES[-1][1])], 4, "meta/dataset.json "
+                                           "is read", faulty=False),
+    "copies above the set": Case([*FILES[:-1], *in_folder("FACES")], 4, "4 of 8 images have no label, the first is "
+                                 f"{NAMES[0]}"),
+    "a label with other capitals is null": Case(
+        labelled([*ROWS[:3], [NAMES[3].upper(), None]]), 3, f"1 {UNLABELLED} has no label, the first is {NAMES[3]}"),
+    "a missing image whose label is null": Case([*FILES[:3], labelled([*ROWS[:3], [NAMES[3], None]])[-1]], 3, f"1 "
+                                                f"{MISSING} is missing, the first is {NAMES[3]}"),
     "a second label file below": Case([*FILES, ("old/dataset.json", FILES[-1][1])], 4, "old/dataset.json is not read",
                                       faulty=False),
     "labels with other capitals": Case(renamed(str.upper), 4, "4 of 4 labels spell their image with other capitals",
@@ -263,6 +271,7 @@ def test_labels_of_another_set_are_an_error_even_with_the_flag(door, tmp_path, m
     small_set.write_folder(tmp_path / "faces", renamed("other/{}".format))
     ran = DOORS[door](tmp_path / "faces", tmp_path, monkeypatch, FLAG)
     assert ran.code == 2 and "nothing matches (4 of 4 labelled images are missing" in ran.stderr
+    assert f"other/{NAMES[0]} may be {NAMES[0]}: give the folder that labels count from" in ran.stderr
 
 
 @pytest.mark.parametrize("door", DOORS)

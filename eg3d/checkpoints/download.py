@@ -30,7 +30,7 @@ from requests.exceptions import SSLError
 from tqdm import tqdm
 from urllib3.util import Retry
 
-from groundwork.files import cache_folder, sha256
+from groundwork.files import cache_folder, is_own, sha256
 from groundwork.strict_json import JsonError, read_json
 
 SIZE_LIMIT = 4 << 30  # bytes; a published checkpoint has about 0.4 GB
@@ -142,7 +142,7 @@ def cached_file(address: str, parts: SplitResult, digest: str | None, folder: Pa
     target = Path(folder) / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{readable}"
 
     def ready() -> bool:
-        return target.exists() and digest in (None, sha256(target))
+        return is_own(target) and digest in (None, sha256(target))
 
     if not ready():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -176,6 +176,8 @@ class Download:
 
     def run(self, title: str) -> None:
         """Goes on from the bytes that are here, tries again after a break, checks, and gives the file its name."""
+        if not is_own(self.part):
+            self.part.unlink(missing_ok=True)
         longest, failed = self.here(), 0
         with tqdm(desc=title, delay=0.3, unit="B", unit_scale=True, unit_divisor=1024) as bar:
             while True:
@@ -216,6 +218,7 @@ class Download:
             start, validator, size = self.accept(response, start, validator, size)
             # "wb" empties the file before the note changes: old bytes must never stand beside a new note.
             with open(self.part, "ab" if start else "wb") as file, suppress(urllib3.exceptions.HTTPError):
+                self.part.chmod(0o644)  # whatever the umask
                 self.note.write_text(json.dumps({"validator": validator, "size": size}))
                 bar.reset(size)
                 bar.initial = bar.n = start

@@ -29,10 +29,10 @@ from groundwork.places import FOLDER, GENERATOR, OUTPUT_FILE, NamedInput, Output
 
 __all__ = [
     "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "Command", "batch_option", "compute_options", "device_option",
-    "drawing_options_without_effect", "fail", "json_option", "network_of", "network_option", "ops_option",
-    "outdir_option", "pick_device", "precision_option", "process_options", "seed_option", "shape_options",
-    "shape_options_without_effect", "shared_compute_options", "skip_damaged_option", "skip_unmatched_option",
-    "tell", "trunc_cutoff_option", "view_options", "without_effect", "write_json",
+    "drawing_options_without_effect", "fail", "json_option", "network_of", "network_option",
+    "ops_option", "outdir_option", "pick_device", "precision_option", "process_options", "seed_option",
+    "shape_options", "shape_options_without_effect", "shared_compute_options", "skip_damaged_option",
+    "skip_unmatched_option", "tell", "trunc_cutoff_option", "view_options", "without_effect", "write_json",
 ]  # fmt: skip
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent

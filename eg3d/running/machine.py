@@ -5,17 +5,25 @@ import ctypes
 import importlib.metadata
 import os
 import platform
+import statistics
+import time
+from collections.abc import Callable
 
 import torch
 
 from eg3d.ops.kernels import backend
+from eg3d.pictures.views import render_views
 
 UNPROVEN = "no measurement on such a device shows yet that kernels are right and faster; --ops=kernels takes them"
+UNMEASURED = "no measurement shows yet that kernels of {} instructions are faster; --ops=kernels takes them"
 BRAIN_FLOATS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX", "bf16": "Arm BF16"}  # torch.cpu's names -> ours
 
 
-def examine() -> dict:
-    """All that is known about the machine, as JSON values; None where there is nothing."""
+def examine(load: Callable) -> dict:
+    """All that is known about the machine, as JSON values; None where there is nothing.
+
+    load: loads a generator, whose pictures are drawn by kernels and by plain PyTorch.
+    """
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -26,6 +34,7 @@ def examine() -> dict:
         "cpp_compiler": cpp_compiler(),
         "triton": version("triton"),
         "cpu_precisions": cpu_precisions(),
+        "cpu_kernels": cpu_kernels(load),
         "ops": {"cpu": path("cpu"), "cuda": path("cuda")},
     }
 
@@ -86,13 +95,41 @@ def cpu_precisions() -> list[str]:
     return ["fp32", f"bf16 ({', '.join(names)})" if names else "bf16 (emulated, slow)"]
 
 
+def cpu_kernels(load: Callable) -> dict | None:
+    """What the kernels for this CPU compute with, and the time of plain PyTorch over theirs for the same pictures."""
+    kernels, _ = backend.available("cpu")
+    if kernels is None:
+        return None
+    pairs = drawing_times(load())
+    ratio = statistics.median(plain / fast for plain, fast in pairs)
+    return {"instructions": kernels.instructions(), "lanes": kernels.lanes(), "torch_to_kernels": round(ratio, 2)}
+
+
+def drawing_times(G, rounds: int = 5) -> list[tuple[float, float]]:
+    """Processor seconds of a few pictures by plain PyTorch and by kernels, in turn, one thread; warms up first."""
+
+    def once(ops: str) -> float:
+        start = time.process_time()
+        with backend.using(ops):
+            list(render_views(G, range(4)))
+        return time.process_time() - start
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # others would spin while they wait, the longer the busier the machine is
+    try:
+        return [(once("torch"), once("kernels")) for _ in range(1 + rounds)][1:]
+    finally:
+        torch.set_num_threads(threads)
+
+
 def path(device_type: str) -> dict:
     """What computes with --ops=auto; if it is not kernels, why."""
     if device_type == "cuda" and not torch.cuda.is_available():
         return {"kernels": None, "because": "PyTorch sees no CUDA device"}
     kernels, obstacle = backend.available(device_type)
-    if kernels and device_type not in backend.PROVEN:
-        kernels, obstacle = None, UNPROVEN
+    if kernels and not backend.proven(device_type, kernels):
+        obstacle = UNMEASURED.format(kernels.instructions()) if device_type in backend.PROVEN else UNPROVEN
+        kernels = None
     return {"kernels": kernels and kernels.__name__, "because": obstacle or None}
 
 
@@ -110,6 +147,13 @@ def lines(report: dict) -> list[str]:
     rows += [("GPU", "none")] * (not report["gpus"])
     rows.append(("C++ compiler", report["cpp_compiler"] or "none"))
     rows.append(("Triton", report["triton"] or "none"))
+    if found := report["cpu_kernels"]:
+        times = found["torch_to_kernels"]
+        wins = f"kernels are {times:.2f} x as fast as plain PyTorch"
+        if times < 1:
+            wins = f"plain PyTorch is {1 / times:.2f} x as fast as kernels"
+        width = f"{found['instructions']}, {found['lanes']} numbers at a time"
+        rows.append(("kernels, CPU", f"{width}; on embedded pictures {wins}"))
     rows.append(("--precision, CPU", ", ".join(report["cpu_precisions"])))
     rows += [(f"--precision, GPU {i}", ", ".join(found["precisions"])) for i, found in enumerate(report["gpus"])]
     for device, name in (("cpu", "CPU"), ("cuda", "GPU")):

@@ -23,10 +23,10 @@ from eg3d.models.generator import TriPlaneGenerator
 from eg3d.pictures.views import render_samples
 from eg3d.running import distributed, processes
 from groundwork.archive import Zip, open_archive
-from groundwork.files import atomic_write, cache_folder
+from groundwork.files import atomic_write, cache_folder, is_own
 from groundwork.strict_json import parse_json
 
-CACHE_VERSION = 1  # raise it when features of the same pictures and weights change
+CACHE_VERSION = 2  # raise it when features of the same files and weights change. 2: pixels upright, in sRGB
 
 
 class Distances:
@@ -175,11 +175,13 @@ def real_features(
 
 def _cache_path(key: dict, detector: Detector) -> Path:
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-    return cache_folder() / "metrics" / f"real-{detector.name}-{name}.safetensors"
+    return cache_folder("metrics") / f"real-{detector.name}-{name}.safetensors"
 
 
 def _read_cache(path: Path, key: dict, width: int, count: int) -> torch.Tensor | None:
-    """At least `count` rows, or None where there are none; a damaged file counts as none."""
+    """At least `count` rows, or None if there are none; a file that is damaged or not the user's counts as none."""
+    if not is_own(path):
+        return None
     try:
         with safe_open(path, "pt") as file:
             held = parse_json((file.metadata() or {}).get("key", "null"))

@@ -20,7 +20,7 @@ from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, WORLD_VERSION, Identity
 from eg3d.world.render import render_head
 from eg3d.world.rendered_sets import GAZE_SET_CAMERA, camera_label, head_angles_to_vector
 from groundwork.draws import draw_key
-from groundwork.files import CACHE, atomic_write
+from groundwork.files import CACHE, atomic_write, is_own, private
 
 MAX_ROLL = 0.2  # rad, of the camera about its axis
 SETTING = ("light", "ambient", "background", "background_slope", "shirt")  # what does not make a person
@@ -84,8 +84,8 @@ def render_people(
 
 def people_set(split: str, people: int, views: int = VIEWS) -> People:
     """The same, kept in the cache: rendered once by up to four processes."""
-    path = CACHE / f"people-v{WORLD_VERSION}-{split}-{people}x{views}.npz"
-    if not path.is_file():
+    path = private(CACHE) / f"people-v{WORLD_VERSION}-{split}-{people}x{views}.npz"
+    if not is_own(path):
         made = render_people(split, people, views, processes=min(4, os.cpu_count() or 1), progress=True)
         out = io.BytesIO()
         np.savez(out, **vars(made))

@@ -25,7 +25,7 @@ from eg3d.geometry import cameras
 from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, WORLD_VERSION, Identity
 from eg3d.world.render import RenderedHead, render_head
 from groundwork.draws import draw_key
-from groundwork.files import CACHE, atomic_write
+from groundwork.files import CACHE, atomic_write, is_own, private
 
 CAMERA_YAW_STD, CAMERA_PITCH_STD = 0.35, 0.15  # rad and EG3D's vertical parameter, as in FFHQ
 CAMERA_YAW_MAX, CAMERA_PITCH_MAX = 1.0, 0.5
@@ -162,8 +162,8 @@ def gaze_samples(
 
 def world_faces(count: int = 8000, seed: int = 0, progress: bool = True) -> Path:
     """The zip that `--data=embedded` means: rendered once into the cache, keyed by world version, seed and count."""
-    path = CACHE / f"faces-v{WORLD_VERSION}-seed{seed}-{count}.zip"
-    if not path.exists():
+    path = private(CACHE) / f"faces-v{WORLD_VERSION}-seed{seed}-{count}.zip"
+    if not is_own(path):
         write_faces(path, count, seed, progress=progress)
     return path
 

@@ -157,3 +157,34 @@ def test_a_limit_of_the_shell_is_one_line_of_a_real_script(limit, tmp_path):
     assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: "), done.stderr
     assert done.stderr.count("error") == 1 and "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.png"))
+
+
+# ---------------------------------------------------------------- how threads wait
+
+WAITS = [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)]
+
+
+@pytest.mark.parametrize("set_by_user, spins", WAITS)
+def test_threads_soon_sleep_while_they_wait_unless_the_user_says_how(set_by_user, spins, monkeypatch):
+    """On a busy machine threads that spin take the processor from the one that they wait for."""
+    for name in early.WAITING_SET_BY_USER:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in set_by_user.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    early.begin()
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+
+
+@pytest.mark.robust
+@pytest.mark.skipif(sys.platform != "linux", reason="PyTorch brings another OpenMP there")
+@pytest.mark.parametrize("script", ["eg3d/doctor.py", "l2cs/evaluate.py"])
+def test_openmp_has_read_it_when_pytorch_is_imported(script):
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "verbose", "PYTHONPATH": str(REPOSITORY)}
+    for name in early.WAITING_SET_BY_USER:
+        environment.pop(name, None)
+    done = subprocess.run([sys.executable, str(REPOSITORY / script), "--help"], env=environment, capture_output=True,
+                          text=True, timeout=100)  # fmt: skip
+    assert "GOMP_SPINCOUNT = '1000'" in done.stderr

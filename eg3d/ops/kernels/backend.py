@@ -3,8 +3,8 @@
     with using("torch"):      # auto | torch | kernels
         pictures = G(z, c)
 
-`torch` takes the definitions, and `kernels` insists on the kernels. `auto` takes the kernels on the devices that
-`PROVEN` names, and says in one line if they cannot be had there; on other devices it takes the definitions.
+`torch` takes the definitions, and `kernels` insists on the kernels. `auto` takes the kernels on the devices and with
+the instructions that `PROVEN` names, and says in one line if they cannot be had there; else it takes the definitions.
 Kernels know float32, and on a GPU the 16-bit formats too. Every other format takes the definition.
 """
 
@@ -20,10 +20,12 @@ from tqdm import tqdm
 
 CHOICES = ("auto", "torch", "kernels")
 
-# The kinds of device on which measurements have shown that our kernels are right, and faster than plain PyTorch.
-# "cuda" belongs here as soon as a results file of `make gpu-check` says so: benchmarks/results/gpu_*.json, "verdict".
-# tests/ops/kernels/test_backend.py compares this line with those files.
-PROVEN = {"cpu"}
+# Devices, and the instructions of kernels for them, with which measurements have shown that our kernels are right, and
+# faster than plain PyTorch. A CPU's instructions belong here if benchmarks/results/instructions_*.json has them at
+# least FASTER times as fast in every case. "cuda" belongs here as soon as a results file of `make gpu-check` says so:
+# benchmarks/results/gpu_*.json, "verdict". tests/ops/kernels/test_backend.py compares this with those files.
+PROVEN = {"cpu": {"AVX-512", "AVX2"}}
+FASTER = 1.1
 
 _choice: ContextVar[str] = ContextVar("ops", default="auto")
 
@@ -60,7 +62,12 @@ def kernels_for(x: torch.Tensor) -> ModuleType | None:
         if choice == "kernels":
             raise ValueError(f"--ops=kernels: {obstacle}; use --ops=torch, or see what `eg3d doctor` says")
         _say_once(obstacle)
-    return kernels
+    return None if kernels and choice == "auto" and not proven(device_type, kernels) else kernels
+
+
+def proven(device_type: str, kernels: ModuleType) -> bool:
+    """Whether `auto` takes these kernels for that kind of device."""
+    return kernels.instructions() in PROVEN.get(device_type, ())
 
 
 @functools.cache

@@ -1,7 +1,8 @@
-"""Kernels for CPUs: `csrc/*.cpp`, compiled on first use (seconds) and kept in the user's cache.
+"""Kernels for CPUs: `csrc/*.cpp`, compiled on first use (seconds) for this processor and kept in the user's cache.
 
-Float32 only. Activations lie channels last. The functions here take and give tensors and know nothing of gradients;
-`fused_act.py` and `field.py` make them differentiable. `triton_kernels.py` is the twin for GPUs.
+Float32 only. Activations lie channels last; widths are multiples of LANES, whatever the processor's own are. The
+functions here take and give tensors and know nothing of gradients; `fused_act.py` and `field.py` make them
+differentiable. `triton_kernels.py` is the twin for GPUs.
 """
 
 import ctypes
@@ -17,11 +18,11 @@ from pathlib import Path
 import torch
 
 from eg3d.ops.kernels.field_network import FieldWeights
-from groundwork.files import cache_folder
+from groundwork.files import cache_folder, is_own
 
 SOURCES = Path(__file__).with_name("csrc")
 FLAGS = ["-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
-LANES, WIDEST, MOST_SAMPLES = 16, 64, 256  # of csrc
+LANES, WIDEST, MOST_SAMPLES = 16, 64, 256  # of csrc; LANES is the most of all processors
 
 _PTR, _INT, _FLOAT, _THREADS = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
 SIGNATURES = {  # name: result, arguments
@@ -68,22 +69,31 @@ def instructions() -> str:
     return library().instructions().decode()
 
 
+def lanes() -> int:
+    """How many numbers the kernels compute at a time. Raises: as `library`."""
+    return library().lanes()
+
+
 def _identity() -> str:
-    """Names everything a build depends on: sources, compiler, flags and the processor it is made for."""
+    """Names everything a build depends on: sources, compiler, flags, and the processor with its instructions.
+
+    So machines of different processors may share a cache. What `native` means is in the macros that the compiler
+    defines, by which csrc/common.h chooses its lanes, and in the command that it runs.
+    """
     about, target = (
         subprocess.run([compiler(), *flags], capture_output=True, text=True, errors="replace", check=False)
-        for flags in (["--version"], ["-march=native", "-E", "-v", "-x", "c++", os.devnull])
+        for flags in (["--version"], ["-march=native", "-dM", "-E", "-v", "-x", "c++", os.devnull])
     )
-    about, target = about.stdout, target.stderr
-    target = " ".join(line for line in target.splitlines() if "cc1plus" in line or '"-target-cpu"' in line)
+    command = [line for line in target.stderr.splitlines() if "cc1plus" in line or '"-target-cpu"' in line]
     texts = [file.read_text() for file in sorted(SOURCES.iterdir())]
-    return hashlib.sha256("\n".join([about, target, *FLAGS, *texts]).encode()).hexdigest()[:16]
+    known = [about.stdout, target.stdout, *command, *FLAGS, *texts]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
 
 
 def _built(folder: Path, identity: str) -> Path:
-    """The library of that identity, built if it is missing or damaged: a damaged one would kill the process."""
+    """The library of that identity, built if it is missing, damaged (it would kill the process) or not the user's."""
     for path in folder.glob(f"kernels-{identity}-*.so"):
-        if path.name == _name(identity, path.read_bytes()):
+        if is_own(path) and path.name == _name(identity, path.read_bytes()):
             return path
         path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,6 +105,7 @@ def _built(folder: Path, identity: str) -> Path:
             said = done.stderr.strip() or f"exit code {done.returncode}"
             reason = next((line for line in said.splitlines() if "error" in line), said[:200])
             raise RuntimeError(f"{command[0]} could not build {SOURCES}: {reason}")
+        built.chmod(0o700)
         return built.replace(folder / _name(identity, built.read_bytes()))
 
 
@@ -143,9 +154,9 @@ def act_backward(dy, y, x, scale, noise_shape, gain: float, slope: float, clamp:
     blocks = library().act_blocks(pixels, c)
     need_x, need_scale, need_noise, need_b = needs
     dx = torch.empty_like(y) if need_x else None
-    dscale = y.new_empty(n, blocks, c) if need_scale else None
-    dnoise = y.new_zeros(n, 1, *y.shape[2:]) if need_noise else None
-    db = y.new_empty(n, blocks, c) if need_b else None
+    dscale = y.new_zeros(n, blocks, c) if need_scale else None
+    dnoise = y.new_empty(n, 1, *y.shape[2:]) if need_noise else None
+    db = y.new_zeros(n, blocks, c) if need_b else None
     limit, scale = math.inf if clamp is None else clamp, _dense(scale)
     library().act_backward(
         _at(dy), _at(y), _at(x) if need_scale else None, _at(scale), _at(dx), _at(dscale), _at(dnoise), _at(db),

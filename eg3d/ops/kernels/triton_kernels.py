@@ -17,10 +17,14 @@ from eg3d.ops.kernels.triton_upfirdn2d import upfirdn2d
 
 __all__ = [
     "act", "act_backward", "field_backward", "field_density", "field_fits", "field_pixels", "field_pixels_backward",
-    "suits", "upfirdn2d",
+    "instructions", "suits", "upfirdn2d",
 ]  # fmt: skip
 
 OLDEST = (7, 0)  # compute capability that Triton compiles for
+
+
+def instructions() -> str:
+    return "CUDA"
 
 
 def check_gpu() -> None:

@@ -18,7 +18,7 @@ from eg3d.metrics.world_features import FEATURES_FILE, KIND, Architecture, Featu
 from eg3d.world.heads import HAIR_STYLES, WORLD_VERSION, Identity
 from eg3d.world.rendered_sets import samples
 from eg3d.world.training.fitting import FitConfig, fit
-from groundwork.files import CACHE, atomic_file
+from groundwork.files import CACHE, atomic_file, is_own, private
 from l2cs.augmented_crops import gaussian_blur
 
 SPLIT = "features"
@@ -39,8 +39,8 @@ def numbers_of(identity: Identity, label: np.ndarray, gaze_head: np.ndarray) -> 
 
 def rendered_heads(count: int = IMAGES + HELD_OUT, seed: int = CONFIG.seed) -> Heads:
     """Face pictures and what made them; rendered once into the cache."""
-    path = CACHE / f"features-v{WORLD_VERSION}-seed{seed}-{count}.npz"
-    if not path.exists():
+    path = private(CACHE) / f"features-v{WORLD_VERSION}-seed{seed}-{count}.npz"
+    if not is_own(path):
         images, numbers, styles = [], [], []
         for sample in samples("faces", SPLIT, count, seed, progress=True):
             identity = Identity.draw(SPLIT, sample.identity)

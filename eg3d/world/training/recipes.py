@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from eg3d.world.heads import WORLD_VERSION
-from groundwork.files import CACHE, REPOSITORY, atomic_write
+from groundwork.files import CACHE, REPOSITORY, atomic_write, private
 from groundwork.strict_json import read_json
 from l2cs.estimator import WORLD_NETWORKS as GAZE_NETWORKS
 
@@ -24,7 +24,8 @@ GAZE_RECIPES = {
 def train_gaze_network(split: str, workdir: Path, device: str, log: Path) -> None:
     """Renders the split and the test set where they are missing, and trains one small network on it."""
     name, flags = GAZE_RECIPES[split]
-    data, test = CACHE / f"{split}-v{WORLD_VERSION}", CACHE / f"gaze-test-v{WORLD_VERSION}"
+    cache = private(CACHE)
+    data, test = cache / f"{split}-v{WORLD_VERSION}", cache / f"gaze-test-v{WORLD_VERSION}"
     for folder, its_split, count in ((data, split, 8000), (test, "test", 1000)):
         if not folder.exists():
             make = REPOSITORY / "dataset_preprocessing" / "synthetic" / "make_gaze.py"

@@ -13,13 +13,14 @@ struct Extent {
         : n(n), pixels(pixels), c(c), block(std::max<int64_t>(BLOCK / c, 1)), blocks((pixels + block - 1) / block) {}
 };
 
-// For every block of pixels and every LANES channels in it: body(latent, first pixel, pixels, first channel).
+// For every block of pixels: body(latent, first and last place in [n * pixels], place of the block in [n * blocks]).
+// Bodies go over a block in the order of memory, which is twice as fast as channel after channel.
 template <typename Body>
 INLINE void each_block(const Extent& e, int threads, const Body& body) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t task = 0; task < e.n * e.blocks; task++) {
         const int64_t i = task / e.blocks, first = task % e.blocks * e.block;
-        for (int64_t k = 0; k < e.c; k += LANES) body(i, first, std::min(e.block, e.pixels - first), k);
+        body(i, i * e.pixels + first, i * e.pixels + std::min(first + e.block, e.pixels), task);
     }
 }
 
@@ -31,43 +32,45 @@ API int64_t act_blocks(int64_t pixels, int64_t c) { return Extent(1, pixels, c).
 // scale [n, c], noise [noise_n, pixels], b [c], each may be null; clamp may be infinite. y may be x.
 API void act(const float* x, const float* scale, const float* noise, const float* b, float* y, int64_t n,
              int64_t pixels, int64_t c, int64_t noise_n, float gain, float slope, float clamp, int threads) {
-    const Extent e(n, pixels, c);
-    each_block(e, threads, [=](int64_t i, int64_t first, int64_t count, int64_t k) {
+    each_block(Extent(n, pixels, c), threads, [=](int64_t i, int64_t first, int64_t last, int64_t) {
         const Vec up = splat(gain), down = splat(gain * slope), high = splat(clamp), low = splat(-clamp);
-        const Vec factor = scale ? load(scale + i * c + k) : splat(1), bias = b ? load(b + k) : Vec{};
-        const float* map = noise ? noise + (noise_n > 1 ? i : 0) * pixels + first : nullptr;
-        const int64_t at = (i * pixels + first) * c + k;
-        for (int64_t p = 0; p < count; p++) {
-            Vec v = load(x + at + p * c) * factor + (map ? bias + map[p] : bias);
-            v *= v > Vec{} ? up : down;
-            v = v > high ? high : v;
-            store(y + at + p * c, v < low ? low : v);
+        const float* factors = scale ? scale + i * c : nullptr;
+        const float* map = noise ? noise + (noise_n > 1 ? 0 : -i * pixels) : nullptr;
+        for (int64_t at = first; at < last; at++) {
+            const Vec here = splat(map ? map[at] : 0);
+            for (int64_t k = 0; k < c; k += LANES) {
+                const Vec factor = factors ? load(factors + k) : splat(1), bias = b ? load(b + k) : Vec{};
+                Vec v = load(x + at * c + k) * factor + (bias + here);
+                v *= v > Vec{} ? up : down;
+                v = v > high ? high : v;
+                store(y + at * c + k, v < low ? low : v);
+            }
         }
     });
 }
 
 // With dz = dy * d act / d (its argument): dx = dz * scale; per block of pixels the sums of dz (db) and of dz * x
-// (dscale), both [n, blocks, c]; per pixel the sum of dz (dnoise) [n, pixels], zeroed by the caller. Outputs may be null.
+// (dscale), both [n, blocks, c], zeroed by the caller; per pixel the sum of dz (dnoise) [n, pixels]. Outputs may be null.
 API void act_backward(const float* dy, const float* y, const float* x, const float* scale, float* dx, float* dscale,
                       float* dnoise, float* db, int64_t n, int64_t pixels, int64_t c, float gain, float slope,
                       float clamp, int threads) {
-    const Extent e(n, pixels, c);
-    each_block(e, threads, [=](int64_t i, int64_t first, int64_t count, int64_t k) {
+    each_block(Extent(n, pixels, c), threads, [=](int64_t i, int64_t first, int64_t last, int64_t block) {
         const Vec up = splat(gain), down = splat(gain * slope), high = splat(clamp), low = splat(-clamp);
-        const Vec factor = scale ? load(scale + i * c + k) : splat(1);
+        const float* factors = scale ? scale + i * c : nullptr;
         const bool bounded = clamp < INFINITY;  // else infinite and undefined gradients pass as they are
-        const int64_t at = (i * pixels + first) * c + k, sums = (i * e.blocks + first / e.block) * c + k;
-        Vec total = Vec{}, product = Vec{};
-        for (int64_t p = 0; p < count; p++) {
-            const Vec out = load(y + at + p * c);
-            Vec dz = load(dy + at + p * c) * (out > Vec{} ? up : down);
-            if (bounded) dz = (out >= high) | (out <= low) ? Vec{} : dz;
-            if (dx) store(dx + at + p * c, dz * factor);
-            if (x) product += dz * load(x + at + p * c);
-            if (dnoise) dnoise[i * pixels + first + p] += sum(dz);
-            total += dz;
+        float *to_scale = dscale ? dscale + block * c : nullptr, *to_b = db ? db + block * c : nullptr;
+        for (int64_t at = first; at < last; at++) {
+            Vec all = Vec{};
+            for (int64_t k = 0; k < c; k += LANES) {
+                const Vec out = load(y + at * c + k);
+                Vec dz = load(dy + at * c + k) * (out > Vec{} ? up : down);
+                if (bounded) dz = (out >= high) | (out <= low) ? Vec{} : dz;
+                if (dx) store(dx + at * c + k, factors ? dz * load(factors + k) : dz);
+                if (to_scale) store(to_scale + k, load(to_scale + k) + dz * load(x + at * c + k));
+                if (to_b) store(to_b + k, load(to_b + k) + dz);
+                all += dz;
+            }
+            if (dnoise) dnoise[at] = sum(all);
         }
-        if (db) store(db + sums, total);
-        if (dscale) store(dscale + sums, product);
     });
 }
