@@ -11,7 +11,7 @@ import click
 import torch
 
 from groundwork.command import Command, device_option, json_option, skip_unmatched_option, tell, write_json
-from groundwork.files import atomic_write
+from groundwork.files import write_text
 from groundwork.places import FOLDER, GAZE_SNAPSHOTS, OUTPUT_FILE, Output
 from l2cs.drawing import check_plot, plot_evaluation, plot_snapshots
 from l2cs.gaze_labels import GAZE360_TEST_DEG, read_labels, read_people, without_person
@@ -67,7 +67,7 @@ def main(snapshot, dataset, gaze360image_dir, gaze360label_dir, mpii_images, mpi
     if plot is not None:
         plot_evaluation(plot, faces.angles, result["estimated"], result["error"])
     if evalpath is not None:
-        atomic_write(evalpath / part / f"{dataset}.log", log_lines(results).encode())
+        write_text(evalpath / part / f"{dataset}.log", log_lines(results))
         plot_snapshots(evalpath / part / f"{dataset}.png", results)
     write_json(o["json_path"], results if len(snapshots) > 1 else numbers)
 
