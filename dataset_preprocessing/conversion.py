@@ -19,9 +19,10 @@ from tqdm import tqdm
 from dataset_preprocessing.packing import new_data_set
 from eg3d.config.presets import ray_ranges
 from eg3d.data.labelled import look_into
-from eg3d.data.labels import LABEL_FILE, label_array
+from eg3d.data.labels import LABEL_FILE
 from eg3d.geometry.cameras import crop_intrinsics, make_label, split_label
 from eg3d.geometry.doubts import camera_doubts
+from eg3d.geometry.label_rows import label_array
 from groundwork.archive import Archive, Unreadable, shown
 from groundwork.damage import Damage
 from groundwork.images import BACKGROUND, MOST_PIXELS, read_picture, silence_pillow

@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from dataset_preprocessing.packing import new_data_set
 from eg3d.data.labelled import open_labelled
-from eg3d.data.labels import LABEL_FILE, label_array
+from eg3d.data.labels import LABEL_FILE
 from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import gaze_target
+from eg3d.geometry.label_rows import label_array
 from eg3d.pictures.text import for_plot
 from eg3d.running import processes
 from groundwork.archive import Unreadable, shown

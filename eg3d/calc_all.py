@@ -19,10 +19,10 @@ from eg3d.metrics.identity import INPUTS
 from eg3d.metrics.registry import DETECTORS, INCEPTION, WORLD, parse_metrics
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
-from eg3d.scores.judges import Judges, load_identity_judge
+from eg3d.scores.judges import Judges, check_left_out, load_identity_judge
 from eg3d.scores.table import HEADS, PICTURES_PSI, aligned, markdown, sample_scores, table, view_scores
 from groundwork.files import sha256, write_text
-from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, IDENTITY_NETWORK, INPUT_FILE, LANDMARKS
+from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, IDENTITY_NETWORK, INPUT_FILE, LANDMARKS, POSE_NETWORK
 
 METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 
@@ -43,11 +43,14 @@ METRICS = "fid50k_full,kid50k_full,pr50k3_full"
               help="Whose features distances compare.  [default: inception with --inception-weights, else "
               "embedded]")  # fmt: skip
 @click.option("--inception-weights", type=INPUT_FILE, help="Weights of the detector, for FID and KID.")
-@click.option("--arcface-weights", type=IDENTITY_NETWORK, help="For identity.  [default: the embedded network]")
+@click.option(
+    "--arcface-weights", type=IDENTITY_NETWORK, help="For identity.  [default: embedded, for the embedded world]"
+)
 @click.option("--arcface-input", type=click.Choice(INPUTS),
               help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
               "first.  [default: as its graph tells]")  # fmt: skip
-@click.option("--recon-weights", type=INPUT_FILE, help="Deep3DFaceRecon, for pose.  [default: the embedded network]")
+@click.option("--recon-weights", type=POSE_NETWORK,
+              help="Deep3DFaceRecon, for pose.  [default: embedded, for the embedded world]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS, help="Five points for identity, see calc_id.py.")
 @click.option("--markdown", "markdown_path", type=cli.OUTPUT_FILE, help="Also write the table to this file.")
 @cli.batch_option(16, "Pictures of distances at once.")
@@ -73,6 +76,10 @@ def run(networks, seeds, num_gen, data, skip_unmatched, markdown_path, batch, se
     """What each process does."""
     generators = distributed.first_of_each_machine(lambda: load_generators(networks, device, precision))
     own_world = set(networks) <= set(GENERATORS)
+    check_left_out(
+        {f"--{name}-weights": weights[f"{name}_weights"] for name in ("arcface", "recon")},
+        dict(zip(networks, generators, strict=True)),
+    )
     kind = detector or (INCEPTION if inception_weights else WORLD)
     metrics = parse_metrics(METRICS, num_gen, kind, vgg=False)
     detectors = distributed.together(lambda: load_detectors(metrics, inception_weights, None, device))

@@ -30,6 +30,8 @@ from groundwork.places import GAZE_NETWORK
 @cli.batch_option(8)
 @cli.shared_compute_options
 @cli.json_option
+@cli.drawing_options_without_effect
+@cli.shape_options_without_effect
 def main(**options):
     """Gaze-face alignment score (GFAS): do the eyes look where the face looks? Lower is better; slope 1 is best.
 

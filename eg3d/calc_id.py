@@ -15,7 +15,7 @@ from eg3d.metrics.identity import INPUTS, IdentityTally, pair_names
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
-from eg3d.scores.judges import load_identity_judge
+from eg3d.scores.judges import check_left_out, load_identity_judge
 from groundwork.files import atomic_write
 from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Output
 
@@ -30,7 +30,8 @@ from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Out
     help="Also write the pictures, as sample0000_0.png, into the folder arcface there.",
 )
 @click.option("--arcface-weights", type=IDENTITY_NETWORK,
-              help="insightface IResNet .pth (18 to 100 layers) or .onnx.  [default: embedded]")  # fmt: skip
+              help="insightface IResNet .pth (18 to 100 layers) or .onnx, or embedded.  [default: embedded, for its "
+              "world]")  # fmt: skip
 @click.option("--arcface-input", type=click.Choice(INPUTS),
               help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
               "first.  [default: as its graph tells]")  # fmt: skip
@@ -48,6 +49,7 @@ from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Out
 @cli.seed_option
 @cli.shared_compute_options
 @cli.json_option
+@cli.drawing_options_without_effect
 def main(**options):
     """Mean cosine similarity of two views of each head; higher is better.
 
@@ -65,17 +67,18 @@ def check(num_gen, seeds, **_) -> None:
 def run(network, num_gen, seeds, outdir, arcface_weights, arcface_input, landmarks, data, skip_unmatched, view, batch,
         seed, precision, device, json_path):  # fmt: skip
     """What each process does."""
+    G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
     own_world = network in GENERATORS
     judge = distributed.together(
         lambda: load_identity_judge(arcface_weights, landmarks, own_world, device, arcface_input)
     )
-    G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
     dataset = distributed.first_of_each_machine(
         lambda: open_dataset(data, skip_unmatched=skip_unmatched) if data else None
     )
     pool = None if dataset is None else dataset.labels
     if dataset is not None:
         distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
+    check_left_out({"--arcface-weights": arcface_weights}, {network: G})
     tally = IdentityTally(*judge)
 
     def read(part: list[int]) -> tuple[dict[int, float | None], dict[str, bytes]]:

@@ -10,7 +10,7 @@ import click
 from eg3d.config.presets import ray_ranges
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.pose import pose_report
-from eg3d.metrics.pose_files import estimate_facts, match, read_labels
+from eg3d.metrics.pose_files import estimate_beside, estimate_facts, match, read_labels
 from eg3d.running import cli
 from groundwork.matching import FACTS_FILE
 from groundwork.places import FILE, INPUT_FILE, Input
@@ -28,6 +28,9 @@ def main(file1, file2, skip_unmatched, json_path):
 
     Pictures are matched by name; those in which the estimator found no face count as failed.
     """
+    if (found := estimate_beside(file1, file2)) is not None:
+        cli.tell([f"--file2={file2}: there is no such file; {found}, beside the pictures, is taken"])
+        file2 = found
     rendered, estimated = read_labels(file1, "--file1"), read_labels(file2, "--file2")
     rendered, estimated, failed, notes = match(rendered, estimated, file1, file2, skip_unmatched)
     doubts = [f"{file}: {line}" for file, labels in ((file1, rendered), (file2, estimated))

@@ -35,6 +35,8 @@ SORTED = re.compile(r"sorted_\d{4,}_seed\d{4,}\.png")
 @cli.batch_option(4)
 @cli.compute_options
 @cli.json_option
+@cli.drawing_options_without_effect
+@cli.shape_options_without_effect
 def main(network, l2cs_path, outdir, seeds, view, crop, batch, precision, device, json_path):
     """Three views of every seed side by side, best first: sorted_0000_seed0042.png has the lowest GFAS.
 

@@ -22,6 +22,7 @@ from eg3d.running import cli
 @cli.shape_options(".mrc")
 @cli.batch_option(4)
 @cli.compute_options
+@cli.drawing_options_without_effect
 def main(network, seeds, outdir, view, shapes, batch, precision, device):
     """Three views of every seed side by side, seed0000.png; with --shapes also seed0000.mrc or a mesh.
 

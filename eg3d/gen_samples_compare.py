@@ -38,6 +38,8 @@ from groundwork.places import GAZE_NETWORK, GENERATOR, INPUT_FILE
 @cli.batch_option(4)
 @cli.compute_options
 @cli.json_option
+@cli.drawing_options_without_effect
+@cli.shape_options_without_effect
 def main(network, network2, l2cs_path, seeds, outdir, view, crop, report, report_seeds, scores, batch, precision,
          device, json_path):  # fmt: skip
     """Two generators side by side, --network left, seed0000_compare_0.png to _2.png from three views; GFAS of each.

@@ -37,6 +37,8 @@ DATA_SET_LABELS = "dataset.json"
 @cli.batch_option(8)
 @cli.seed_option
 @cli.shared_compute_options
+@cli.drawing_options_without_effect
+@cli.shape_options_without_effect
 def main(**options):
     """Writes seed0000.png ... and labels_generate.json into --outdir; yaw and pitch parameters uniform in +-0.4.
 

@@ -61,6 +61,7 @@ def files_of(arguments: dict) -> list[str]:
 @click.option("--nrr", type=click.IntRange(4, 1024), help="Rays per side.  [default: the network's]")
 @cli.shape_options(".ply")
 @cli.compute_options
+@cli.drawing_options_without_effect
 def main(
     networks, captions, seeds, outdir, shuffle_seed, grid, num_keyframes, w_frames, interpolate, camera_path, trunc,
     trunc_cutoff, cfg, image_mode, sample_mult, nrr, shapes, precision, device,

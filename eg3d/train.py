@@ -27,6 +27,7 @@ from eg3d.training.loop import train
 from eg3d.training.preparation import advice_on_memory, notes, prepare, read_flags
 from eg3d.training.resume import ResumeError
 from eg3d.training.run_folder import OWN_NAMES, held
+from groundwork.command import option_stack, without_effect
 from groundwork.places import FOLDER, Output
 
 
@@ -42,6 +43,12 @@ RUN_FOLDER = Output(
     FOLDER, [f"{name}*" for name in OWN_NAMES], at=lambda path, arguments: path / (arguments["desc"] or ""),
     shares=["resume"], probed=False,
 )  # fmt: skip
+UNREAD = "the published code never reads it"
+dead_options = option_stack(
+    without_effect("--c-noise", UNREAD, type=float),
+    without_effect("--sr_first_cutoff", UNREAD, type=float),
+    without_effect("--sr_first_stopband", UNREAD, type=float),
+)
 
 
 @click.command(cls=GroupedCommand, headings=GROUPS)
@@ -51,6 +58,7 @@ RUN_FOLDER = Output(
 @ops_option
 @click.option("--desc", callback=name_inside, help="Name of a folder inside --outdir for this run.")
 @device_option
+@dead_options
 @click.option(
     "--stop-after-minutes",
     type=click.FloatRange(min=0),

@@ -95,7 +95,9 @@ class Archive:
         if self.hidden:
             parts.append(f"{_count(self.hidden, 'hidden or system file')} left out ({_some(self.hidden)})")
         if self.repeated:
-            parts.append(f"{_count(self.repeated, 'link')} left out, to folders read already ({_some(self.repeated)})")
+            parts.append(
+                f"{_count(self.repeated, 'link')} left out, to folders read already or above ({_some(self.repeated)})"
+            )
         return "; ".join(parts) or None
 
     def _member(self, written: str) -> str | None:
@@ -128,11 +130,11 @@ class Folder(Archive):
                 found = os.stat(file)
                 if not stat.S_ISREG(found.st_mode):
                     self.unreadable[name] = "is a pipe, socket or device, not a file"
-            except OSError:
-                if not os.path.islink(file):
-                    if os.path.lexists(file):
-                        raise
+            except OSError as error:
+                if not os.path.lexists(file):
                     continue  # deleted since
+                if not os.path.islink(file) or isinstance(error, PermissionError):
+                    raise
                 found = os.lstat(file)
                 self.unreadable[name] = LINK_TO_NOTHING
             # The time of change: no program can set it, unlike that of modification.
@@ -157,33 +159,36 @@ class Folder(Archive):
 
     def _walk(self) -> Iterator[tuple[str, str]]:
         """(name, path) of all files below; folders before links to folders, so that a link never takes the place of
-        the folder itself."""
-        above = {_identity(folder) for folder in self.path.resolve().parents}
-        seen, folders, links = {_identity(self.path)}, [("", str(self.path))], []
-        while folders or links:
-            is_link = not folders
-            name, place = links.pop() if is_link else folders.pop()
-            if is_link:
-                if (identity := _identity(place)) in seen or identity in above:
-                    self.repeated.append(name.rstrip("/"))
-                    continue
-                seen.add(identity)
+        the folder itself. Folders are told apart by their real paths: not all file systems number them."""
+        root = os.path.realpath(self.path)
+        seen, folders, links = {root}, [("", str(self.path), root)], []
+        while folders:
+            name, place, real = folders.pop()
             found_links = []
             with os.scandir(place) as entries:
                 for entry in entries:
+                    below, is_link = f"{name}{entry.name}", entry.is_symlink()
                     if "\\" not in entry.name and is_hidden(entry.name):
-                        self.hidden.append(name + entry.name)
-                    elif entry.is_dir(follow_symlinks=False):
-                        if (identity := _identity(entry.path)) in seen:
-                            self.repeated.append(name + entry.name)
-                            continue
-                        seen.add(identity)
-                        folders.append((f"{name}{entry.name}/", entry.path))
-                    elif entry.is_symlink() and os.path.isdir(entry.path):
-                        found_links.append((f"{name}{entry.name}/", entry.path))
+                        self.hidden.append(below)
+                    elif is_link and os.path.isdir(entry.path):
+                        found_links.append((f"{below}/", entry.path, real))
+                    elif not is_link and entry.is_dir():
+                        if (target := os.path.join(real, entry.name)) in seen:
+                            self.repeated.append(below)
+                        else:
+                            seen.add(target)
+                            folders.append((f"{below}/", entry.path, target))
                     else:
-                        yield name + entry.name, entry.path
+                        yield below, entry.path
             links = sorted([*links, *found_links], reverse=True)
+            while links and not folders:  # the next one that leads to something new
+                below, place, beside = links.pop()
+                target = os.path.realpath(place)
+                if target in seen or any(_lies_in(folder, target) for folder in (root, beside)):
+                    self.repeated.append(below.rstrip("/"))
+                else:
+                    seen.add(target)
+                    folders.append((below, place, target))
 
 
 class Zip(Archive):
@@ -302,9 +307,8 @@ def _as_written(info: zipfile.ZipInfo) -> str:
     return info.filename
 
 
-def _identity(folder: Path | str) -> tuple[int, int]:
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
+def _lies_in(folder: str, other: str) -> bool:
+    return folder.startswith(other.rstrip(os.sep) + os.sep)
 
 
 def _count(items: Collection[str], what: str) -> str:

@@ -4,11 +4,13 @@ to, and the choice of a device.
 `l2cs` uses it as it is; `eg3d.running.cli` adds what its own scripts share.
 """
 
+import contextlib
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,15 +27,31 @@ from groundwork.places import OUTPUT_FILE, REMEDIES, check_places
 from groundwork.strict_pickle import one_line
 
 
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Inside, a warning is one line without the place in the code that gave it."""
+    before = warnings.formatwarning
+
+    def short(message, category, *place) -> str:
+        return f"warning: {message}\n" if category is UserWarning else before(message, category, *place)
+
+    warnings.formatwarning = before if os.environ.get(DEBUG_VARIABLE) else short
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
 class Command(click.Command):
     """A click command whose user errors are one line on stderr and exit code 2.
 
     `ValueError` and `OSError` are the errors a user can cause (style: `assert` is for our own slips). Set EG3D_DEBUG=1
     to see the traceback instead. Places to read and to write are checked before the body (`groundwork.places`).
+    Options may be written with dashes or underscores (`one_spelling`).
     """
 
     def __init__(self, *args, **more):
-        names = {"help_option_names": ["-h", "--help"]}
+        names = {"help_option_names": ["-h", "--help"], "token_normalize_func": one_spelling}
         super().__init__(*args, **more | {"context_settings": names | (more.get("context_settings") or {})})
         self.version_option = click.Option(
             ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_show_version,
@@ -59,7 +77,7 @@ class Command(click.Command):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         with patient_console() as check_output:
             try:
-                with stoppable():
+                with stoppable(), plain_warnings():
                     super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
                 check_output()
             except click.exceptions.Exit as stop:
@@ -98,6 +116,27 @@ def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> No
     if asked and not ctx.resilient_parsing:
         click.echo(f"gaze-corrected-eg3d {package_version()}")
         ctx.exit()
+
+
+def one_spelling(token: str) -> str:
+    """`--gen_pose_cond` -> `--gen-pose-cond`: click compares what this makes of the options it has and those it gets.
+
+    The published scripts mix both spellings, even inside one script.
+    """
+    return token.replace("_", "-")
+
+
+def without_effect(flag: str, why: str, **more):
+    """A published option that does nothing here: it is accepted, and one line says why.
+
+    False asks for nothing, and gets no answer. more: as of click.option.
+    """
+
+    def answer(ctx, param, value):
+        if value is not None and value is not False and os.environ.get("RANK", "0") == "0":
+            tell([f"{flag}={value} does nothing here: {why}"])
+
+    return click.option(flag, expose_value=False, callback=answer, help=f"Does nothing here: {why}.", **more)
 
 
 def describe(error: Exception) -> str:

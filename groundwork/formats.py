@@ -36,7 +36,7 @@ PATTERNS = {kind: re.compile(pattern, re.DOTALL) for kind, pattern in MAGIC.item
 SYSTEM_NAMES = {
     "__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "found.000",
     "system volume information", "lost+found", "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle",
-    "#snapshot", "__pycache__",
+    "#snapshot", "network trash folder", "temporary items", "thevolumesettingsfolder", "__pycache__",
 }  # fmt: skip
 
 

@@ -126,7 +126,10 @@ def _eight_bits(image: Image.Image, deep: bool) -> Image.Image:
         values = np.asarray(image)
         if image.mode == "I" and image.format == "TIFF" and not 0 <= values.min() <= 255 < values.max() <= 65535:
             raise ValueError(f"whole numbers from {values.min()} to {values.max()}, whose scale is unknown")
-        grey = (values.astype(np.uint32) * 255 + 32767) // 65535
+        white = 65535
+        if image.format == "TIFF" and image.mode != "I":
+            white = 2 ** image.tag_v2.get(258, (16,))[0] - 1  # of 12 bits Pillow leaves the values as they are
+        grey = (values.astype(np.uint32) * 255 + white // 2) // white
         if image.format == "TIFF" and image.tag_v2.get(262) == 0:  # white is zero
             grey = 255 - grey
         picture = Image.fromarray(grey.astype(np.uint8))

@@ -66,6 +66,14 @@ class Matched:
     def _there(self) -> int:
         return len(self.pictures) + len(self.unlabelled) + len(self.faceless)
 
+    def _advice(self) -> str:
+        """If nothing matches: where the first label's picture may lie."""
+        label = self.missing[0]
+        for picture in self.unlabelled:
+            if picture.endswith(f"/{label}") or label.endswith(f"/{picture}"):
+                return f"{one_line(label, 200)} may be {one_line(picture, 200)}: give the folder that labels count from"
+        return "give what belongs together"
+
     def notes(self, where: str, skip: bool, words: Words = IMAGES) -> list[str]:
         """Lines that say what is left out. ValueError if something does not match and is not to be skipped.
 
@@ -73,7 +81,7 @@ class Matched:
         """
         notes, faults = [], self.faults(words)
         if not self.pictures and self.missing:
-            raise ValueError(f"{where}: nothing matches ({faults}); give what belongs together")
+            raise ValueError(f"{where}: nothing matches ({faults}); {self._advice()}")
         if not self.pictures:
             raise ValueError(f"{where}: {faults or 'holds no labels'}; label the images first")
         if faults and not skip:

@@ -76,9 +76,9 @@ class Input(Place):
 
     def sources(self, flag: str, value) -> Iterator["Source"]:
         label = f"{flag}={value}"
-        yield Source(label, resolved(value))
+        yield Source(label, Path(value))
         for path in [*self.along(Path(value)), *(folder_links(value) if self.kind != FILE else ())]:
-            yield Source(f"{path}, which is read with {label}", resolved(path))
+            yield Source(f"{path}, which is read with {label}", path)
 
 
 class NamedInput(Input):
@@ -154,7 +154,9 @@ DATA_SET = NamedInput(EITHER, ["embedded"])
 GENERATOR = NamedInput(FILE, ["embedded", "embedded-base"])
 START = NamedInput(FILE, [*GENERATOR.names, "latest"])  # what a run starts from
 GAZE_NETWORK = NamedInput(FILE, ["embedded", "embedded-judge"])
+GAZE_SNAPSHOTS = NamedInput(EITHER, GAZE_NETWORK.names)  # one, or a folder of them
 IDENTITY_NETWORK = NamedInput(FILE, ["embedded"])
+POSE_NETWORK = NamedInput(FILE, ["embedded"])
 WEIGHTS = NamedInput(FILE, [])  # a path, kept as a text
 LANDMARKS = NamedInput(EITHER, ["template", "embedded"])
 
@@ -170,8 +172,13 @@ class Source(NamedTuple):
     """What is read. whole: a folder belongs to the input with all that lies in it; else only files that are there."""
 
     label: str
-    path: Path
+    named: Path
     whole: bool = True
+
+    @property
+    def path(self) -> Path:
+        """Where it really lies. A pipe like /dev/fd/3 lies nowhere, so `named` says what it is."""
+        return resolved(self.named)
 
 
 class Target(NamedTuple):
@@ -238,16 +245,16 @@ def folder_links(folder: str | Path) -> Iterator[Path]:
 def check_readable(sources: Sequence[Source], kind: str) -> None:
     """ValueError for a device, a pipe or a socket, and for a folder in place of a file; what is missing passes."""
     for source in sources:
-        what = special(source.path)
-        if what is None and source.whole and source is sources[0]:
-            what = {FILE: "a folder", FOLDER: "a file"}.get(kind) if _other(source.path, kind) else None
+        what = special(source.named)
+        if what is None and source is sources[0] and _other(source.named, kind):
+            what = "a folder" if kind == FILE else "a file"
         if what is not None:
             raise ValueError(f"{source.label}: is {what}; name a {'folder' if kind == FOLDER else 'file'}")
 
 
 def _other(path: Path, kind: str) -> bool:
     """Whether a file is there and a folder is wanted, or the other way round."""
-    return path.is_dir() if kind == FILE else path.is_file()
+    return path.is_dir() if kind == FILE else kind == FOLDER and path.is_file()
 
 
 def check_apart(target: Target, sources: Sequence[Source]) -> None:

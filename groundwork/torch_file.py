@@ -33,6 +33,17 @@ STORAGES = {
 }  # fmt: skip
 
 
+class HoldsCode(PickleError):
+    """A file refers to something else than tensors and plain values, as a model does that was saved whole."""
+
+
+def what_helps(error: ValueError, otherwise: str) -> str:
+    """What to do about a file that `read_torch` refuses; fetching a model that was saved whole again does not help."""
+    if isinstance(error, HoldsCode):
+        return "where its code is, save torch.save(model.state_dict(), 'weights.pth'), and give that"
+    return otherwise
+
+
 def read_torch(source: str | Path | BinaryIO, also: Find | None = None):
     """What `torch.save` wrote to a path or binary file, on the CPU.
 
@@ -251,7 +262,7 @@ def _finder(also: Find | None) -> Find:
         found = ALLOWED.get((module, name)) or (also and also(module, name))
         if not found:
             shown = f"{module[:60]}.{name[:60]}"
-            raise PickleError(f"it holds code, which is never run ({shown!r})")
+            raise HoldsCode(f"it holds code, which is never run ({shown!r})")
         return found
 
     return find

@@ -14,14 +14,17 @@ import click
 import torch
 from tqdm import tqdm
 
-from groundwork.command import Command, device_option, pick_device, skip_damaged_option, tell, write_json
+from groundwork.command import Command, device_option, skip_damaged_option, tell, without_effect, write_json
 from groundwork.damage import Damage
 from groundwork.files import atomic_file, atomic_write
 from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, OUTPUT_FILE, Output, resolved
 from l2cs.drawing import draw_gaze, picture_names
-from l2cs.estimator import GazeEstimator, mirror_self_test
+from l2cs.estimator import mirror_self_test
 from l2cs.gaze_sets import FaceImages, find_damaged, image_files, read_image, to_float
 from l2cs.measuring import estimate
+from l2cs.set_options import arch_option, device_of, gpu_option, load_estimator
+
+NO_CAMERA = "no camera is read and no window opened; give pictures of faces by --input"
 
 
 def files_of(arguments: dict) -> list[str]:
@@ -33,6 +36,7 @@ def files_of(arguments: dict) -> list[str]:
 
 @click.command(cls=Command)
 @click.option("--snapshot", type=GAZE_NETWORK, required=True, help="Weights: a file, embedded, or embedded-judge.")
+@without_effect("--cam", NO_CAMERA, type=int, is_eager=True)  # eager: it is said before --input is missed
 @click.option("--input", "source", required=True, type=INPUT,
               help="An image of one face, cropped tightly, or a folder of them.")  # fmt: skip
 @click.option("--output", type=Output(FOLDER, files_of), default="out/gaze", show_default=True,
@@ -40,45 +44,47 @@ def files_of(arguments: dict) -> list[str]:
 @click.option("--check", is_flag=True, help="Only run the mirror self-test on the images (at least 16).")
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the numbers here.")
 @skip_damaged_option
+@arch_option
 @device_option
+@gpu_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Accepted for uniformity; nothing is drawn at random."
 )
-def main(snapshot, source, output, check, json_path, skip_damaged, device, seed):
+def main(snapshot, source, output, check, json_path, skip_damaged, arch, device, gpu, seed):
     """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
 
-    Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera.
+    Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera. Pictures are written as
+    PNG; a.png and a.jpg, which would share a name, become a.png.png and a.jpg.png.
     """
     files, others = image_files(source)
+    pictures = dict(zip(files, picture_names(list(map(Path, files))), strict=True))
+    originals = set(map(resolved, files.values()))
+    if lost := next((name for name in pictures.values() if not check and resolved(output / name) in originals), None):
+        raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
     tell([f"{source}: {others}"] if others else [])
     damage = Damage(skip_damaged)
     find_damaged(files, damage)
     left_out = damage.check(f"--input={source}", len(files))
-    names, files = zip(*((Path(name), file) for name, file in files.items() if name not in damage.faults), strict=True)
-    pictures = picture_names(names)
-    if not check:
-        originals = set(map(resolved, files))
-        if lost := next((picture for picture in pictures if resolved(output / picture) in originals), None):
-            raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
-    estimator = GazeEstimator.load(snapshot, pick_device(device), check=not check)
+    names, files = zip(*((name, file) for name, file in files.items() if name not in damage.faults), strict=True)
+    device = device_of(device, gpu)
+    estimator = load_estimator(snapshot, arch, device, check=not check)
     faces = FaceImages(files, estimator.input_size)
     if check:
         every = torch.arange(len(files))
-        report = mirror_self_test(estimator, to_float(faces[every].to(pick_device(device))))
+        report = mirror_self_test(estimator, to_float(faces[every].to(device)))
         numbers = {**report._asdict(), "images": len(files)}
         click.echo(f"mirror self-test {'passed' if report.passed else 'FAILED'}: {json.dumps(numbers)}")
     else:
         angles = estimate(estimator, faces)
         rows = ["file,yaw_deg,pitch_deg"]
-        drawn = zip(tqdm(files, "drawing"), names, pictures, angles.tolist(), strict=True)
-        for file, name, picture, (yaw, pitch) in drawn:
-            quoted = str(name).replace('"', '""')
+        for file, name, (yaw, pitch) in zip(tqdm(files, "drawing"), names, angles.tolist(), strict=True):
+            quoted = name.replace('"', '""')
             rows.append(f'"{quoted}",{math.degrees(yaw):.3f},{math.degrees(pitch):.3f}')
-            with atomic_file(output / picture) as png:
+            with atomic_file(output / pictures[name]) as png:
                 draw_gaze(read_image(file), yaw, pitch).save(png, "PNG")
         atomic_write(output / "gaze.csv", ("\n".join(rows) + "\n").encode(errors="surrogateescape"))
         numbers = {
-            str(name): {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
+            name: {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
         }
         click.echo(f"{len(files)} images with arrows and gaze.csv in {output}")
     for line in left_out:

@@ -84,3 +84,18 @@ def plot_evaluation(path: Path, truth: torch.Tensor, estimated: torch.Tensor, er
     axes[2].set(xlabel="angular error (deg)", ylabel="images", title=f"mean {float(error.mean().rad2deg()):.2f} deg")
     with atomic_file(path) as file:
         figure.savefig(file, dpi=100, format=path.suffix.lower().lstrip("."))
+
+
+def plot_snapshots(path: Path, results: dict[str, dict]) -> None:
+    """The mean angular error of each snapshot, degrees, in their order; results: `measure` by the snapshots' names."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(4, 0.3 * len(results)), 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot(list(results), [of["mean_angular_error_deg"] for of in results.values()], marker="o")
+    axes.tick_params(axis="x", rotation=90)
+    axes.set(ylabel="mean angular error (deg)")
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=100, format="png")

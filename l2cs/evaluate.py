@@ -5,29 +5,25 @@ if __name__ == "__main__":
 
     begin()
 
+from pathlib import Path
+
 import click
 import torch
 
-from groundwork.command import (
-    Command,
-    device_option,
-    json_option,
-    pick_device,
-    skip_unmatched_option,
-    tell,
-    write_json,
-)
-from groundwork.places import GAZE_NETWORK, OUTPUT_FILE
-from l2cs.drawing import check_plot, plot_evaluation
-from l2cs.estimator import GazeEstimator
+from groundwork.command import Command, device_option, json_option, skip_unmatched_option, tell, write_json
+from groundwork.files import atomic_write
+from groundwork.places import FOLDER, GAZE_SNAPSHOTS, OUTPUT_FILE, Output
+from l2cs.drawing import check_plot, plot_evaluation, plot_snapshots
 from l2cs.gaze_labels import GAZE360_TEST_DEG, read_labels, read_people, without_person
 from l2cs.gaze_sets import FaceImages
-from l2cs.measuring import measure
-from l2cs.set_options import gaze360_options, mpii_options
+from l2cs.measuring import log_lines, measure
+from l2cs.set_options import arch_option, device_of, gaze360_options, gpu_option, load_estimator, mpii_options
+from l2cs.weights import snapshots_in
 
 
 @click.command(cls=Command)
-@click.option("--snapshot", type=GAZE_NETWORK, required=True, help="Weights: a file, embedded, or embedded-judge.")
+@click.option("--snapshot", type=GAZE_SNAPSHOTS, required=True,
+              help="Weights: a file, a folder of them, embedded, or embedded-judge.")  # fmt: skip
 @gaze360_options("test.label", "Label file.")
 @mpii_options
 @click.option("--fold", type=click.IntRange(min=0), default=0, show_default=True, help="mpiigaze: whom to measure on.")
@@ -35,11 +31,19 @@ from l2cs.set_options import gaze360_options, mpii_options
 @click.option("--batch_size", type=click.IntRange(min=1), default=100, show_default=True,
               help="Images per step.")  # fmt: skip
 @click.option("--plot", type=OUTPUT_FILE, help="Write a picture (.png) of estimates against truth.")
+@click.option("--evalpath", type=Output(FOLDER, ("gaze360.*", "fold*/mpiigaze.*")),
+              help="Write the errors of all snapshots to DATASET.log and .png there.")  # fmt: skip
 @json_option
+@arch_option
 @device_option
+@gpu_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Accepted for uniformity; nothing is drawn.")
-def main(snapshot, dataset, gaze360image_dir, gaze360label_dir, mpii_images, mpii_labels, fold, batch_size, plot, **o):
-    """Mean angular error (the usual "MAE"), and the mean error of yaw and pitch, in degrees."""
+def main(snapshot, dataset, gaze360image_dir, gaze360label_dir, mpii_images, mpii_labels, fold, batch_size, plot,
+         evalpath, arch, gpu, **o):  # fmt: skip
+    """Mean angular error (the usual "MAE"), and the mean error of yaw and pitch, in degrees.
+
+    Of a folder every snapshot is measured; of mpiigaze that is SNAPSHOT/fold0 where there is such a folder.
+    """
     check_plot(plot, "--plot")
     if dataset == "gaze360":
         faces = read_labels(gaze360label_dir, gaze360image_dir, GAZE360_TEST_DEG, o["skip_unmatched"])
@@ -48,14 +52,24 @@ def main(snapshot, dataset, gaze360image_dir, gaze360label_dir, mpii_images, mpi
         people = read_people(mpii_labels, mpii_images, o["skip_unmatched"])
         tell(people[0].notes)
         _, faces = without_person(people, fold)
-    estimator = GazeEstimator.load(snapshot, pick_device(o["device"]))
-    result = measure(estimator, FaceImages(faces.paths, estimator.input_size), faces.angles, batch_size)
+    part = f"fold{fold}" if dataset == "mpiigaze" else "."
+    snapshots = snapshots_in(snapshot, part) if Path(snapshot).is_dir() else [snapshot]
+    if plot is not None and len(snapshots) > 1:
+        raise ValueError(f"--plot={plot}: shows one network, {snapshot} holds {len(snapshots)}; give --evalpath")
+    device, results = device_of(o["device"], gpu), {}
+    for weights in snapshots:
+        estimator = load_estimator(weights, arch, device)
+        result = measure(estimator, FaceImages(faces.paths, estimator.input_size), faces.angles, batch_size)
+        numbers = {name: value for name, value in result.items() if not isinstance(value, torch.Tensor)}
+        numbers |= {"weights": str(weights), "sha256": estimator.sha256, "architecture": estimator.architecture.name}
+        results[Path(weights).name] = numbers
+        click.echo("\n".join(f"{name}: {value}" for name, value in numbers.items()))
     if plot is not None:
         plot_evaluation(plot, faces.angles, result["estimated"], result["error"])
-    numbers = {name: value for name, value in result.items() if not isinstance(value, torch.Tensor)}
-    numbers |= {"weights": str(snapshot), "sha256": estimator.sha256, "architecture": estimator.architecture.name}
-    click.echo("\n".join(f"{name}: {value}" for name, value in numbers.items()))
-    write_json(o["json_path"], numbers)
+    if evalpath is not None:
+        atomic_write(evalpath / part / f"{dataset}.log", log_lines(results).encode())
+        plot_snapshots(evalpath / part / f"{dataset}.png", results)
+    write_json(o["json_path"], results if len(snapshots) > 1 else numbers)
 
 
 if __name__ == "__main__":

@@ -92,11 +92,8 @@ def _read(files: list[Path], image_dir: Path, limit_deg: float, skip: bool, othe
     if after < before:
         notes.append(f"{where}: {before - after} of {before} rows lie beyond {limit_deg:g} degrees and are left out, "
                      "as published")  # fmt: skip
-    matched, elsewhere = _match([row.face for part in near.values() for row in part], image_dir, [*files, *others])
-    notes += matched.notes(where, skip)
-    if elsewhere:
-        notes.append(f"{image_dir}: {len(elsewhere)} images lie in folders of which no label file names one, "
-                     f"{first_of(elsewhere)}")  # fmt: skip
+    matched, others = _match([row.face for part in near.values() for row in part], image_dir, [*files, *others])
+    notes += matched.notes(where, skip) + others
     lists = []
     for file in files:
         kept = [row for row in near[file] if row.face in matched.pictures]
@@ -137,7 +134,7 @@ def _rows(label_file: Path) -> list[_Row]:
 def _lines(label_file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Names of the columns, and (number of the line, its columns) of each row."""
     try:
-        lines = label_file.read_text().splitlines()
+        lines = label_file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{label_file}: is not a text file; give a label file in the GazeHub layout") from None
     split = [(number, line.split()) for number, line in enumerate(lines, start=1)]
@@ -145,7 +142,7 @@ def _lines(label_file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def _match(faces: list[str], image_dir: Path, label_files: list[Path]) -> tuple[Matched, list[str]]:
-    """Faces that label files list against the paths of images; and images in folders that no label file names."""
+    """Faces that label files list, matched with the paths of images; and notes about other files in their folder."""
     if not image_dir.is_dir():
         raise ValueError(f"{image_dir}: there is no such folder; give the one with the images of {label_files[0]}")
     folder = Folder(image_dir)
@@ -156,10 +153,17 @@ def _match(faces: list[str], image_dir: Path, label_files: list[Path]) -> tuple[
     named = _named_images(label_files) if matched.unlabelled else set()
     folders = {PurePosixPath(name).parent for name in named}
     left = [name for name in matched.unlabelled if name not in named]
+    pictures = {face: str(folder.file(picture)) for face, picture in matched.pictures.items()} | outside
+    if not pictures:
+        return replace(matched, missing=missing, unlabelled=left), []
+    labels = [name for name in folder.bytes if name.endswith(label_files[0].suffix)]
+    notes = [f"{image_dir}: {files}"] if (files := folder.left_out(labels)) else []
     unlabelled = [name for name in left if PurePosixPath(name).parent in folders]
     elsewhere = [name for name in left if PurePosixPath(name).parent not in folders]
-    pictures = {face: str(folder.file(picture)) for face, picture in matched.pictures.items()} | outside
-    return replace(matched, pictures=pictures, missing=missing, unlabelled=unlabelled), elsewhere
+    if elsewhere:
+        notes.append(f"{image_dir}: {len(elsewhere)} images lie in folders of which no label file names one, "
+                     f"{first_of(elsewhere)}")  # fmt: skip
+    return replace(matched, pictures=pictures, missing=missing, unlabelled=unlabelled), notes
 
 
 def _named_images(label_files: list[Path]) -> set[str]:

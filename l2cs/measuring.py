@@ -31,3 +31,9 @@ def measure(estimator: GazeEstimator, images: FaceImages, angles: torch.Tensor, 
         "mean_pitch_error_deg": per_angle[1],
         "images": len(images),
     }
+
+
+def log_lines(results: dict[str, dict]) -> str:
+    """A line for each snapshot, as the published test script logs it: its name, the number of images, the MAE."""
+    rows = (f"[{name}] Total Num:{of['images']},MAE:{of['mean_angular_error_deg']}" for name, of in results.items())
+    return "\n".join(rows) + "\n"

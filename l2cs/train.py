@@ -13,20 +13,12 @@ from pathlib import Path
 
 import click
 
-from groundwork.command import (
-    Command,
-    device_option,
-    pick_device,
-    seed_option,
-    skip_unmatched_option,
-    tell,
-    write_json,
-)
+from groundwork.command import Command, device_option, seed_option, skip_unmatched_option, tell, write_json
 from groundwork.files import atomic_write
 from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Output
 from l2cs.gaze_labels import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, GazeList, read_labels, read_people, without_person
 from l2cs.model import PUBLISHED, Architecture
-from l2cs.set_options import gaze360_options, mpii_options
+from l2cs.set_options import device_of, gaze360_options, gpu_option, mpii_options
 from l2cs.training import STATE_FILE, WEIGHTS_FILE, TrainingConfig, train_and_measure
 
 WRITES = [f"{folder}{file}" for folder in ("", "fold*/") for file in (WEIGHTS_FILE, STATE_FILE)]
@@ -62,14 +54,15 @@ WRITES = [f"{folder}{file}" for folder in ("", "fold*/") for file in (WEIGHTS_FI
 @click.option("--lr", type=float, help="Learning rate.  [default: 1e-5; small: 2e-3]")
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the result to this file.")
 @device_option
+@gpu_option
 @seed_option
-def main(dataset, output, fold, arch, width, input_size, bins, json_path, device, **o):
+def main(dataset, output, fold, arch, width, input_size, bins, json_path, device, gpu, **o):
     """Trains a gaze network.
 
     With --dataset=gaze360 any label file and image folder in the GazeHub layout will do, with mpiigaze one person is
     left out and measured afterwards. OUTPUT receives weights.safetensors.
     """
-    device, small = pick_device(device), arch == "small"
+    device, small = device_of(device, gpu), arch == "small"
     bins = int(bins or (90 if dataset == "gaze360" else 28))
     architecture = Architecture.small(width, input_size, bins) if small else Architecture.published(arch, bins)
     given = ("num_epochs", "batch_size", "lr", "recipe", "augment", "alpha", "seed")

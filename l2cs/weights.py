@@ -7,6 +7,7 @@ the weights were trained and what was measured.
 import hashlib
 import io
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -18,9 +19,10 @@ from groundwork.files import atomic_write
 from groundwork.filling import filled
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
-from groundwork.torch_file import LARGEST_FILE, read_torch
+from groundwork.torch_file import LARGEST_FILE, read_torch, what_helps
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
 
+SUFFIXES = (".pkl", ".safetensors")  # of weights in a folder of snapshots
 HEADER_KEY = "l2cs"
 LONGEST_HEADER = 1 << 20  # bytes; ours have some 20,000
 
@@ -92,8 +94,10 @@ def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
     try:
         state = read_torch(io.BytesIO(data))
     except ValueError as error:
-        raise ValueError(f"{path}: not a state dict of tensors ({error}); fetch the weights again") from None
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        helps = what_helps(error, "fetch the weights again")
+        raise ValueError(f"{path}: not a state dict of tensors ({error}); {helps}") from None
+    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+    if not named or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError(f"{path}: holds no state dict of tensors, so it cannot be the weights of a gaze network")
     return state
 
@@ -119,3 +123,12 @@ def infer_architecture(state: dict[str, torch.Tensor], path: Path) -> Architectu
         return Architecture(block, blocks, PUBLISHED_WIDTHS, yaw.shape[0], "imagenet", PUBLISHED_INPUT)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def snapshots_in(folder: str | Path, part: str = ".") -> list[Path]:
+    """The weight files in a folder, or in its `part` if there is such a folder; _epoch_2.pkl before _epoch_10.pkl."""
+    place = Path(folder) / part if (Path(folder) / part).is_dir() else Path(folder)
+    files = [file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file()]
+    if not files:
+        raise ValueError(f"{place}: holds no weights ({', '.join(SUFFIXES)}); give a folder with snapshots, or a file")
+    return sorted(files, key=lambda file: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", file.name)])

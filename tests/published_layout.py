@@ -8,6 +8,7 @@ attributes and of source files, arguments of nested layers, and the order of chi
 
 import contextlib
 import copy
+import copyreg
 import io
 import pickle
 import sys
@@ -101,6 +102,24 @@ def published_bytes(*networks, **options) -> bytes:
     file = io.BytesIO()
     write_published(file, *networks, **options)
     return file.getvalue()
+
+
+def save_whole(path, wrap, G, legacy=False, canary="raise SystemExit\n"):
+    """torch.save of a module of the published classes; wrap(module) is what is saved."""
+    scalar = _stub(NUMPY_MODULES["modern"], "scalar")
+
+    class Pickler(pickle.Pickler):
+        dispatch_table = {
+            **copyreg.dispatch_table,
+            **{kind: lambda value: (scalar, value.__reduce__()[1]) for kind in (np.float64, np.float32, np.int64)},
+        }
+
+    module = types.ModuleType("pickle_for_torch")
+    module.__dict__.update({name: getattr(pickle, name) for name in dir(pickle)}, Pickler=Pickler)
+    made = _Layout("modern", False, canary, {}, True)
+    with _importable([*STUBS, scalar]):
+        whole = wrap(made.generator("G_ema", G))
+        torch.save(whole, path, pickle_module=module, _use_new_zipfile_serialization=not legacy)
 
 
 def canary_source(path) -> str:

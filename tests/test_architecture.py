@@ -172,6 +172,11 @@ def test_no_module_edits_the_path_or_names_a_machine_folder():
             assert forbidden not in text, f"{name} contains {forbidden}"
 
 
+def test_json_is_read_in_one_place():
+    readers = {name for name, file in SOURCES.items() if "json.load" in file.read_text()}
+    assert readers == {"groundwork.strict_json"}, f"{readers}: read JSON by groundwork.strict_json, which bounds it"
+
+
 def test_no_module_is_a_drawer_for_odds_and_ends():
     for name in SOURCES:
         assert name.split(".")[-1] not in {"utils", "misc", "helpers", "common"}, name

@@ -212,11 +212,12 @@ def test_bad_folders_of_pictures_are_one_line(what, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("hello", "is no label file"),
-        ("{}", "is no label file"),
-        ('{"labels": null}', "is no label file"),
+        ("hello", 'is not {"labels": [[name'),
+        ("{}", 'is not {"labels": [[name'),
+        ('{"labels": null}', "holds no labels"),
         ('{"labels": []}', "holds no labels"),
-        ('{"labels": [["a.png", [1, 2]]]}', "'a.png' must be 25 numbers"),
+        ('{"labels": [["a.png", null]]}', "holds no labels"),
+        ('{"labels": [["a.png", [1, 2]]]}', "the label of a.png is 2 numbers"),
         ('{{"labels": [["a.png", [{}]]]}}'.format(", ".join("0" * 25)), "not a rotation"),
     ],
 )
@@ -236,4 +237,4 @@ def test_files_of_two_runs_are_told_apart(rendered, tmp_path):
     assert result.exit_code == 2 and "nothing matches" in result.stderr
     twice = {"labels": rows["labels"] * 2}
     (tmp_path / "other.json").write_text(json.dumps(twice))
-    assert "is there twice" in compare(rendered / "labels_generate.json", tmp_path / "other.json").stderr
+    assert "lists seed0000.png twice" in compare(rendered / "labels_generate.json", tmp_path / "other.json").stderr

@@ -167,7 +167,7 @@ def test_cameras_of_other_pictures_are_never_lost(tmp_path):
     assert "cameras of 1 other pictures, as seed0007.png" in refused(gen_samples_pose, *common, "--seeds=0-6")
     assert "its own dataset.json" in refused(gen_samples_pose, *common[:1], f"--outdir={tmp_path / 'data'}")
     (tmp_path / "labels_generate.json").write_text("mine")
-    assert "is no label file" in refused(gen_samples_pose, *common, "--seeds=0-7")
+    assert "is not {" in refused(gen_samples_pose, *common, "--seeds=0-7")
     assert contents(tmp_path) == before | {"labels_generate.json": b"mine"}
 
 

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from dataset_preprocessing import overview
 from dataset_preprocessing.checking import examine
 from dataset_preprocessing.conversion import Conversion, convert
 from dataset_preprocessing.ffhq import labelling
+from dataset_preprocessing.mirroring import mirror, mirrored_name
 from dataset_preprocessing.selection import FaceSet
 from eg3d.data.dataset import ImageDataset
 from groundwork.archive import open_archive
@@ -22,6 +25,8 @@ from groundwork.images import read_picture
 from l2cs.gaze_sets import FaceImages, image_files, read_image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+FAULTS = REPOSITORY / "tests" / "data" / "faults"
+TOOL, CHECK = "dataset_preprocessing/dataset_tool.py", "dataset_preprocessing/check_dataset.py"
 SIDE = 16
 PIXELS = np.random.RandomState(1).randint(0, 256, (SIDE, SIDE, 3), np.uint8)
 
@@ -80,6 +85,12 @@ def by_tool(folder: Path, name: str) -> np.ndarray:
     return np.asarray(Image.open(new / "00000/img00000000.png"))
 
 
+def by_mirroring(folder: Path, name: str) -> np.ndarray:
+    new = folder.parent / f"{name}.mirrored"
+    mirror(folder, new, None, 1, False, False)
+    return np.asarray(Image.open(new / mirrored_name(name)))[:, ::-1]
+
+
 def by_sheet(folder: Path, name: str) -> np.ndarray:
     seen = []
     with pytest.MonkeyPatch.context() as patch:
@@ -102,6 +113,7 @@ def by_checking(folder: Path, name: str) -> np.ndarray:
 DOORS = {
     "training": lambda folder, name: ImageDataset(folder).batch(torch.tensor([0]))[0][0].permute(1, 2, 0).numpy(),
     "dataset_tool": by_tool,
+    "mirror_dataset": by_mirroring,
     "check_dataset": by_checking,
     "contact sheet": by_sheet,
     "filter_by_gaze": lambda folder, name: ((FaceSet(folder).image(name) + 1) * 127.5).permute(1, 2, 0).round().numpy(),
@@ -133,9 +145,10 @@ def test_only_one_file_opens_pictures():
 CUT = saved("JPEG", Image.fromarray(PIXELS).resize((64, 64)))[:-2]
 DAMAGED = {"b.jpg": CUT, "d.png": b"<html>not found</html>"}
 SCRIPTS = {  # script, its options with a data set and the place of the result
-    "dataset_tool": ("dataset_preprocessing/dataset_tool.py", ["--source={data}", "--dest={out}"]),
+    "dataset_tool": (TOOL, ["--source={data}", "--dest={out}"]),
     "filter_by_gaze": ("dataset_preprocessing/filter_by_gaze.py",
                        ["--data={data}", "--dest={out}", "--by=gaze", "--l2cs-path=embedded", "--min-abs-yaw=0"]),
+    "mirror_dataset": ("dataset_preprocessing/mirror_dataset.py", ["--source={data}", "--dest={out}"]),
     "in the wild": ("dataset_preprocessing/ffhq/preprocess_in_the_wild.py", ["--indir={data}", "--outdir={out}"]),
     "l2cs demo": ("l2cs/demo.py", ["--snapshot=embedded", "--input={data}", "--output={out}"]),
 }  # fmt: skip
@@ -162,7 +175,7 @@ def test_a_conversion_names_all_damaged_pictures_and_leaves_them_out_if_asked(tm
         assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a.png", "c.png", "gaze.csv"]
     else:
         rows = json.loads((tmp_path / "out" / "dataset.json").read_text())["labels"]
-        assert len(rows) == 2
+        assert len(rows) == (4 if script == "mirror_dataset" else 2)
         if script == "dataset_tool":  # numbers are those of the source, so others keep theirs when one is mended
             assert [name for name, _ in rows] == ["00000/img00000000.png", "00000/img00000002.png"]
 
@@ -189,3 +202,48 @@ def test_filtering_by_labels_decodes_what_it_keeps_only_if_asked(tmp_path, run_s
     assert done.code == 0 and "b.jpg is damaged" in done.stdout, done
     rows = json.loads((tmp_path / "out" / "dataset.json").read_text())["labels"]
     assert [name for name, _ in rows] == ["a.png", "c.png"]
+
+
+# Not filter_by_gaze: there a broken link is a label whose picture is missing (tests/test_unmatched.py).
+@pytest.mark.parametrize("script", ["dataset_tool", "in the wild", "l2cs demo"])
+def test_links_to_nothing_and_pipes_are_named_and_never_hang(tmp_path, run_script, script):
+    data = small_set.write_folder(tmp_path / "set", [("a.png", saved("PNG", Image.fromarray(PIXELS).resize((64, 64))))])
+    (data / "b.png").symlink_to("nowhere.png")
+    (data / "shard").symlink_to("../unmounted")
+    os.mkfifo(data / "c.png")
+    stopped = run_script(*runs_of(script, data, tmp_path / "out"))
+    assert stopped.code == 2 and "3 of 4 pictures cannot be read: b.png, c.png, shard; replace" in stopped.stderr
+    done = run_script(*runs_of(script, data, tmp_path / "out"), "--skip-damaged")
+    assert done.code == 0 and "3 of 4 pictures cannot be read" in done.stdout
+    assert re.search(r"b\.png.* link to nothing", done.stdout) and re.search(r"shard.* link to nothing", done.stdout)
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if door != "check_dataset"])  # which gives no picture
+def test_b03_the_red_bar_of_a_turned_photo_is_on_top(tmp_path, door):
+    folder = shutil.copytree(FAULTS / "b03_exif_sideways" / "set", tmp_path / "set")
+    got = np.asarray(DOORS[door](folder, "a.jpg")).astype(int)
+    assert (got[1, :, 0] - got[1, :, 1]).mean() > 100 and (got[-2, :, 0] - got[-2, :, 1]).mean() < 50
+
+
+@pytest.mark.parametrize("case", ["b06_mac_ghost_files/mac.zip", "b17_backslashes_in_a_zip/backslash.zip"])
+def test_b06_and_b17_zips_of_other_systems_are_data_sets(tmp_path, run_script, case):
+    checked = run_script(CHECK, f"--data={FAULTS / case}")
+    assert checked.code == 0 and "4 images" in checked.stdout and "4 labels" in checked.stdout
+    assert run_script(TOOL, f"--source={FAULTS / case}", f"--dest={tmp_path / 'x.zip'}").stdout.startswith(
+        "4 images ->"
+    )
+    assert ("hidden or system files were left out" in checked.stdout) == ("mac" in case)
+
+
+def test_b18_one_cut_photo_is_named_or_left_out(tmp_path, run_script):
+    options = [f"--source={FAULTS / 'b18_cut_jpeg_ends_the_conversion/photos'}", f"--dest={tmp_path / 'x.zip'}"]
+    stopped = run_script(TOOL, *options)
+    assert stopped.code == 2 and "b.jpg is damaged" in stopped.stderr and "--skip-damaged" in stopped.stderr
+    done = run_script(TOOL, *options, "--skip-damaged")
+    assert done.code == 0 and "2 images ->" in done.stdout and "b.jpg is damaged" in done.stdout
+
+
+def test_b19_all_six_pictures_are_seen(tmp_path, run_script):
+    options = [f"--source={FAULTS / 'b19_pictures_that_are_not_seen/photos'}", f"--dest={tmp_path / 'x.zip'}"]
+    assert "f.ppm gives 32x32 pixels, the images before it 64x64" in run_script(TOOL, *options).stderr
+    assert "6 images ->" in run_script(TOOL, *options, "--resolution=64").stdout

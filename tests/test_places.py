@@ -1,6 +1,7 @@
 """Every script says of each option where it reads and writes, and no output ever lands on an input: a table of all."""
 
 import importlib
+import itertools
 import os
 import socket
 
@@ -16,7 +17,7 @@ from l2cs.estimator import WORLD_NETWORKS
 
 # Options of texts that name no place; those with a list of choices need not stand here.
 WORDS = {
-    "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module",
+    "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module", "gpu",
 }  # fmt: skip
 VALUES = {"seeds": "0", "cfg": "embedded"}  # of options that must be given
 
@@ -131,13 +132,16 @@ def test_no_output_of_any_script_changes_an_input(commands, call, tmp_path):
     for name, command in commands.items():
         given = ready(command, tmp_path / name)
         for output in places(command, Output):
+            seen: set[str] = set()  # links and the like are tried on one input of each kind
             for source in places(command, Input):
-                for clash in clashes(output, source, given, tmp_path / name):
+                ways = clashes(output, source, given, tmp_path / name)
+                for clash in ways if source.type.kind not in seen else itertools.islice(ways, 1):
                     code, stderr = call(command, given | clash)
                     assert code == 2, f"{name}: {clash} was taken"
                     assert flag(output) in stderr and flag(source) in stderr, f"{name} {clash}: {stderr}"
                     tried += 1
-    assert tried > 200
+                seen.add(source.type.kind)
+    assert tried > 150
 
 
 def test_no_two_outputs_of_any_script_have_one_name(commands, call, tmp_path):
@@ -182,7 +186,7 @@ def special_files(folder):
         os.chdir(folder)  # the name of a socket must be short
         server.bind("socket")
         os.chdir(here)
-    return [folder / "pipe", folder / "socket", "/dev/zero", "/dev/null"]
+    return [folder / "pipe", folder / "socket", f"/dev/fd/{os.pipe()[0]}", "/dev/zero", "/dev/null"]
 
 
 def test_special_files_are_refused_at_once_by_every_option(commands, call, tmp_path):
@@ -207,8 +211,9 @@ def test_a_tilde_is_a_home_folder_in_every_option(commands, monkeypatch, tmp_pat
             assert str(param.type.convert("~/x/y", param, None)) == str(tmp_path / "x" / "y"), f"{name} {param}"
             with pytest.raises(click.BadParameter, match="no home folder ~nobody-here"):
                 param.type.convert("~nobody-here/x", param, None)
-            with pytest.raises(click.BadParameter, match="empty"):
-                param.type.convert("", param, None)
+            if "" not in getattr(param.type, "names", ()):
+                with pytest.raises(click.BadParameter, match="empty"):
+                    param.type.convert("", param, None)
 
 
 def test_names_stay_names_and_files_of_ours_are_never_replaced(commands, call, tmp_path):

@@ -21,6 +21,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "eg3d/doctor.py",
     "dataset_preprocessing/dataset_tool.py",
     "dataset_preprocessing/check_dataset.py",
+    "dataset_preprocessing/mirror_dataset.py",
     "eg3d/calc_pose.py",
 }
 DRAWS_NOTHING = {"dataset_preprocessing/ffhq/preprocess_in_the_wild.py"}

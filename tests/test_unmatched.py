@@ -25,6 +25,7 @@ from dataset_preprocessing.check_dataset import main as check_dataset
 from dataset_preprocessing.dataset_tool import main as dataset_tool
 from dataset_preprocessing.ffhq.preprocess_in_the_wild import main as preprocess_in_the_wild
 from dataset_preprocessing.filter_by_gaze import main as filter_by_gaze
+from dataset_preprocessing.mirror_dataset import main as mirror_dataset
 from eg3d.data.dataset import ImageDataset
 from groundwork.matching import match_names
 
@@ -88,6 +89,14 @@ CASES = {
     "no face, one folder down": Case(
         in_folder("F", [*labelled([*ROWS[:1], *ROWS[2:]]), ("pose_estimate.json", FACES)]), 3, "1 of 4 images is left "
         f"out, as no face was found (pose_estimate.json), the first is F/{NAMES[1]}", faulty=False),
+    "names that count from the root": Case([*FILES[:-1], ("meta/dataset.json", FILES[-1][1])], 4, "meta/dataset.json "
+                                           "is read", faulty=False),
+    "copies above the set": Case([*FILES[:-1], *in_folder("FACES")], 4, "4 of 8 images have no label, the first is "
+                                 f"{NAMES[0]}"),
+    "a label with other capitals is null": Case(
+        labelled([*ROWS[:3], [NAMES[3].upper(), None]]), 3, f"1 {UNLABELLED} has no label, the first is {NAMES[3]}"),
+    "a missing image whose label is null": Case([*FILES[:3], labelled([*ROWS[:3], [NAMES[3], None]])[-1]], 3, f"1 "
+                                                f"{MISSING} is missing, the first is {NAMES[3]}"),
     "a second label file below": Case([*FILES, ("old/dataset.json", FILES[-1][1])], 4, "old/dataset.json is not read",
                                       faulty=False),
     "labels with other capitals": Case(renamed(str.upper), 4, "4 of 4 labels spell their image with other capitals",
@@ -153,6 +162,14 @@ def tool(path, root, patch, *flags) -> Ran:
     return Ran(code, stderr, used)
 
 
+def mirror(path, root, patch, *flags) -> Ran:
+    code, stderr, stdout = invoke(mirror_dataset, "--source", path, "--dest", root / "new", *flags)
+    assert (root / "new").exists() == (code == 0)
+    used = None if code else len(ImageDataset(root / "new")) // 2
+    assert code or stdout.startswith(f"{used} mirrored pictures -> ")
+    return Ran(code, stderr, used)
+
+
 def gaze_filter(path, root, patch, *flags) -> Ran:
     patch.setattr("dataset_preprocessing.selection.draw_histogram", given(None))  # slow
     code, stderr, stdout = invoke(filter_by_gaze, "--data", path, "--dest", root / "kept", "--min-abs-yaw=0", *flags)
@@ -195,12 +212,14 @@ ONE, NO_DETECTORS = {"load_generator": given(NETWORK)}, {"load_detectors": given
 DOORS = {
     "check_dataset": check,
     "dataset_tool": tool,
+    "mirror_dataset": mirror,
     "filter_by_gaze": gaze_filter,
     "train": until(eg3d.train, "train", "--cfg=embedded", "--gaze-weight=0", "--outdir=r"),
     "calc_metrics": until(eg3d.calc_metrics, "Distances", "--network=n", "--detector=embedded", **ONE, **NO_DETECTORS),
-    "calc_id": until(eg3d.calc_id, "IdentityTally", "--network=n", load_identity_judge=given((1, 2)), **ONE),
+    "calc_id": until(eg3d.calc_id, "IdentityTally", "--network=n", load_identity_judge=given((1, 2)),
+                     check_left_out=given(None), **ONE),
     "calc_all": until(eg3d.calc_all, "Distances", "--network=n", load_generators=given([NETWORK]),
-                      load_judges=given(None), **NO_DETECTORS),
+                      check_left_out=given(None), load_judges=given(None), **NO_DETECTORS),
     "demo": until(eg3d.demo, "resolve", "--outdir=r", load_gaze_network=gaze_network, check_differentiable=given(None),
                   **ONE),
 }  # fmt: skip
@@ -252,6 +271,7 @@ def test_labels_of_another_set_are_an_error_even_with_the_flag(door, tmp_path, m
     small_set.write_folder(tmp_path / "faces", renamed("other/{}".format))
     ran = DOORS[door](tmp_path / "faces", tmp_path, monkeypatch, FLAG)
     assert ran.code == 2 and "nothing matches (4 of 4 labelled images are missing" in ran.stderr
+    assert f"other/{NAMES[0]} may be {NAMES[0]}: give the folder that labels count from" in ran.stderr
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from dataset_preprocessing.ffhq.pose_estimators import NoFace
-from eg3d.metrics.pose_files import read_labels
+from eg3d.metrics.pose_files import LABELS, read_labels
 from eg3d.running import processes
 from groundwork.archive import Folder, Unreadable, read_file, shown
 from groundwork.damage import Damage
@@ -14,7 +14,6 @@ from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import FACTS_FILE, RENDERED_FILE, Words, match_names
 
-LABELS = "dataset.json"
 LISTED = 20  # names for a terminal
 
 

@@ -75,12 +75,12 @@ class ReconPose:
         return [row if row.isfinite().all() else "the regressor gives numbers that are not finite" for row in labels]
 
 
-def load_pose_estimator(recon_weights: Path | None, device, landmarks: str = "template", mode: str = "orig"):
-    """The estimator that flags of preprocess_in_the_wild.py ask for; without Deep3DFaceRecon the embedded network."""
-    if recon_weights is None:
+def load_pose_estimator(recon_weights: str | None, device, landmarks: str = "template", mode: str = "orig"):
+    """The estimator that flags of preprocess_in_the_wild.py ask for; None and `embedded` are the embedded network."""
+    if recon_weights in (None, "embedded"):
         return WorldPose(device)
     source = None if landmarks == "template" else load_source(landmarks, False, device)
-    return ReconPose(recon_weights, source, mode, device)
+    return ReconPose(Path(recon_weights), source, mode, device)
 
 
 def _tensor(picture: Image.Image) -> torch.Tensor:

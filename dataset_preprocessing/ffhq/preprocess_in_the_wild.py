@@ -14,7 +14,7 @@ from eg3d.running import cli, distributed, processes
 from groundwork.archive import shown
 from groundwork.damage import Damage
 from groundwork.matching import FACTS_FILE
-from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, LANDMARKS, Output
+from groundwork.places import FOLDER, INPUT_FOLDER, LANDMARKS, POSE_NETWORK, Output
 
 # The labels belong to the pictures and may lie among them.
 OUTDIR = Output(
@@ -25,11 +25,16 @@ OUTDIR = Output(
     joins=True,
 )
 
+EMBEDDED = (
+    "the embedded pose network looks at the pictures, and knows only the embedded world's heads; for photos give "
+    "--recon-weights=epoch_20.pth (linked from the README of sicxu/Deep3DFaceRecon_pytorch)"
+)
+
 
 @click.command(cls=cli.Command)
 @click.option("--indir", type=INPUT_FOLDER, required=True, help="Folder of square pictures; its subfolders too.")
-@click.option("--recon-weights", type=INPUT_FILE,
-              help="Deep3DFaceRecon's epoch_20.pth.  [default: the embedded pose network]")  # fmt: skip
+@click.option("--recon-weights", type=POSE_NETWORK,
+              help="Deep3DFaceRecon's epoch_20.pth, or embedded.  [default: embedded, for its world]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS, default="template", show_default=True,
               help="With --recon-weights, five points: template (where EG3D's crops have them), a JSON file, a "
               "folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
@@ -55,7 +60,7 @@ def main(**options):
 
 
 def check(indir, outdir, recon_weights, landmarks, **_) -> None:
-    if recon_weights is None and landmarks != "template":
+    if recon_weights in (None, "embedded") and landmarks != "template":
         raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
     labelling.check_place(outdir or indir)
 
@@ -67,6 +72,8 @@ def run(indir, recon_weights, landmarks, mode, outdir, batch, skip_damaged, skip
     files, notes = distributed.from_first(lambda: labelling.expected(indir, files, skip_unmatched))
     distributed.tell_once(others + notes)
     estimator = distributed.together(lambda: load_pose_estimator(recon_weights, device, landmarks, mode))
+    if recon_weights is None:
+        distributed.tell_once([EMBEDDED])
     damage = Damage(skip_damaged)
     rows, failed = labelling.estimate(files, estimator, batch, damage)
     if distributed.rank() > 0:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,8 @@ class CheckpointError(ValueError):
 
 def like_command(path: str | Path) -> str:
     """How to convert a file that cannot say the arguments of its network."""
-    return f"python eg3d/convert.py --source={path} --like=NETWORK --dest={Path(path).stem}-converted.safetensors"
+    dest = shlex.quote(f"{Path(path).stem}-converted.safetensors")
+    return f"python eg3d/convert.py --source={shlex.quote(str(path))} --like=NETWORK --dest={dest}"
 
 
 @dataclass(frozen=True)

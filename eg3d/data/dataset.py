@@ -17,8 +17,8 @@ import torch
 from tqdm import tqdm
 
 from eg3d.data.labelled import open_labelled
-from eg3d.data.labels import label_array
 from eg3d.geometry.cameras import mirror_label
+from eg3d.geometry.label_rows import label_array
 from groundwork.archive import Zip, shown
 from groundwork.draws import draw_key
 from groundwork.images import open_image, read_rgb, silence_pillow

@@ -1,10 +1,10 @@
 """The images of a data set and their labels, matched: what every script reads of a data set first."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from eg3d.data.labels import LABEL_FILE, read_entries
-from groundwork.archive import Folder, Unreadable, Zip, normalised, open_archive, shown
+from groundwork.archive import Folder, Unreadable, Zip, open_archive, shown
 from groundwork.matching import FACTS_FILE, RENDERED_FILE, Matched, faceless_in, match_names
 from groundwork.strict_json import JsonError, parse_json
 
@@ -59,7 +59,8 @@ class LabelledFiles:
 
     def settled(self, skip_unmatched: bool) -> "LabelledFiles":
         """The same with notes of what is left out; ValueError if images and labels do not match."""
-        return replace(self, notes=self.notes + self.matched.notes(str(self.archive.path), skip_unmatched))
+        where = str(self.archive.path) if self.label_file == LABEL_FILE else self.where
+        return replace(self, notes=self.notes + self.matched.notes(where, skip_unmatched))
 
 
 def open_labelled(path: Path, skip_unmatched: bool = False) -> LabelledFiles:
@@ -76,23 +77,26 @@ def look_into(path: Path, flag: str = "--data") -> LabelledFiles:
     if not images:
         raise ValueError(f"{flag}={path}: holds no images; give another one")
     label_file, notes = _find_label_file(archive, flag)
-    folder = PurePosixPath(label_file or LABEL_FILE).parent
-    others = archive.left_out({str(folder / name) for name in (LABEL_FILE, FACTS_FILE, RENDERED_FILE)})
+    folder = (label_file or LABEL_FILE)[: -len(LABEL_FILE)]  # "" or "FACES/"
+    others = archive.left_out({folder + LABEL_FILE, folder + FACTS_FILE, folder + RENDERED_FILE})
     if label_file is None:
         return LabelledFiles(archive, images, None, 0, {}, match_names([], images), notes, others)
-    entries = {str(folder / name): label for name, label in read_entries(archive, label_file).items()}
-    there = {normalised(name) for name in images}
-    # a label that is null is none; that of an image which is not there is listed all the same
-    listed = [name for name, label in entries.items() if label is not None or normalised(name) not in there]
-    matched = match_names(listed, images, _faceless(archive, folder))
-    matched = matched.without(archive.unreadable)
+    from_root = read_entries(archive, label_file)
+    entries = {folder + name: label for name, label in from_root.items()}
+    if entries.keys().isdisjoint(images) and not from_root.keys().isdisjoint(images):
+        entries = from_root  # names count from the label file's folder, or if none of these is there, from the root
+    listed, faceless = list(entries), [folder + name for name in _faceless(archive, folder + FACTS_FILE)]
+    if None in entries.values():  # such an image has no label; if it is not there, it is listed all the same
+        there = match_names(listed, images).pictures
+        listed = [name for name in listed if entries[name] is not None or name not in there]
+    matched = match_names(listed, images, faceless).without(archive.unreadable)
     labels = {image: entries[name] for name, image in matched.pictures.items()}
     return LabelledFiles(archive, images, label_file, len(entries), labels, matched, notes, others)
 
 
 def _find_label_file(archive: Folder | Zip, flag: str) -> tuple[str | None, list[str]]:
     """`dataset.json` at the root, else the only one in the folders below; and a note that says so."""
-    found = sorted(name for name in archive.bytes if PurePosixPath(name).name.lower() == LABEL_FILE)
+    found = sorted(name for name in archive.bytes if name.rpartition("/")[2].lower() == LABEL_FILE)
     below = [name for name in found if name != LABEL_FILE]
     if LABEL_FILE in found:
         notes = [f"{archive.path}: {shown(name)} is not read, {LABEL_FILE} at its root is" for name in below]
@@ -106,12 +110,11 @@ def _find_label_file(archive: Folder | Zip, flag: str) -> tuple[str | None, list
     return (found[0], [f"{archive.path}: {shown(found[0])} is read as its {LABEL_FILE}"]) if found else (None, [])
 
 
-def _faceless(archive: Folder | Zip, folder: PurePosixPath) -> list[str]:
+def _faceless(archive: Folder | Zip, name: str) -> list[str]:
     """The pictures that preprocess_in_the_wild.py has found no face in, as it wrote them beside the labels."""
-    name = str(folder / FACTS_FILE)
     if archive.bytes.get(name, FACTS_BYTES + 1) > FACTS_BYTES:
         return []
     try:
-        return [normalised(str(folder / picture)) for picture in faceless_in(parse_json(archive.read(name)))]
+        return faceless_in(parse_json(archive.read(name)))
     except (JsonError, Unreadable):
         return []

@@ -20,7 +20,7 @@ from groundwork import filling
 from groundwork.files import atomic_write
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
-from groundwork.torch_file import read_torch
+from groundwork.torch_file import read_torch, what_helps
 
 HEADER_KEY = "eg3d-network"
 VERSION = 1  # of the embedded weights; numbers by different versions cannot be compared
@@ -82,7 +82,8 @@ def read_state(path: Path, kind: str, part: str | None = None) -> tuple[dict[str
     try:
         state = read_torch(io.BytesIO(data))
     except ValueError as error:
-        raise ValueError(f"{path}: not a state dict of tensors ({error}); fetch the {kind} weights again") from None
+        helps = what_helps(error, f"fetch the {kind} weights again")
+        raise ValueError(f"{path}: not a state dict of tensors ({error}); {helps}") from None
     if part is not None and isinstance(state, dict) and isinstance(state.get(part), dict):
         state = state[part]
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):

@@ -6,37 +6,37 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from eg3d.geometry.cameras import LABEL_DIM, check_labels
-from groundwork.archive import normalised
+from eg3d.geometry.label_rows import LAYOUT, entries_of, label_array
 from groundwork.matching import FACTS_FILE, Words, faceless_in, first_of, match_names
 from groundwork.strict_json import JsonError, read_json
 
+LABELS = "dataset.json"  # of estimated labels
+
 
 def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
-    """{name: label [25]} of a label file; ValueError, one line, unless every label is a proper camera."""
+    """{name: label [25]} of a label file; ValueError, one line, unless every label is a proper camera, or null."""
     where = f"{flag}={path}"
     try:
-        rows = read_json(path)["labels"]
+        content = read_json(path, finite=False)
     except FileNotFoundError:
         raise ValueError(f"{where}: there is no such file; run the step that writes it first") from None
-    except (JsonError, KeyError, TypeError) as error:
-        reason = f" ({error})" if isinstance(error, JsonError) else ""
-        layout = '{"labels": [[name, [25 numbers]], ...]}'
-        raise ValueError(f"{where}: is no label file{reason}; it must hold {layout}") from None
-    labels = {}
-    for row in rows if isinstance(rows, list) else [None]:
-        if not (isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and isinstance(row[1], list)):
-            raise ValueError(f"{where}: is no label file; 'labels' must be a list of [name, [25 numbers]]")
-        name, numbers = normalised(row[0]), row[1]
-        if len(numbers) != LABEL_DIM or not all(isinstance(x, (int, float)) for x in numbers):
-            raise ValueError(f"{where}: the label of {name[:80]!r} must be 25 numbers")
-        if name in labels:
-            raise ValueError(f"{where}: {name[:80]!r} is there twice; write the file anew")
-        labels[name] = torch.tensor(numbers, dtype=torch.float64)
-    if not labels:
+    except JsonError as error:
+        raise ValueError(f"{where} is not {LAYOUT} ({error}); write it again") from None
+    entries = {name: label for name, label in entries_of(content, where).items() if label is not None}
+    if not entries:
         raise ValueError(f"{where}: holds no labels")
-    check_labels(torch.stack(list(labels.values())), where, [name[:80] for name in labels])
-    return labels
+    return dict(zip(entries, label_array(entries, list(entries), where), strict=True))
+
+
+def estimate_beside(file1: Path, file2: Path) -> Path | None:
+    """Where the estimate lies that the published commands look for in `file2`, if nothing is there; else None.
+
+    The published preprocess_in_the_wild.py wrote into a folder of its own, with the name of --indir: its README goes on
+    with --file2=../dataset_preprocessing/ffhq/pose/dataset.json. Ours writes beside the pictures, where `file1` lies.
+    """
+    folder = file1.resolve().parent
+    found = file2.name == LABELS and file2.parent.name == folder.name and (folder / FACTS_FILE).is_file()
+    return file1.parent / LABELS if found and not file2.exists() and (folder / LABELS).is_file() else None
 
 
 def match(

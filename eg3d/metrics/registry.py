@@ -60,11 +60,11 @@ def _load_vgg(path: Path, device) -> Detector:
     return load_vgg(path, device)
 
 
-INCEPTION_FILE = "torch-fidelity's weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth (from the releases of toshas/torch-fidelity)"
 DETECTOR_TABLE = {
     INCEPTION: DetectorKind(_load_inception, INCEPTION_FILE, published=True),
     WORLD: DetectorKind(lambda path, device: load_world_features(device)),
-    VGG: DetectorKind(_load_vgg, "torchvision's VGG16", published=True, chosen=False),
+    VGG: DetectorKind(_load_vgg, "vgg16-397923af.pth (from torchvision's models)", published=True, chosen=False),
 }
 DETECTORS = tuple(name for name, kind in DETECTOR_TABLE.items() if kind.chosen)
 # For the help of --inception-weights.

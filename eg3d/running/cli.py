@@ -22,15 +22,17 @@ from groundwork.command import (
     skip_damaged_option,
     skip_unmatched_option,
     tell,
+    without_effect,
     write_json,
 )  # fmt: skip
 from groundwork.places import FOLDER, GENERATOR, OUTPUT_FILE, NamedInput, Output
 
 __all__ = [
-    "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "Command", "batch_option", "compute_options", "device_option", "fail",
-    "json_option", "network_of", "network_option", "ops_option", "outdir_option", "pick_device",
-    "precision_option", "process_options", "seed_option", "shape_options", "shared_compute_options",
-    "skip_damaged_option", "skip_unmatched_option", "tell", "trunc_cutoff_option", "view_options", "write_json",
+    "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "Command", "batch_option", "compute_options", "device_option",
+    "drawing_options_without_effect", "fail", "json_option", "network_of", "network_option",
+    "ops_option", "outdir_option", "pick_device", "precision_option", "process_options", "seed_option",
+    "shape_options", "shape_options_without_effect", "shared_compute_options", "skip_damaged_option",
+    "skip_unmatched_option", "tell", "trunc_cutoff_option", "view_options", "without_effect", "write_json",
 ]  # fmt: skip
 
 LAST_SEED = 2**32 - 1  # of NumPy's RandomState, which draws every latent
@@ -188,3 +190,16 @@ process_options = option_stack(
 # For scripts that run a generator, in one process or in several.
 compute_options = option_stack(precision_option, ops_option, device_option)
 shared_compute_options = option_stack(precision_option, ops_option, process_options)
+# Published options of every script that draws, which do nothing here.
+drawing_options_without_effect = option_stack(
+    without_effect("--class", "the generators are conditioned on cameras, not on classes", type=int),
+    without_effect("--reload_modules", "a network is always built by the code of this repository, whatever its file "
+                   "holds", type=bool, is_flag=False, flag_value=True),
+)  # fmt: skip
+PICTURES_ONLY = "this script makes pictures only, as published; gen_samples.py makes shapes"
+# For scripts that have them as published, but never made a shape.
+shape_options_without_effect = option_stack(
+    without_effect("--shapes", PICTURES_ONLY, type=bool, is_flag=False, flag_value=True),
+    without_effect("--shape-res", PICTURES_ONLY, type=click.IntRange(min=4)),
+    without_effect("--shape-format", PICTURES_ONLY, type=ShapeFormat()),
+)  # fmt: skip

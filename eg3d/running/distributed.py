@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from pathlib import Path
 
 import click
@@ -308,6 +308,7 @@ def _as_rank(work: Callable, arguments: tuple, device: str, wait_minutes: float,
         torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     store = None
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # held back since `_start`
         try:
             if meeting is None:
                 store, number, count = next(dist.rendezvous("env://", timeout=timeout))
@@ -400,17 +401,14 @@ def _rank_main(index, count, meeting: Path, work, arguments, device, wait_minute
     )  # fmt: skip
     threading.Thread(target=_end_with_parent, args=(meeting,), daemon=True).start()
     pick_device(device)  # it turns TF32 off, in this process too
-
-    def main():
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-        sys.exit(_as_rank(work, arguments, device, wait_minutes, meeting))
-
-    Command("rank", callback=main).main([], prog_name="rank")
+    command = Command("rank", callback=lambda: sys.exit(_as_rank(work, arguments, device, wait_minutes, meeting)))
+    command.main([], prog_name="rank")
 
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
     """Ctrl-C and SIGTERM wait until the end of the block; they go on waiting in processes that start inside."""
+    resource_tracker.ensure_running()  # the first process starts it otherwise, which would let signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield

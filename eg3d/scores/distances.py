@@ -26,7 +26,7 @@ from groundwork.archive import Zip, open_archive
 from groundwork.files import atomic_write, cache_folder, is_own
 from groundwork.strict_json import parse_json
 
-CACHE_VERSION = 1  # raise it when features of the same pictures and weights change
+CACHE_VERSION = 2  # raise it when features of the same files and weights change. 2: pixels upright, in sRGB
 
 
 class Distances:

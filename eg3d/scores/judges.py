@@ -11,6 +11,13 @@ from eg3d.metrics.detectors import Detector
 from eg3d.metrics.identity import IdentityNetwork
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.running import distributed
+from eg3d.scores.origin import draws_world
+
+WORLD = "embedded"  # names the embedded judge where a weights file could stand
+FILES = {  # what judges photos, by its flag
+    "--arcface-weights": "insightface's backbone.pth (IResNet; from the model zoo of deepinsight/insightface)",
+    "--recon-weights": "epoch_20.pth (linked from the README of sicxu/Deep3DFaceRecon_pytorch)",
+}
 
 
 def load_gaze_judges(paths: dict[str, str], networks: Sequence[str], device) -> dict[str, GazeNetwork]:
@@ -33,6 +40,29 @@ def _warn_of_own_judges(paths: dict[str, str], judges: dict[str, GazeNetwork], n
                 click.echo(f"warning: {network} was trained against {given}; let another judge it", err=True)
 
 
+def check_left_out(weights: dict[str, object], generators: dict) -> None:
+    """ValueError if a judge that knows nothing but the embedded world would judge photos because a flag was left out.
+
+    A warning where nothing tells what a generator draws. Every process calls this.
+    Args: weights, what was given by the flags' names, None if nothing; generators, by the networks' names.
+    """
+    missing = [flag for flag, given in weights.items() if given is None]
+
+    def look() -> None:
+        for network, G in generators.items() if missing else ():
+            world = draws_world(network, G.img_resolution)
+            files = " and ".join(f"{flag}={FILES[flag]}" for flag in missing)
+            again = " ".join(f"{flag}={WORLD}" for flag in missing)
+            if world is None:
+                click.echo(f"warning: nothing tells whether {network} draws the embedded world, whose networks judge "
+                           f"here; for photos give {files}", err=True)  # fmt: skip
+            elif not world:
+                raise ValueError(f"{network}: does not draw the embedded world, and what is judged by default knows "
+                                 f"nothing else; give {files}, or {again} to be judged by it anyway")  # fmt: skip
+
+    distributed.by_first(look)
+
+
 def load_identity_judge(
     arcface_weights: str | None, landmarks: str | None, own_world: bool, device, arcface_input: str | None = None
 ) -> tuple:
@@ -42,11 +72,12 @@ def load_identity_judge(
         arcface_weights, landmarks, arcface_input: flags of calc_id.py, None if they were left out.
         own_world: all heads are the embedded world's, whose mean face is another one.
     """
-    if arcface_input and not arcface_weights:
+    embedded = arcface_weights in (None, WORLD)
+    if arcface_input and embedded:
         raise ValueError(f"--arcface-input={arcface_input} is of --arcface-weights=FILE.onnx, or drop it")
-    network = IdentityNetwork.load(arcface_weights or "embedded", device, arcface_input)
-    source = landmarks or ("template" if arcface_weights else "embedded")
-    return network, load_source(source, not arcface_weights or own_world, device)
+    network = IdentityNetwork.load(arcface_weights or WORLD, device, arcface_input)
+    source = landmarks or ("embedded" if embedded else "template")
+    return network, load_source(source, embedded or own_world, device)
 
 
 @dataclass(frozen=True)

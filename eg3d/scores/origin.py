@@ -3,10 +3,12 @@
 import contextlib
 from pathlib import Path
 
-from eg3d.checkpoints.loading import locate, open_checkpoint
+from eg3d.checkpoints.loading import GENERATORS, locate, open_checkpoint
 from eg3d.training.run_folder import METRIC, OPTIONS_FILE
 from groundwork.strict_json import JsonError, read_json
 from groundwork.strict_pickle import one_line
+
+WORLD_RESOLUTION = 64
 
 
 def run_of(network: str) -> tuple[Path | None, str | None]:
@@ -50,3 +52,21 @@ def trained_on(network: str) -> str:
         raise ValueError(f"--data is missing: this network was trained on {path} where it was made; "
                          "give that data set's zip or folder here")  # fmt: skip
     raise ValueError("--data is missing, and the network does not say what it was trained on; give a zip or folder")
+
+
+def draws_world(network: str, resolution: int) -> bool | None:
+    """Whether a generator draws the embedded world's heads; None where nothing tells.
+
+    resolution: of its pictures; the world's presets draw 64 px.
+    """
+    if network in GENERATORS:
+        return True
+    facts = open_checkpoint(network).facts
+    try:
+        if trained_on(network) == "embedded":
+            return True
+    except ValueError:
+        pass
+    if facts.get("published") or facts.get("preset") not in (None, "embedded") or resolution > WORLD_RESOLUTION:
+        return False
+    return None

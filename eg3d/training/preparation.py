@@ -1,11 +1,8 @@
 """What is read and checked before a run starts, and what to do if its memory runs out."""
 
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
 
 from eg3d.checkpoints.loading import open_checkpoint
 from eg3d.config.flags import resolve
@@ -14,6 +11,7 @@ from eg3d.training.records import check_tensorboard
 from eg3d.training.run_folder import STATE_FILE
 from eg3d.training.saved_state import read_state
 from eg3d.training.sizes import going_on, note_on_sizes, saved_config
+from groundwork.early import exhausted
 from groundwork.settings import contradiction, message
 
 
@@ -75,17 +73,15 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
     """Memory that has run out, of whatever device, as one ValueError of a line."""
     try:
         yield
-    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        text = str(error)
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
-        if not known and "ALLOC_FAILED" not in text:  # of cuDNN and cuBLAS
+    except (RuntimeError, MemoryError, OSError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        line = exhausted(error)
+        if line is None or "memory" not in line:
             raise
-        wanted = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
         raise contradiction(
             config,
-            "the memory ran out ({wanted}): a process handles {micro_batch} images at once; "
+            "{line}: a process handles {micro_batch} images at once; "
             + (LESS_AT_ONCE if config.smaller_micro_batch else LEAST_AT_ONCE),
-            wanted=wanted[0].lower() if wanted else "no more could be had",
+            line=line,
             micro_batch=config.micro_batch,
             smaller=config.smaller_micro_batch,
         ) from None

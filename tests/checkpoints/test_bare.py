@@ -1,18 +1,18 @@
 """Generators that inversion tools have tuned: tensors without arguments, and modules that `torch.save` wrote whole."""
 
-import copyreg
 import pickle
-import types
 
 import numpy as np
 import published_layout as layout
 import pytest
 import torch
-from published_layout import canary_source, smallest_networks, write_published
+from published_layout import canary_source, save_whole, smallest_networks, write_published
 from safetensors.torch import save_file
 
 from eg3d.checkpoints.loading import CheckpointError, load_generator, open_checkpoint, training_networks
 from eg3d.checkpoints.stored import digest
+from eg3d.metrics.identity import IdentityNetwork
+from l2cs.weights import load_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fixed_triplanes looks the same")
 
@@ -59,19 +59,26 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_tensors_take_their_arguments_from_the_network_they_were_tuned_from(name, networks, like, tmp_path, run_script):
+def test_tensors_take_their_arguments_from_the_network_they_were_tuned_from(name, networks, like, tmp_path):
     arrange, save = LAYOUTS[name]
     save(arrange(networks["G_ema"].state_dict()), tmp_path / name)
     with pytest.raises(CheckpointError, match=rf"convert\.py --source=\S*{name} --like=NETWORK --dest=\S+safetensors"):
         load_generator(tmp_path / name)
-    code, _, err = run_script("eg3d/convert.py", f"--source={name}", f"--like={like}", "--dest=to/tuned.safetensors")
-    assert code == 0, err
-    G = load_generator(tmp_path / "to" / "tuned.safetensors")
+    G = open_checkpoint(tmp_path / name, like).network("G_ema").build("x")
     assert digest(G.state_dict()) == digest(networks["G_ema"].state_dict())
     assert G.options.depth_resolution == 7  # the renderer is that of the file
+
+
+def test_such_a_file_is_converted_and_described(networks, like, tmp_path, run_script):
+    torch.save({"G_ema": networks["G_ema"].state_dict()}, tmp_path / "tuned.pth")
+    code, _, err = run_script("eg3d/convert.py", "--source=tuned.pth", f"--like={like}", "--dest=to/tuned.safetensors")
+    assert code == 0, err
+    assert digest(load_generator(tmp_path / "to/tuned.safetensors").state_dict()) == digest(
+        networks["G_ema"].state_dict()
+    )
     facts = open_checkpoint(tmp_path / "to" / "tuned.safetensors").facts
-    assert facts["arguments_of"]["file"] == like.name and facts["converted_from"]["file"] == name
-    code, out, err = run_script("eg3d/inspect_checkpoint.py", name, f"--like={like}")
+    assert facts["arguments_of"]["file"] == like.name and facts["converted_from"]["file"] == "tuned.pth"
+    code, out, err = run_script("eg3d/inspect_checkpoint.py", "tuned.pth", f"--like={like}")
     assert code == 0 and "G_ema: TriPlaneGenerator, 128 px" in out and "does not fit" not in out, err
 
 
@@ -111,24 +118,6 @@ def test_two_generators_of_one_name_are_refused(networks, tmp_path):
 # ------------------------------------------------------------------ modules saved whole
 
 
-def save_whole(path, wrap, G, legacy=False, canary="raise SystemExit\n"):
-    """torch.save of a module of the published classes; wrap(module) is what is saved."""
-    scalar = layout._stub(layout.NUMPY_MODULES["modern"], "scalar")
-
-    class Pickler(pickle.Pickler):
-        dispatch_table = {
-            **copyreg.dispatch_table,
-            **{kind: lambda value: (scalar, value.__reduce__()[1]) for kind in (np.float64, np.float32, np.int64)},
-        }
-
-    module = types.ModuleType("pickle_for_torch")
-    module.__dict__.update({name: getattr(pickle, name) for name in dir(pickle)}, Pickler=Pickler)
-    made = layout._Layout("modern", False, canary, {}, True)
-    with layout._importable([*layout.STUBS, scalar]):
-        whole = wrap(made.generator("G_ema", G))
-        torch.save(whole, path, pickle_module=module, _use_new_zipfile_serialization=not legacy)
-
-
 def parallel(module):
     wrapper = torch.nn.DataParallel(torch.nn.Identity())
     wrapper._modules["module"] = module
@@ -145,14 +134,12 @@ WHOLE = {
 
 @pytest.mark.parametrize("wrap", WHOLE)
 @pytest.mark.parametrize("legacy", [False, True], ids=["archive", "legacy"])
-def test_a_whole_module_is_read_by_every_loader_and_nothing_in_it_runs(networks, tmp_path, run_script, legacy, wrap):
+def test_a_whole_module_is_read_by_every_loader_and_nothing_in_it_runs(networks, tmp_path, legacy, wrap):
     path = tmp_path / "tuned.pt"
     save_whole(path, WHOLE[wrap], networks["G_ema"], legacy, canary_source(tmp_path / "canary"))
     assert open_checkpoint(path).kind == "whole module"
     assert digest(load_generator(path).state_dict()) == digest(networks["G_ema"].state_dict())
     assert set(training_networks(path).networks) == {"G", "G_ema"}
-    code, out, err = run_script("eg3d/convert.py", f"--source={path}", "--dest=tuned.safetensors")
-    assert code == 0, err
     assert not (tmp_path / "canary").exists()
 
 
@@ -172,6 +159,14 @@ def test_a_module_of_foreign_classes_is_refused_with_what_helps(tmp_path):
 
 
 # ------------------------------------------------------------------ refusals say what helps
+
+
+def test_gaze_and_identity_networks_that_were_saved_whole_are_refused_with_what_helps(tmp_path):
+    torch.save(torch.nn.Conv2d(1, 1, 1), tmp_path / "x.pth")
+    for load in (load_weights, IdentityNetwork.load):
+        with pytest.raises(ValueError, match=r"x\.pth: .*never run.*torch\.save\(model\.state_dict\(\)") as error:
+            load(tmp_path / "x.pth")
+        assert "fetch" not in str(error.value)
 
 
 def test_foreign_arguments_are_refused_with_what_helps_and_it_helps(networks, like, tmp_path):

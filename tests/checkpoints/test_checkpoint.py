@@ -53,7 +53,8 @@ def test_a_snapshot_gives_back_the_same_generator(saved, tiny_generator, frontal
 def test_a_snapshot_may_lie_where_names_are_no_utf8(saved, tiny_generator):
     path = saved.parent / os.fsdecode(b"caf\xe9") / "g.safetensors"
     checkpoint.save_snapshot(path, {"G_ema": tiny_generator}, {})
-    assert torch.equal(checkpoint.load_generator(path).mapping.w_avg, tiny_generator.mapping.w_avg)
+    again = checkpoint.load_generator(path).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in tiny_generator.state_dict().items())
 
 
 def test_settings_changed_after_construction_are_saved(saved, tiny_generator):

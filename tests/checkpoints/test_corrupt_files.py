@@ -14,14 +14,16 @@ from typing import NamedTuple
 import pytest
 import safetensors.torch
 import torch
-from published_layout import published_bytes
+from published_layout import published_bytes, save_whole
 from tiny_networks import generator_of, tiny_gaze_network, tiny_generator_kwargs
 
 import l2cs.model
 import l2cs.weights
+from eg3d.checkpoints import published
 from eg3d.checkpoints.arguments import file_arguments
 from eg3d.checkpoints.loading import CheckpointError, load_generator
 from eg3d.checkpoints.own import snapshot_bytes
+from eg3d.checkpoints.published_pickle import save_published
 from eg3d.models.generator import TriPlaneGenerator
 from l2cs.model import L2CS, Architecture
 from l2cs.weights import load_weights, save_weights
@@ -31,7 +33,7 @@ MOST_SECONDS = 5
 SAMPLE, ALL = 100, 2000
 FORMATS = (
     "published", "published, protocol 4", "snapshot", "state dict", "pickle of a state dict", "legacy state dict",
-    "gaze network of torch.save", "gaze network of ours",
+    "whole module", "legacy whole module", "pickle of ours", "gaze network of torch.save", "gaze network of ours",
 )  # fmt: skip
 
 
@@ -97,6 +99,13 @@ def whole(request, generator, tmp_path, monkeypatch) -> Whole:
             data, pack, tensors = members["archive/data.pkl"], lambda damaged: packed(members, damaged), {}
         case "legacy state dict":
             data = saved(entry, legacy=True)
+        case "whole module" | "legacy whole module":
+            save_whole(buffer := io.BytesIO(), lambda G: {"G_ema": G}, generator, legacy="legacy" in request.param)
+            data = buffer.getvalue()
+        case "pickle of ours":
+            monkeypatch.setattr(published, "_complete", lambda G, entry: [])  # small enough for no published class
+            save_published(tmp_path / "x.pkl", {"G_ema": generator}, {"images_seen": 5})
+            data = (tmp_path / "x.pkl").read_bytes()
         case "gaze network of torch.save":
             monkeypatch.setitem(l2cs.model.PUBLISHED, "small", ("basic", (1, 1, 1, 1)))  # not the 45 MB of a ResNet18
             monkeypatch.setattr(l2cs.weights, "PUBLISHED_WIDTHS", (4, 4, 4, 4))

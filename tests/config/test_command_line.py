@@ -20,7 +20,10 @@ from eg3d.train import main
 from groundwork.settings import KEY, at_least, flags_of, setting
 
 # What says where and how this process runs, and not what is trained.
-OF_THE_COMMAND = {"outdir", "cfg", "ops", "desc", "device", "stop_after_minutes", "wait_minutes", "dry_run"}
+OF_THE_COMMAND = {
+    "outdir", "cfg", "ops", "desc", "device", "stop_after_minutes", "wait_minutes", "dry_run",
+    "c_noise", "sr_first_cutoff", "sr_first_stopband",
+}  # fmt: skip
 # Values of each preset as a page of help shows them; worked out by hand from eg3d/config/presets.py.
 SHOWN = {
     "--gaze-weight": "ffhq, afhq, shapenet 1 with --l2cs-path, else 0; embedded 5",

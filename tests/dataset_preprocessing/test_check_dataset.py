@@ -98,6 +98,8 @@ def test_what_training_would_refuse_is_an_error(tmp_path, files, found):
         ([("x.png", small_set.members()[0][1]), *spoilt(lambda rows: rows.append(["x.png", rows[3][1]]))],
          "equal pixels in: 1 (00000/img00000000.png = x.png)"),
         (small_set.members(side=24), "24x24 is no power of two"),
+        ([("x.png", small_set.image_bytes(np.zeros((16, 16, 4), np.uint8))),
+          *spoilt(lambda rows: rows.append(["x.png", rows[3][1]]))], "transparent, drawn on white: 1 (x.png)"),
     ],
 )  # fmt: skip
 def test_what_is_unusual_is_a_warning_but_no_error(tmp_path, files, found):

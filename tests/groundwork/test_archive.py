@@ -107,17 +107,26 @@ def test_b17_members_with_backslashes_have_the_names_of_their_labels():
 
 
 def test_links_to_folders_are_followed_once_and_never_upwards(tmp_path):
-    small_set.write_folder(tmp_path / "elsewhere", [("b.png", PICTURE)])
-    root = small_set.write_folder(tmp_path / "set", [("real/a.png", PICTURE)])
-    small_set.write_folder(tmp_path, [("beside.png", PICTURE)])
-    (root / "shard").symlink_to("../elsewhere")
-    (tmp_path / "elsewhere" / "back").symlink_to(root)
-    for name, target in (("alias", "real"), ("loop", "."), ("up", ".."), ("again", "../elsewhere"), ("top", "/")):
-        (root / name).symlink_to(target)
+    root = small_set.write_folder(tmp_path / "home" / "set", [("real/a.png", PICTURE)])
+    folders = ["elsewhere", "other/deep", "far/inside", "home/se"]
+    small_set.write_folder(tmp_path, [(f"{folder}/b.png", PICTURE) for folder in [*folders, "far", "home"]])
+    links = {
+        "elsewhere/back": "../home/set", "elsewhere/home": "../home", "far/inside/above": "..",
+        "home/set/again": "../../elsewhere", "home/set/alias": "real", "home/set/loop": ".",
+        "home/set/m": "../../other/deep", "home/set/n": "../../other", "home/set/o": "../../far/inside",
+        "home/set/se": "../se", "home/set/shard": "../../elsewhere", "home/set/top": "/", "home/set/up": "..",
+    }  # fmt: skip
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
     opened = Folder(root)
-    assert opened.pictures == ["again/b.png", "real/a.png"]
-    assert sorted(opened.repeated) == ["again/back", "alias", "loop", "shard", "top", "up"]
-    assert "6 links were left out, to folders read already (again/back, alias, loop, ...)" == opened.left_out()
+    assert opened.pictures == ["again/b.png", "m/b.png", "o/b.png", "real/a.png", "se/b.png"]
+    assert sorted(opened.repeated) == [
+        "again/back", "again/home", "alias", "loop", "n/deep", "o/above", "shard", "top", "up",
+    ]  # fmt: skip
+    assert (
+        opened.left_out()
+        == "9 links were left out, to folders read already or above (again/back, again/home, alias, ...)"
+    )
 
 
 def test_links_to_nothing_are_named_when_their_pictures_are_read(tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import click
 import pytest
@@ -110,3 +111,17 @@ def test_a_name_that_the_system_cannot_write_is_one_line():
     with pytest.raises(UnicodeEncodeError) as error:
         "caf\udce9".encode()
     assert describe(error.value) == "'caf\\udce9': is no UTF-8; rename it"
+
+
+def test_a_warning_of_a_script_is_one_line_without_its_place_in_the_code(capsys):
+    @click.command(cls=Command)
+    def load():
+        warnings.warn("net.pkl: its planes are guessed", stacklevel=2)
+
+    before = warnings.formatwarning
+    with warnings.catch_warnings(), pytest.raises(SystemExit):
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda *about: print(warnings.formatwarning(*about[:4]), end="", file=sys.stderr)
+        load.main([])
+    assert capsys.readouterr().err == "warning: net.pkl: its planes are guessed\n"
+    assert warnings.formatwarning is before

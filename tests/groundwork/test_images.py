@@ -92,6 +92,13 @@ def test_16_bits_are_scaled_not_clipped(name):
     assert np.abs(got - EDGES[:, None] / 257).max() <= 1
 
 
+def test_12_bits_are_scaled_too():
+    bits = [struct.pack("<HHII", 258, 3, 1, n) for n in (16, 12)]
+    whole = tiff(np.zeros((6, 1), "<u2")).replace(*bits)
+    packed = bytes.fromhex("0000010ff100800fff")  # 0, 1, 255, 256, 2048, 4095
+    assert np.abs(read(whole[:-12] + packed)[0, :, 0] - np.array([0, 1, 255, 256, 2048, 4095]) / 16.06).max() <= 1
+
+
 @pytest.mark.parametrize(
     "data",
     [

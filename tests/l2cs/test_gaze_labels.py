@@ -9,6 +9,7 @@ from PIL import Image
 from groundwork.matching import FLAG
 from l2cs import evaluate, train
 from l2cs.augmented_crops import Augmentation, augment
+from l2cs.estimator import GazeEstimator
 from l2cs.gaze_labels import read_labels, read_people, without_person
 from l2cs.gaze_sets import FaceImages, read_image, to_float
 
@@ -44,7 +45,7 @@ def test_mpii_leaves_one_person_out_and_reads_the_2d_gaze_column(tmp_path):
     (tmp_path / "._p00.label").write_bytes(b"\0\5\x16\7")  # macOS leaves these beside files; they are no people
     people = read_people(tmp_path, tmp_path)
     rest, person = without_person(people, 1)
-    assert people[0].notes == (f"{tmp_path}: 3 of 6 rows lie beyond 42 degrees and are left out, as published",)
+    assert people[0].notes[0] == f"{tmp_path}: 3 of 6 rows lie beyond 42 degrees and are left out, as published"
     assert torch.allclose(person.angles, torch.tensor([[0.2, -0.2]]))
     assert torch.allclose(rest.angles[:, 0], torch.tensor([0.1, 0.3]))
     with pytest.raises(ValueError, match="--fold=3: there are 3 people"):
@@ -134,6 +135,7 @@ MATCHED = {
     "decomposed letters": ([*FOUR[:3], "e\u0301.png"], [*FOUR[:3], "\u00e9.png"], ""),  # as a Mac writes them
     "capitals": (FOUR, [name.upper() for name in FOUR], "4 of 4 labels spell their image with other capitals"),
     "eyes": ([*FOUR, *(f"L/{name}" for name in FOUR)], FOUR, ""),
+    "other files": ([*FOUR, "note.txt"], FOUR, "1 other file was not read (.txt)"),
     "another folder": ([*FOUR, "val/9.png"], FOUR, "1 images lie in folders of which no label file names one, the "
                        "first is val/9.png"),
 }  # fmt: skip
@@ -156,7 +158,7 @@ def door(request, tmp_path, monkeypatch):
             done = CliRunner().invoke(train.main, [*places, f"--output={tmp_path / 'run'}", "--arch=small", *flags])
         else:
             estimator = SimpleNamespace(input_size=32, sha256="", architecture=SimpleNamespace(name="none"))
-            monkeypatch.setattr(evaluate.GazeEstimator, "load", lambda *_: estimator)
+            monkeypatch.setattr(GazeEstimator, "load", lambda *_: estimator)
             monkeypatch.setattr(evaluate, "FaceImages", lambda paths, _: used.extend(paths))
             monkeypatch.setattr(evaluate, "measure", lambda *_: {})
             done = CliRunner().invoke(evaluate.main, [*places, "--snapshot=embedded", *flags])
@@ -193,6 +195,11 @@ def test_a_list_of_another_folder_is_an_error_with_the_flag_too(door):
     assert code == 2 and "nothing matches (2 of 2 labelled images are missing" in stderr
 
 
+def test_a_folder_above_or_below_that_of_the_images_is_named(door):
+    code, stderr, _ = door(FOUR, rows_of([name[2:] for name in FOUR]), FLAG)
+    assert code == 2 and "1.png may be a/1.png: give the folder that labels count from" in stderr
+
+
 def test_degrees_are_an_error_that_says_so(door):
     code, stderr, _ = door(FOUR, rows_of(FOUR, 43.5))
     assert code == 2 and "4 of 4 gaze angles are beyond pi, the first is 43.5,-0.1 in line 2 (then" in stderr
@@ -208,7 +215,8 @@ def test_an_angle_of_pi_is_one_in_radians(tmp_path):
 def test_people_are_matched_together(tmp_path):
     for person in ("p00", "p01"):
         names = [f"{person}/{i}.png" for i in range(3)]
-        (tmp_path / f"{person}.label").write_text(rows_of(names))
+        (tmp_path / f"{person}.label").write_text(rows_of(names), encoding="utf-8-sig")
+        (tmp_path / f"._{person}.label").write_bytes(b"\0\5\26\7")  # macOS
         faces(tmp_path / "Image", *names[:2])
     with pytest.raises(ValueError, match="2 of 6 labelled images are missing, the first is p00/2.png"):
         read_people(tmp_path, tmp_path / "Image")

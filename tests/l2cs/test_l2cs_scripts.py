@@ -9,7 +9,8 @@ from PIL import Image
 from l2cs import demo, evaluate, train
 from l2cs.drawing import arrow_offset
 from l2cs.estimator import GazeEstimator
-from l2cs.weights import load_weights
+from l2cs.set_options import device_of
+from l2cs.weights import load_weights, snapshots_in
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mirrored faces")
 
@@ -140,3 +141,66 @@ def test_estimates_of_the_trained_network_have_the_right_sign(trained, draw_disc
     images = [torch.from_numpy(draw_disc(y, p)).permute(2, 0, 1) for y, p in ((0.4, 0), (-0.4, 0), (0, 0.4), (0, -0.4))]
     yaw, pitch = estimator((torch.stack(images).float() - 128) / 127.5)
     assert yaw[0] > 0.15 and yaw[1] < -0.15 and pitch[2] > 0.15 and pitch[3] < -0.15
+
+
+def test_every_snapshot_of_a_folder_is_measured_and_logged(disc_set, trained, tmp_path):
+    snapshots, weights = tmp_path / "snapshots", (trained / "weights.safetensors").read_bytes()
+    for place in (snapshots, snapshots / "fold1"):
+        place.mkdir()
+        for name in ("_epoch_10.pkl", "_epoch_2.pkl", "notes.txt"):
+            (place / name).write_bytes(weights)
+    labels = [f"--gaze360image_dir={disc_set / 'Image'}", f"--gaze360label_dir={disc_set / 'Label' / 'test.label'}"]
+    common = ["--snapshot", snapshots, "--evalpath", tmp_path / "eval", "--batch-size=40", "--device=cpu"]
+    printed = run(evaluate.main, *common, *labels, f"--json={tmp_path / 'e.json'}")
+    numbers = json.loads((tmp_path / "e.json").read_text())
+    assert list(numbers) == ["_epoch_2.pkl", "_epoch_10.pkl"] and printed.count("mean_angular_error_deg") == 2
+    lines = (tmp_path / "eval" / "gaze360.log").read_text().splitlines()
+    for name, line in zip(numbers, lines, strict=True):
+        error = numbers[name]["mean_angular_error_deg"]
+        assert line == f"[{name}] Total Num:48,MAE:{error}" and error < 8
+    assert Image.open(tmp_path / "eval" / "gaze360.png").width > 300
+    result = CliRunner().invoke(evaluate.main, [*map(str, common), *labels, f"--plot={tmp_path / 'p.png'}"])
+    assert result.exit_code == 2 and "shows one network" in result.stderr
+    assert [file.name for file in snapshots_in(snapshots, "fold1")] == list(numbers)
+    assert snapshots_in(snapshots, "fold1")[0].parent.name == "fold1"
+    with pytest.raises(ValueError, match="holds no weights"):
+        snapshots_in(disc_set, "fold1")
+
+
+@pytest.mark.parametrize(
+    "given, there, expected",
+    [
+        (("cpu", None), 0, "cpu"),
+        (("auto", "0"), 0, "cpu"),  # the published commands name GPU 0
+        (("auto", "1"), 2, "cuda:1"),
+        (("cuda", "0,1"), 2, "cuda:0"),
+        (("auto", "2"), 2, "sees the GPUs 0 to 1"),
+        (("cuda", "0"), 0, "sees no CUDA device"),
+        (("cpu", "0"), 2, "contradict"),
+        (("auto", "first"), 2, "is not the number of a GPU"),
+    ],
+)
+def test_the_published_number_of_a_gpu(given, there, expected, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    try:
+        said = str(device_of(*given))
+    except ValueError as error:
+        said = str(error)
+    assert expected in said
+    noted = capsys.readouterr().err
+    assert noted.count("\n") == (given[1] is not None and (expected == "cpu" or "," in given[1])), noted
+
+
+def test_a_wrong_arch_and_a_camera_are_one_line(disc_set, trained, tmp_path):
+    picture = next((disc_set / "Image").glob("*.png"))
+    weights = ["--snapshot", str(trained / "weights.safetensors"), "--device=cpu"]
+    for command, needed in ((demo.main, ["--input", str(picture), f"--output={tmp_path}"]), (evaluate.main, [])):
+        labels = [] if needed else [f"--gaze360image_dir={disc_set / 'Image'}"]
+        labels += [] if needed else [f"--gaze360label_dir={disc_set / 'Label' / 'test.label'}"]
+        result = CliRunner().invoke(command, [*weights, *needed, *labels, "--arch=ResNet50"])
+        assert result.exit_code == 2 and "holds small-16-32-64-128; leave --arch out" in result.stderr
+    camera = CliRunner().invoke(demo.main, [*weights, "--cam", "0"])
+    assert camera.exit_code == 2
+    assert "--cam=0 does nothing here" in camera.stderr and "give pictures of faces by --input" in camera.stderr
+    assert "--cam=0 does nothing" in run(demo.main, *weights, "--cam=0", f"--input={picture}", f"--output={tmp_path}")

@@ -122,3 +122,11 @@ def test_half_precision_files_are_half_the_size_and_give_nearly_the_same_angles(
     assert half.architecture == tiny_network.architecture and half.input_size == 32 and half.facts == {"seed": 7}
     assert (half(images).yaw - full(images).yaw).abs().max() < 5e-3
     assert len(half.sha256) == 64 and half.sha256 != full.sha256
+
+
+@pytest.mark.parametrize("name", [None, 0, ("conv1.weight",), b"conv1.weight"])
+def test_tensors_whose_names_are_no_text_are_refused(tmp_path, resnet18_state, name):
+    torch.save({name: torch.zeros(1)} | resnet18_state, tmp_path / "net.pkl")
+    with pytest.raises(ValueError, match=r"net\.pkl: .* state dict of tensors") as error:
+        load_weights(tmp_path / "net.pkl")
+    assert "\n" not in str(error.value)

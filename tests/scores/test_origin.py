@@ -1,0 +1,88 @@
+"""What a generator draws, and that networks of the embedded world never judge photos unasked."""
+
+import json
+import math
+
+import pytest
+import small_set
+from click.testing import CliRunner
+from tiny_networks import tiny_generator
+
+from dataset_preprocessing.ffhq import pose_estimators
+from eg3d import calc_all, calc_id
+from eg3d.checkpoints.loading import save_snapshot
+from eg3d.ops.kernels.backend import available
+from eg3d.scores.judges import FILES
+from eg3d.scores.origin import draws_world
+
+FACTS = {
+    "photos": {"published": {"training_set_kwargs": {"path": "FFHQ_512.zip"}, "augment_pipe": None}},
+    "tuned": {"preset": "ffhq", "dataset": {"name": "140"}},
+    "world": {"preset": "ffhq", "dataset": {"name": "embedded"}},
+    "own": {"preset": "embedded", "dataset": {"name": "faces.zip"}},
+    "bare": {},
+}
+CALLS = {
+    calc_id: ["--seeds=0", "--landmarks=template", "--json=score.json"],
+    calc_all: ["--seeds=0", "--landmarks=template", "--num-gen=4", "--data=data", "--json=score.json"],
+}
+ASKED = {calc_id: ["--arcface-weights"], calc_all: ["--arcface-weights", "--recon-weights"]}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    for name, facts in FACTS.items():
+        save_snapshot(folder / f"{name}.safetensors", {"G_ema": tiny_generator()}, facts)
+    small_set.write_folder(folder / "data", small_set.members(4, side=32))
+    return folder
+
+
+def test_what_a_generator_draws(files):
+    found = {name: draws_world(str(files / f"{name}.safetensors"), 32) for name in FACTS}
+    assert found == {"photos": False, "tuned": False, "world": True, "own": None, "bare": None}
+    assert draws_world("embedded", 64) and draws_world("embedded-base", 64)
+    assert draws_world(str(files / "bare.safetensors"), 512) is False
+    assert draws_world(str(files / "bare.safetensors"), 64) is None
+
+
+@pytest.mark.parametrize(("data", "expected"), [("embedded", True), ("FFHQ_512.zip", None)])
+def test_the_folder_of_a_run_tells_too(data, expected, files, tmp_path):
+    (tmp_path / "training_options.json").write_text(json.dumps({"data": {"path": data}}))
+    (tmp_path / "G.safetensors").write_bytes((files / "bare.safetensors").read_bytes())
+    assert draws_world(str(tmp_path / "G.safetensors"), 32) is expected
+
+
+@pytest.fixture
+def run(files, tmp_path, monkeypatch):
+    available("cpu")  # compiled kernels, before the cache moves: building them takes seconds
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(pose_estimators, "MOST_DISAGREEMENT", math.inf)  # random pictures have no face
+    monkeypatch.chdir(files)
+    (files / "score.json").unlink(missing_ok=True)
+
+    def run(script, network, *more):
+        options = [f"--network={network}.safetensors", "--device=cpu", *CALLS[script], *more]
+        return CliRunner().invoke(script.main, options)
+
+    return run
+
+
+@pytest.mark.parametrize("script", CALLS)
+@pytest.mark.parametrize("network", ["photos", "tuned"])
+def test_photos_are_not_judged_by_networks_of_the_embedded_world_unasked(script, network, run, files):
+    result = run(script, network)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert result.exit_code == 2 and not result.stdout and not (files / "score.json").exists()
+    for flag in ASKED[script]:  # where the file comes from, and how to do it anyway
+        assert f"{flag}={FILES[flag]}" in line and f"{flag}=embedded" in line
+    asked = run(script, network, *(f"{flag}=embedded" for flag in ASKED[script]))
+    assert asked.exit_code == 0 and "draw" not in asked.stderr, asked.output
+
+
+@pytest.mark.parametrize("script", CALLS)
+def test_a_warning_where_nothing_tells_and_none_where_it_is_the_embedded_world(script, run):
+    result = run(script, "bare")
+    warnings = [line for line in result.stderr.splitlines() if "nothing tells whether bare.safetensors" in line]
+    assert result.exit_code == 0 and len(warnings) == 1, result.output
+    assert "nothing tells" not in run(script, "world").stderr
