@@ -1,18 +1,24 @@
 """The kernels for CPUs against double precision: values, both gradients, and what happens without a compiler."""
 
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from oracles import plain_field
 
+from eg3d.config.presets import PRESETS
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
+from eg3d.models.generator import TriPlaneGenerator
 from eg3d.ops.bias_act import bias_act, modulated_act, scale_channels
 from eg3d.ops.kernels import backend, native
 from eg3d.ops.kernels.field_network import FieldWeights
 from eg3d.rendering.planes import AXES, PLANE_AXES
+from groundwork.draws import Midpoints
 from groundwork.files import cache_folder
 
 try:
@@ -337,3 +343,50 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(nothing_built, tmp_p
 def test_a_cache_that_cannot_be_written_is_a_line_too(nothing_built, tmp_path, capsys):
     (tmp_path / "gaze-corrected-eg3d").write_text("a file where the folder should be")
     assert drawn_plainly(capsys).count("\n") == 1
+
+
+# ---------------------------------------------------------------- other processors
+
+
+@pytest.mark.robust
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the flags below are of x86-64")
+@pytest.mark.parametrize("flags, instructions, lanes", [(["-mno-avx512f"], "AVX2", 8), (["-march=x86-64"], "plain", 4)])
+def test_fewer_instructions_give_the_same_pictures_and_a_build_of_their_own(
+    flags, instructions, lanes, nothing_built, monkeypatch
+):
+    def image_and_gradient():
+        torch.manual_seed(0)
+        G = TriPlaneGenerator(PRESETS["embedded"].generator, 32)
+        c = make_label(lookat_pose(0.3, -0.2), intrinsics_matrix(FFHQ_FOCAL))
+        ws = G.mapping(torch.randn(1, G.z_dim), c)
+        with backend.using("kernels"):
+            image = G.synthesis(ws, c, 32, draws=Midpoints(), noise_mode="const")["image"]
+            gradients = torch.autograd.grad(
+                image.square().mean(), list(G.backbone.synthesis.parameters()), allow_unused=True
+            )
+        return image.detach(), [gradient for gradient in gradients if gradient is not None]
+
+    expected, gradients = image_and_gradient()
+    first = native._identity()
+    monkeypatch.setattr(native, "FLAGS", [*native.FLAGS, *flags])
+    native.library.cache_clear()
+    if {"AVX2": "avx2", "plain": "sse2"}[instructions] not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor has no such instructions")
+    assert (native.instructions(), native.lanes()) == (instructions, lanes) and native._identity() != first
+    found, narrow_gradients = image_and_gradient()
+    assert expected.std() > 0.01 and (found - expected).abs().max() <= 5e-6
+    for gradient, wide in zip(narrow_gradients, gradients, strict=True):
+        assert_near(gradient, wide, 1e-4)
+
+
+def test_the_processor_is_part_of_a_build_s_identity(monkeypatch):
+    """Machines that share a home folder share the cache."""
+    run, target = native.subprocess.run, ["-march=x86-64", "-march=native"]
+    identities = set()
+    for processor in target:
+        monkeypatch.setattr(
+            native.subprocess, "run",
+            lambda command, p=processor, **kwargs: run([p if "march" in word else word for word in command], **kwargs),
+        )  # fmt: skip
+        identities |= {native._identity(), native._identity()}
+    assert len(identities) == 2
