@@ -29,7 +29,7 @@ def main(source, dest, max_images, workers, skip_damaged, skip_unmatched):
     if dest is not None:
         check_destination(dest)
     done = mirror(source, dest, max_images, workers, skip_unmatched, skip_damaged)
-    cli.tell(done.notes)
+    cli.tell(done.notes, done.warnings)
     already = f", {done.there} were there already" if done.there else ""
     click.echo(f"{done.made} mirrored pictures -> {dest or source}{already}; labels: {done.labels or 'none'}")
     for line in done.damaged:

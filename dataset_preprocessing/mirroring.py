@@ -19,14 +19,17 @@ from tqdm import tqdm
 from dataset_preprocessing.conversion import in_order
 from dataset_preprocessing.packing import Write, new_data_set
 from dataset_preprocessing.selection import MIRROR_SUFFIX
+from eg3d.config.presets import ray_ranges
 from eg3d.data.labelled import LabelledFiles, look_into
 from eg3d.geometry.cameras import mirror_label
+from eg3d.geometry.doubts import camera_doubts
 from eg3d.geometry.label_rows import label_array
 from groundwork.archive import Folder, Unreadable, Zip, normalised, shown
 from groundwork.damage import Damage
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import match_names
+from groundwork.strict_json import parse_json
 
 GAZE_IMAGES, GAZE_LABELS = "Image", "Label"  # folders of a set in the GazeHub layout
 SIDES = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
@@ -41,6 +44,7 @@ class Done:
     there: int
     labels: str | None
     notes: list[str]
+    warnings: list[str]
     damaged: list[str]
 
 
@@ -87,7 +91,9 @@ def mirror(
             if data != (source / name).read_bytes():
                 atomic_write(source / name, data)
     about = content.about if labels else None
-    return Done(len(missing) - len(damage.faults), len(chosen) - len(missing), about, content.notes, left_out)
+    return Done(
+        len(missing) - len(damage.faults), len(chosen) - len(missing), about, content.notes, content.warnings, left_out
+    )
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ class _Content:
     labels: Callable[[dict[str, str], set[str] | None], dict[str, bytes]]
     about: str
     notes: list[str]
+    warnings: list[str]
 
 
 def copies_of(names: list[str], source: Path) -> dict[str, str]:
@@ -164,16 +171,17 @@ def _added(folder: Path) -> Iterator[Write]:
 def _camera_set(source: Path, skip_unmatched: bool) -> _Content:
     """A set in EG3D's layout; without labels its pictures alone are mirrored."""
     files = look_into(source, "--source")
-    pictures = files.images
+    pictures, warnings = files.images, []
     if files.has_labels:
         copies = {mirrored_name(name) for name in files.labels}  # of a run that was cut off; they need no label yet
         unlabelled = [name for name in files.matched.unlabelled if name not in copies]
         files = replace(files, matched=replace(files.matched, unlabelled=unlabelled)).settled(skip_unmatched)
-        label_array(files.labels, list(files.labels), files.where)  # raises what is wrong with them
+        labels = label_array(files.labels, list(files.labels), files.where)
+        warnings = camera_doubts(labels, ray_ranges())
         pictures = [name for name in pictures if name in files.labels or name in copies]
     return _Content(
         files.archive, pictures, ".", "", lambda copies, only: _camera_labels(files, copies, only), "cameras",
-        files.all_notes,
+        files.all_notes, warnings,
     )  # fmt: skip
 
 
@@ -181,17 +189,17 @@ def _camera_labels(files: LabelledFiles, copies: dict[str, str], only: set[str] 
     """Rows without a picture stay where nothing is left out, so that no label is lost."""
     if not files.has_labels:
         return {}
-    data, folder, rows, added = files.archive.read(files.label_file), PurePosixPath(files.label_file).parent, [], 0
+    data, rows, added = files.archive.read(files.label_file), [], 0
     names = [name for name in copies if name in files.labels and copies[name] not in files.labels]
     labels = mirror_label(label_array(files.labels, names, files.where)).tolist()
     turned = dict(zip(names, labels, strict=True))
-    value = json.loads(data)
+    value = parse_json(data)
     for name, label in value["labels"]:
-        picture = files.matched.pictures.get(normalised(str(folder / name)))
+        picture = files.matched.pictures.get(files.folder + normalised(name))
         if only is None or picture in only:
             rows.append([name, label])
             if picture in turned:
-                rows.append([str(PurePosixPath(copies[picture]).relative_to(folder)), turned[picture]])
+                rows.append([copies[picture].removeprefix(files.folder), turned[picture]])
                 added += 1
     whole = only is None and not added
     return {files.label_file: data if whole else json.dumps(value | {"labels": rows}).encode()}
@@ -214,7 +222,7 @@ def _gaze_set(source: Path, skip_unmatched: bool) -> _Content:
     def labels(copies: dict[str, str], only: set[str] | None) -> dict[str, bytes]:
         return {name: table.mirrored(copies, only) for name, table in tables.items()}
 
-    return _Content(archive, archive.pictures, GAZE_IMAGES, f"{GAZE_IMAGES}/", labels, "gaze", notes)
+    return _Content(archive, archive.pictures, GAZE_IMAGES, f"{GAZE_IMAGES}/", labels, "gaze", notes, [])
 
 
 class _Table:
