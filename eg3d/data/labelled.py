@@ -19,6 +19,7 @@ class LabelledFiles:
         archive: where the files are.
         images: sorted names of all images in it.
         label_file: its name in the archive; None if there is none.
+        folder: what comes before the names that it lists, "" or "FACES/".
         listed: how many images the label file lists.
         labels: what it holds for each image that has a label, unchecked, by the image's name, in its own order.
         matched: which labels and images belong together.
@@ -29,6 +30,7 @@ class LabelledFiles:
     archive: Folder | Zip
     images: list[str]
     label_file: str | None
+    folder: str
     listed: int
     labels: dict[str, object]
     matched: Matched
@@ -80,18 +82,19 @@ def look_into(path: Path, flag: str = "--data") -> LabelledFiles:
     folder = (label_file or LABEL_FILE)[: -len(LABEL_FILE)]  # "" or "FACES/"
     others = archive.left_out({folder + LABEL_FILE, folder + FACTS_FILE, folder + RENDERED_FILE})
     if label_file is None:
-        return LabelledFiles(archive, images, None, 0, {}, match_names([], images), notes, others)
+        return LabelledFiles(archive, images, None, "", 0, {}, match_names([], images), notes, others)
+    faceless = [folder + name for name in _faceless(archive, folder + FACTS_FILE)]
     from_root = read_entries(archive, label_file)
     entries = {folder + name: label for name, label in from_root.items()}
     if entries.keys().isdisjoint(images) and not from_root.keys().isdisjoint(images):
-        entries = from_root  # names count from the label file's folder, or if none of these is there, from the root
-    listed, faceless = list(entries), [folder + name for name in _faceless(archive, folder + FACTS_FILE)]
+        folder, entries = "", from_root  # names count from the label file's folder, or if there are none, from the root
+    listed = list(entries)
     if None in entries.values():  # such an image has no label; if it is not there, it is listed all the same
         there = match_names(listed, images).pictures
         listed = [name for name in listed if entries[name] is not None or name not in there]
     matched = match_names(listed, images, faceless).without(archive.unreadable)
     labels = {image: entries[name] for name, image in matched.pictures.items()}
-    return LabelledFiles(archive, images, label_file, len(entries), labels, matched, notes, others)
+    return LabelledFiles(archive, images, label_file, folder, len(entries), labels, matched, notes, others)
 
 
 def _find_label_file(archive: Folder | Zip, flag: str) -> tuple[str | None, list[str]]:
