@@ -27,6 +27,7 @@ from groundwork.damage import Damage
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import match_names
+from groundwork.strict_json import parse_json
 
 GAZE_IMAGES, GAZE_LABELS = "Image", "Label"  # folders of a set in the GazeHub layout
 SIDES = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
@@ -185,7 +186,7 @@ def _camera_labels(files: LabelledFiles, copies: dict[str, str], only: set[str] 
     names = [name for name in copies if name in files.labels and copies[name] not in files.labels]
     labels = mirror_label(label_array(files.labels, names, files.where)).tolist()
     turned = dict(zip(names, labels, strict=True))
-    value = json.loads(data)
+    value = parse_json(data, finite=False)
     for name, label in value["labels"]:
         picture = files.matched.pictures.get(normalised(str(folder / name)))
         if only is None or picture in only:
