@@ -66,7 +66,7 @@ class Command(click.Command):
         try:
             check_numbers(self.params, ctx.params)
             check_places(self.params, ctx.params, writes=os.environ.get("RANK", "0") == "0")
-        except (ValueError, click.BadParameter):
+        except ValueError:
             if os.environ.get("LOCAL_RANK", "0") != "0":  # under torchrun the first process of a machine says it
                 sys.exit(2)
             raise

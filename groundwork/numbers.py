@@ -19,12 +19,12 @@ LARGEST = {
 
 
 def check_numbers(options: Iterable[click.Parameter], values: dict) -> None:
-    """click.BadParameter, naming the option, for the first number that is not finite or is too large."""
+    """ValueError, naming the option, for the first number that is not finite or is too large."""
     for option in options:
         value = values.get(option.name)
         if type(value) in (int, float):
             most = LARGEST.get(option.name, MOST)
             if not math.isfinite(value):
-                raise click.BadParameter(f"{value} is not a finite number", param=option)
+                raise ValueError(f"{option.opts[0]}={value} is not a finite number")
             if abs(value) > most:
-                raise click.BadParameter(f"{value:.3g} is too large; the largest is {most}", param=option)
+                raise ValueError(f"{option.opts[0]}={value:.3g} is too large; the largest is {most}")

@@ -177,7 +177,6 @@ BAD = {
         "--neural_rendering_resolution_fade_kimg=nan",
     ),
     "missing network that scores": ((*RUN, "--data=small", "--l2cs-path=no.pkl"), "no.pkl"),
-    "dead flag": ((*RUN, "--c-noise=1"), "--c-noise"),
 }
 
 
