@@ -27,7 +27,7 @@ from eg3d.training.loop import train
 from eg3d.training.preparation import advice_on_memory, notes, prepare, read_flags
 from eg3d.training.resume import ResumeError
 from eg3d.training.run_folder import OWN_NAMES, held
-from groundwork.command import option_stack, without_effect
+from groundwork.command import option_stack, tell, without_effect
 from groundwork.places import FOLDER, Output
 
 
@@ -81,8 +81,7 @@ def main(outdir, cfg, desc, device, stop_after_minutes, wait_minutes, dry_run, *
     if dry_run:
         if distributed.first_started():
             config, state = read_flags(outdir, cfg, flags)
-            for note in notes(config, flags, state):
-                click.echo(f"note: {note}", err=True)
+            tell(notes(config, flags, state))
             click.echo(json.dumps(to_dict(config), indent=2))
         return
     count, device = flags["gpus"] or 1, pick_device(device)

@@ -60,11 +60,9 @@ def train(
         stop_requests() as stop,
         progress_bar(trainer.images_seen, total) as bar,
     ):
-        if distributed.rank() == 0:  # everything has been checked
-            if goes_on:
-                tqdm.write(f"going on with the run in {outdir} after {trainer.images_seen} images")
-            for note in notes:
-                tqdm.write(f"note: {note}", file=sys.stderr)
+        if goes_on and distributed.rank() == 0:  # everything has been checked
+            tqdm.write(f"going on with the run in {outdir} after {trainer.images_seen} images")
+        distributed.tell_once(notes)
         records.finish_tick()
         while trainer.images_seen < total and not progress.stop_code:
             trainer.step()
