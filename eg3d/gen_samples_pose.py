@@ -76,8 +76,9 @@ def run(network, seeds, outdir, view, batch, seed, precision, device):
         parts = [labels_of(seeds[first : first + batch]) for first in range(0, len(seeds), batch)]  # as they are drawn
         write_labels(outdir, seeds, torch.cat(parts).flatten(0, 1).tolist())
 
-    distributed.by_first(write_all_labels)
-    for drawn in processes.batches(seeds, batch, draw, "pose", "seed"):
+    for i, drawn in enumerate(processes.batches(seeds, batch, draw, "pose", "seed")):
+        if i == 0:
+            write_all_labels()  # not before something could be drawn, and not after a picture lies there
         for number, picture in drawn:
             atomic_write(outdir / name_of(number), picture)
     if distributed.rank() == 0:
