@@ -26,7 +26,6 @@ from groundwork.early import WAITING
 CPU = torch.device("cpu")
 OPENMP = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 POLICIES = {"ours": WAITING, "PyTorch's": {}, "passive": {"OMP_WAIT_POLICY": "passive"}}
-LOADS = (0, 2, 4, 8)
 
 
 def drawing():
@@ -83,13 +82,13 @@ def other_programs(count: int):
             program.wait()
 
 
-def measure(case: str, ops: str, policies: dict[str, dict], repeats: int) -> dict:
+def measure(case: str, ops: str, policies: dict[str, dict], loads: list[int], repeats: int) -> dict:
     """{policy: {load: {"seconds", "processor_seconds" (medians), "all": [[seconds, processor seconds], ..]}}}"""
     workers = {name: Worker(case, ops, policy) for name, policy in policies.items()}
     found: dict = {name: {} for name in policies}
     for worker in workers.values():
         worker(), worker()  # warms up
-    for load in LOADS:
+    for load in loads:
         with other_programs(load):
             rounds = [{name: worker() for name, worker in workers.items()} for _ in range(repeats)]
         for name in policies:
@@ -101,35 +100,35 @@ def measure(case: str, ops: str, policies: dict[str, dict], repeats: int) -> dic
     return found
 
 
-def say(title: str, found: dict) -> None:
-    click.echo(
-        f"{title}: seconds on the idle machine against PyTorch's; processor seconds, beside {LOADS[1:]} programs"
-    )
-    for name, loads in found.items():
-        idle = loads[0]
+def say(title: str, found: dict, loads: list[int]) -> None:
+    beside = f", beside {loads[1:]} programs" if loads[1:] else ""
+    click.echo(f"{title}: seconds on the idle machine against PyTorch's; processor seconds{beside}")
+    for name, by_load in found.items():
+        idle = by_load[0]
         slower = idle["seconds"] / found["PyTorch's"][0]["seconds"]
-        dearer = [loads[load]["processor_seconds"] / idle["processor_seconds"] for load in LOADS[1:]]
-        ratios = ", ".join(f"{ratio:.2f} x" for ratio in dearer)
-        click.echo(f"  {name:12s} {slower:.3f} x; {idle['processor_seconds']:.2f} s, {ratios}")
+        dearer = [by_load[load]["processor_seconds"] / idle["processor_seconds"] for load in loads[1:]]
+        ratios = "".join(f", {ratio:.2f} x" for ratio in dearer)
+        click.echo(f"  {name:12s} {slower:.3f} x; {idle['processor_seconds']:.2f} s{ratios}")
 
 
 @click.command(cls=Command)
 @click.option("--spins", default="", help="Further values of GOMP_SPINCOUNT to try, with commas between.")
 @click.option("--cases", "names", default=",".join(CASES), show_default=True, help="What to time.")
 @click.option("--ops", default="kernels", show_default=True, type=click.Choice(["kernels", "torch"]))
+@click.option("--loads", default="2,4,8", show_default=True, help="How many other programs; idle is always measured.")
 @click.option("--within", type=click.Choice(CASES), hidden=True, help="The case that this process computes.")
 @json_option
 @repeats_option
 @results_option
-def main(spins, names, ops, within, repeats, json_path, results):
+def main(spins, names, ops, loads, within, repeats, json_path, results):
     """Time of drawing, scores and training by OpenMP's policy of waiting; 2 threads want 2 idle cores."""
     if within:
         return serve(within, ops)
     policies = POLICIES | {f"spin {count}": {"GOMP_SPINCOUNT": count} for count in filter(None, spins.split(","))}
-    numbers = {}
+    loads, numbers = [0, *map(int, filter(None, loads.split(",")))], {}
     for case in names.split(","):
-        numbers[case] = measure(case, ops, policies, repeats)
-        say(f"{case}, --ops={ops}", numbers[case])
+        numbers[case] = measure(case, ops, policies, loads, repeats)
+        say(f"{case}, --ops={ops}", numbers[case], loads)
     write_json(json_path, numbers)
     click.echo(f"written to {write_results(results, f'waiting-{ops}', CPU, numbers)}")
 
