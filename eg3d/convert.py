@@ -35,9 +35,9 @@ SUFFIXES = (".safetensors", ".pt", ".pkl")
 )
 @click.option("--networks", "names", default=",".join(NAMES), show_default=True,
               help="Which networks to keep, of those the source has.")  # fmt: skip
-@click.option("--half", is_flag=True, help="Store float16: half the size; reading gives float32 back.")
+@click.option("--half", **cli.SWITCH, default=False, help="Store float16: half the size; reading gives float32 back.")
 @cli.without_effect("--force-fp16", "a network keeps the formats it was built for; --precision of each script that "
-                    "runs it changes them", type=bool, is_flag=False, flag_value=True)  # fmt: skip
+                    "runs it changes them", **cli.SWITCH)  # fmt: skip
 def main(source, like, dest, planes, names, half):
     """Converts a checkpoint, its weights bit for bit unless --half."""
     if dest.suffix not in SUFFIXES:

@@ -194,8 +194,10 @@ device_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."
 )
-skip_damaged_option = click.option(damage.FLAG, is_flag=True, help=damage.HELP)
-skip_unmatched_option = click.option(FLAG, is_flag=True, help=HELP)
+# A flag that may stand alone or have a value: `--shapes`, `--shapes=True` (published), `--shapes=0`.
+SWITCH = {"type": bool, "is_flag": False, "flag_value": True, "metavar": "[True|False]"}
+skip_damaged_option = click.option(damage.FLAG, **SWITCH, default=False, help=damage.HELP)
+skip_unmatched_option = click.option(FLAG, **SWITCH, default=False, help=HELP)
 json_option = click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the numbers to this file.")
 
 

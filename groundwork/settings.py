@@ -102,7 +102,7 @@ class Setting:
     flag: as a user writes it, None if it has none; messages then use `label`, or the field's name.
     group: heading of a page of help; "" is that of its dataclass. metavar: what stands for a value there.
     unset: what None means there. shown: the default there, if it is not the field's own value: a text, or a function
-    of a run. switch: a flag without a value. place: type of the option of a path (groundwork/places.py).
+    of a run. switch: a flag that may stand alone. place: type of the option of a path (groundwork/places.py).
     """
 
     flag: str | None = None

@@ -11,9 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from eg3d.__main__ import SCRIPTS
+from eg3d.__main__ import MODULES, SCRIPTS
 from eg3d.running import cli
-from groundwork.command import Command, one_spelling, without_effect
+from groundwork.command import SWITCH, Command, one_spelling, without_effect
 
 VIEW = {"--network": "x.pkl", "--trunc": "0.7", "--trunc-cutoff": "14", "--fov-deg": "18.837"}
 DRAWING = {"--class": "3", "--reload_modules": "True"}
@@ -184,7 +184,7 @@ def test_an_option_that_does_nothing_says_why_in_one_line(module, capsys):
 def test_what_is_not_asked_for_is_not_answered_and_a_wrong_value_is_an_error(monkeypatch):
     @click.command(cls=Command)
     @without_effect("--class", "there are none", type=int)
-    @without_effect("--shapes", "there are none", type=bool, is_flag=False, flag_value=True)
+    @without_effect("--shapes", "there are none", **SWITCH)
     def main():
         """Does nothing."""
 
@@ -206,3 +206,22 @@ def test_a_misspelt_option_is_still_an_error():
         """Does nothing."""
 
     assert CliRunner().invoke(main, ["--se_ed=1"]).exit_code == 2
+
+
+@pytest.mark.parametrize("given", [["--fine"], ["--fine=True"], ["--fine", "1"], ["--fine=yes"]])
+def test_a_switch_stands_alone_or_has_a_value(given):
+    @click.command(cls=Command)
+    @click.option("--fine", **SWITCH, default=False)
+    @click.option("--more")
+    def main(fine, more):
+        click.echo(f"{fine} {more}")
+
+    assert CliRunner().invoke(main, [*given, "--more=x"]).stdout == "True x\n"
+    assert CliRunner().invoke(main, ["--fine=False"]).stdout == CliRunner().invoke(main, []).stdout == "False None\n"
+
+
+def test_the_flags_that_skip_are_switches_at_every_script():
+    for module in MODULES.values():
+        for option in importlib.import_module(module).main.params:
+            if option.name in ("skip_damaged", "skip_unmatched"):
+                assert option.type is click.BOOL and option.flag_value is True and not option.is_flag, module

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from groundwork.command import Command
+from groundwork.command import SWITCH, Command
 from groundwork.settings import Flag, as_typed
 
 METAVARS = {int: "N", float: "X", str: "TEXT", bool: "True|False"}
@@ -17,7 +17,7 @@ class SettingOption(click.Option):
         its = flag.setting
         choices = its.check.choices if its.check else ()
         value = {"type": its.place or flag.kind, "metavar": its.metavar or "|".join(choices) or METAVARS[flag.kind]}
-        super().__init__(names, default=None, help=_help(flag, presets), **({"is_flag": True} if its.switch else value))
+        super().__init__(names, default=None, help=_help(flag, presets), **(SWITCH if its.switch else value))
         self.group = flag.group
 
 

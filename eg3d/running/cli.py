@@ -12,6 +12,7 @@ from eg3d.ops.precision import FORMATS, PRECISIONS
 from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, ShapeOptions
 from eg3d.pictures.views import PUBLISHED, ViewOptions
 from groundwork.command import (
+    SWITCH,
     Command,
     device_option,
     fail,
@@ -28,7 +29,7 @@ from groundwork.command import (
 from groundwork.places import FOLDER, GENERATOR, OUTPUT_FILE, NamedInput, Output
 
 __all__ = [
-    "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "Command", "batch_option", "compute_options", "device_option",
+    "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "SWITCH", "Command", "batch_option", "compute_options", "device_option",
     "drawing_options_without_effect", "fail", "json_option", "network_of", "network_option",
     "ops_option", "outdir_option", "pick_device", "precision_option", "process_options", "seed_option",
     "shape_options", "shape_options_without_effect", "shared_compute_options", "skip_damaged_option",
@@ -141,7 +142,7 @@ def shape_options(ending: str):
         ending: the default format.
     """
     options = option_stack(
-        click.option("--shapes", type=bool, is_flag=False, flag_value=True, default=False,
+        click.option("--shapes", **SWITCH, default=False,
                      help="Also write the shape of each head."),
         click.option("--shape-res", type=click.IntRange(min=4), default=512, show_default=True,
                      help="Voxels per side."),
@@ -149,7 +150,7 @@ def shape_options(ending: str):
                      help="Volume of densities (.mrc), mesh, or mesh with colours (.glb, .obj); in world units."),
         click.option("--shape-level", type=float, default=DENSITY_LEVEL, show_default=True,
                      help="Raw density of the mesh."),
-        click.option("--largest-piece", is_flag=True, help="Only the largest connected piece of the mesh."),
+        click.option("--largest-piece", **SWITCH, default=False, help="Only the largest connected piece of the mesh."),
     )  # fmt: skip
 
     def add(main):
@@ -194,12 +195,12 @@ shared_compute_options = option_stack(precision_option, ops_option, process_opti
 drawing_options_without_effect = option_stack(
     without_effect("--class", "the generators are conditioned on cameras, not on classes", type=int),
     without_effect("--reload_modules", "a network is always built by the code of this repository, whatever its file "
-                   "holds", type=bool, is_flag=False, flag_value=True),
+                   "holds", **SWITCH),
 )  # fmt: skip
 PICTURES_ONLY = "this script makes pictures only, as published; gen_samples.py makes shapes"
 # For scripts that have them as published, but never made a shape.
 shape_options_without_effect = option_stack(
-    without_effect("--shapes", PICTURES_ONLY, type=bool, is_flag=False, flag_value=True),
+    without_effect("--shapes", PICTURES_ONLY, **SWITCH),
     without_effect("--shape-res", PICTURES_ONLY, type=click.IntRange(min=4)),
     without_effect("--shape-format", PICTURES_ONLY, type=ShapeFormat()),
 )  # fmt: skip
