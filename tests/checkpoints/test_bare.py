@@ -98,6 +98,26 @@ def test_tensors_that_do_not_fit_are_named(networks, like, tmp_path, run_script)
     assert code == 0 and out.count("does not fit") == 2, err
 
 
+@pytest.mark.parametrize("part", ["decoder.net.2.weight", "backbone.synthesis.b4", "noise_const", "superresolution"])
+def test_tensors_that_are_missing_are_named_however_large_they_are(part, networks, like, tmp_path):
+    left_out, kept = {}, {}
+    for name, value in networks["G"].state_dict().items():
+        (left_out if part in name else kept)[name] = value
+    torch.save({"G_ema": kept}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=f"x.pt: the tensor {next(iter(left_out))} is missing"):
+        open_checkpoint(tmp_path / "x.pt", like).network("G_ema").build(str(tmp_path / "x.pt"))
+
+
+@pytest.mark.parametrize("content", [({"a": 1}, {}), [1], "a tuple of modules"])
+def test_what_is_no_dict_is_not_called_something_else(content, networks, tmp_path):
+    if isinstance(content, str):
+        save_whole(tmp_path / "x.pt", lambda module: (module, module), networks["G"])
+    else:
+        torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match="wrote: it holds no networks by the names G, D and G_ema$"):
+        open_checkpoint(tmp_path / "x.pt")
+
+
 def test_a_discriminator_finds_its_own_or_is_left_out(networks, like, tmp_path):
     torch.save({name: network.state_dict() for name, network in networks.items()}, tmp_path / "all.pt")
     opened = open_checkpoint(tmp_path / "all.pt", like)
@@ -111,7 +131,9 @@ def test_a_discriminator_finds_its_own_or_is_left_out(networks, like, tmp_path):
 def test_two_generators_of_one_name_are_refused(networks, tmp_path):
     state = networks["G"].state_dict()
     torch.save({"generator": state, "old": state}, tmp_path / "x.pt")
-    with pytest.raises(CheckpointError, match=r"2 networks that may be G: .*'generator\.', 'old\.'; save one"):
+    with pytest.raises(
+        CheckpointError, match=r"^\S*x\.pt: holds 2 networks that may be G: .*'generator\.', 'old\.'; save one"
+    ):
         open_checkpoint(tmp_path / "x.pt")
 
 
