@@ -191,6 +191,25 @@ def test_gaze_and_identity_networks_that_were_saved_whole_are_refused_with_what_
         assert "fetch" not in str(error.value)
 
 
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("load", [load_weights, IdentityNetwork.load])
+def test_gaze_and_identity_networks_that_were_pickled_are_refused_with_what_helps(tmp_path, load, protocol):
+    with open(tmp_path / "x.pth", "wb") as file:
+        pickle.dump({"a": torch.ones(300, 300)}, file, protocol)
+    with pytest.raises(ValueError, match=r"x\.pth: .*a plain pickle.*torch\.save\(model\.state_dict\(\)") as error:
+        load(tmp_path / "x.pth")
+    assert "fetch" not in str(error.value) and "cut short" not in str(error.value)
+
+
+@pytest.mark.parametrize("load", [load_weights, IdentityNetwork.load])
+def test_gaze_and_identity_networks_inside_another_dict_are_refused_with_what_helps(tmp_path, load):
+    torch.save({"epoch": 3, "model_state_dict": {"a": torch.ones(3)}}, tmp_path / "x.pth")
+    with pytest.raises(
+        ValueError, match=r"under 'model_state_dict'; save it alone, torch\.save\(saved\['model_state_d"
+    ):
+        load(tmp_path / "x.pth")
+
+
 def test_foreign_arguments_are_refused_with_what_helps_and_it_helps(networks, like, tmp_path):
     write_published(tmp_path / "fork.pkl", G_ema=networks["G_ema"], init_kwargs={"blending": "soft"})
     with pytest.raises(CheckpointError, match=r"unknown keys: blending.*--source=\S*fork\.pkl --like=NETWORK"):
