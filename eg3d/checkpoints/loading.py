@@ -113,7 +113,7 @@ def _open(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: is of pickle protocol 0 or 1, which is not read; {REMEDY}")
     if start[:1] == b"\x80":
         # A pickle: the published ones begin with their dict, a torch.save of the legacy format with its magic number.
-        return open_torch(path) if LEGACY_START in start else open_published(path)
+        return open_torch(path) if LEGACY_START[:8] in start else open_published(path)
     raise CheckpointError(f"{path}: is no checkpoint (empty, cut short, or of another kind); give another file")
 
 
