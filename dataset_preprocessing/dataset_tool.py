@@ -16,12 +16,12 @@ from groundwork.places import INPUT, NEW_DATA_SET
 
 
 class Resolution(click.ParamType):
-    """`512x512`, as EG3D's tool has it, or `512` -> (512, 512)."""
+    """`512x512` or `512,512`, as EG3D's tool has it, or `512` -> (512, 512)."""
 
     name = "WxH"
 
     def convert(self, value, param, ctx):
-        match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", str(value).strip())
+        match = re.fullmatch(r"([1-9]\d{0,4})(?:[x,]([1-9]\d{0,4}))?", str(value).strip())
         if not match:
             self.fail(f"'{value}' is no size in pixels; write for example 512x512", param, ctx)
         return int(match[1]), int(match[2] or match[1])

@@ -264,12 +264,26 @@ class _Table:
         return self.data if only is None and not added else ("\n".join(lines) + "\n").encode()
 
 
-def _negated(column: str) -> Callable[[dict[str, str]], str]:
-    """The vector of a column with the other sign of its first number: x, or yaw."""
+def _negated(column: str, *places: int) -> Callable[[dict[str, str]], str]:
+    """The numbers of a column, those at `places` with the other sign."""
 
     def of(values: dict[str, str]) -> str:
-        first, *rest = values[column].split(",")
-        return ",".join([first[1:] if first.startswith("-") else f"-{first}", *rest])
+        numbers = values[column].split(",")
+        for place in places:
+            if place < len(numbers):
+                text = numbers[place].removeprefix("+")
+                numbers[place] = text[1:] if text.startswith("-") else f"-{text}"
+        return ",".join(numbers)
+
+    return of
+
+
+def _turned(column: str) -> Callable[[dict[str, str]], str]:
+    """A rotation, seen in a mirror: axis times angle, x,y,z, or the nine numbers of a matrix, row by row."""
+
+    def of(values: dict[str, str]) -> str:
+        is_matrix = values[column].count(",") == 8
+        return _negated(column, *((1, 2, 3, 6) if is_matrix else (1, 2)))(values)
 
     return of
 
@@ -285,7 +299,11 @@ _MIRRORED: dict[str, Callable[[dict[str, str]], str]] = {
     "Right": _copy("Left"),
     "Origin": lambda values: values["Origin"],
     "WhichEye": lambda values: SIDES.get(values["WhichEye"], values["WhichEye"]),
-    "3DGaze": _negated("3DGaze"),
-    "2DGaze": _negated("2DGaze"),
-    "2DHead": _negated("2DHead"),
+    "3DGaze": _negated("3DGaze", 0),  # x,y,z
+    "3DHead": _turned("3DHead"),
+    "2DGaze": _negated("2DGaze", 0),  # yaw,pitch
+    "2DHead": _negated("2DHead", 0),
+    "Rmat": _turned("Rmat"),  # of the camera that the picture was normalised to
+    "Smat": lambda values: values["Smat"],  # the scale of that
+    "GazeOrigin": _negated("GazeOrigin", 0),  # x,y,z
 }

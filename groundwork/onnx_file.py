@@ -28,14 +28,13 @@ class OnnxNetwork:
         self._session, self._path = _session(data, path), path
         taken, *more = self._session.get_inputs()
         self._name, shape = taken.name, list(taken.shape)
-        first, last = (shape[1:2] == [3], shape[3:] == [3]) if len(shape) == 4 else (False, False)
-        self._channels_last = last and not first
+        wanted = wanted_by(data)
+        self._channels_last = channels_last(shape, wanted.channels_last)
         sides = {side for side in (shape[1:3] if self._channels_last else shape[2:]) if isinstance(side, int)}
-        if more or taken.type not in DTYPES or not (first or last) or len(sides) > 1:
+        if more or taken.type not in DTYPES or self._channels_last is None or len(sides) > 1:
             raise ValueError(f"{path}: takes {taken.type} {shape}; {what} takes one input [N, 3, S, S] or [N, S, S, 3]")
         self._dtype, self._batch = DTYPES[taken.type], shape[0] if isinstance(shape[0], int) else None
         self.side = sides.pop() if sides else None
-        wanted = wanted_by(data)
         self.scale, self.order = "bytes" if self._dtype == torch.uint8 else wanted.scale, wanted.order
 
     @torch.no_grad()
@@ -55,6 +54,19 @@ class OnnxNetwork:
             outputs = self._session.run(None, {self._name: filled.numpy()})
             parts.append([torch.from_numpy(output)[: len(part)] for output in outputs])
         return [torch.cat(pieces).to(pictures.device) for pieces in zip(*parts, strict=True)]
+
+
+def channels_last(shape: list, moved: bool) -> bool | None:
+    """Whether the three channels are the last axis of an input, not the second one; None if they are neither.
+
+    moved: whether the graph moves the last axis to that place; this tells where the file leaves both axes open.
+    """
+    if len(shape) != 4:
+        return None
+    first, last = (2 if n == 3 else 0 if isinstance(n, int) else 1 for n in (shape[1], shape[3]))  # 1: it may be
+    if first == last == 0:
+        return None
+    return last > first or (first == last == 1 and moved)
 
 
 def _session(data: bytes, path: Path):

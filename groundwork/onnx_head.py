@@ -19,14 +19,19 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 TYPES = {1: ("<f4", 4), 6: ("<i4", 5), 7: ("<i8", 7), 10: ("<f2", None), 11: ("<f8", 10)}
 PASSED = ("Identity", "Cast", "Dropout")
 REVERSED = [2, 1, 0]
+LAST_TO_FIRST = [0, 3, 1, 2]  # how a Transpose makes [N, 3, S, S] of [N, S, S, 3]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """scale: one of SCALES; order: `rgb` or `bgr`. None: the graph does not tell."""
+    """scale: one of SCALES; order: `rgb` or `bgr`; None: the graph does not tell.
+
+    channels_last: the graph moves the channels from the last place to the second one.
+    """
 
     scale: str | None = None
     order: str | None = None
+    channels_last: bool = False
 
 
 def wanted_by(model: bytes) -> Wanted:
@@ -52,6 +57,8 @@ class _Graph:
         for node in self.nodes:
             if node.operation == "Constant":
                 self.constants[node.outputs[0]] = node.attributes.get("value")
+            elif node.operation == "Identity" and node.inputs[0] in self.constants:
+                self.constants[node.outputs[0]] = self.constants[node.inputs[0]]
         (self.input,) = [name for name in inputs if name not in self.constants]
 
     def constant(self, name: str) -> np.ndarray:
@@ -60,14 +67,16 @@ class _Graph:
 
     def wanted(self) -> Wanted:
         """Follows the picture as long as nodes map each channel by y = gain * x + shift, or turn the channels round."""
-        gain, shift, turned, name = np.ones(1), np.zeros(1), False, self.input
+        gain, shift, turned, last, name = np.ones(1), np.zeros(1), False, False, self.input
         for _ in range(LONGEST_HEAD):
             users = [node for node in self.nodes if name in node.inputs and node.operation != "Shape"]
             if len(users) != 1:
                 break
             (node,) = users
             try:
-                if node.operation == "Transpose" or node.operation in PASSED:
+                if node.operation == "Transpose":
+                    last = last or node.attributes.get("perm") == LAST_TO_FIRST
+                elif node.operation in PASSED:
                     pass
                 elif self.turns(node):
                     turned, gain, shift = not turned, gain[::-1], shift[::-1]
@@ -77,7 +86,7 @@ class _Graph:
             except LookupError:
                 break
             name = node.outputs[0]
-        return _told(gain, shift, turned)
+        return replace(_told(gain, shift, turned), channels_last=last)
 
     def mapping(self, node: "_Node", name: str) -> tuple[np.ndarray, np.ndarray]:
         """Gain and shift of a node for each channel; LookupError for a node of another kind."""
@@ -158,6 +167,8 @@ def _node(data) -> _Node:
                     found = part
                 elif number == 7:  # a list of numbers
                     found = np.frombuffer(part, "<f4")
+                elif number == 8:  # of whole ones, together or one by one
+                    found = (found if isinstance(found, list) else []) + _varints(part)
             node.attributes["value" if name in ("value_float", "value_floats") else name] = found
     return node
 

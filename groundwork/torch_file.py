@@ -20,6 +20,7 @@ from groundwork.files import open_regular
 from groundwork.strict_pickle import Buildable, Callee, Find, PickleError, only_pickle_errors, parse
 
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what torch.save wrote before its zip format
+LEGACY_START = b"\x8a\x0a" + LEGACY_MAGIC.to_bytes(10, "little")  # as a pickle spells it
 MOST_MEMBERS = 50_000  # tensors in one file
 LONGEST_PICKLE = 64 << 20  # bytes, without the numbers
 LONGEST_DIRECTORY = 16 << 20  # bytes of an archive's list of members
@@ -34,7 +35,7 @@ STORAGES = {
 
 
 class HoldsCode(PickleError):
-    """A file refers to something else than tensors and plain values, as a model does that was saved whole."""
+    """A file refers to something else than tensors and plain values, as a model does that was saved whole, or may."""
 
 
 def what_helps(error: ValueError, otherwise: str) -> str:
@@ -42,6 +43,16 @@ def what_helps(error: ValueError, otherwise: str) -> str:
     if isinstance(error, HoldsCode):
         return "where its code is, save torch.save(model.state_dict(), 'weights.pth'), and give that"
     return otherwise
+
+
+def why_not_tensors(content, what: str) -> str:
+    """Of what `read_torch` gave and is no state dict: what it cannot be, or where in it the tensors are."""
+    for name, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(value, dict) and value and all(isinstance(v, torch.Tensor) for v in value.values()):
+            key = repr(name)[:60]
+            helps = f"save it alone, torch.save(saved[{key}], 'weights.pth'), and give that"
+            return f"holds no state dict of tensors, but one under {key}; {helps}"
+    return f"holds no state dict of tensors, so it cannot be {what}"
 
 
 def read_torch(source: str | Path | BinaryIO, also: Find | None = None):
@@ -63,12 +74,14 @@ def read_torch(source: str | Path | BinaryIO, also: Find | None = None):
 def _read(file: BinaryIO, find: Find):
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    start = file.read(4)
+    start = file.read(32)
     if size > LARGEST_FILE:
         raise PickleError(f"it has {size} bytes, more than any file of networks")
     if start[:2] == b"PK":
         return _read_archive(file, size, find)
     if start[:1] == b"\x80":
+        if LEGACY_START not in start:
+            raise HoldsCode("no file of torch.save, but a plain pickle")
         return _read_legacy(file, size, find)
     raise PickleError("no file of torch.save")
 

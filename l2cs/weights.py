@@ -19,7 +19,7 @@ from groundwork.files import atomic_write
 from groundwork.filling import filled
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
-from groundwork.torch_file import LARGEST_FILE, read_torch, what_helps
+from groundwork.torch_file import LARGEST_FILE, read_torch, what_helps, why_not_tensors
 from l2cs.model import L2CS, PUBLISHED, PUBLISHED_INPUT, PUBLISHED_WIDTHS, Architecture
 
 SUFFIXES = (".pkl", ".safetensors")  # of weights in a folder of snapshots
@@ -98,7 +98,7 @@ def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
         raise ValueError(f"{path}: not a state dict of tensors ({error}); {helps}") from None
     named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
     if not named or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ValueError(f"{path}: holds no state dict of tensors, so it cannot be the weights of a gaze network")
+        raise ValueError(f"{path}: {why_not_tensors(state, 'the weights of a gaze network')}")
     return state
 
 

@@ -19,6 +19,7 @@ from eg3d.checkpoints.stand_ins import REMEDY
 from eg3d.checkpoints.stored import Checkpoint, CheckpointError, Difference, compare
 from eg3d.ops.precision import set_precision
 from groundwork.files import WORLD_WEIGHTS, sha256
+from groundwork.torch_file import LEGACY_START
 
 __all__ = [
     "DISCRIMINATOR", "GENERATORS", "STATE_FORMAT", "Checkpoint", "CheckpointError", "Difference", "compare",
@@ -112,7 +113,7 @@ def _open(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: is of pickle protocol 0 or 1, which is not read; {REMEDY}")
     if start[:1] == b"\x80":
         # A pickle: the published ones begin with their dict, a torch.save of the legacy format with its magic number.
-        return open_torch(path) if b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20" in start else open_published(path)
+        return open_torch(path) if LEGACY_START[:8] in start else open_published(path)
     raise CheckpointError(f"{path}: is no checkpoint (empty, cut short, or of another kind); give another file")
 
 

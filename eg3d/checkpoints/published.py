@@ -147,7 +147,8 @@ def open_torch(path: Path) -> Checkpoint:
         if isinstance(content, dict) and (arguments_in := _with_arguments(content)):
             return _open_state_dict(path, arguments_in)
         with only_pickle_errors():
-            return _opened(path, upstream_file(content), "whole module")
+            found = upstream_file(content)
+        return _opened(path, found, "whole module")
     except CheckpointError:
         raise
     except ValueError as error:
@@ -220,7 +221,11 @@ def state_dict_entry(name: str, network: nn.Module, half: bool = False) -> tuple
         raise ValueError(f"{name} is a {type(network).__name__}, which the published code lacks; keep the snapshot")
     tensors = {key: as_stored(value, half, f"{name}.{key}") for key, value in network.state_dict().items()}
     entry = {"class_name": type(network).__name__, "init_kwargs": file_arguments(network), "state_dict": tensors}
-    return entry, _complete(network, entry) if isinstance(network, TriPlaneGenerator) else []
+    if isinstance(network, TriPlaneGenerator):
+        return entry, _complete(network, entry)
+    noise = entry["init_kwargs"].get("disc_c_noise")
+    foreign = noise is not None and entry["class_name"] != "DualDiscriminator"  # the only one that takes it
+    return entry, [f"{entry['class_name']} with disc_c_noise={noise}"] if foreign else []
 
 
 def _complete(G: TriPlaneGenerator, entry: dict) -> list[str]:
@@ -243,6 +248,8 @@ def _complete(G: TriPlaneGenerator, entry: dict) -> list[str]:
     kind = G.config.superresolution.kind
     if PUBLISHED_SIZES.get(kind) != G.img_resolution:
         obstacles.append(f"{kind} at {G.img_resolution} px")
+    if kind == "SuperresolutionHybrid4X" and G.neural_rendering_resolution > 128:
+        obstacles.append(f"{kind} at {G.neural_rendering_resolution} rays per side, more than 128")
     if (form := G.config.superresolution.blocks.architecture) != "skip":
         obstacles.append(f"super-resolution of architecture {form}")
     return obstacles

@@ -21,6 +21,7 @@ LARGEST_ARGUMENT, MOST_LAYERS = 1 << 20, 64  # far beyond every network; a damag
 LONGEST_TEXT = 1000  # characters of a text among the arguments
 SHOWN = 3  # tensors in a message
 MOST_NUMBERS = 1 << 28  # of one network; published ones have 31 million
+SLACK = 1 << 20  # numbers that a network may have beyond its file, so that a tensor that is missing can be named
 
 
 class CheckpointError(ValueError):
@@ -84,7 +85,7 @@ class StoredNetwork:
         return network
 
     def build_empty(self, where: str) -> nn.Module:
-        """The network with whatever numbers memory holds; it has no more of them than the file."""
+        """The network with whatever numbers memory holds; at most twice as many as the file has, and SLACK."""
         try:
             check_arguments([self.init_kwargs, self.rendering_kwargs])
             numbers = sum(math.prod(shape) for shape in self.shapes.values())
@@ -177,7 +178,7 @@ class _WithoutDraws(TorchFunctionMode):
 
     def __init__(self, numbers: int):
         super().__init__()
-        self.numbers = numbers + 1000  # filters are made from shorter lists
+        self.numbers = 2 * numbers + SLACK
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func in (torch.randn, torch.zeros, torch.ones, torch.full, torch.empty):

@@ -102,6 +102,8 @@ def read_upstream(path: Path) -> UpstreamFile:
         content, end = parse(file, find_in_ours if OUR_FACTS.encode() in start else find)
         if file.seek(0, 2) != end:
             raise PickleError(f"{file.tell() - end} bytes follow its end")
+    if type(content) is tuple and any(isinstance(part, Record) for part in content):
+        raise PickleError("it is a TensorFlow StyleGAN file, no tri-plane generator")
     with only_pickle_errors():
         result = upstream_file(content)
     tensors = itertools.chain(*(network.tensors.values() for network in result.networks.values()))
@@ -112,8 +114,6 @@ def read_upstream(path: Path) -> UpstreamFile:
 
 def upstream_file(content) -> UpstreamFile:
     """What a file holds, from what was parsed: one module, or a dict with modules or tensors in it."""
-    if type(content) is tuple:
-        raise PickleError("it is a TensorFlow StyleGAN file, no tri-plane generator")
     if isinstance(content, Record):
         content = {"G_ema": content}
     if not isinstance(content, dict):

@@ -309,7 +309,7 @@ def _check_raw_image(config: TrainConfig) -> None:
     """ConfigError for --raw-image=legacy where it makes no difference: the rays never meet the super-resolution."""
     first, painted = config.schedule.raw_resolution_initial, config.generator.painted_rays
     last = config.schedule.raw_resolution_final or first
-    if config.loss.raw_image != "legacy" or (painted and min(first, last) <= painted <= max(first, last)):
+    if config.loss.raw_image != "legacy" or config.painted_rays:
         return
     if painted is None:
         raise contradiction(config, "{loss.raw_image} changes nothing: this super-resolution enlarges first; drop it")

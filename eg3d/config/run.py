@@ -199,6 +199,13 @@ class TrainConfig:
         return bool(self.generator.by_flag("gen_pose_cond"))
 
     @property
+    def painted_rays(self) -> int | None:
+        """Rays per side of this run at which the published code paints over the raw picture; None: it never does."""
+        first, painted = self.schedule.raw_resolution_initial, self.generator.painted_rays
+        last = self.schedule.raw_resolution_final or first
+        return painted if painted and min(first, last) <= painted <= max(first, last) else None
+
+    @property
     def starts_blurred(self) -> bool:
         """Whether blur and swap fade as at a start, and are not skipped because the run starts from weights."""
         return self.resume is None or self.schedule.blur_init_sigma > 0

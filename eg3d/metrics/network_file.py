@@ -20,7 +20,7 @@ from groundwork import filling
 from groundwork.files import atomic_write
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
-from groundwork.torch_file import read_torch, what_helps
+from groundwork.torch_file import read_torch, what_helps, why_not_tensors
 
 HEADER_KEY = "eg3d-network"
 VERSION = 1  # of the embedded weights; numbers by different versions cannot be compared
@@ -87,7 +87,7 @@ def read_state(path: Path, kind: str, part: str | None = None) -> tuple[dict[str
     if part is not None and isinstance(state, dict) and isinstance(state.get(part), dict):
         state = state[part]
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ValueError(f"{path}: holds no state dict of tensors, so it cannot be the {kind} network")
+        raise ValueError(f"{path}: {why_not_tensors(state, f'the {kind} network')}")
     if all(str(name).startswith("module.") for name in state):  # saved from a data-parallel wrapper
         state = {name.removeprefix("module."): value for name, value in state.items()}
     return {str(name): value for name, value in state.items()}, hashlib.sha256(data).hexdigest()

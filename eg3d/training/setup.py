@@ -49,10 +49,12 @@ def build_networks(
 
 
 def _note_on_raw_images(config: TrainConfig) -> list[str]:
-    """A line for who fine-tunes a published discriminator that would be shown other pictures than it has seen."""
-    rays = config.schedule.raw_resolution_initial
-    plain = config.loss.raw_image != "legacy" and config.generator.painted_rays == rays
-    if not plain or open_checkpoint(config.resume).kind != "published pickle":
+    """A line for who fine-tunes a published discriminator that would be shown other pictures than it has seen.
+
+    Conversions keep what a published file says of its training; a snapshot of a run here does not have it.
+    """
+    rays = config.painted_rays
+    if config.loss.raw_image == "legacy" or rays is None or "published" not in open_checkpoint(config.resume).facts:
         return []
     return [
         f"the published code paints over raw pictures of {rays} px before its discriminator sees them; "

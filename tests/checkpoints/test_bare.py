@@ -98,6 +98,26 @@ def test_tensors_that_do_not_fit_are_named(networks, like, tmp_path, run_script)
     assert code == 0 and out.count("does not fit") == 2, err
 
 
+@pytest.mark.parametrize("part", ["decoder.net.2.weight", "backbone.synthesis.b4", "noise_const", "superresolution"])
+def test_tensors_that_are_missing_are_named_however_large_they_are(part, networks, like, tmp_path):
+    left_out, kept = {}, {}
+    for name, value in networks["G"].state_dict().items():
+        (left_out if part in name else kept)[name] = value
+    torch.save({"G_ema": kept}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=f"x.pt: the tensor {next(iter(left_out))} is missing"):
+        open_checkpoint(tmp_path / "x.pt", like).network("G_ema").build(str(tmp_path / "x.pt"))
+
+
+@pytest.mark.parametrize("content", [({"a": 1}, {}), [1], "a tuple of modules"])
+def test_what_is_no_dict_is_not_called_something_else(content, networks, tmp_path):
+    if isinstance(content, str):
+        save_whole(tmp_path / "x.pt", lambda module: (module, module), networks["G"])
+    else:
+        torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match="wrote: it holds no networks by the names G, D and G_ema$"):
+        open_checkpoint(tmp_path / "x.pt")
+
+
 def test_a_discriminator_finds_its_own_or_is_left_out(networks, like, tmp_path):
     torch.save({name: network.state_dict() for name, network in networks.items()}, tmp_path / "all.pt")
     opened = open_checkpoint(tmp_path / "all.pt", like)
@@ -111,7 +131,9 @@ def test_a_discriminator_finds_its_own_or_is_left_out(networks, like, tmp_path):
 def test_two_generators_of_one_name_are_refused(networks, tmp_path):
     state = networks["G"].state_dict()
     torch.save({"generator": state, "old": state}, tmp_path / "x.pt")
-    with pytest.raises(CheckpointError, match=r"2 networks that may be G: .*'generator\.', 'old\.'; save one"):
+    with pytest.raises(
+        CheckpointError, match=r"^\S*x\.pt: holds 2 networks that may be G: .*'generator\.', 'old\.'; save one"
+    ):
         open_checkpoint(tmp_path / "x.pt")
 
 
@@ -167,6 +189,25 @@ def test_gaze_and_identity_networks_that_were_saved_whole_are_refused_with_what_
         with pytest.raises(ValueError, match=r"x\.pth: .*never run.*torch\.save\(model\.state_dict\(\)") as error:
             load(tmp_path / "x.pth")
         assert "fetch" not in str(error.value)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("load", [load_weights, IdentityNetwork.load])
+def test_gaze_and_identity_networks_that_were_pickled_are_refused_with_what_helps(tmp_path, load, protocol):
+    with open(tmp_path / "x.pth", "wb") as file:
+        pickle.dump({"a": torch.ones(300, 300)}, file, protocol)
+    with pytest.raises(ValueError, match=r"x\.pth: .*a plain pickle.*torch\.save\(model\.state_dict\(\)") as error:
+        load(tmp_path / "x.pth")
+    assert "fetch" not in str(error.value) and "cut short" not in str(error.value)
+
+
+@pytest.mark.parametrize("load", [load_weights, IdentityNetwork.load])
+def test_gaze_and_identity_networks_inside_another_dict_are_refused_with_what_helps(tmp_path, load):
+    torch.save({"epoch": 3, "model_state_dict": {"a": torch.ones(3)}}, tmp_path / "x.pth")
+    with pytest.raises(
+        ValueError, match=r"under 'model_state_dict'; save it alone, torch\.save\(saved\['model_state_d"
+    ):
+        load(tmp_path / "x.pth")
 
 
 def test_foreign_arguments_are_refused_with_what_helps_and_it_helps(networks, like, tmp_path):

@@ -14,10 +14,11 @@ from published_layout import smallest_networks
 from tiny_networks import discriminator_of, generator_of
 from torch import nn
 
+from eg3d.checkpoints.arguments import file_arguments
 from eg3d.checkpoints.loading import load_generator, load_network, open_checkpoint, save_snapshot
 from eg3d.checkpoints.stand_ins import OF_OURS, find, find_in_ours
 from eg3d.checkpoints.stored import digest
-from eg3d.models.discriminator import DummyDualDiscriminator
+from eg3d.models.discriminator import DummyDualDiscriminator, SingleDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from groundwork.strict_pickle import PickleError, parse
 
@@ -174,3 +175,22 @@ def test_layouts_that_the_published_classes_cannot_build_are_refused(tiny_genera
     (code, _, err), path = convert({"G_ema": tiny_generator})
     assert code == 2 and "plane_resolution=16" in err and "w_dim=32" in err and "Hybrid2X at 32 px" in err
     assert err.count("\n") == 1 and not path.exists()
+
+
+@pytest.mark.parametrize("cls", [DummyDualDiscriminator, SingleDiscriminator])
+def test_a_discriminator_that_takes_no_noise_on_its_camera_is_refused_with_some(networks, convert, cls):
+    common = dict(c_dim=25, img_resolution=128, channel_base=512, channel_max=16, conv_clamp=None)
+    (code, _, err), path = convert({"G_ema": networks["G_ema"], "D": discriminator_of(cls, **common, disc_c_noise=0.5)})
+    assert code == 2 and f"cannot build D ({cls.__name__} with disc_c_noise=0.5)" in err and not path.exists()
+    (code, _, err), _ = convert({"G_ema": networks["G_ema"], "D": discriminator_of(cls, **common)})
+    assert code == 0, err
+
+
+def test_a_super_resolution_that_takes_few_rays_is_refused_with_more(networks, convert):
+    arguments = file_arguments(networks["G_ema"]) | {"img_resolution": 256}
+    arguments["rendering_kwargs"]["superresolution_module"] = "training.superresolution.SuperresolutionHybrid4X"
+    G = generator_of(**arguments)
+    for rays, expected in ((128, 0), (160, 2)):
+        G.neural_rendering_resolution = rays
+        (code, _, err), _ = convert({"G_ema": G})
+        assert code == expected and ("SuperresolutionHybrid4X at 160 rays per side, more than 128" in err) == (code > 0)

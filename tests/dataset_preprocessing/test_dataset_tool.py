@@ -14,7 +14,7 @@ from PIL import Image
 
 from dataset_preprocessing import conversion
 from dataset_preprocessing.conversion import Conversion, convert
-from dataset_preprocessing.dataset_tool import main
+from dataset_preprocessing.dataset_tool import Resolution, main
 from dataset_preprocessing.overview import project
 from dataset_preprocessing.packing import new_data_set
 from eg3d.data.dataset import ImageDataset
@@ -252,3 +252,8 @@ def test_numbers_count_dropped_images_and_change_the_folder_every_thousand():
         "12345/img12345678.png",
     ]
     assert math.isqrt(conversion.MOST_PIXELS) == 8192
+
+
+@pytest.mark.parametrize("given, size", [("512x256", (512, 256)), ("512,256", (512, 256)), ("64", (64, 64))])
+def test_a_size_is_read_as_the_published_tool_reads_it(given, size):
+    assert Resolution().convert(given, None, None) == size

@@ -10,6 +10,7 @@ import small_set
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from dataset_preprocessing import mirror_dataset, mirroring
 from dataset_preprocessing.ffhq.fitted_cameras import fitted_labels
@@ -196,10 +197,31 @@ def test_gaze_changes_the_sign_of_its_yaw_and_eyes_change_sides(gaze_set, tmp_pa
     assert content(gaze_set) == after
 
 
+def test_all_columns_of_mpiifacegaze_are_mirrored(gaze_set):
+    """A rotation R becomes M R M, where M is the mirror."""
+    rotation = Rotation.from_rotvec([0.3, -0.4, 1.1])
+    row = {
+        "3DGaze": "+0.1,-2e-1,-0.9", "3DHead": "0.3,-0.4,1.1", "2DGaze": "0.2,+0.3", "2DHead": "-0.1,0.4",
+        "Rmat": ",".join(map(str, rotation.as_matrix().ravel())), "Smat": "1,1,0.75", "GazeOrigin": "-20.5,30,600",
+    }  # fmt: skip
+    lines = [" ".join(["Face Left Right Origin WhichEye", *row])]
+    lines += [f"Face/{i}.png Left/{i}.png Right/{i}.png o/{i}.jpg left " + " ".join(row.values()) for i in range(3)]
+    (gaze_set / "Label" / "train.label").write_text("\n".join(lines))
+    done(f"--source={gaze_set}")
+    header, _, copy, *_ = (gaze_set / "Label" / "train.label").read_text().splitlines()
+    found = {k: [float(x) for x in v.split(",")] for k, v in zip(header.split()[5:], copy.split()[5:], strict=True)}
+    mirror = np.diag([-1.0, 1, 1])
+    expected = mirror @ rotation.as_matrix() @ mirror
+    assert np.allclose(Rotation.from_rotvec(found.pop("3DHead")).as_matrix(), expected)
+    assert np.allclose(np.reshape(found.pop("Rmat"), (3, 3)), expected)
+    assert found == {"3DGaze": [-0.1, -0.2, -0.9], "2DGaze": [-0.2, 0.3], "2DHead": [0.1, 0.4], "Smat": [1, 1, 0.75],
+                     "GazeOrigin": [20.5, 30, 600]}  # fmt: skip
+
+
 def test_what_cannot_be_mirrored_is_one_line(gaze_set, faces, tmp_path):
     file = gaze_set / "Label" / "train.label"
-    file.write_text(file.read_text().replace("2DHead", "Rmat"))
-    assert "the column Rmat" in failed(f"--source={gaze_set}")
+    file.write_text(file.read_text().replace("2DHead", "Smile"))
+    assert "the column Smile" in failed(f"--source={gaze_set}")
     assert "name a folder" in failed(f"--source={gaze_set}", f"--dest={tmp_path / 'x.zip'}")
     packed = small_set.write_zip(tmp_path / "faces.zip", small_set.members(COUNT))
     assert "give --dest" in failed(f"--source={packed}")

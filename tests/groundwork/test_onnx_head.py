@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_onnx import attribute, constant_node, model, node, tensor, whole_numbers
+from tiny_onnx import attribute, block, constant_node, model, node, tensor, whole_numbers
 
+from groundwork.onnx_file import channels_last
 from groundwork.onnx_head import Wanted, wanted_by
 
 FAULT = Path(__file__).resolve().parent.parent / "data" / "faults" / "b04"
+LAST_TO_FIRST = block(5, attribute("perm", 8, [0, 3, 1, 2]))
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -71,6 +73,16 @@ CASES = {
               [("y", ["N", 9])]),
         Wanted("bytes"),
     ),
+    "a constant that goes through another name": (
+        model([node("Identity", ["m"], "again"), node("Sub", ["x", "again"], "a"), node("Mul", ["a", "s"], "y")],
+              {"m": [127.5], "s": [1 / 128]}, ("x", ["N", 3, 9, 9]), [("y", ["N", 9])]),
+        Wanted("bytes"),
+    ),
+    "channels moved to the second place": (
+        model([node("Sub", ["x", "m"], "a"), node("Transpose", ["a"], "y") + LAST_TO_FIRST], {"m": [127.5]},
+              ("x", ["N", "H", "W", "C"]), [("y", ["N", 9])]),
+        Wanted("bytes", channels_last=True),
+    ),
     "a learned normalisation of [-1, 1]": (
         chain(("BatchNormalization", "g", "b", "m", "v"),
               tensors={"g": [1.0] * 3, "b": [0.0] * 3, "m": [0.02] * 3, "v": [0.3] * 3}),
@@ -83,6 +95,19 @@ CASES = {
 def test_the_first_nodes_tell_scale_and_order(case):
     data, expected = CASES[case]
     assert wanted_by(data) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "moved", "last"),
+    [
+        (["N", 3, 112, 112], False, False), ([1, 112, 112, 3], False, True), (["N", 3, "H", "W"], True, False),
+        (["N", "H", "W", 3], False, True), (["N", "C", "H", "W"], False, False), (["N", "H", "W", "C"], True, True),
+        ([None] * 4, True, True), (["N", "C", 112, 112], True, False), (["N", 112, 112, "C"], False, True),
+        (["N", 1, 112, 112], False, None), (["N", 112, 112, 1], True, None), ([3, 112, 112], False, None),
+    ],
+)  # fmt: skip
+def test_shape_and_graph_tell_where_the_channels_are(shape, moved, last):
+    assert channels_last(shape, moved) is last
 
 
 def test_the_files_of_the_report_are_told_apart():

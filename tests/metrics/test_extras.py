@@ -45,6 +45,8 @@ def arcface_of(path, **options):
 
 
 @pytest.mark.parametrize("options", [{}, {"taken": [1, 3, 112, 112]}, {"taken": [4, 3, 112, 112]},
+                                     {"taken": ["N", "C", "H", "W"]},
+                                     {"channels_last": True, "taken": ["N", "H", "W", "C"]},
                                      {"channels_last": True}, {"channels_last": True, "taken": [2, 112, 112, 3]}],
                          ids=str)  # fmt: skip
 def test_every_layout_and_every_fixed_batch_is_served(tmp_path, options):

@@ -7,12 +7,14 @@ import shutil
 
 import pytest
 import torch
+from click.testing import CliRunner
 from published_layout import write_published
 from tiny_run import SIDE, tiny_config, write_images
 
 from eg3d.checkpoints import loading as checkpoint
 from eg3d.checkpoints.arguments import file_arguments
 from eg3d.config.run import from_dict
+from eg3d.convert import main as convert
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.training.resume import ResumeError, start_from
@@ -146,20 +148,25 @@ PAINTS = "the published code paints over raw pictures of 8 px"
 
 @pytest.mark.parametrize(
     ("kind", "rays", "raw_image", "said"),
-    [("published", 8, "rendered", True), ("published", 8, "legacy", False), ("published", 12, "rendered", False),
-     ("ours", 8, "rendered", False)],
+    [("published", (8, None), "rendered", True), ("published", (8, None), "legacy", False),
+     ("published", (12, None), "rendered", False), ("published", (6, 8), "rendered", True),
+     ("published", (12, 16), "rendered", False), ("converted", (8, None), "rendered", True),
+     ("converted twice", (8, None), "rendered", True), ("ours", (8, None), "rendered", False)],
 )  # fmt: skip
 def test_who_fine_tunes_a_published_discriminator_hears_what_pictures_it_has_seen(
     fresh, tmp_path, kind, rays, raw_image, said
 ):
     source, path = fresh(1), tmp_path / "x.pkl"
-    if kind == "published":
-        write_published(path, source["G"].eval(), source["D"].eval(), source["G_ema"].eval())
-    else:
+    if kind == "ours":
         save(path, source)
+    else:
+        write_published(path, source["G"].eval(), source["D"].eval(), source["G_ema"].eval())
+    for dest in {"converted": ["a.safetensors"], "converted twice": ["a.pt", "b.safetensors"]}.get(kind, []):
+        assert CliRunner().invoke(convert, [f"--source={path}", f"--dest={tmp_path / dest}"]).exit_code == 0
+        path = tmp_path / dest
     config = tiny_config(tmp_path, resume=str(path))
     loss = dataclasses.replace(config.loss, raw_image=raw_image)
-    schedule = dataclasses.replace(config.schedule, raw_resolution_initial=rays)
+    schedule = dataclasses.replace(config.schedule, raw_resolution_initial=rays[0], raw_resolution_final=rays[1])
     config = dataclasses.replace(config, loss=loss, schedule=schedule)
     _, _, notes = build_networks(config, torch.randn(4, 25), torch.device("cpu"), resume=True)
     assert [note for note in notes if note.startswith(PAINTS)] == notes[-1:] * said
