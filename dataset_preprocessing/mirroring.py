@@ -21,13 +21,13 @@ from dataset_preprocessing.packing import Write, new_data_set
 from dataset_preprocessing.selection import MIRROR_SUFFIX
 from eg3d.config.presets import ray_ranges
 from eg3d.data.labelled import LabelledFiles, look_into
-from eg3d.data.labels import LABEL_FILE
 from eg3d.geometry.cameras import mirror_label
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.geometry.label_rows import label_array
 from groundwork.archive import Folder, Unreadable, Zip, normalised, shown
 from groundwork.damage import Damage
 from groundwork.files import atomic_write
+from groundwork.gaze_table import IMAGE_COLUMNS, label_files, read_table
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import match_names
 from groundwork.strict_json import parse_json
@@ -192,9 +192,7 @@ def _camera_labels(files: LabelledFiles, copies: dict[str, str], only: set[str] 
     names = [name for name in copies if name in files.labels and copies[name] not in files.labels]
     labels = mirror_label(label_array(files.labels, names, files.where)).tolist()
     turned = dict(zip(names, labels, strict=True))
-    value = parse_json(data, finite=False)
-    folder = files.label_file[: -len(LABEL_FILE)]  # which names count from, or from the root
-    folder = folder if any(folder + normalised(name) in pictures for name, _ in value["labels"]) else ""
+    value, folder = parse_json(data, finite=False), files.folder
     for name, label in value["labels"]:
         picture = pictures.get(folder + normalised(name))
         if only is None or picture in only:
@@ -212,43 +210,51 @@ def _camera_labels(files: LabelledFiles, copies: dict[str, str], only: set[str] 
 def _gaze_set(source: Path, skip_unmatched: bool) -> _Content:
     """A set in the GazeHub layout."""
     archive = Folder(source / GAZE_IMAGES)
-    files = {f"{GAZE_LABELS}/{file.name}": file for file in sorted((source / GAZE_LABELS).glob("*.label"))}
+    files = {f"{GAZE_LABELS}/{file.name}": file for file in label_files(source / GAZE_LABELS)}
     if not files:
         raise ValueError(f"--source={source}: holds no .label file in {GAZE_LABELS}; give a set with labels")
     tables = {name: _Table(file) for name, file in files.items()}
     faces = [face for table in tables.values() for face in table.faces()]
-    matched = replace(match_names(faces, archive.pictures), unlabelled=[])  # pictures of eyes are no faces
-    notes = matched.notes(str(source), skip_unmatched)
+    matched = match_names(faces, archive.pictures).without(archive.unreadable)
+    notes = replace(matched, unlabelled=[]).notes(str(source), skip_unmatched)  # pictures of eyes are no faces
+    notes += [f"{archive.path}: {others}"] if (others := archive.left_out()) else []
+    gone = {name for table in tables.values() for name in table.images(matched.missing)}
+    pictures = [name for name in archive.pictures if name not in gone]
 
     def labels(copies: dict[str, str], only: set[str] | None) -> dict[str, bytes]:
         return {name: table.mirrored(copies, only) for name, table in tables.items()}
 
-    return _Content(archive, archive.pictures, GAZE_IMAGES, f"{GAZE_IMAGES}/", labels, "gaze", notes, [])
+    return _Content(archive, pictures, GAZE_IMAGES, f"{GAZE_IMAGES}/", labels, "gaze", notes, [])
 
 
 class _Table:
     """A label file: a header line, then a row of columns for each face; vectors have commas inside."""
 
     def __init__(self, file: Path):
-        try:
-            lines = file.read_text().splitlines()
-        except UnicodeDecodeError:
-            raise ValueError(f"{file}: is not a text file; give a label file in the GazeHub layout") from None
         self.data = file.read_bytes()
-        self.header = lines[0].split() if lines else []
-        self.rows = [line.split() for line in lines[1:] if line.strip()]
+        self.header, lines = read_table(file)
         if "Face" not in self.header:
             raise ValueError(f"{file}: the first line must name the columns, with Face among them")
         unknown = [column for column in self.header if column not in _MIRRORED]
         if unknown:
             raise ValueError(f"{file}: nothing is known of how to mirror the column {unknown[0]}; leave it out")
-        for number, row in enumerate(self.rows, start=2):
+        for number, row in lines:
             if len(row) != len(self.header):
                 raise ValueError(f"{file}: line {number} has {len(row)} columns, the first line {len(self.header)}")
+        self.rows = [row for _, row in lines]
 
     def faces(self) -> list[str]:
         at = self.header.index("Face")
         return [normalised(row[at]) for row in self.rows]
+
+    def images(self, faces: list[str]) -> set[str]:
+        """The pictures of these faces and of their eyes."""
+        places = [at for at, column in enumerate(self.header) if column in IMAGE_COLUMNS]
+        chosen = set(faces)
+        return {
+            normalised(row[at]) for face, row in zip(self.faces(), self.rows, strict=True) if face in chosen
+            for at in places
+        }  # fmt: skip
 
     def mirrored(self, copies: dict[str, str], only: set[str] | None) -> bytes:
         """The file with the row of each copy behind that of its face, unless it is there."""
