@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from dataset_preprocessing.conversion import is_power_of_two
 from eg3d.config.presets import ray_ranges
 from eg3d.data.labelled import look_into
 from eg3d.data.labels import LABEL_FILE
@@ -136,7 +137,7 @@ def _images(report: Report, archive: Folder | Zip, names: list[str], workers: in
         width, height = (int(n) for n in size.split("x"))
         if width != height:
             report.errors.append(f"images of {size} are not square; crop them (dataset_tool.py)")
-        elif width & (width - 1):
+        elif not is_power_of_two(width):
             report.warnings.append(f"{size} is no power of two, as the networks are built (dataset_tool.py)")
     _note(report.warnings, f"transparent, drawn on {BACKGROUND}",
           [name for name, image in readable.items() if image.transparent])  # fmt: skip

@@ -109,14 +109,13 @@ SR_MODULE = "training.superresolution."  # leads the class's name in published f
 # ------------------------------------------------------------------ reading
 
 
-def generator_arguments(init_kwargs: dict, rendering_kwargs: dict | None = None, rays: int = 64) -> dict:
+def generator_arguments(init_kwargs: dict, rendering_kwargs: dict | None = None) -> dict:
     """Arguments of our TriPlaneGenerator; ValueError for a name that nobody knows, because it is a misspelt one.
 
-    Args: rendering_kwargs, the attribute of the network, which may be newer than the argument of that name; rays, its
-    neural_rendering_resolution.
+    Args: rendering_kwargs, the attribute of the network, which may be newer than the argument of that name.
     """
     given = dict(init_kwargs)
-    rays = given.pop("neural_rendering_resolution", rays)
+    rays = given.pop("neural_rendering_resolution", 64)
     if rendering_kwargs is not None:
         first = given.get("rendering_kwargs", {})
         given["rendering_kwargs"] = rendering_kwargs | {key: first[key] for key in OF_THE_CONSTRUCTOR if key in first}

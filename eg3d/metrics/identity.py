@@ -31,8 +31,8 @@ ALIKE = 0.999  # cosine; two faces are never so alike, and a network that sees o
 class IdentityNetwork:
     """Frozen: aligned crops -> unit embeddings. `name` and `sha256` belong in every report."""
 
-    def __init__(self, network, crop: int, name: str, sha256: str, facts: dict | None = None):
-        self.network, self.crop, self.name, self.sha256, self.facts = network, crop, name, sha256, facts or {}
+    def __init__(self, network, crop: int, name: str, sha256: str):
+        self.network, self.crop, self.name, self.sha256 = network, crop, name, sha256
 
     @classmethod
     def load(cls, weights: str | Path, device="cpu", given: str | None = None) -> "IdentityNetwork":
@@ -44,7 +44,7 @@ class IdentityNetwork:
             stored = load_network(WORLD_FILE, KIND)
             architecture = Architecture.from_dict(stored.architecture)
             network = filled(lambda: IResNet(architecture), stored.state, WORLD_FILE, f"an {KIND} network")
-            return cls(network.to(device), architecture.input_size, f"embedded v{VERSION}", stored.sha256, stored.facts)
+            return cls(network.to(device), architecture.input_size, f"embedded v{VERSION}", stored.sha256)
         path = Path(weights)
         if path.suffix == ".onnx":
             network, sha256 = load_onnx(path, given)
