@@ -27,7 +27,6 @@ from eg3d.geometry.label_rows import label_array
 from groundwork.archive import Folder, Unreadable, Zip, normalised, shown
 from groundwork.damage import Damage
 from groundwork.files import atomic_write
-from groundwork.gaze_table import IMAGE_COLUMNS, label_files, read_table
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import match_names
 from groundwork.strict_json import parse_json
@@ -210,51 +209,43 @@ def _camera_labels(files: LabelledFiles, copies: dict[str, str], only: set[str] 
 def _gaze_set(source: Path, skip_unmatched: bool) -> _Content:
     """A set in the GazeHub layout."""
     archive = Folder(source / GAZE_IMAGES)
-    files = {f"{GAZE_LABELS}/{file.name}": file for file in label_files(source / GAZE_LABELS)}
+    files = {f"{GAZE_LABELS}/{file.name}": file for file in sorted((source / GAZE_LABELS).glob("*.label"))}
     if not files:
         raise ValueError(f"--source={source}: holds no .label file in {GAZE_LABELS}; give a set with labels")
     tables = {name: _Table(file) for name, file in files.items()}
     faces = [face for table in tables.values() for face in table.faces()]
-    matched = match_names(faces, archive.pictures).without(archive.unreadable)
-    notes = replace(matched, unlabelled=[]).notes(str(source), skip_unmatched)  # pictures of eyes are no faces
-    notes += [f"{archive.path}: {others}"] if (others := archive.left_out()) else []
-    gone = {name for table in tables.values() for name in table.images(matched.missing)}
-    pictures = [name for name in archive.pictures if name not in gone]
+    matched = replace(match_names(faces, archive.pictures), unlabelled=[])  # pictures of eyes are no faces
+    notes = matched.notes(str(source), skip_unmatched)
 
     def labels(copies: dict[str, str], only: set[str] | None) -> dict[str, bytes]:
         return {name: table.mirrored(copies, only) for name, table in tables.items()}
 
-    return _Content(archive, pictures, GAZE_IMAGES, f"{GAZE_IMAGES}/", labels, "gaze", notes, [])
+    return _Content(archive, archive.pictures, GAZE_IMAGES, f"{GAZE_IMAGES}/", labels, "gaze", notes, [])
 
 
 class _Table:
     """A label file: a header line, then a row of columns for each face; vectors have commas inside."""
 
     def __init__(self, file: Path):
+        try:
+            lines = file.read_text().splitlines()
+        except UnicodeDecodeError:
+            raise ValueError(f"{file}: is not a text file; give a label file in the GazeHub layout") from None
         self.data = file.read_bytes()
-        self.header, lines = read_table(file)
+        self.header = lines[0].split() if lines else []
+        self.rows = [line.split() for line in lines[1:] if line.strip()]
         if "Face" not in self.header:
             raise ValueError(f"{file}: the first line must name the columns, with Face among them")
         unknown = [column for column in self.header if column not in _MIRRORED]
         if unknown:
             raise ValueError(f"{file}: nothing is known of how to mirror the column {unknown[0]}; leave it out")
-        for number, row in lines:
+        for number, row in enumerate(self.rows, start=2):
             if len(row) != len(self.header):
                 raise ValueError(f"{file}: line {number} has {len(row)} columns, the first line {len(self.header)}")
-        self.rows = [row for _, row in lines]
 
     def faces(self) -> list[str]:
         at = self.header.index("Face")
         return [normalised(row[at]) for row in self.rows]
-
-    def images(self, faces: list[str]) -> set[str]:
-        """The pictures of these faces and of their eyes."""
-        places = [at for at, column in enumerate(self.header) if column in IMAGE_COLUMNS]
-        chosen = set(faces)
-        return {
-            normalised(row[at]) for face, row in zip(self.faces(), self.rows, strict=True) if face in chosen
-            for at in places
-        }  # fmt: skip
 
     def mirrored(self, copies: dict[str, str], only: set[str] | None) -> bytes:
         """The file with the row of each copy behind that of its face, unless it is there."""

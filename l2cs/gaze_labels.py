@@ -18,11 +18,12 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from groundwork.archive import Folder, normalised
-from groundwork.gaze_table import IMAGE_COLUMNS, label_files, read_table
+from groundwork.formats import is_hidden
 from groundwork.matching import Matched, first_of, match_names
 
 GAZE360_TRAIN_DEG, GAZE360_TEST_DEG, MPII_DEG = 180.0, 90.0, 42.0  # rows beyond are left out, as published
 MOST_RAD = math.pi + 1e-3  # of an angle, with room for rounding; larger ones are degrees
+IMAGE_COLUMNS = ("Face", "Left", "Right")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def read_labels(
 
 def people_files(label_dir: Path) -> list[Path]:
     """MPIIFaceGaze has one label file per person; sorted by name. Fold k holds out file k."""
-    people = label_files(label_dir)
+    people = sorted(file for file in label_dir.glob("*.label") if not is_hidden(file.name))
     if len(people) < 2:
         raise ValueError(f"{label_dir}: found {len(people)} .label files; leaving one person out needs at least two")
     return people
@@ -107,7 +108,7 @@ def _read(files: list[Path], image_dir: Path, limit_deg: float, skip: bool, othe
 
 def _rows(label_file: Path) -> list[_Row]:
     """All rows; columns are found by their names in the header. ValueError names the file and the line."""
-    header, lines = read_table(label_file)
+    header, lines = _lines(label_file)
     if "Face" not in header or "2DGaze" not in header:
         raise ValueError(f"{label_file}: the first line must name the columns, with Face and 2DGaze among them")
     face, gaze = header.index("Face"), header.index("2DGaze")
@@ -128,6 +129,16 @@ def _rows(label_file: Path) -> list[_Row]:
             f"degrees? Column {gaze + 1} (2DGaze) must be radians: multiply all by pi/180"
         )
     return rows
+
+
+def _lines(label_file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Names of the columns, and (number of the line, its columns) of each row."""
+    try:
+        lines = label_file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{label_file}: is not a text file; give a label file in the GazeHub layout") from None
+    split = [(number, line.split()) for number, line in enumerate(lines, start=1)]
+    return split[0][1] if split else [], [(number, columns) for number, columns in split[1:] if columns]
 
 
 def _match(faces: list[str], image_dir: Path, label_files: list[Path]) -> tuple[Matched, list[str]]:
@@ -160,7 +171,7 @@ def _named_images(label_files: list[Path]) -> set[str]:
     named = set()
     for file in {beside for given in label_files for beside in given.parent.glob(f"*{given.suffix}")}:
         try:
-            header, lines = read_table(file)
+            header, lines = _lines(file)
         except (ValueError, OSError):
             continue  # it is not one of those that are asked for
         places = [header.index(name) for name in IMAGE_COLUMNS if name in header]
