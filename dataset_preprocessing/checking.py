@@ -13,13 +13,13 @@ from tqdm import tqdm
 from dataset_preprocessing.conversion import is_power_of_two
 from eg3d.config.presets import ray_ranges
 from eg3d.data.labelled import look_into
-from eg3d.data.labels import LABEL_FILE
 from eg3d.geometry.cameras import check_labels, split_label, yaw_pitch_of
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.geometry.label_rows import label_fault
 from groundwork.archive import Folder, Zip, shown
 from groundwork.command import describe
 from groundwork.images import BACKGROUND, decoded, is_transparent, open_image, silence_pillow
+from groundwork.matching import LABEL_FILE
 
 ODD_SHARE = 0.2  # radius and focal length may differ from the median by this share; a look-at point, by that of radius
 SHOWN = 5  # names in a line

@@ -2,7 +2,7 @@
 
 from eg3d.geometry.label_rows import LAYOUT, entries_of
 from groundwork.archive import Folder, Zip, shown
-from groundwork.places import LABEL_FILE
+from groundwork.matching import LABEL_FILE
 from groundwork.strict_json import MOST_BYTES, JsonError, parse_json
 
 

@@ -20,6 +20,7 @@ from eg3d.metrics.network_file import VERSION, filled, load_network, read_bytes,
 from groundwork.files import WORLD_WEIGHTS
 from groundwork.onnx_file import OnnxNetwork, scaled
 from groundwork.onnx_head import SCALES
+from groundwork.plain import from_plain
 from l2cs.estimator import mirror_faces
 
 WORLD_FILE, KIND = WORLD_WEIGHTS / "identity.safetensors", "identity"
@@ -42,7 +43,7 @@ class IdentityNetwork:
         """
         if str(weights) == "embedded":
             stored = load_network(WORLD_FILE, KIND)
-            architecture = Architecture.from_dict(stored.architecture)
+            architecture = from_plain(Architecture, stored.architecture)
             network = filled(lambda: IResNet(architecture), stored.state, WORLD_FILE, f"an {KIND} network")
             return cls(network.to(device), architecture.input_size, f"embedded v{VERSION}", stored.sha256)
         path = Path(weights)

@@ -19,6 +19,7 @@ from eg3d.metrics.network_file import VERSION, filled, load_network
 from eg3d.metrics.pose import rotation_of_angles
 from groundwork.archive import Folder, normalised
 from groundwork.files import WORLD_WEIGHTS
+from groundwork.plain import from_plain
 from groundwork.strict_json import JsonError, read_json
 
 READER_WEIGHTS, READER_KIND = WORLD_WEIGHTS / "face_reader.safetensors", "pose and landmark"
@@ -92,7 +93,7 @@ def load_source(text: str, embedded: bool, device="cpu"):
 def load_reader(path: Path, device="cpu") -> tuple[FaceReader, str]:
     """(embedded pose and landmark network, SHA-256 of the file)."""
     stored = load_network(path, READER_KIND)
-    architecture = Architecture.from_dict(stored.architecture)
+    architecture = from_plain(Architecture, stored.architecture)
     reader = filled(lambda: FaceReader(architecture), stored.state, path, f"a {READER_KIND} network")
     return reader.to(device), stored.sha256
 
