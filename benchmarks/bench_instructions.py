@@ -25,8 +25,8 @@ LIMITS = {  # instruction set: what keeps the compiler to it, and PyTorch with i
     "native": ([], {}),
     "avx2": (["-mno-avx512f"], {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
                                 "MKL_ENABLE_INSTRUCTIONS": "AVX2"}),
-    "plain": (["-march=x86-64"], {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41",
-                                  "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}),
+    "sse2": (["-march=x86-64"], {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41",
+                                 "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}),
 }  # fmt: skip
 CASES = {
     "rays of a 512 px picture": lambda: volume("ffhq", CPU),

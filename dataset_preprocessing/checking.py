@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from dataset_preprocessing.conversion import is_power_of_two
 from eg3d.config.presets import ray_ranges
 from eg3d.data.labelled import look_into
-from eg3d.data.labels import LABEL_FILE
 from eg3d.geometry.cameras import check_labels, split_label, yaw_pitch_of
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.geometry.label_rows import label_fault
 from groundwork.archive import Folder, Zip, shown
 from groundwork.command import describe
 from groundwork.images import BACKGROUND, decoded, is_transparent, open_image, silence_pillow
+from groundwork.matching import LABEL_FILE
 
 ODD_SHARE = 0.2  # radius and focal length may differ from the median by this share; a look-at point, by that of radius
 SHOWN = 5  # names in a line
@@ -136,7 +137,7 @@ def _images(report: Report, archive: Folder | Zip, names: list[str], workers: in
         width, height = (int(n) for n in size.split("x"))
         if width != height:
             report.errors.append(f"images of {size} are not square; crop them (dataset_tool.py)")
-        elif width & (width - 1):
+        elif not is_power_of_two(width):
             report.warnings.append(f"{size} is no power of two, as the networks are built (dataset_tool.py)")
     _note(report.warnings, f"transparent, drawn on {BACKGROUND}",
           [name for name, image in readable.items() if image.transparent])  # fmt: skip

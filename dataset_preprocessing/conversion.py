@@ -19,13 +19,13 @@ from tqdm import tqdm
 from dataset_preprocessing.packing import new_data_set
 from eg3d.config.presets import ray_ranges
 from eg3d.data.labelled import look_into
-from eg3d.data.labels import LABEL_FILE
 from eg3d.geometry.cameras import crop_intrinsics, make_label, split_label
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.geometry.label_rows import label_array
 from groundwork.archive import Archive, Unreadable, shown
 from groundwork.damage import Damage
 from groundwork.images import BACKGROUND, MOST_PIXELS, read_picture, silence_pillow
+from groundwork.matching import LABEL_FILE
 
 TRANSFORMS = ("center-crop", "center-crop-wide")
 LABELS_PER_IMAGE_BYTES = 1000  # a label in JSON, the image's headers and its place in the zip

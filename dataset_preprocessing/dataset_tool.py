@@ -65,7 +65,7 @@ def main(source, dest, resolution, transform, crop_size, background, max_images,
     for line in done.damaged:
         click.echo(line)
     if not done.labelled:
-        click.echo("there are no labels (dataset.json), so the images have no cameras yet; training needs them")
+        click.echo("no dataset.json lists them, so they have no cameras yet; training needs one for every image")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from dataset_preprocessing.packing import Write, new_data_set
 from dataset_preprocessing.selection import MIRROR_SUFFIX
 from eg3d.config.presets import ray_ranges
 from eg3d.data.labelled import LabelledFiles, look_into
-from eg3d.data.labels import LABEL_FILE
 from eg3d.geometry.cameras import mirror_label
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.geometry.label_rows import label_array
@@ -192,9 +191,7 @@ def _camera_labels(files: LabelledFiles, copies: dict[str, str], only: set[str] 
     names = [name for name in copies if name in files.labels and copies[name] not in files.labels]
     labels = mirror_label(label_array(files.labels, names, files.where)).tolist()
     turned = dict(zip(names, labels, strict=True))
-    value = parse_json(data, finite=False)
-    folder = files.label_file[: -len(LABEL_FILE)]  # which names count from, or from the root
-    folder = folder if any(folder + normalised(name) in pictures for name, _ in value["labels"]) else ""
+    value, folder = parse_json(data, finite=False), files.folder
     for name, label in value["labels"]:
         picture = pictures.get(folder + normalised(name))
         if only is None or picture in only:

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from dataset_preprocessing.packing import new_data_set
 from eg3d.data.labelled import open_labelled
-from eg3d.data.labels import LABEL_FILE
 from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import gaze_target
 from eg3d.geometry.label_rows import label_array
@@ -30,6 +29,7 @@ from groundwork.archive import Unreadable, shown
 from groundwork.damage import Damage
 from groundwork.files import atomic_write, sha256
 from groundwork.images import read_picture, silence_pillow
+from groundwork.matching import LABEL_FILE
 
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
 

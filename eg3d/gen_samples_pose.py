@@ -17,10 +17,8 @@ from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import random_labels, render_batch
 from eg3d.running import cli, distributed, processes
 from groundwork.files import atomic_write
-from groundwork.matching import FACTS_FILE, RENDERED_FILE
+from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE
 from groundwork.places import FOLDER, Output
-
-DATA_SET_LABELS = "dataset.json"
 
 
 @click.command(cls=cli.Command)
@@ -50,8 +48,8 @@ def main(**options):
 
 def check(outdir, seeds, **_) -> None:
     """ValueError if labels that lie there would be lost, or would stand beside pictures that are not theirs."""
-    if (outdir / DATA_SET_LABELS).exists() and not (outdir / FACTS_FILE).exists():
-        raise ValueError(f"--outdir={outdir}: a data set with its own {DATA_SET_LABELS} lies there; give a new folder")
+    if (outdir / LABEL_FILE).exists() and not (outdir / FACTS_FILE).exists():
+        raise ValueError(f"--outdir={outdir}: a data set with its own {LABEL_FILE} lies there; give a new folder")
     if (outdir / RENDERED_FILE).exists():
         others = set(read_labels(outdir / RENDERED_FILE, "--outdir")) - {name_of(seed) for seed in seeds}
         if others:

@@ -14,6 +14,7 @@ from groundwork.strict_pickle import one_line
 
 FLAG = "--skip-unmatched"
 HELP = "Leave out pictures without a label and labels without a picture, and say how many."
+LABEL_FILE = "dataset.json"  # the labels of a data set
 FACTS_FILE = "pose_estimate.json"  # beside estimated labels: how they were made, and which pictures have no face
 RENDERED_FILE = "labels_generate.json"  # beside generated pictures: the cameras that they were drawn from
 NAMED = 3  # names in a line

@@ -18,9 +18,9 @@ from urllib.request import url2pathname
 import click
 
 from groundwork.files import CACHE, WORLD_WEIGHTS, special, user_cache
+from groundwork.matching import LABEL_FILE
 
 FILE, FOLDER, EITHER = "file", "directory", "path"  # kinds of places, and what a page of help calls them
-LABEL_FILE = "dataset.json"  # of a data set
 
 # What to do about the errors of the operating system that a user can cause; others keep the system's own words.
 REMEDIES = {
@@ -90,13 +90,13 @@ class NamedInput(Input):
 
     def convert(self, value, param, ctx):
         text = str(value)
-        return text if text in self.names or _is_address(text) else self.expanded(text, param, ctx)
+        return text if text in self.names or is_address(text) else self.expanded(text, param, ctx)
 
     def sources(self, flag: str, value) -> Iterator["Source"]:
         if value.lower().startswith("file://"):
             with suppress(ValueError):  # the script says what is wrong with it
                 yield from super().sources(flag, url2pathname(urlsplit(value.partition("#")[0]).path))
-        elif value not in self.names and not _is_address(value):
+        elif value not in self.names and not is_address(value):
             yield from super().sources(flag, value)
 
 
@@ -162,7 +162,8 @@ WEIGHTS = NamedInput(FILE, [])  # a path, kept as a text
 LANDMARKS = NamedInput(EITHER, ["template", "embedded"])
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether `eg3d.checkpoints.download` would fetch it; else it is a path."""
     return text.lower().startswith(("https://", "http://", "file://"))
 
 

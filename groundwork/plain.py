@@ -31,6 +31,14 @@ def from_plain(cls: type, plain, where: str = ""):
     return cls(**values)
 
 
+def flat(nested: dict, prefix: str = "") -> dict:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    values = {}
+    for name, value in nested.items():
+        values |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return values
+
+
 def check_types(config) -> None:
     """ValueError, with its name, for the first field whose value is not of the annotated type; numbers are finite."""
     for name, kind in _kinds(type(config)).items():

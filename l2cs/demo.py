@@ -14,10 +14,18 @@ import click
 import torch
 from tqdm import tqdm
 
-from groundwork.command import Command, device_option, skip_damaged_option, tell, without_effect, write_json
+from groundwork.command import (
+    Command,
+    device_option,
+    json_option,
+    skip_damaged_option,
+    tell,
+    without_effect,
+    write_json,
+)
 from groundwork.damage import Damage
 from groundwork.files import atomic_file, atomic_write
-from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, OUTPUT_FILE, Output, resolved
+from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, Output, resolved
 from l2cs.drawing import draw_gaze, picture_names
 from l2cs.estimator import mirror_self_test
 from l2cs.gaze_sets import FaceImages, find_damaged, image_files, read_image, to_float
@@ -42,7 +50,7 @@ def files_of(arguments: dict) -> list[str]:
 @click.option("--output", type=Output(FOLDER, files_of), default="out/gaze", show_default=True,
               help="Folder for the drawn pictures and gaze.csv.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Only run the mirror self-test on the images (at least 16).")
-@click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the numbers here.")
+@json_option
 @skip_damaged_option
 @arch_option
 @device_option

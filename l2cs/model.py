@@ -6,7 +6,7 @@ check that tells the two apart.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -80,14 +80,6 @@ class Architecture:
             if shape == (self.block, self.blocks) and self.widths == PUBLISHED_WIDTHS and self.stem == "imagenet":
                 return name
         return "-".join([self.stem, *map(str, self.widths)])
-
-    def to_dict(self) -> dict:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "Architecture":
-        """Inverse of `to_dict`; lists become tuples, unknown or missing keys raise TypeError."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 class L2CS(nn.Module):

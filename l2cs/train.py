@@ -13,7 +13,15 @@ from pathlib import Path
 
 import click
 
-from groundwork.command import Command, device_option, seed_option, skip_unmatched_option, tell, write_json
+from groundwork.command import (
+    Command,
+    device_option,
+    json_option,
+    seed_option,
+    skip_unmatched_option,
+    tell,
+    write_json,
+)
 from groundwork.files import atomic_write
 from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Output
 from l2cs.gaze_labels import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, GazeList, read_labels, read_people, without_person
@@ -52,7 +60,7 @@ WRITES = [f"{folder}{file}" for folder in ("", "fold*/") for file in (WEIGHTS_FI
 @click.option("--batch_size", type=int, help="[default: 16; small: 32]")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Weight of the regression term.")
 @click.option("--lr", type=float, help="Learning rate.  [default: 1e-5; small: 2e-3]")
-@click.option("--json", "json_path", type=OUTPUT_FILE, help="Also write the result to this file.")
+@json_option
 @device_option
 @gpu_option
 @seed_option

@@ -118,7 +118,7 @@ class Trainer:
         self.epoch = 0
         self._parameters = prepare(model, config.recipe)
         self._optimizer = torch.optim.Adam(self._parameters, lr=config.lr)
-        self._identity = repr((asdict(config), model.architecture.to_dict(), len(images)))
+        self._identity = repr((asdict(config), asdict(model.architecture), len(images)))
         if (folder / STATE_FILE).is_file():
             self._continue(folder / STATE_FILE)
 

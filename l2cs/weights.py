@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from safetensors.torch import save as save_safetensors
 
 from groundwork.files import atomic_write
 from groundwork.filling import filled
+from groundwork.plain import from_plain
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
 from groundwork.torch_file import LARGEST_FILE, read_torch, what_helps, why_not_tensors
@@ -38,7 +40,7 @@ def save_weights(path: Path, model: L2CS, facts: dict | None = None, half: bool 
         if not name.startswith("fc_finetune."):
             shrink = half and value.is_floating_point() and value.ndim > 1
             tensors[name] = value.detach().to("cpu", torch.float16 if shrink else value.dtype).contiguous()
-    header = {"architecture": model.architecture.to_dict(), "facts": facts or {}}
+    header = {"architecture": asdict(model.architecture), "facts": facts or {}}
     atomic_write(path, save_safetensors(tensors, {HEADER_KEY: json.dumps(header)}))
 
 
@@ -83,7 +85,7 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[Architecture, dict, dict
         header = parse_json(metadata[HEADER_KEY])
         if not isinstance(header["facts"], dict):
             raise ValueError("its facts are no object")
-        return Architecture.from_dict(header["architecture"]), header["facts"], state
+        return from_plain(Architecture, header["architecture"]), header["facts"], state
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = one_line(str(error))
         raise ValueError(f"{path}: unreadable '{HEADER_KEY}' header ({reason}); make the file again") from None

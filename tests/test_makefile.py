@@ -95,3 +95,9 @@ def test_a_checkout_that_may_not_be_written_to_is_one_line(checkout):
     checkout.chmod(0o555)
     done = make(checkout, python(checkout))
     assert done.returncode == 2 and "may not be written to; copy it" in done.stdout and done.stdout.count("\n") == 1
+
+
+def test_make_bench_runs_every_benchmark():
+    (line,) = [line for line in (REPOSITORY / "Makefile").read_text().splitlines() if "benchmarks/bench_$$" in line]
+    scripts = line.split(" in ")[1].split(";")[0].split()
+    assert sorted(scripts) == sorted(file.stem[6:] for file in (REPOSITORY / "benchmarks").glob("bench_*.py"))

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 
 from dataset_preprocessing.ffhq.pose_estimators import NoFace
-from eg3d.metrics.pose_files import LABELS, read_labels
+from eg3d.metrics.pose_files import read_labels
 from eg3d.running import processes
 from groundwork.archive import Folder, Unreadable, read_file, shown
 from groundwork.damage import Damage
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
-from groundwork.matching import FACTS_FILE, RENDERED_FILE, Words, match_names
+from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE, Words, match_names
 
 LISTED = 20  # names for a terminal
 
@@ -24,7 +24,7 @@ def pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
     archive = Folder(folder)
     if not archive.pictures:
         raise ValueError(f"--indir={folder}: holds no pictures; give the folder with the pictures")
-    others = archive.left_out([LABELS, FACTS_FILE, RENDERED_FILE])
+    others = archive.left_out([LABEL_FILE, FACTS_FILE, RENDERED_FILE])
     notes = [f"{folder}: {others}"] if others else []
     return {name: archive.file(name) for name in archive.pictures}, notes
 
@@ -46,8 +46,8 @@ def expected(folder: Path, files: dict[str, Path], skip_unmatched: bool) -> tupl
 
 def check_place(folder: Path) -> None:
     """ValueError where a `dataset.json` lies that was not estimated here: those labels may be the only ones."""
-    if (folder / LABELS).exists() and not (folder / FACTS_FILE).exists():
-        raise ValueError(f"{folder / LABELS}: exists and was not written by this script; move it or give --outdir")
+    if (folder / LABEL_FILE).exists() and not (folder / FACTS_FILE).exists():
+        raise ValueError(f"{folder / LABEL_FILE}: exists and was not written by this script; move it or give --outdir")
 
 
 def estimate(files: dict[str, Path], estimator, batch: int, damage: Damage) -> tuple[list, dict[str, str]]:
@@ -72,7 +72,7 @@ def estimate(files: dict[str, Path], estimator, batch: int, damage: Damage) -> t
 def write(folder: Path, rows: list, facts: dict) -> None:
     """The label file, and beside it how its labels were made."""
     atomic_write(folder / FACTS_FILE, (json.dumps(facts, indent=1) + "\n").encode())
-    atomic_write(folder / LABELS, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
+    atomic_write(folder / LABEL_FILE, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
 
 
 def failures(failed: dict[str, str]) -> list[str]:
@@ -82,7 +82,7 @@ def failures(failed: dict[str, str]) -> list[str]:
     lines = [f"no camera for {shown(name)}: {reason}" for name, reason in list(failed.items())[:LISTED]]
     if len(failed) > LISTED:
         lines.append(f"and {len(failed) - LISTED} more, which {FACTS_FILE} names")
-    return [*lines, f"as long as {FACTS_FILE} lies beside {LABELS}, these pictures are left out of the data set"]
+    return [*lines, f"as long as {FACTS_FILE} lies beside {LABEL_FILE}, these pictures are left out of the data set"]
 
 
 def _labels_of(files: list[tuple[str, Path]], estimator) -> dict[str, torch.Tensor | str | Unreadable]:

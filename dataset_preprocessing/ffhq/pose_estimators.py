@@ -23,7 +23,7 @@ class WorldPose:
     """The embedded pose network; looks at the whole picture and needs no points."""
 
     def __init__(self, device="cpu"):
-        self.device, (self._reader, _, self.sha256) = device, load_reader(READER_WEIGHTS, device)
+        self.device, (self._reader, self.sha256) = device, load_reader(READER_WEIGHTS, device)
         self.name, self.landmarks = f"embedded pose network v{VERSION}", "none"
 
     def prepare(self, picture: Image.Image, name: str) -> torch.Tensor:

@@ -13,13 +13,13 @@ from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.running import cli, distributed, processes
 from groundwork.archive import shown
 from groundwork.damage import Damage
-from groundwork.matching import FACTS_FILE
+from groundwork.matching import FACTS_FILE, LABEL_FILE
 from groundwork.places import FOLDER, INPUT_FOLDER, LANDMARKS, POSE_NETWORK, Output
 
 # The labels belong to the pictures and may lie among them.
 OUTDIR = Output(
     FOLDER,
-    (labelling.LABELS, FACTS_FILE),
+    (LABEL_FILE, FACTS_FILE),
     at=lambda outdir, arguments: outdir or arguments["indir"],
     shares=["indir"],
     joins=True,
@@ -85,7 +85,7 @@ def run(indir, recon_weights, landmarks, mode, outdir, batch, skip_damaged, skip
         name, reason = next(iter(failed.items()))
         raise ValueError(f"--indir={indir}: no picture could be labelled; {shown(name)}: {reason}")
     labelling.write(outdir, rows, facts)
-    click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / labelling.LABELS}")
+    click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / LABEL_FILE}")
     cli.tell(labelling.failures(failed))
     for line in left_out:
         click.echo(line)

@@ -16,7 +16,7 @@ from eg3d.models.discriminator import IMG_CHANNELS, DiscriminatorConfig
 from eg3d.models.generator import GeneratorConfig
 from eg3d.models.mapping import MappingConfig
 from eg3d.rendering.options import RenderOptions
-from groundwork.plain import from_plain
+from groundwork.plain import flat, from_plain
 
 # Classes that published files hold.
 PUBLISHED_GENERATOR = "TriPlaneGenerator"
@@ -109,14 +109,13 @@ SR_MODULE = "training.superresolution."  # leads the class's name in published f
 # ------------------------------------------------------------------ reading
 
 
-def generator_arguments(init_kwargs: dict, rendering_kwargs: dict | None = None, rays: int = 64) -> dict:
+def generator_arguments(init_kwargs: dict, rendering_kwargs: dict | None = None) -> dict:
     """Arguments of our TriPlaneGenerator; ValueError for a name that nobody knows, because it is a misspelt one.
 
-    Args: rendering_kwargs, the attribute of the network, which may be newer than the argument of that name; rays, its
-    neural_rendering_resolution.
+    Args: rendering_kwargs, the attribute of the network, which may be newer than the argument of that name.
     """
     given = dict(init_kwargs)
-    rays = given.pop("neural_rendering_resolution", rays)
+    rays = given.pop("neural_rendering_resolution", 64)
     if rendering_kwargs is not None:
         first = given.get("rendering_kwargs", {})
         given["rendering_kwargs"] = rendering_kwargs | {key: first[key] for key in OF_THE_CONSTRUCTOR if key in first}
@@ -159,7 +158,7 @@ def _own_names(cls: str) -> tuple[str, ...]:
 
 def _known(given: dict, table: dict[str, str]) -> dict:
     """The settings of the table, by their names in the file."""
-    values = _flat(given)
+    values = flat(given)
     for name, value in FIXED.items():
         if values.pop(name, value) != value:
             raise ValueError(f"{name} must be {value!r}; nothing else can be drawn")
@@ -205,20 +204,13 @@ def _generator_values(config: GeneratorConfig) -> dict:
 
 def _values(config, table: dict[str, str]) -> dict:
     """All settings of a configuration by their names in files."""
-    flat = _flat(dataclasses.asdict(config))
-    return {name: flat[place] for name, place in table.items()}
+    settings = flat(dataclasses.asdict(config))
+    return {name: settings[place] for name, place in table.items()}
 
 
 def _kept(values: dict, absent: dict) -> dict:
     """The settings that a file must say, as it would mean those of `absent` without them."""
     return {name: value for name, value in values.items() if name in ALWAYS or value != absent[name]}
-
-
-def _flat(nested: dict, prefix: str = "") -> dict:
-    flat = {}
-    for name, value in nested.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 def _nested(flat: dict) -> dict:

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from urllib3.util import Retry
 
 from groundwork.files import cache_folder, is_own, sha256
+from groundwork.places import is_address
 from groundwork.strict_json import JsonError, read_json
 
 SIZE_LIMIT = 4 << 30  # bytes; a published checkpoint has about 0.4 GB
@@ -53,11 +54,6 @@ class DownloadError(ValueError):
 
 class Interrupted(DownloadError):
     """One try has failed, and another may succeed."""
-
-
-def is_address(name: str) -> bool:
-    """Whether `name` is an address for `fetch`, not a path."""
-    return name.lower().startswith(("https://", "http://", "file://"))
 
 
 def fetch(address: str, cache: Path | None = None, limit: int = SIZE_LIMIT) -> Path:

@@ -12,13 +12,14 @@ from pathlib import Path
 from torch import nn
 
 from eg3d.checkpoints.bare import check_arguments_known, with_arguments_of
-from eg3d.checkpoints.download import fetch, is_address
+from eg3d.checkpoints.download import fetch
 from eg3d.checkpoints.own import STATE_FORMAT, load_state, open_snapshot, save_snapshot, save_state
 from eg3d.checkpoints.published import PLANES_NOTE, open_published, open_torch
 from eg3d.checkpoints.stand_ins import REMEDY
 from eg3d.checkpoints.stored import Checkpoint, CheckpointError, Difference, compare
 from eg3d.ops.precision import set_precision
 from groundwork.files import WORLD_WEIGHTS, sha256
+from groundwork.places import is_address
 from groundwork.torch_file import LEGACY_START
 
 __all__ = [

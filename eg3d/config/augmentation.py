@@ -74,7 +74,7 @@ class AugmentConfig:
     pipe: str = setting(
         "colour",
         flag="--augpipe",
-        help="What may change; colour moves no pixel, so that cameras stay true; bgc: the published set.",
+        help="What may change; colour moves no pixel, so that cameras stay true; bgc: as published.",
         check=one_of(PIPES),
         needs=(Need(lambda run: run.augment.mode != "noaug", "{augment.mode:ada} and {augment.mode:fixed}: add one"),),
     )

@@ -15,7 +15,7 @@ from eg3d.models.architectures import DISCRIMINATORS, GENERATORS, class_of, name
 from eg3d.models.protocol import NetworkConfig
 from eg3d.ops.precision import FORMATS, PRECISIONS
 from groundwork.places import START
-from groundwork.plain import from_plain
+from groundwork.plain import flat, from_plain
 from groundwork.settings import (
     ConfigError,
     as_typed,
@@ -267,7 +267,7 @@ FREE_TO_CHANGE = SIZES | {"kimg", "tick", "snap", "benchmark", "data.path", "dat
 
 def check_same_run(saved: TrainConfig, asked: TrainConfig) -> None:
     """Raises ConfigError, naming the first setting, unless `asked` may continue the run of `saved`."""
-    old, new = (_flat(to_dict(config)) for config in (saved, asked))
+    old, new = (flat(to_dict(config)) for config in (saved, asked))
     for name in sorted(set(old) | set(new)):
         free = name in FREE_TO_CHANGE or name.startswith("watch.")
         if not free and old.get(name) != new.get(name):
@@ -290,10 +290,3 @@ def _how_it_was_set(path: str, value) -> str:
     if name not in flags:
         return ""
     return f" (no {flags[name]})" if value is None else f" ({flags[name]}={as_typed(value)})"
-
-
-def _flat(plain: dict, prefix: str = "") -> dict:
-    flat = {}
-    for name, value in plain.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eg3d.data.labels import LABEL_FILE, read_entries
+from eg3d.data.labels import read_entries
 from groundwork.archive import Folder, Unreadable, Zip, open_archive, shown
-from groundwork.matching import FACTS_FILE, RENDERED_FILE, Matched, faceless_in, match_names
+from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE, Matched, faceless_in, match_names
 from groundwork.strict_json import JsonError, parse_json
 
 FACTS_BYTES = 2**26  # of pose_estimate.json; a name and a reason take some 100

@@ -2,17 +2,15 @@
 
 from eg3d.geometry.label_rows import LAYOUT, entries_of
 from groundwork.archive import Folder, Zip, shown
-from groundwork.strict_json import JsonError, parse_json
-
-LABEL_FILE = "dataset.json"
-FILE_BYTES = 2**27  # of dataset.json; that of FFHQ with mirrored copies has 80 MB. Parsed it takes 20 times as much
+from groundwork.matching import LABEL_FILE
+from groundwork.strict_json import MOST_BYTES, JsonError, parse_json
 
 
 def read_entries(archive: Folder | Zip, member: str = LABEL_FILE) -> dict[str, object]:
     """The names and labels of a label file, as `entries_of` gives them; ValueError if it is none."""
     where = f"{archive.path}: {shown(member)}"
-    if archive.bytes[member] > FILE_BYTES:
-        raise ValueError(f"{where} has {archive.bytes[member]} bytes, at most {FILE_BYTES} are read; is it one?")
+    if archive.bytes[member] > MOST_BYTES:
+        raise ValueError(f"{where} has {archive.bytes[member]} bytes, at most {MOST_BYTES} are read; is it one?")
     data = archive.read(member)
     try:
         content = parse_json(data, finite=False)

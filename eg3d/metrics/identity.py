@@ -20,6 +20,7 @@ from eg3d.metrics.network_file import VERSION, filled, load_network, read_bytes,
 from groundwork.files import WORLD_WEIGHTS
 from groundwork.onnx_file import OnnxNetwork, scaled
 from groundwork.onnx_head import SCALES
+from groundwork.plain import from_plain
 from l2cs.estimator import mirror_faces
 
 WORLD_FILE, KIND = WORLD_WEIGHTS / "identity.safetensors", "identity"
@@ -31,8 +32,8 @@ ALIKE = 0.999  # cosine; two faces are never so alike, and a network that sees o
 class IdentityNetwork:
     """Frozen: aligned crops -> unit embeddings. `name` and `sha256` belong in every report."""
 
-    def __init__(self, network, crop: int, name: str, sha256: str, facts: dict | None = None):
-        self.network, self.crop, self.name, self.sha256, self.facts = network, crop, name, sha256, facts or {}
+    def __init__(self, network, crop: int, name: str, sha256: str):
+        self.network, self.crop, self.name, self.sha256 = network, crop, name, sha256
 
     @classmethod
     def load(cls, weights: str | Path, device="cpu", given: str | None = None) -> "IdentityNetwork":
@@ -42,9 +43,9 @@ class IdentityNetwork:
         """
         if str(weights) == "embedded":
             stored = load_network(WORLD_FILE, KIND)
-            architecture = Architecture.from_dict(stored.architecture)
+            architecture = from_plain(Architecture, stored.architecture)
             network = filled(lambda: IResNet(architecture), stored.state, WORLD_FILE, f"an {KIND} network")
-            return cls(network.to(device), architecture.input_size, f"embedded v{VERSION}", stored.sha256, stored.facts)
+            return cls(network.to(device), architecture.input_size, f"embedded v{VERSION}", stored.sha256)
         path = Path(weights)
         if path.suffix == ".onnx":
             network, sha256 = load_onnx(path, given)

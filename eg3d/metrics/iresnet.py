@@ -4,7 +4,7 @@ Names and shapes of the parameters are those of insightface's `backbone.pth` fil
 in small serves the embedded world.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -50,14 +50,6 @@ class Architecture:
         for _ in self.blocks:
             side = -(-side // 2)
         return self.widths[-1] * side * side
-
-    def to_dict(self) -> dict:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "Architecture":
-        """Inverse of `to_dict`; unknown or missing keys raise TypeError."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 class Block(nn.Module):

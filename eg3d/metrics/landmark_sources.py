@@ -19,6 +19,7 @@ from eg3d.metrics.network_file import VERSION, filled, load_network
 from eg3d.metrics.pose import rotation_of_angles
 from groundwork.archive import Folder, normalised
 from groundwork.files import WORLD_WEIGHTS
+from groundwork.plain import from_plain
 from groundwork.strict_json import JsonError, read_json
 
 READER_WEIGHTS, READER_KIND = WORLD_WEIGHTS / "face_reader.safetensors", "pose and landmark"
@@ -42,7 +43,7 @@ class WorldReader:
     """The embedded network. No face: its points and its angles contradict each other."""
 
     def __init__(self, device="cpu", path: Path = READER_WEIGHTS):
-        self.reader, self.facts, self.sha256 = load_reader(path, device)
+        self.reader, self.sha256 = load_reader(path, device)
         self.name = f"embedded v{VERSION} ({self.sha256[:12]})"
 
     @torch.no_grad()
@@ -89,12 +90,12 @@ def load_source(text: str, embedded: bool, device="cpu"):
     return DlibPoints(path) if path.suffix == ".dat" else FromFile(path)
 
 
-def load_reader(path: Path, device="cpu") -> tuple[FaceReader, dict, str]:
-    """(embedded pose and landmark network, its facts, SHA-256 of the file)."""
+def load_reader(path: Path, device="cpu") -> tuple[FaceReader, str]:
+    """(embedded pose and landmark network, SHA-256 of the file)."""
     stored = load_network(path, READER_KIND)
-    architecture = Architecture.from_dict(stored.architecture)
+    architecture = from_plain(Architecture, stored.architecture)
     reader = filled(lambda: FaceReader(architecture), stored.state, path, f"a {READER_KIND} network")
-    return reader.to(device), stored.facts, stored.sha256
+    return reader.to(device), stored.sha256
 
 
 def disagreement(reading: FaceReading) -> torch.Tensor:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -38,12 +38,12 @@ class Stored:
 
 
 def save_network(path: Path, kind: str, model: nn.Module, facts: dict) -> None:
-    """Writes `model`, whose `architecture` has `to_dict`, atomically; matrices as float16, the rest as it is."""
+    """Writes `model`, whose `architecture` is a dataclass, atomically; matrices as float16, the rest as it is."""
     tensors = {}
     for name, value in model.state_dict().items():
         shrink = value.is_floating_point() and value.ndim > 1
         tensors[name] = value.detach().to("cpu", torch.float16 if shrink else value.dtype).contiguous()
-    header = {"kind": kind, "version": VERSION, "architecture": model.architecture.to_dict(), "facts": facts}
+    header = {"kind": kind, "version": VERSION, "architecture": asdict(model.architecture), "facts": facts}
     atomic_write(path, save_safetensors(tensors, {HEADER_KEY: json.dumps(header)}))
 
 

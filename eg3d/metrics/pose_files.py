@@ -7,10 +7,8 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from eg3d.geometry.label_rows import LAYOUT, entries_of, label_array
-from groundwork.matching import FACTS_FILE, Words, faceless_in, first_of, match_names
+from groundwork.matching import FACTS_FILE, LABEL_FILE, Words, faceless_in, first_of, match_names
 from groundwork.strict_json import JsonError, read_json
-
-LABELS = "dataset.json"  # of estimated labels
 
 
 def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
@@ -35,8 +33,8 @@ def estimate_beside(file1: Path, file2: Path) -> Path | None:
     with --file2=../dataset_preprocessing/ffhq/pose/dataset.json. Ours writes beside the pictures, where `file1` lies.
     """
     folder = file1.resolve().parent
-    found = file2.name == LABELS and file2.parent.name == folder.name and (folder / FACTS_FILE).is_file()
-    return file1.parent / LABELS if found and not file2.exists() and (folder / LABELS).is_file() else None
+    found = file2.name == LABEL_FILE and file2.parent.name == folder.name and (folder / FACTS_FILE).is_file()
+    return file1.parent / LABEL_FILE if found and not file2.exists() and (folder / LABEL_FILE).is_file() else None
 
 
 def match(

@@ -4,7 +4,7 @@ It stands where Inception stands for photos, and its distances are never called 
 `world/training/fit_features.py`; what it notices: tests/metrics/test_embedded_features.py.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 
 from eg3d.metrics.network_file import filled, load_network
 from groundwork.files import WORLD_WEIGHTS
+from groundwork.plain import from_plain
 
 FEATURES_FILE, KIND = WORLD_WEIGHTS / "features.safetensors", "features"
 
@@ -26,13 +27,6 @@ class Architecture:
 
     widths: tuple[int, ...] = (16, 32, 64, 64)
     side: int = 64
-
-    def to_dict(self) -> dict:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "Architecture":
-        return cls(tuple(values["widths"]), values["side"])
 
 
 class Block(nn.Module):
@@ -79,5 +73,5 @@ class FeatureNetwork(nn.Module):
 def load_feature_network(path: Path = FEATURES_FILE) -> tuple[FeatureNetwork, str]:
     """(network, SHA-256 of the file); ValueError, one line, for another file."""
     stored = load_network(path, KIND)
-    architecture = Architecture.from_dict(stored.architecture)
+    architecture = from_plain(Architecture, stored.architecture)
     return filled(lambda: FeatureNetwork(architecture), stored.state, path, f"a {KIND} network"), stored.sha256

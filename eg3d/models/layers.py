@@ -103,13 +103,13 @@ class SynthesisLayer(nn.Module):
 class ToRGBLayer(nn.Module):
     """1 x 1 modulated convolution without demodulation and without noise: [N, in, r, r] -> [N, out, r, r]."""
 
-    def __init__(self, in_channels, out_channels, w_dim, kernel_size=1, conv_clamp=None):
+    def __init__(self, in_channels, out_channels, w_dim, conv_clamp=None):
         super().__init__()
         self.conv_clamp = conv_clamp
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.weight_gain = 1 / math.sqrt(in_channels)
 
     def forward(self, x, w):
         styles = self.affine(w) * self.weight_gain

@@ -29,9 +29,9 @@ class MappingConfig:
         check_one_of("activation", self.activation, ACTIVATIONS)
 
 
-def normalize_second_moment(x, eps=1e-8):
+def normalize_second_moment(x):
     """Scales each row of x [N, C] to unit mean square."""
-    return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 class MappingNetwork(nn.Module):

@@ -7,7 +7,7 @@ from eg3d.ops.bias_act import scale_channels
 from eg3d.ops.upfirdn2d import upfirdn2d
 
 
-def conv2d_resample(x, weight, f=None, up=1, down=1, groups=1, flip_weight=True, bias=None):
+def conv2d_resample(x, weight, f=None, up=1, down=1, flip_weight=True, bias=None):
     """Convolution that keeps the size times `up` / `down` (each 1 or 2), low-pass filtered by `f` [4, 4].
 
     Args:
@@ -20,15 +20,15 @@ def conv2d_resample(x, weight, f=None, up=1, down=1, groups=1, flip_weight=True,
     if not flip_weight and k > 1 and up == 1:
         weight = weight.flip(2, 3)
     if up == 1 and down == 1:
-        return F.conv2d(x, weight, bias, padding=k // 2, groups=groups)
+        return F.conv2d(x, weight, bias, padding=k // 2)
     assert bias is None
     if down == 2:
         assert up == 1
         if k == 1:
-            return F.conv2d(upfirdn2d(x, f, down=2, padding=1), weight, groups=groups)
+            return F.conv2d(upfirdn2d(x, f, down=2, padding=1), weight)
         # 3 x 3 with padding 1, behind a 4 x 4 filter that keeps the centre: 2 zeros on every side
-        return F.conv2d(upfirdn2d(x, f, padding=2), weight, stride=2, groups=groups)
-    assert up == 2 and groups == 1
+        return F.conv2d(upfirdn2d(x, f, padding=2), weight, stride=2)
+    assert up == 2
     if k == 1:
         return upfirdn2d(F.conv2d(x, weight), f, up=2, padding=(2, 1, 2, 1), gain=4)
     # A transposed convolution is a convolution (mirrored kernel) of the zero-stuffed input.

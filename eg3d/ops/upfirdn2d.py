@@ -10,15 +10,12 @@ from eg3d.ops.kernels.backend import kernels_for
 MOST_TAPS = 8  # per side, of a filter that kernels take; they unroll the taps
 
 
-def setup_filter(taps=(1, 3, 3, 1), gain: float = 1.0) -> torch.Tensor:
-    """Filter with sum `gain`: fewer than 8 one-dimensional taps become their outer product, more stay separable.
-
-    `gain` is the two-dimensional gain; a separable filter carries its square root on each axis.
-    """
+def setup_filter(taps=(1, 3, 3, 1)) -> torch.Tensor:
+    """Filter with sum 1: fewer than 8 one-dimensional taps become their outer product, more stay separable."""
     f = torch.as_tensor(taps, dtype=torch.float32)
     if f.ndim == 1 and f.numel() < 8:
         f = torch.outer(f, f)
-    return f / f.sum() * gain ** (f.ndim / 2)
+    return f / f.sum()
 
 
 def upfirdn2d(x, f, up=1, down=1, padding=(0, 0, 0, 0), flip_filter=False, gain=1.0):
@@ -48,25 +45,25 @@ def upfirdn2d(x, f, up=1, down=1, padding=(0, 0, 0, 0), flip_filter=False, gain=
     return _resample(x, f, (up_x, up_y), (down_x, down_y), (left, right, top, bottom))
 
 
-def filter2d(x, f, gain=1.0):
+def filter2d(x, f):
     """Filter that keeps the size and the centre."""
     n = f.shape[-1]
     before, after = n // 2, (n - 1) // 2
-    return upfirdn2d(x, f, padding=(before, after, before, after), gain=gain)
+    return upfirdn2d(x, f, padding=(before, after, before, after))
 
 
-def upsample2d(x, f, up=2, gain=1.0):
-    """Enlarge by the factor `up`, keeping the mean brightness and the centre."""
+def upsample2d(x, f):
+    """Enlarge by the factor 2, keeping the mean brightness and the centre."""
     n = f.shape[-1]
-    before, after = (n + up - 1) // 2, (n - up) // 2
-    return upfirdn2d(x, f, up=up, padding=(before, after, before, after), gain=gain * up**2)
+    before, after = (n + 1) // 2, (n - 2) // 2
+    return upfirdn2d(x, f, up=2, padding=(before, after, before, after), gain=4)
 
 
-def downsample2d(x, f, down=2, gain=1.0, extra_padding=0, flip_filter=False):
-    """Shrink by the factor `down`, keeping the centre; `extra_padding` widens (or, negative, crops) all sides."""
+def downsample2d(x, f, extra_padding=0, flip_filter=False):
+    """Shrink by the factor 2, keeping the centre; `extra_padding` widens (or, negative, crops) all sides."""
     n = f.shape[-1]
-    before, after = (n - down + 1) // 2 + extra_padding, (n - down) // 2 + extra_padding
-    return upfirdn2d(x, f, down=down, padding=(before, after, before, after), gain=gain, flip_filter=flip_filter)
+    before, after = (n - 1) // 2 + extra_padding, (n - 2) // 2 + extra_padding
+    return upfirdn2d(x, f, down=2, padding=(before, after, before, after), flip_filter=flip_filter)
 
 
 def _resample(x, f, up, down, padding):

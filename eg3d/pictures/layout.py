@@ -99,12 +99,11 @@ def write_png(path: Path, image: np.ndarray) -> None:
     atomic_write(path, png_bytes(image))
 
 
-def write_gif(path: Path, frames: Sequence[np.ndarray], seconds_per_frame: float = 0.07) -> None:
+def write_gif(path: Path, frames: Sequence[np.ndarray]) -> None:
     """uint8 [H, W, 3] each -> an endless GIF with one palette for all frames, written atomically."""
     images = [Image.fromarray(frame) for frame in frames]
     palette = images[len(images) // 2].quantize(256, Image.Quantize.MEDIANCUT)
     indexed = [image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for image in images]
     buffer = io.BytesIO()
-    milliseconds = round(1000 * seconds_per_frame)
-    indexed[0].save(buffer, "GIF", save_all=True, append_images=indexed[1:], duration=milliseconds, loop=0)
+    indexed[0].save(buffer, "GIF", save_all=True, append_images=indexed[1:], duration=70, loop=0)
     atomic_write(path, buffer.getvalue())

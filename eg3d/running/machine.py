@@ -15,7 +15,7 @@ from eg3d.ops.kernels import backend
 from eg3d.pictures.views import render_views
 
 UNPROVEN = "no measurement on such a device shows yet that kernels are right and faster; --ops=kernels takes them"
-UNMEASURED = "no measurement shows yet that kernels of {} instructions are faster; --ops=kernels takes them"
+TOO_SLOW = "no results file has {} kernels at least {} x as fast in every case; --ops=kernels takes them"
 BRAIN_FLOATS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX", "bf16": "Arm BF16"}  # torch.cpu's names -> ours
 
 
@@ -128,7 +128,8 @@ def path(device_type: str) -> dict:
         return {"kernels": None, "because": "PyTorch sees no CUDA device"}
     kernels, obstacle = backend.available(device_type)
     if kernels and not backend.proven(device_type, kernels):
-        obstacle = UNMEASURED.format(kernels.instructions()) if device_type in backend.PROVEN else UNPROVEN
+        of_this = TOO_SLOW.format(kernels.instructions(), backend.FASTER)
+        obstacle = of_this if device_type in backend.PROVEN else UNPROVEN
         kernels = None
     return {"kernels": kernels and kernels.__name__, "because": obstacle or None}
 

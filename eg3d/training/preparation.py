@@ -41,8 +41,8 @@ def notes(config: TrainConfig, flags: dict, state: dict | None) -> list[str]:
         )
     if config.augment.mode != "noaug" and flags["augpipe"] is None:
         found.append(
-            "{augment.mode} changes colours only, so that cameras stay true; the published set, which also moves and "
-            "turns pictures while their cameras stay, is {augment.pipe:bgc}"
+            "{augment.mode} changes colours only, so that cameras stay true; what was published, {augment.pipe:bgc}, "
+            "also moves and turns pictures while their cameras stay"
         )
     changes = note_on_sizes(state, config) if state is not None else None
     return [*filter(None, [changes]), *(message(config, text) for text in found)]

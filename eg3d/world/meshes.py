@@ -121,7 +121,7 @@ def _bump(x, y, cx, cy, sx, sy):
     return np.exp(-(((x - cx) / sx) ** 2) - ((y - cy) / sy) ** 2)
 
 
-def _smooth(x, low, high):
+def smooth(x, low, high):
     """0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
@@ -137,13 +137,13 @@ def _features(identity: Identity, x: np.ndarray, y: np.ndarray, z: np.ndarray) -
     face = face + 0.014 * _bump(ax, y, 0.065, ey + 0.078, 0.06, 0.02)
     face = face + 0.016 * _bump(ax, y, 0.10, ey - 0.095, 0.045, 0.04)
     along = np.clip((ey + 0.035 - y) / (ey + 0.035 - tip), 0, 1.25)  # 0 at the bridge, 1 at the tip
-    height = (0.006 + (identity.nose_height - 0.006) * along**1.6) * (1 - _smooth(along, 0.98, 1.22))
+    height = (0.006 + (identity.nose_height - 0.006) * along**1.6) * (1 - smooth(along, 0.98, 1.22))
     width = 0.013 + (identity.nose_width - 0.013) * along**1.5
     face = face + height * np.exp(-(np.abs(x / width) ** 2.2))
     face = face + 0.022 * _bump(ax, y, identity.nose_width * 0.95, tip + 0.004, 0.012, 0.014)
     face = face + 0.013 * _bump(x, y, 0, identity.mouth_y, identity.mouth_width, 0.024)
     face = face + 0.018 * _bump(x, y, 0, -identity.chin * 0.86, 0.05, 0.03)
-    return z + (face - z) * _smooth(z, 0.0, 0.06)
+    return z + (face - z) * smooth(z, 0.0, 0.06)
 
 
 def _skull(identity: Identity) -> np.ndarray:
@@ -168,7 +168,7 @@ def _neck(identity: Identity) -> np.ndarray:
     t = np.linspace(0, 1, 14)[:, None]
     longitude = np.linspace(-np.pi, np.pi, 24, endpoint=False)[None]
     y = -0.10 + (NECK_BOTTOM + 0.10) * t
-    flare = _smooth(-y, 0.25, 0.39)
+    flare = smooth(-y, 0.25, 0.39)
     x = (0.42 * identity.half_width + 0.11 * flare) * np.sin(longitude)
     z = -0.04 + (0.085 + 0.02 * flare) * np.cos(longitude)
     return np.stack(np.broadcast_arrays(x, y, z), axis=-1)
@@ -190,7 +190,7 @@ def _hair(identity: Identity) -> np.ndarray:
         ),
         axis=-1,
     )
-    below = hang * _smooth(-sin, -0.25, 0.05)
+    below = hang * smooth(-sin, -0.25, 0.05)
     outer = skull + below[..., None] * (curtain - skull)
     norm = np.sqrt((outer**2).sum(-1, keepdims=True)) + 1e-9
     texture = 1 + (0.25 if identity.hair_style == "afro" else 0.12) * np.sin(9 * longitude + 2) * np.cos(7 * latitude)
@@ -203,8 +203,8 @@ def _hair(identity: Identity) -> np.ndarray:
     front = top - 0.03 * (longitude - identity.hair_parting * 4) ** 2
     side = 1.22 - 0.15 * hang
     nape = -identity.hair_length * (1 if hang == 0 else 4)
-    line = front + (nape - front) * _smooth(turn, side - 0.12, side + 0.22)
-    grown = _smooth(outer[..., 1] - line, -0.012, 0.012)
+    line = front + (nape - front) * smooth(turn, side - 0.12, side + 0.22)
+    grown = smooth(outer[..., 1] - line, -0.012, 0.012)
     return inner + grown[..., None] * (outer - inner)
 
 

@@ -14,6 +14,7 @@ from eg3d.world.meshes import (
     brow_curve,
     lid_edge,
     lip_curves,
+    smooth,
 )
 
 PUPIL_ANGLE = 0.22  # rad, seen from the centre of the eyeball
@@ -65,11 +66,6 @@ def shade(identity: Identity, part, points, normals, directions, gaze, painted_e
     return paint * level[:, None].astype(np.float32)
 
 
-def _smooth(x, low, high):
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
 def _blend(base: np.ndarray, colour, amount: np.ndarray) -> np.ndarray:
     return base + amount[:, None] * (np.asarray(colour, np.float32) - base)
 
@@ -88,20 +84,20 @@ def _skin(identity: Identity, points: np.ndarray) -> np.ndarray:
     face = _blend(face, skin * np.array([1.0, 0.62, 0.60], np.float32), blush)
     upper, line, lower = lip_curves(i, x)
     if i.beard:
-        region = _smooth(i.mouth_y + 0.036 + 1.3 * np.maximum(ax - 0.10, 0) - y, -0.006, 0.018)
-        lips = _smooth(upper + 0.005 - y, 0, 0.004) * _smooth(y - lower + 0.005, 0, 0.004) * (ax < i.mouth_width)
+        region = smooth(i.mouth_y + 0.036 + 1.3 * np.maximum(ax - 0.10, 0) - y, -0.006, 0.018)
+        lips = smooth(upper + 0.005 - y, 0, 0.004) * smooth(y - lower + 0.005, 0, 0.004) * (ax < i.mouth_width)
         region = region * (1 - lips)
         face = _blend(face, np.asarray(i.brow), i.beard * region)
     nostril = np.exp(-(((ax - i.nose_width * 0.5) / 0.009) ** 2) - ((y - tip + 0.014) / 0.007) ** 2)
     face = _blend(face, skin * 0.45, 0.85 * nostril)
-    mouth = _smooth(upper - y, -0.001, 0.003) * _smooth(y - lower, -0.001, 0.003) * (ax < i.mouth_width)
+    mouth = smooth(upper - y, -0.001, 0.003) * smooth(y - lower, -0.001, 0.003) * (ax < i.mouth_width)
     face = _blend(face, i.lips, mouth)
-    crease = np.exp(-(((y - line) / 0.0042) ** 2)) * _smooth(i.mouth_width * 1.04 - ax, 0, 0.008)
+    crease = np.exp(-(((y - line) / 0.0042) ** 2)) * smooth(i.mouth_width * 1.04 - ax, 0, 0.008)
     face = _blend(face, np.asarray(i.lips) * 0.42, 0.9 * crease)
     offset = ax - i.eye_x
-    thickness = i.brow_thickness * (1 - 0.45 * _smooth(offset, 0.0, 0.055))
-    brow = 1 - _smooth(np.abs(y - brow_curve(i, offset)), thickness * 0.75, thickness * 1.25)
-    brow = brow * _smooth(offset, -0.056, -0.046) * (1 - _smooth(offset, 0.05, 0.06))
+    thickness = i.brow_thickness * (1 - 0.45 * smooth(offset, 0.0, 0.055))
+    brow = 1 - smooth(np.abs(y - brow_curve(i, offset)), thickness * 0.75, thickness * 1.25)
+    brow = brow * smooth(offset, -0.056, -0.046) * (1 - smooth(offset, 0.05, 0.06))
     paint[front] = _blend(face, i.brow, 0.92 * brow)
     return paint
 
@@ -119,7 +115,7 @@ def _lid(identity: Identity, offset: np.ndarray) -> np.ndarray:
     polar = np.arccos(np.clip(unit[:, 2], -1, 1))
     rim = polar - lid_edge(identity, np.arctan2(unit[:, 1], unit[:, 0]))
     paint = np.tile(skin * np.array([0.97, 0.93, 0.91], np.float32), (len(offset), 1))
-    lash = (1 - _smooth(rim, 0.05, 0.13)) * _smooth(unit[:, 1], 0.0, 0.15)
+    lash = (1 - smooth(rim, 0.05, 0.13)) * smooth(unit[:, 1], 0.0, 0.15)
     return _blend(paint, skin * 0.25, 0.85 * lash)
 
 
@@ -128,7 +124,7 @@ def _eyeball(identity: Identity, offset: np.ndarray, gaze: np.ndarray) -> np.nda
     unit = offset / (np.sqrt((offset * offset).sum(-1, keepdims=True)) + 1e-9)
     angle = np.arccos(np.clip(unit @ gaze.astype(np.float32), -1, 1))
     iris = np.asarray(identity.iris, np.float32)
-    ring = 1 - 0.45 * _smooth(angle, IRIS_ANGLE - 0.14, IRIS_ANGLE - 0.02)
+    ring = 1 - 0.45 * smooth(angle, IRIS_ANGLE - 0.14, IRIS_ANGLE - 0.02)
     paint = np.tile(np.array([0.98, 0.97, 0.95], np.float32), (len(offset), 1))
     inside = angle < IRIS_ANGLE
     paint[inside] = iris * ring[inside, None]

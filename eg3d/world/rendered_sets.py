@@ -26,6 +26,7 @@ from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, WORLD_VERSION, Identity
 from eg3d.world.render import RenderedHead, render_head
 from groundwork.draws import draw_key
 from groundwork.files import CACHE, atomic_write, is_own, private
+from groundwork.matching import LABEL_FILE
 
 CAMERA_YAW_STD, CAMERA_PITCH_STD = 0.35, 0.15  # rad and EG3D's vertical parameter, as in FFHQ
 CAMERA_YAW_MAX, CAMERA_PITCH_MAX = 1.0, 0.5
@@ -188,7 +189,7 @@ def write_faces(
             _add(archive, name, png_bytes(sample.rendered.rgb))
             labels.append([name, [float(f"{x:.9g}") for x in sample.label]])
             truth.append(_truth(sample))
-        _add(archive, "dataset.json", json.dumps({"labels": labels}).encode())
+        _add(archive, LABEL_FILE, json.dumps({"labels": labels}).encode())
         _add(archive, "truth.npz", _truth_bytes(truth, split))
     atomic_write(path, buffer.getvalue())
 

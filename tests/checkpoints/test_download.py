@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from eg3d.checkpoints import download
-from eg3d.checkpoints.download import DownloadError, fetch, is_address, may_lead
+from eg3d.checkpoints.download import DownloadError, fetch, may_lead
 from groundwork.files import cache_folder
+from groundwork.places import is_address
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 CHANGED = np.random.default_rng(1).bytes(300_000)

@@ -40,7 +40,7 @@ def test_identity_network_tells_a_few_unseen_people_apart():
 
 
 def test_points_and_pose_agree_on_heads_and_mostly_not_on_noise():
-    reader, _, _ = load_reader(READER_WEIGHTS)
+    reader, _ = load_reader(READER_WEIGHTS)
     heads = torch.from_numpy(render_people("test", 8, views=3).images).permute(0, 3, 1, 2).float() / 127.5 - 1
     noise = torch.randn(100, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     with torch.no_grad():

@@ -65,7 +65,7 @@ def library() -> ctypes.CDLL:
 
 
 def instructions() -> str:
-    """The instructions that the kernels use: AVX-512, AVX2, NEON or plain. Raises: as `library`."""
+    """What the kernels compute with: AVX-512, AVX2, NEON, SSE2, or portable (none of these). Raises: as `library`."""
     return library().instructions().decode()
 
 

@@ -49,7 +49,7 @@ def quality() -> dict[str, dict]:
 
     The points are read from beside their file, since they need dlib.
     """
-    people, judge, (reader, _, digest) = test_people(), IdentityNetwork.load("embedded"), load_reader(READER_WEIGHTS)
+    people, judge, (reader, digest) = test_people(), IdentityNetwork.load("embedded"), load_reader(READER_WEIGHTS)
     return {
         "identity_network": {"sha256": judge.sha256} | fit_identity.verification(judge.network, people),
         "pose_network": {"sha256": digest} | fit_face_reader.errors(reader, people),

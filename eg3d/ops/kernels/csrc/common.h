@@ -18,7 +18,11 @@ constexpr int LANES = 8, REGISTERS = 16;
 #define INSTRUCTIONS "NEON"
 constexpr int LANES = 4, REGISTERS = 32;
 #else
-#define INSTRUCTIONS "plain"
+#ifdef __SSE2__
+#define INSTRUCTIONS "SSE2"
+#else
+#define INSTRUCTIONS "portable"
+#endif
 constexpr int LANES = 4, REGISTERS = 16;
 #endif
 
