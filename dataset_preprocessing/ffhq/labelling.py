@@ -23,7 +23,7 @@ def pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
         raise ValueError(f"--indir={folder}: there is no such folder; give the one with the pictures")
     archive = Folder(folder)
     if not archive.pictures:
-        raise ValueError(f"--indir={folder}: holds no pictures; give the folder with the pictures")
+        raise ValueError(f"--indir={folder}: holds no pictures{archive.why_empty()}; give the folder with the pictures")
     others = archive.left_out([LABELS, FACTS_FILE, RENDERED_FILE])
     notes = [f"{folder}: {others}"] if others else []
     return {name: archive.file(name) for name in archive.pictures}, notes

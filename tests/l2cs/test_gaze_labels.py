@@ -1,4 +1,5 @@
 import math
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +62,7 @@ def test_mpii_leaves_one_person_out_and_reads_the_2d_gaze_column(tmp_path):
         (GAZE360 + "a l r n 0,0,-1 0.1\n", "line 2 has no 'yaw,pitch'"),
         (GAZE360 + "a l r n 0,0,-1 nan,0\n", "line 2 has no 'yaw,pitch'"),
         (GAZE360, "no row lies within"),
+        ("2DGaze Face\n0.1,0.2\n", r"line 2 has no image in column 2 \(Face\)"),
     ],
 )
 def test_bad_label_files_name_file_and_line(text, message, tmp_path):
@@ -108,6 +110,16 @@ def test_blur_keeps_the_mean_and_is_different_for_every_image():
     changed, _ = augment(images, torch.zeros(6, 2), soft, torch.Generator().manual_seed(0))
     assert torch.allclose(changed.sum(dim=(2, 3)), torch.ones(6, 3), atol=1e-4)
     assert len({round(v, 5) for v in changed[:, 0, 8, 8].tolist()}) == 6
+
+
+def test_a_pipe_beside_the_label_file_is_not_waited_for(tmp_path):
+    faces(tmp_path / "Image", "a/1.png", "a/2.png")
+    (tmp_path / "x.label").write_text(rows_of(["a/1.png"]))
+    os.mkfifo(tmp_path / "y.label")
+    with pytest.raises(ValueError, match="1 of 2 images has no label"):
+        read_labels(tmp_path / "x.label", tmp_path / "Image", 90)
+    with pytest.raises(ValueError, match=r"y\.label: is no plain file"):
+        read_people(tmp_path, tmp_path / "Image")
 
 
 def test_a_binary_label_file_is_named(tmp_path):
