@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from dataset_preprocessing.conversion import in_order
 from dataset_preprocessing.packing import Write, new_data_set
-from dataset_preprocessing.selection import MIRROR_SUFFIX
+from dataset_preprocessing.selection import MIRROR_SUFFIX, pair_key
 from eg3d.config.presets import ray_ranges
 from eg3d.data.labelled import LabelledFiles, look_into
 from eg3d.data.labels import LABEL_FILE
@@ -126,11 +126,12 @@ def copies_of(names: list[str], source: Path) -> dict[str, str]:
     """Picture -> its copy, of all that are no copies themselves; ValueError if two would have one."""
     found: dict[str, str] = {}
     owner: dict[str, str] = {}
+    there = {pair_key(name): name for name in names if MIRROR_SUFFIX.search(PurePosixPath(name).stem)}
     for name in names:
         path = PurePosixPath(name)
         if MIRROR_SUFFIX.search(path.stem):
             continue
-        copy = mirrored_name(name)
+        copy = there.get(pair_key(name), mirrored_name(name))  # also x-mirror.png and x_mirror.jpg
         if (other := owner.setdefault(copy.casefold(), name)) != name:
             raise ValueError(f"--source={source}: the copies of {shown(other)} and {shown(name)} would both be "
                              f"{shown(copy)}; rename one of them")  # fmt: skip

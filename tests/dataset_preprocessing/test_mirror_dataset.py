@@ -279,3 +279,14 @@ def test_gaze_labels_one_folder_down_are_not_lost(gaze_set, tmp_path):
     assert f"{gaze_set.name}/Label/train.label; of a gaze set give the folder" in failed(
         f"--source={gaze_set.parent}", f"--dest={gaze_set.parent.parent / 'new'}"
     )
+
+
+@pytest.mark.parametrize("copy", ["img00000000-mirror.png", "img00000000_mirror.jpg"])
+def test_a_copy_of_another_name_is_not_made_again(copy, faces):
+    done(f"--source={faces}")
+    made = faces / "00000" / "img00000000_mirror.png"
+    made.rename(made.with_name(copy))
+    text = (faces / "dataset.json").read_text().replace("img00000000_mirror.png", copy)
+    (faces / "dataset.json").write_text(text)
+    before = content(faces)
+    assert "0 mirrored pictures" in done(f"--source={faces}") and content(faces) == before
