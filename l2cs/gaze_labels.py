@@ -68,7 +68,10 @@ def people_files(label_dir: Path) -> list[Path]:
 
 
 def read_people(label_dir: Path, image_dir: Path, skip_unmatched: bool = False) -> list[GazeList]:
-    """Everyone of MPIIFaceGaze, in the order of `people_files`; the notes are in the first."""
+    """Everyone of MPIIFaceGaze, in the order of `people_files`; the notes are in the first.
+
+    With `skip_unmatched` people without a single image are left out.
+    """
     return _read(people_files(label_dir), image_dir, MPII_DEG, skip_unmatched)
 
 
@@ -98,11 +101,15 @@ def _read(files: list[Path], image_dir: Path, limit_deg: float, skip: bool, othe
     for file in files:
         kept = [row for row in near[file] if row.face in matched.pictures]
         if not kept:
-            raise ValueError(
-                f"{file}: all of its {len(near[file])} images are missing in {image_dir}; give their folder"
-            )
+            gone = f"{file}: all of its {len(near[file])} images are missing in {image_dir}"
+            if not skip or len(files) == 1:
+                raise ValueError(f"{gone}; give their folder")
+            notes.append(f"{gone}; folds are numbered without this person")
+            continue
         angles = torch.tensor([(row.yaw, row.pitch) for row in kept], dtype=torch.float32)
         lists.append(GazeList([Path(matched.pictures[row.face]) for row in kept], angles))
+    if len(lists) < min(len(files), 2):
+        raise ValueError(f"{where}: only one person has images; leaving one person out needs at least two")
     return [replace(lists[0], notes=tuple(notes)), *lists[1:]]
 
 

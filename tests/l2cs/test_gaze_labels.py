@@ -236,3 +236,18 @@ def test_people_are_matched_together(tmp_path):
     assert [len(person) for person in people] == [2, 2] and "left out by --skip-unmatched, 4 match" in people[0].notes[
         0
     ]
+
+
+def test_people_without_images_are_left_out_if_asked(tmp_path):
+    for person in ("p00", "p01", "p02"):
+        (tmp_path / f"{person}.label").write_text(rows_of([f"{person}/1.png"]))
+    faces(tmp_path / "Image", "p00/1.png", "p02/1.png")
+    with pytest.raises(ValueError, match="1 of 3 labelled images is missing, the first is p01/1.png"):
+        read_people(tmp_path, tmp_path / "Image")
+    people = read_people(tmp_path, tmp_path / "Image", skip_unmatched=True)
+    assert [person.paths[0].parent.name for person in people] == ["p00", "p02"]
+    note = people[0].notes[1]
+    assert "p01.label: all of its 1 images are missing" in note and "folds are numbered without this person" in note
+    (tmp_path / "Image" / "p02" / "1.png").unlink()
+    with pytest.raises(ValueError, match="only one person has images"):
+        read_people(tmp_path, tmp_path / "Image", skip_unmatched=True)
