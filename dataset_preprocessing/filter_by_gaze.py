@@ -49,9 +49,9 @@ DEST = Output(
 def main(**options):
     """Copies the images with min < |yaw| <= max into a new data set, with their labels and in their order.
 
-    Images are copied byte for byte; --by=label decodes them only with --skip-damaged. An image and its mirrored copy
-    (x.png, x_mirror.png) stay or go together. Beside the new data set appear DEST.manifest.json (settings, counts, yaw
-    of each kept image) and DEST.histogram.png.
+    Images are copied byte for byte; those that are kept are decoded once, to find damaged ones. An image and its
+    mirrored copy (x.png, x_mirror.png) stay or go together. Beside the new data set appear DEST.manifest.json
+    (settings, counts, yaw of each kept image) and DEST.histogram.png.
     """
     processes.start(run, check, **options)
 
@@ -81,7 +81,7 @@ def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, skip_d
     left_out = damage.check(f"--data={data}", total)
     faces = faces.without(damage.faults)
     kept = selection.choose(faces.names, yaws, min_abs_yaw, max_abs_yaw)
-    if by == "label" and skip_damaged:
+    if by == "label":
         selection.find_damaged(faces, kept, damage)
         left_out = damage.check(f"--data={data}", len(kept))
         kept = [row for row in kept if faces.names[row] not in damage.faults]

@@ -4,6 +4,7 @@ The copy of `x.png` is `x_mirror.png`, the published name. It is always a PNG, s
 some of its copies gets the others; a set that has all stays as it is, byte by byte.
 """
 
+import errno
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from dataset_preprocessing.conversion import in_order
 from dataset_preprocessing.packing import Write, new_data_set
-from dataset_preprocessing.selection import MIRROR_SUFFIX
+from dataset_preprocessing.selection import MIRROR_SUFFIX, pair_key
 from eg3d.config.presets import ray_ranges
 from eg3d.data.labelled import LabelledFiles, look_into
 from eg3d.geometry.cameras import mirror_label
@@ -27,9 +28,10 @@ from eg3d.geometry.label_rows import label_array
 from groundwork.archive import Folder, Unreadable, Zip, normalised, shown
 from groundwork.damage import Damage
 from groundwork.files import atomic_write
+from groundwork.formats import is_hidden
 from groundwork.images import read_picture, silence_pillow
-from groundwork.matching import match_names
 from groundwork.strict_json import parse_json
+from l2cs.gaze_labels import lines_of, match_faces, rows_of
 
 GAZE_IMAGES, GAZE_LABELS = "Image", "Label"  # folders of a set in the GazeHub layout
 SIDES = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
@@ -68,7 +70,9 @@ def mirror(
     there = set(content.pictures)
     missing = {name: copy for name, copy in chosen.items() if copy not in there}
     damage = Damage(skip_damaged)
-    with _added(source / content.folder) if dest is None else new_data_set(dest) as write:
+    owner = {copy: name for name, copy in chosen.items()}
+    in_place = _added(source, lambda copy: _beside(content.archive, owner[copy]))
+    with in_place if dest is None else new_data_set(dest) as write:
         results = in_order(lambda name: _mirrored(content.archive, name), list(missing), workers)
         for name, data in zip(tqdm(missing, "mirroring", unit="img"), results, strict=True):
             if isinstance(data, Unreadable):
@@ -88,8 +92,8 @@ def mirror(
             write(name, data)
     if dest is None:
         for name, data in labels.items():
-            if data != (source / name).read_bytes():
-                atomic_write(source / name, data)
+            if data != content.label_files[name].read_bytes():
+                atomic_write(content.label_files[name], data)
     about = content.about if labels else None
     counts = len(missing) - len(damage.faults), len(chosen) - len(missing)
     return Done(*counts, about, content.notes, content.warnings, left_out)
@@ -100,7 +104,8 @@ class _Content:
     """A set: where its pictures are, and how its label files become those of the mirrored set.
 
     Attributes:
-        archive, pictures: the pictures by name; folder, prefix: where in the set they lie, `Image` and `Image/`.
+        archive, pictures: the pictures by name; prefix: where in the set they lie, `Image/`.
+        label_files: name of a label file -> where it lies, of a set in a folder.
         labels: `labels(copies, only)` -> {name: bytes} of the label files with the copies' rows, each behind its
             original's. `only`: names of the pictures of the new set, None for all.
         about: what the labels hold.
@@ -108,8 +113,8 @@ class _Content:
 
     archive: Folder | Zip
     pictures: list[str]
-    folder: str
     prefix: str
+    label_files: dict[str, Path]
     labels: Callable[[dict[str, str], set[str] | None], dict[str, bytes]]
     about: str
     notes: list[str]
@@ -120,11 +125,12 @@ def copies_of(names: list[str], source: Path) -> dict[str, str]:
     """Picture -> its copy, of all that are no copies themselves; ValueError if two would have one."""
     found: dict[str, str] = {}
     owner: dict[str, str] = {}
+    there = {pair_key(name): name for name in names if MIRROR_SUFFIX.search(PurePosixPath(name).stem)}
     for name in names:
         path = PurePosixPath(name)
         if MIRROR_SUFFIX.search(path.stem):
             continue
-        copy = mirrored_name(name)
+        copy = there.get(pair_key(name), mirrored_name(name))  # also x-mirror.png and x_mirror.jpg
         if (other := owner.setdefault(copy.casefold(), name)) != name:
             raise ValueError(f"--source={source}: the copies of {shown(other)} and {shown(name)} would both be "
                              f"{shown(copy)}; rename one of them")  # fmt: skip
@@ -148,9 +154,14 @@ def _mirrored(archive: Folder | Zip, name: str) -> bytes | Unreadable:
     return out.getvalue()
 
 
+def _beside(folder: Folder, name: str) -> Path:
+    """Where the copy of a picture goes: beside its file, whose name on the disk may be spelt otherwise."""
+    return Path(mirrored_name(str(folder.file(name))))
+
+
 @contextmanager
-def _added(folder: Path) -> Iterator[Write]:
-    """Yields write(name, data); the files take their names in `folder` all together, when the block has ended well."""
+def _added(folder: Path, place: Callable[[str], Path]) -> Iterator[Write]:
+    """Yields write(name, data); the files go to place(name) all together, when the block has ended well."""
     with tempfile.TemporaryDirectory(prefix=".mirroring.", dir=folder) as temporary:
         names = []
 
@@ -161,7 +172,12 @@ def _added(folder: Path) -> Iterator[Write]:
 
         yield write
         for name in names:
-            os.replace(Path(temporary) / name, folder / name)
+            try:
+                os.replace(Path(temporary) / name, place(name))
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                atomic_write(place(name), (Path(temporary) / name).read_bytes())  # a link has led to another disk
 
 
 # ------------------------------------------------------------------ cameras
@@ -171,14 +187,20 @@ def _camera_set(source: Path, skip_unmatched: bool) -> _Content:
     """A set in EG3D's layout; without labels its pictures alone are mirrored."""
     files = look_into(source, "--source")
     pictures, doubts = files.images, []
+    gaze = next((name for name in files.archive.bytes if name.endswith(".label")), None)
+    if files.label_file is None and gaze is not None:  # the copies would have no labels
+        raise ValueError(f"--source={source}: holds {shown(gaze)}; of a gaze set give the folder in which "
+                         f"{GAZE_IMAGES} and {GAZE_LABELS} lie")  # fmt: skip
     if files.has_labels:
         copies = {mirrored_name(name) for name in files.labels}  # of a run that was cut off; they need no label yet
         unlabelled = [name for name in files.matched.unlabelled if name not in copies]
         files = replace(files, matched=replace(files.matched, unlabelled=unlabelled)).settled(skip_unmatched)
         doubts = camera_doubts(label_array(files.labels, list(files.labels), files.where), ray_ranges())
         pictures = [name for name in pictures if name in files.labels or name in copies]
+    is_folder = isinstance(files.archive, Folder) and files.label_file is not None
+    label_files = {files.label_file: files.archive.file(files.label_file)} if is_folder else {}
     return _Content(
-        files.archive, pictures, ".", "", lambda copies, only: _camera_labels(files, copies, only), "cameras",
+        files.archive, pictures, "", label_files, lambda copies, only: _camera_labels(files, copies, only), "cameras",
         files.all_notes, doubts,
     )  # fmt: skip
 
@@ -207,54 +229,59 @@ def _camera_labels(files: LabelledFiles, copies: dict[str, str], only: set[str] 
 
 
 def _gaze_set(source: Path, skip_unmatched: bool) -> _Content:
-    """A set in the GazeHub layout."""
+    """A set in the GazeHub layout. Pictures that no label file can be expected to name, as those of eyes, join too."""
     archive = Folder(source / GAZE_IMAGES)
-    files = {f"{GAZE_LABELS}/{file.name}": file for file in sorted((source / GAZE_LABELS).glob("*.label"))}
+    files = [file for file in sorted((source / GAZE_LABELS).glob("*.label")) if not is_hidden(file.name)]
     if not files:
         raise ValueError(f"--source={source}: holds no .label file in {GAZE_LABELS}; give a set with labels")
-    tables = {name: _Table(file) for name, file in files.items()}
-    faces = [face for table in tables.values() for face in table.faces()]
-    matched = replace(match_names(faces, archive.pictures), unlabelled=[])  # pictures of eyes are no faces
-    notes = matched.notes(str(source), skip_unmatched)
+    tables = {f"{GAZE_LABELS}/{file.name}": _Table(file) for file in files}
+    matched, others = match_faces([face for table in tables.values() for face in table.faces], archive, files)
+    matched = matched.without([name for name in matched.pictures.values() if name not in archive.bytes])
+    copies = {mirrored_name(name) for name in matched.pictures.values()}  # of a run that was cut off
+    left = [name for name in matched.unlabelled if name not in copies]
+    notes = replace(matched, unlabelled=left).notes(str(source), skip_unmatched) + others
+    gone = archive.unreadable.keys() & matched.missing
+    pictures = [name for name in archive.pictures if name not in left and name not in gone]
 
     def labels(copies: dict[str, str], only: set[str] | None) -> dict[str, bytes]:
-        return {name: table.mirrored(copies, only) for name, table in tables.items()}
+        return {name: table.mirrored(matched.pictures, copies, only) for name, table in tables.items()}
 
-    return _Content(archive, archive.pictures, GAZE_IMAGES, f"{GAZE_IMAGES}/", labels, "gaze", notes, [])
+    places = dict(zip(tables, files, strict=True))
+    return _Content(archive, pictures, f"{GAZE_IMAGES}/", places, labels, "gaze", notes, [])
 
 
 class _Table:
     """A label file: a header line, then a row of columns for each face; vectors have commas inside."""
 
     def __init__(self, file: Path):
-        try:
-            lines = file.read_text().splitlines()
-        except UnicodeDecodeError:
-            raise ValueError(f"{file}: is not a text file; give a label file in the GazeHub layout") from None
+        self.header, lines = lines_of(file)
         self.data = file.read_bytes()
-        self.header = lines[0].split() if lines else []
-        self.rows = [line.split() for line in lines[1:] if line.strip()]
+        self.rows = [row for _, row in lines]
         if "Face" not in self.header:
             raise ValueError(f"{file}: the first line must name the columns, with Face among them")
         unknown = [column for column in self.header if column not in _MIRRORED]
         if unknown:
             raise ValueError(f"{file}: nothing is known of how to mirror the column {unknown[0]}; leave it out")
-        for number, row in enumerate(self.rows, start=2):
+        for number, row in lines:
             if len(row) != len(self.header):
                 raise ValueError(f"{file}: line {number} has {len(row)} columns, the first line {len(self.header)}")
+        if "2DGaze" in self.header:
+            rows_of(file)  # raises what training would
+        self.faces = [normalised(row[self.header.index("Face")]) for row in self.rows]
 
-    def faces(self) -> list[str]:
-        at = self.header.index("Face")
-        return [normalised(row[at]) for row in self.rows]
+    def mirrored(self, pictures: dict[str, str], copies: dict[str, str], only: set[str] | None) -> bytes:
+        """The file with the row of each copy behind that of its face, unless it is there.
 
-    def mirrored(self, copies: dict[str, str], only: set[str] | None) -> bytes:
-        """The file with the row of each copy behind that of its face, unless it is there."""
-        lines, there, added = [" ".join(self.header)], set(self.faces()), 0
-        for face, row in zip(self.faces(), self.rows, strict=True):
-            if only is not None and face not in only:
+        pictures: face -> its picture, where there is one.
+        """
+        there, added = {pictures.get(face) for face in self.faces}, 0
+        lines = [" ".join(self.header)]
+        for face, row in zip(self.faces, self.rows, strict=True):
+            picture = pictures.get(face)
+            if only is not None and picture not in only:
                 continue
             lines.append(" ".join(row))
-            if face in copies and copies[face] not in there:
+            if picture in copies and copies[picture] not in there:
                 values = dict(zip(self.header, row, strict=True))
                 lines.append(" ".join(_MIRRORED[column](values) for column in self.header))
                 added += 1

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from dataset_preprocessing.conversion import in_order
 from dataset_preprocessing.packing import new_data_set
 from eg3d.data.labelled import open_labelled
 from eg3d.gaze.networks import GazeNetwork
@@ -31,6 +32,7 @@ from groundwork.files import atomic_write, sha256
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import LABEL_FILE
 
+THREADS = 3  # that decode
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
 
 MANIFEST, HISTOGRAM = ".manifest.json", ".histogram.png"  # endings of what lies beside a selection
@@ -90,8 +92,12 @@ def estimated_yaws(faces: FaceSet, estimator: GazeNetwork, batch: int, device, d
 
 def find_damaged(faces: FaceSet, rows: list[int], damage: Damage) -> None:
     """Decodes the images of these rows and forgets them."""
-    for row in tqdm(rows, "looking for damaged images", unit="img"):
-        for name, fault in _readable(faces, [faces.names[row]])[1].items():
+
+    def faults(row: int) -> dict[str, str]:
+        return _readable(faces, [faces.names[row]])[1]
+
+    for found in tqdm(in_order(faults, rows, THREADS), "looking for damaged images", len(rows), unit="img"):
+        for name, fault in found.items():
             damage.add(name, fault)
 
 

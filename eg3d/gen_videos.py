@@ -81,9 +81,11 @@ def main(
     path = video.read_camera_path(camera_path) if camera_path else None
     device = cli.pick_device(device)
     generators = [video.set_quality(load_generator(name, device, precision), sample_mult, nrr) for name in networks]
-    if path and "labels" in path:
-        doubts = (camera_doubts(torch.tensor(path["labels"]), ray_ranges(G)) for G in generators)
-        cli.tell([], [f"{camera_path}: {line}" for line in dict.fromkeys(line for lines in doubts for line in lines)])
+    if path:
+        doubts = video.angle_doubts(path.get("cameras", []))
+        for G in generators if "labels" in path else ():
+            doubts += camera_doubts(torch.tensor(path["labels"]), ray_ranges(G))
+        cli.tell([], [f"{camera_path}: {line}" for line in dict.fromkeys(doubts)])
     view = ViewOptions(trunc, trunc_cutoff, focal_to_fov(video.FOCAL[cfg]))
     side = max(video.SMALLEST_SIDE, *(G.resolution for G in generators))
     for plan in plans:

@@ -100,6 +100,11 @@ class Archive:
             )
         return "; ".join(parts) or None
 
+    def why_empty(self, used: Collection[str] = ()) -> str:
+        """What stands behind `holds no pictures`: ` (2 hidden or system files were left out (...))`, or nothing."""
+        others = self.left_out(used)
+        return f" ({others})" if others else ""
+
     def _member(self, written: str) -> str | None:
         """The normalised name, or None if it is hidden; ValueError if it leads out of the folder."""
         if not is_inside(written):

@@ -34,9 +34,10 @@ PATTERNS = {kind: re.compile(pattern, re.DOTALL) for kind, pattern in MAGIC.item
 # Names that operating systems, storage boxes and notebooks put beside pictures. Those with a dot in front are hidden
 # anyway.
 SYSTEM_NAMES = {
-    "__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "found.000",
-    "system volume information", "lost+found", "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle",
-    "#snapshot", "network trash folder", "temporary items", "thevolumesettingsfolder", "__pycache__",
+    "__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "recycled",
+    "found.000", "found.001", "system volume information", "lost+found", "@eadir", "@recycle",
+    "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "~snapshot", "desktop db", "desktop df",
+    "network trash folder", "temporary items", "thevolumesettingsfolder", "__pycache__",
 }  # fmt: skip
 
 

@@ -229,8 +229,11 @@ def own_folders() -> list[Source]:
 
 
 def folder_links(folder: str | Path) -> Iterator[Path]:
-    """The links to folders in a folder, at any depth: what lies there is read too."""
-    waiting, seen = [Path(folder)], set()
+    """The links to folders in a folder, at any depth: what lies there is read too.
+
+    Links upwards are not followed, as nobody who lists pictures does (`groundwork.archive`).
+    """
+    waiting, seen, root = [Path(folder)], set(), resolved(folder)
     while waiting:
         here = waiting.pop()
         with suppress(OSError):
@@ -238,10 +241,15 @@ def folder_links(folder: str | Path) -> Iterator[Path]:
                 continue
             seen.add(number)
             for entry in os.scandir(here):
-                if entry.is_dir():
+                is_link = entry.is_symlink()
+                if entry.is_dir() and not (is_link and _leads_up(resolved(entry), root, resolved(here))):
                     waiting.append(Path(entry))
-                    if entry.is_symlink():
+                    if is_link:
                         yield Path(entry)
+
+
+def _leads_up(target: Path, *places: Path) -> bool:
+    return any(target in (place, *place.parents) for place in places)
 
 
 def check_readable(sources: Sequence[Source], kind: str) -> None:

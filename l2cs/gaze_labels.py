@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from groundwork.archive import Folder, normalised
+from groundwork.archive import Folder, normalised, read_file
 from groundwork.formats import is_hidden
 from groundwork.matching import Matched, first_of, match_names
 
@@ -68,7 +68,10 @@ def people_files(label_dir: Path) -> list[Path]:
 
 
 def read_people(label_dir: Path, image_dir: Path, skip_unmatched: bool = False) -> list[GazeList]:
-    """Everyone of MPIIFaceGaze, in the order of `people_files`; the notes are in the first."""
+    """Everyone of MPIIFaceGaze, in the order of `people_files`; the notes are in the first.
+
+    With `skip_unmatched` people without a single image are left out.
+    """
     return _read(people_files(label_dir), image_dir, MPII_DEG, skip_unmatched)
 
 
@@ -82,7 +85,7 @@ def without_person(people: list[GazeList], fold: int) -> tuple[GazeList, GazeLis
 
 def _read(files: list[Path], image_dir: Path, limit_deg: float, skip: bool, others: Iterable[Path] = ()):
     """A GazeList of each label file; the first has the notes about all."""
-    rows = {file: _rows(file) for file in files}
+    rows = {file: rows_of(file) for file in files}
     near = {file: [row for row in rows[file] if row.within(math.radians(limit_deg))] for file in files}
     for file in files:
         if not near[file]:
@@ -98,17 +101,21 @@ def _read(files: list[Path], image_dir: Path, limit_deg: float, skip: bool, othe
     for file in files:
         kept = [row for row in near[file] if row.face in matched.pictures]
         if not kept:
-            raise ValueError(
-                f"{file}: all of its {len(near[file])} images are missing in {image_dir}; give their folder"
-            )
+            gone = f"{file}: all of its {len(near[file])} images are missing in {image_dir}"
+            if not skip or len(files) == 1:
+                raise ValueError(f"{gone}; give their folder")
+            notes.append(f"{gone}; folds are numbered without this person")
+            continue
         angles = torch.tensor([(row.yaw, row.pitch) for row in kept], dtype=torch.float32)
         lists.append(GazeList([Path(matched.pictures[row.face]) for row in kept], angles))
+    if len(lists) < min(len(files), 2):
+        raise ValueError(f"{where}: only one person has images; leaving one person out needs at least two")
     return [replace(lists[0], notes=tuple(notes)), *lists[1:]]
 
 
-def _rows(label_file: Path) -> list[_Row]:
+def rows_of(label_file: Path) -> list[_Row]:
     """All rows; columns are found by their names in the header. ValueError names the file and the line."""
-    header, lines = _lines(label_file)
+    header, lines = lines_of(label_file)
     if "Face" not in header or "2DGaze" not in header:
         raise ValueError(f"{label_file}: the first line must name the columns, with Face and 2DGaze among them")
     face, gaze = header.index("Face"), header.index("2DGaze")
@@ -120,6 +127,8 @@ def _rows(label_file: Path) -> list[_Row]:
                 raise ValueError
         except (IndexError, ValueError):
             raise ValueError(f"{label_file}: line {number} has no 'yaw,pitch' in column {gaze + 1} (2DGaze)") from None
+        if face >= len(columns):
+            raise ValueError(f"{label_file}: line {number} has no image in column {face + 1} (Face)")
         rows.append(_Row(normalised(columns[face]), yaw, pitch))
         if not rows[-1].within(MOST_RAD):
             beyond.append(f"{columns[gaze]} in line {number}")
@@ -131,10 +140,10 @@ def _rows(label_file: Path) -> list[_Row]:
     return rows
 
 
-def _lines(label_file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def lines_of(label_file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Names of the columns, and (number of the line, its columns) of each row."""
     try:
-        lines = label_file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_file(label_file).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{label_file}: is not a text file; give a label file in the GazeHub layout") from None
     split = [(number, line.split()) for number, line in enumerate(lines, start=1)]
@@ -146,24 +155,34 @@ def _match(faces: list[str], image_dir: Path, label_files: list[Path]) -> tuple[
     if not image_dir.is_dir():
         raise ValueError(f"{image_dir}: there is no such folder; give the one with the images of {label_files[0]}")
     folder = Folder(image_dir)
+    matched, notes = match_faces(faces, folder, label_files)
+    paths = {face: str(folder.file(name) if name in folder.bytes else image_dir / name)
+             for face, name in matched.pictures.items()}  # fmt: skip
+    return replace(matched, pictures=paths), notes
+
+
+def match_faces(faces: list[str], folder: Folder, label_files: list[Path]) -> tuple[Matched, list[str]]:
+    """Faces that label files list, matched with the images in a folder; and notes about other files there.
+
+    A face may lie outside: the name of its picture is then its own, as ../eyes/1.png.
+    """
     matched = match_names(faces, folder.pictures).without(folder.unreadable)
-    # names that lead out of the folder, as ../eyes/1.png, are in no listing of it
-    outside = {name: str(image_dir / name) for name in matched.missing if (image_dir / name).is_file()}
+    outside = {name: name for name in matched.missing if (folder.path / name).is_file()}
     missing = [name for name in matched.missing if name not in outside]
     named = _named_images(label_files) if matched.unlabelled else set()
     folders = {PurePosixPath(name).parent for name in named}
     left = [name for name in matched.unlabelled if name not in named]
-    pictures = {face: str(folder.file(picture)) for face, picture in matched.pictures.items()} | outside
-    if not pictures:
-        return replace(matched, missing=missing, unlabelled=left), []
+    matched = replace(matched, pictures=matched.pictures | outside, missing=missing, unlabelled=left)
+    if not matched.pictures:
+        return matched, []
     labels = [name for name in folder.bytes if name.endswith(label_files[0].suffix)]
-    notes = [f"{image_dir}: {files}"] if (files := folder.left_out(labels)) else []
+    notes = [f"{folder.path}: {files}"] if (files := folder.left_out(labels)) else []
     unlabelled = [name for name in left if PurePosixPath(name).parent in folders]
     elsewhere = [name for name in left if PurePosixPath(name).parent not in folders]
     if elsewhere:
-        notes.append(f"{image_dir}: {len(elsewhere)} images lie in folders of which no label file names one, "
+        notes.append(f"{folder.path}: {len(elsewhere)} images lie in folders of which no label file names one, "
                      f"{first_of(elsewhere)}")  # fmt: skip
-    return replace(matched, pictures=pictures, missing=missing, unlabelled=unlabelled), notes
+    return replace(matched, unlabelled=unlabelled), notes
 
 
 def _named_images(label_files: list[Path]) -> set[str]:
@@ -171,7 +190,7 @@ def _named_images(label_files: list[Path]) -> set[str]:
     named = set()
     for file in {beside for given in label_files for beside in given.parent.glob(f"*{given.suffix}")}:
         try:
-            header, lines = _lines(file)
+            header, lines = lines_of(file)
         except (ValueError, OSError):
             continue  # it is not one of those that are asked for
         places = [header.index(name) for name in IMAGE_COLUMNS if name in header]

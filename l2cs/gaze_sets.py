@@ -33,7 +33,7 @@ def image_files(path: Path) -> tuple[dict[str, Path], str | None]:
         return {path.name: path}, None
     folder = Folder(path)
     if not folder.pictures:
-        raise ValueError(f"{path}: no images in this folder")
+        raise ValueError(f"{path}: no images in this folder{folder.why_empty()}; give another one")
     return {name: folder.file(name) for name in folder.pictures}, folder.left_out()
 
 

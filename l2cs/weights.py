@@ -18,6 +18,7 @@ from safetensors.torch import save as save_safetensors
 
 from groundwork.files import atomic_write
 from groundwork.filling import filled
+from groundwork.formats import is_hidden
 from groundwork.plain import from_plain
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
@@ -130,7 +131,9 @@ def infer_architecture(state: dict[str, torch.Tensor], path: Path) -> Architectu
 def snapshots_in(folder: str | Path, part: str = ".") -> list[Path]:
     """The weight files in a folder, or in its `part` if there is such a folder; _epoch_2.pkl before _epoch_10.pkl."""
     place = Path(folder) / part if (Path(folder) / part).is_dir() else Path(folder)
-    files = [file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file()]
+    files = [
+        file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file() and not is_hidden(file.name)
+    ]
     if not files:
         raise ValueError(f"{place}: holds no weights ({', '.join(SUFFIXES)}); give a folder with snapshots, or a file")
     return sorted(files, key=lambda file: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", file.name)])

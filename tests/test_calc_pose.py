@@ -183,6 +183,8 @@ def test_of_estimates_by_another_program_all_pictures_without_one_count_as_faile
     result = compare(rendered / "labels_generate.json", mirrored)
     assert result.exit_code == 0 and "3 used, 1 failed" in result.stdout
     assert "1 estimates of mirrored copies are left aside, the first is seed0000_mirror.png" in result.stderr
+    assert "no pose_estimate.json lies beside it, so pictures without an estimate count as failed" in result.stderr
+    assert "1 of 4, the first is seed0002.png" in result.stderr
 
 
 def test_names_may_be_spelt_otherwise_and_units_must_agree(rendered, tmp_path):

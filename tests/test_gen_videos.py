@@ -265,6 +265,25 @@ def test_bad_options_are_one_line(networks, tmp_path, options, text):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("cameras", "words"),
+    [
+        (
+            [[-15, 0], [0, 0], [15, 0]],
+            "2 of 3 frames are beyond one turn or the pole, the first is frame 0 with yaw -15",
+        ),
+        ([[0, 0], [0.5, 2.5]], "1 of 2 frames are beyond one turn or the pole, the first is frame 1 with yaw 0.5"),
+        ([[0, 0], [6.28319, -1.5708]], ""),
+    ],
+)
+def test_angles_that_may_be_degrees_are_warned_of(networks, tmp_path, monkeypatch, cameras, words):
+    (tmp_path / "path.json").write_text(json.dumps({"cameras": cameras}))
+    monkeypatch.setattr(video, "film", lambda *_: sys.exit(0))
+    result = run(networks, tmp_path / "out", "--seeds=0", f"--camera-path={tmp_path / 'path.json'}")
+    assert result.exit_code == 0 and words in result.stderr
+    assert ("multiply degrees by pi/180" in result.stderr) == bool(words)
+
+
 def test_labels_of_a_path_keep_their_numbers(tmp_path):
     G = tiny_generator()
     labels = camera_labels([0.1, 0.2], [0.0, 0.1], G.orbit)

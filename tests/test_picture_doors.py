@@ -194,10 +194,12 @@ def test_one_damaged_picture_is_named_with_its_reason_and_none_left_is_an_error(
     assert not (tmp_path / "out").exists()
 
 
-def test_filtering_by_labels_decodes_what_it_keeps_only_if_asked(tmp_path, run_script):
+def test_filtering_by_labels_copies_no_damaged_picture(tmp_path, run_script):
     good = saved("PNG", Image.fromarray(PIXELS).resize((64, 64)))
     data = write_set(tmp_path / "set", ("a.png", good), ("b.jpg", CUT), ("c.png", good))
     options = [f"--data={data}", f"--dest={tmp_path / 'out'}", "--min-abs-yaw=0"]
+    stopped = run_script("dataset_preprocessing/filter_by_gaze.py", *options)
+    assert stopped.code == 2 and "b.jpg is damaged" in stopped.stderr and not (tmp_path / "out").exists()
     done = run_script("dataset_preprocessing/filter_by_gaze.py", *options, "--skip-damaged")
     assert done.code == 0 and "b.jpg is damaged" in done.stdout, done
     rows = json.loads((tmp_path / "out" / "dataset.json").read_text())["labels"]

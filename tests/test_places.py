@@ -12,7 +12,18 @@ from click.testing import CliRunner
 from eg3d.__main__ import MODULES
 from eg3d.checkpoints.loading import GENERATORS
 from groundwork.files import WORLD_WEIGHTS
-from groundwork.places import EITHER, FILE, FOLDER, GAZE_NETWORK, GENERATOR, OURS, Input, NamedInput, Output
+from groundwork.places import (
+    EITHER,
+    FILE,
+    FOLDER,
+    GAZE_NETWORK,
+    GENERATOR,
+    OURS,
+    Input,
+    NamedInput,
+    Output,
+    folder_links,
+)
 from l2cs.estimator import WORLD_NETWORKS
 
 # Options of texts that name no place; those with a list of choices need not stand here.
@@ -241,6 +252,9 @@ def test_folders_behind_links_are_read_too(commands, call, tmp_path):
     put(tmp_path / "shard" / "2.png")
     (tmp_path / "set" / "a" / "shard").symlink_to(tmp_path / "shard")
     (tmp_path / "set" / "a" / "loop").symlink_to(tmp_path / "set")
-    assert call(command, given)[0] == 0
+    (tmp_path / "set" / "a" / "up").symlink_to(tmp_path)  # never followed: all files of the disk may be there
+    (tmp_path / "shard" / "top").symlink_to("/")
+    assert list(folder_links(tmp_path / "set")) == [tmp_path / "set/a/shard"]
+    assert call(command, given | {"json_path": tmp_path / "beside.json"})[0] == 0
     code, stderr = call(command, given | {"sheet": tmp_path / "shard" / "sheet.png"})
     assert code == 2 and "--sheet" in stderr and "--data" in stderr

@@ -5,6 +5,7 @@ training, drawing) is replaced. `used` is what a door reports or hands on.
 """
 
 import json
+import os
 import re
 import shutil
 import unicodedata
@@ -326,6 +327,14 @@ def test_a_faceless_picture_does_not_end_the_pipeline(tmp_path, monkeypatch):  #
             ran = run(pictures, tmp_path / door, patch)
         words = "1 of 4 images is left out, as no face was found (pose_estimate.json), the first is noise.png"
         assert (ran.code, ran.used) == (0, 3) and words in ran.said(), door
+
+
+def test_no_label_is_written_that_nobody_can_read(tmp_path):
+    pictures = shutil.copytree(FAULTS / "b10_faceless_picture_ends_the_pipeline" / "pictures", tmp_path / "p")
+    (pictures / "face1.png").rename(os.fsdecode(os.fsencode(pictures) + b"/caf\xe9.png"))
+    code, stderr, _ = invoke(preprocess_in_the_wild, f"--indir={pictures}", "--device=cpu")
+    assert code == 2 and r"1 of 4 pictures have names that are no UTF-8" in stderr and r"caf\udce9.png" in stderr
+    assert not (pictures / "dataset.json").exists()
 
 
 def test_large_sets_are_matched_fast():

@@ -12,7 +12,7 @@ from groundwork.archive import Folder, Unreadable, read_file, shown
 from groundwork.damage import Damage
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
-from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE, Words, match_names
+from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE, Words, first_of, match_names
 
 LISTED = 20  # names for a terminal
 
@@ -23,10 +23,19 @@ def pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
         raise ValueError(f"--indir={folder}: there is no such folder; give the one with the pictures")
     archive = Folder(folder)
     if not archive.pictures:
-        raise ValueError(f"--indir={folder}: holds no pictures; give the folder with the pictures")
+        raise ValueError(f"--indir={folder}: holds no pictures{archive.why_empty()}; give the folder with the pictures")
+    unnamed = [name for name in archive.pictures if not _is_text(name)]
+    if unnamed:
+        raise ValueError(f"--indir={folder}: {len(unnamed)} of {len(archive.pictures)} pictures have names that are no "
+                         f"UTF-8, so no label file can list them, {first_of(unnamed)}; rename them")  # fmt: skip
     others = archive.left_out([LABEL_FILE, FACTS_FILE, RENDERED_FILE])
     notes = [f"{folder}: {others}"] if others else []
     return {name: archive.file(name) for name in archive.pictures}, notes
+
+
+def _is_text(name: str) -> bool:
+    """Whether JSON can hold a name; bytes of a file's name that are no UTF-8 stand in it as halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def expected(folder: Path, files: dict[str, Path], skip_unmatched: bool) -> tuple[dict[str, Path], list[str]]:

@@ -77,7 +77,7 @@ def look_into(path: Path, flag: str = "--data") -> LabelledFiles:
     archive = open_archive(path, flag)
     images = archive.pictures
     if not images:
-        raise ValueError(f"{flag}={path}: holds no images; give another one")
+        raise ValueError(f"{flag}={path}: holds no images{archive.why_empty()}; give another one")
     label_file, notes = _find_label_file(archive, flag)
     folder = (label_file or LABEL_FILE)[: -len(LABEL_FILE)]  # "" or "FACES/"
     others = archive.left_out({folder + LABEL_FILE, folder + FACTS_FILE, folder + RENDERED_FILE})

@@ -52,6 +52,9 @@ def match(
     matched = match_names([name for name in estimated if name not in mirrored], list(rendered), faceless)
     words = Words(f"estimates are of pictures that {file1} does not list", f"pictures of {file1} have no estimate")
     notes = replace(matched, faceless=[]).notes(str(file2), skip_unmatched, words)
+    if facts is None and matched.faceless:
+        notes.append(f"{file2}: no {FACTS_FILE} lies beside it, so pictures without an estimate count as failed: "
+                     f"{len(matched.faceless)} of {len(rendered)}, {first_of(matched.faceless)}")  # fmt: skip
     if mirrored:
         notes.append(f"{file2}: {len(mirrored)} estimates of mirrored copies are left aside, {first_of(mirrored)}")
     first = torch.stack([rendered[name] for name in matched.pictures.values()])

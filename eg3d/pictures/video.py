@@ -85,6 +85,20 @@ def _check_radians(path: Path, rows: torch.Tensor) -> None:
         )
 
 
+def angle_doubts(cameras: list[list[float]]) -> list[str]:
+    """A line if [yaw, pitch] of a camera path, which `read_camera_path` took for radians, may well be degrees."""
+    rows = torch.tensor(cameras, dtype=torch.float64).reshape(-1, 2)
+    beyond = (rows.abs() > torch.tensor([2 * math.pi, math.pi / 2]) + 1e-3).any(dim=1)
+    if not beyond.any():
+        return []
+    frame = int(beyond.nonzero()[0, 0])
+    yaw, pitch = rows[frame].tolist()
+    return [
+        f"{int(beyond.sum())} of {len(rows)} frames are beyond one turn or the pole, the first is frame {frame} with "
+        f"yaw {yaw:g} and pitch {pitch:g}; radians are expected: multiply degrees by pi/180"
+    ]
+
+
 def path_labels(path: dict[str, list] | None, frames: int, G, fov_deg: float) -> torch.Tensor:
     """Labels [n, 25]: of a path that was read, n cameras as they are, or the orbit, n = frames, round G's pivot."""
     if path and "labels" in path:

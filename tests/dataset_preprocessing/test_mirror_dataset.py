@@ -227,3 +227,88 @@ def test_what_cannot_be_mirrored_is_one_line(gaze_set, faces, tmp_path):
     assert "give --dest" in failed(f"--source={packed}")
     assert "there is no such" in failed(f"--source={tmp_path / 'gone'}")
     assert "lies inside" in failed(f"--source={faces}", f"--dest={faces / 'x'}")
+
+
+# ------------------------------------------------------------------ names on the disk, and what does not match
+
+
+@pytest.mark.parametrize("spell", ["{}".format, lambda name: name.replace("/", "\\"), "cafe\u0301/{}".format])
+def test_copies_join_files_whose_names_are_spelt_otherwise_on_the_disk(spell, tmp_path):
+    faces = tmp_path / "faces"  # unpacked from a zip of Windows; copied from a Mac
+    small_set.write_folder(faces, [(spell(name), data) for name, data in small_set.members(COUNT)])
+    assert f"{COUNT} mirrored pictures" in done(f"--source={faces}")
+    before = content(faces)
+    assert len(before) == 2 * COUNT + 1 and not any("\u00e9" in name for name in before)
+    assert len(rows(next(data for name, data in before.items() if name.endswith(".json")))) == 2 * COUNT
+    assert f"{COUNT} were there already" in done(f"--source={faces}") and content(faces) == before
+
+
+def test_copies_join_a_linked_folder_on_another_disk(faces, tmp_path, monkeypatch):
+    (faces / "00001").rename(tmp_path / "store")
+    (faces / "00001").symlink_to(tmp_path / "store")
+    replace = mirroring.os.replace
+
+    def other_disk(old, new):
+        if new.parent.name == "00001":
+            raise OSError(18, "Invalid cross-device link")
+        replace(old, new)
+
+    monkeypatch.setattr(mirroring, "os", type("os", (), {"replace": staticmethod(other_disk)}))
+    assert f"{COUNT} mirrored pictures" in done(f"--source={faces}")
+    assert sorted(content(tmp_path / "store")) == ["img00000003.png", "img00000003_mirror.png"]
+
+
+def relabelled(gaze_set, change) -> None:
+    file = gaze_set / "Label" / "train.label"
+    file.write_text(change(file.read_text()))
+
+
+GAZE_FAULTS = {
+    "a face has no label": (lambda text: text[: text.rindex("Face/")], "1 of 3 images has no label, the first is "
+                            "Face/2.png", 6),
+    "a face is missing": (lambda text: text + text.splitlines()[1].replace("/0.png", "/9.png") + "\n",
+                          "1 of 4 labelled images is missing, the first is Face/9.png", 7),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GAZE_FAULTS)
+def test_a_gaze_set_that_does_not_match_is_an_error(name, gaze_set, tmp_path):
+    change, words, made = GAZE_FAULTS[name]
+    relabelled(gaze_set, change)
+    (gaze_set / "Image" / "Left" / "2.png").unlink(), (gaze_set / "Image" / "Right" / "2.png").unlink()
+    before = content(gaze_set)
+    assert words in failed(f"--source={gaze_set}") and content(gaze_set) == before
+    result = run(f"--source={gaze_set}", f"--dest={tmp_path / 'new'}", "--skip-unmatched")
+    assert words in result.stderr and f"{made} mirrored pictures" in result.stdout
+
+
+def test_gaze_in_degrees_is_no_gaze(gaze_set):
+    relabelled(gaze_set, lambda text: text.replace(",0.2 ", ",12.5 "))
+    assert "3 of 3 gaze angles are beyond pi" in failed(f"--source={gaze_set}")
+
+
+def test_gaze_labels_that_other_systems_wrote(gaze_set, tmp_path):
+    (gaze_set / "Label" / "._train.label").write_bytes(b"\0\5\26\7\xff")
+    (gaze_set / "Image" / "Face" / "note.txt").write_text("-")
+    relabelled(gaze_set, lambda text: "\ufeff" + text.replace("Face/", "FACE/"))
+    result = run(f"--source={gaze_set}", f"--dest={tmp_path / 'new'}")
+    assert "9 mirrored pictures" in result.stdout and "1 other file was not read (.txt)" in result.stderr
+    gaze = read_labels(tmp_path / "new" / "Label" / "train.label", tmp_path / "new" / "Image", 90)
+    assert len(gaze) == 6  # no row is lost
+
+
+def test_gaze_labels_one_folder_down_are_not_lost(gaze_set, tmp_path):
+    assert f"{gaze_set.name}/Label/train.label; of a gaze set give the folder" in failed(
+        f"--source={gaze_set.parent}", f"--dest={gaze_set.parent.parent / 'new'}"
+    )
+
+
+@pytest.mark.parametrize("copy", ["img00000000-mirror.png", "img00000000_mirror.jpg"])
+def test_a_copy_of_another_name_is_not_made_again(copy, faces):
+    done(f"--source={faces}")
+    made = faces / "00000" / "img00000000_mirror.png"
+    made.rename(made.with_name(copy))
+    text = (faces / "dataset.json").read_text().replace("img00000000_mirror.png", copy)
+    (faces / "dataset.json").write_text(text)
+    before = content(faces)
+    assert "0 mirrored pictures" in done(f"--source={faces}") and content(faces) == before

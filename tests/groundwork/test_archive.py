@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import small_set
 
+from dataset_preprocessing.ffhq import labelling
+from eg3d.data.labelled import look_into
 from groundwork import archive
 from groundwork.archive import Folder, Unreadable, Zip, open_archive
+from l2cs.gaze_sets import image_files
 
 FAULTS = Path(__file__).resolve().parent.parent / "data" / "faults"
 PICTURE = small_set.image_bytes(np.zeros((4, 4, 3), np.uint8))
@@ -29,6 +32,7 @@ SYSTEM = [
     "desktop.ini", ".ipynb_checkpoints/a-checkpoint.png", "@eaDir/a.png/SYNOFILE_THUMB_M.png", "#recycle/a.png",
     "$RECYCLE.BIN/$a.png", "System Volume Information/a.png", "lost+found/a.png", ".Trash-1000/files/a.png",
     ".git/a.png", ".thumbnails/a.png", "sub/.AppleDouble/a.png", "__pycache__/a.png", "@Recycle/a.png",
+    "RECYCLED/a.png", "FOUND.001/a.png", "~snapshot/daily/a.png",
 ]  # fmt: skip
 
 
@@ -209,3 +213,19 @@ def test_no_sidecar_is_opened(tmp_path, monkeypatch):
     small_set.write_folder(tmp_path, [(f"{i}{end}", b"") for i in range(9) for end in (".png", ".json", ".txt")])
     monkeypatch.setattr(archive.Folder, "_read", lambda *_: pytest.fail("was opened"))
     assert len(Folder(tmp_path).pictures) == 9
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_set_of_hidden_and_other_files_says_why_it_is_empty(tmp_path, kind):
+    opened = packed(tmp_path, kind, [".faces/a.png", "b.psd"])
+    assert opened.why_empty() == " (1 other file was not read (.psd); " + (
+        "1 hidden or system file was left out (.faces))" if kind == "folder" else
+        "1 hidden or system file was left out (.faces/a.png))"
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"holds no images \(1 other file was not read .*\.faces.*; give another"):
+        look_into(opened.path)
+    if kind == "folder":
+        with pytest.raises(ValueError, match="holds no pictures .1 other .*faces"):
+            labelling.pictures(opened.path)
+        with pytest.raises(ValueError, match="no images in this folder .1 other .*faces"):
+            image_files(opened.path)

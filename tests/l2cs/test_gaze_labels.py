@@ -1,4 +1,5 @@
 import math
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +62,7 @@ def test_mpii_leaves_one_person_out_and_reads_the_2d_gaze_column(tmp_path):
         (GAZE360 + "a l r n 0,0,-1 0.1\n", "line 2 has no 'yaw,pitch'"),
         (GAZE360 + "a l r n 0,0,-1 nan,0\n", "line 2 has no 'yaw,pitch'"),
         (GAZE360, "no row lies within"),
+        ("2DGaze Face\n0.1,0.2\n", r"line 2 has no image in column 2 \(Face\)"),
     ],
 )
 def test_bad_label_files_name_file_and_line(text, message, tmp_path):
@@ -108,6 +110,16 @@ def test_blur_keeps_the_mean_and_is_different_for_every_image():
     changed, _ = augment(images, torch.zeros(6, 2), soft, torch.Generator().manual_seed(0))
     assert torch.allclose(changed.sum(dim=(2, 3)), torch.ones(6, 3), atol=1e-4)
     assert len({round(v, 5) for v in changed[:, 0, 8, 8].tolist()}) == 6
+
+
+def test_a_pipe_beside_the_label_file_is_not_waited_for(tmp_path):
+    faces(tmp_path / "Image", "a/1.png", "a/2.png")
+    (tmp_path / "x.label").write_text(rows_of(["a/1.png"]))
+    os.mkfifo(tmp_path / "y.label")
+    with pytest.raises(ValueError, match="1 of 2 images has no label"):
+        read_labels(tmp_path / "x.label", tmp_path / "Image", 90)
+    with pytest.raises(ValueError, match=r"y\.label: is no plain file"):
+        read_people(tmp_path, tmp_path / "Image")
 
 
 def test_a_binary_label_file_is_named(tmp_path):
@@ -224,3 +236,18 @@ def test_people_are_matched_together(tmp_path):
     assert [len(person) for person in people] == [2, 2] and "left out by --skip-unmatched, 4 match" in people[0].notes[
         0
     ]
+
+
+def test_people_without_images_are_left_out_if_asked(tmp_path):
+    for person in ("p00", "p01", "p02"):
+        (tmp_path / f"{person}.label").write_text(rows_of([f"{person}/1.png"]))
+    faces(tmp_path / "Image", "p00/1.png", "p02/1.png")
+    with pytest.raises(ValueError, match="1 of 3 labelled images is missing, the first is p01/1.png"):
+        read_people(tmp_path, tmp_path / "Image")
+    people = read_people(tmp_path, tmp_path / "Image", skip_unmatched=True)
+    assert [person.paths[0].parent.name for person in people] == ["p00", "p02"]
+    note = people[0].notes[1]
+    assert "p01.label: all of its 1 images are missing" in note and "folds are numbered without this person" in note
+    (tmp_path / "Image" / "p02" / "1.png").unlink()
+    with pytest.raises(ValueError, match="only one person has images"):
+        read_people(tmp_path, tmp_path / "Image", skip_unmatched=True)

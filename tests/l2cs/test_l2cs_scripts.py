@@ -147,7 +147,7 @@ def test_every_snapshot_of_a_folder_is_measured_and_logged(disc_set, trained, tm
     snapshots, weights = tmp_path / "snapshots", (trained / "weights.safetensors").read_bytes()
     for place in (snapshots, snapshots / "fold1"):
         place.mkdir()
-        for name in ("_epoch_10.pkl", "_epoch_2.pkl", "notes.txt"):
+        for name in ("_epoch_10.pkl", "_epoch_2.pkl", "notes.txt", "._epoch_2.pkl"):
             (place / name).write_bytes(weights)
     labels = [f"--gaze360image_dir={disc_set / 'Image'}", f"--gaze360label_dir={disc_set / 'Label' / 'test.label'}"]
     common = ["--snapshot", snapshots, "--evalpath", tmp_path / "eval", "--batch-size=40", "--device=cpu"]
