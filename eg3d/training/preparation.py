@@ -6,6 +6,7 @@ from pathlib import Path
 
 from eg3d.checkpoints.loading import open_checkpoint
 from eg3d.config.flags import resolve
+from eg3d.config.indirect import INDIRECT, IndirectFlags
 from eg3d.config.run import TrainConfig
 from eg3d.training.records import check_tensorboard
 from eg3d.training.run_folder import STATE_FILE
@@ -64,7 +65,8 @@ LESS_AT_ONCE = (
 )
 LEAST_AT_ONCE = (
     "fewer do not go with {batch}, {gpus} and the groups of minibatch statistics: give more {gpus:flag}, or start in "
-    "another --outdir, from {resume:SNAPSHOT} if there is one, with a smaller --mbstd-group and {batch_gpu:flag}"
+    "another --outdir, from {resume:SNAPSHOT} if there is one, with a smaller {flags.mbstd_group:flag} and "
+    "{batch_gpu:flag}"
 )
 
 
@@ -84,4 +86,5 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
             line=line,
             micro_batch=config.micro_batch,
             smaller=config.smaller_micro_batch,
+            **{INDIRECT: IndirectFlags()},
         ) from None
