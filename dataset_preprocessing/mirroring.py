@@ -31,6 +31,7 @@ from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import match_names
 from groundwork.strict_json import parse_json
+from l2cs.gaze_labels import label_text
 
 GAZE_IMAGES, GAZE_LABELS = "Image", "Label"  # folders of a set in the GazeHub layout
 SIDES = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
@@ -230,10 +231,7 @@ class _Table:
     """A label file: a header line, then a row of columns for each face; vectors have commas inside."""
 
     def __init__(self, file: Path):
-        try:
-            lines = file.read_text().splitlines()
-        except UnicodeDecodeError:
-            raise ValueError(f"{file}: is not a text file; give a label file in the GazeHub layout") from None
+        lines = label_text(file).splitlines()
         self.data = file.read_bytes()
         self.header = lines[0].split() if lines else []
         self.rows = [line.split() for line in lines[1:] if line.strip()]

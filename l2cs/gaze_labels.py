@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from groundwork.archive import Folder, normalised
+from groundwork.archive import Folder, normalised, read_file
 from groundwork.formats import is_hidden
 from groundwork.matching import Matched, first_of, match_names
 
@@ -133,12 +133,17 @@ def _rows(label_file: Path) -> list[_Row]:
 
 def _lines(label_file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Names of the columns, and (number of the line, its columns) of each row."""
-    try:
-        lines = label_file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{label_file}: is not a text file; give a label file in the GazeHub layout") from None
+    lines = label_text(label_file).splitlines()
     split = [(number, line.split()) for number, line in enumerate(lines, start=1)]
     return split[0][1] if split else [], [(number, columns) for number, columns in split[1:] if columns]
+
+
+def label_text(label_file: Path) -> str:
+    """What a label file holds; ValueError, at once, for a pipe or device, or what is far too large or no text."""
+    try:
+        return read_file(label_file).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{label_file}: is not a text file; give a label file in the GazeHub layout") from None
 
 
 def _match(faces: list[str], image_dir: Path, label_files: list[Path]) -> tuple[Matched, list[str]]:

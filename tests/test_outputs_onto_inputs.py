@@ -70,6 +70,26 @@ def test_the_demo_sees_that_a_folder_above_holds_one_of_the_pictures(photos):
     assert contents(photos) == before
 
 
+def test_a_link_in_the_folder_of_outputs_leads_into_no_input(photos, tmp_path):
+    shutil.copytree(photos, photos / "of_me")
+    data = write_images(tmp_path / "faces")
+    out = tmp_path / "out"
+    out.mkdir()
+    before = contents(tmp_path)
+    for name, folder in (("of_me", photos / "of_me"), ("arcface", data)):
+        (out / name).symlink_to(folder)
+    demo = ["--snapshot=embedded", f"--input={photos}", f"--output={out}"]
+    assert "of_me/me.png there is a picture of --input" in refused(gaze_demo, *demo)
+    os.rename(photos / "of_me" / "me.png", photos / "of_me" / "you.PNG")  # drawn as you.png, among the photos
+    assert f"{out / 'of_me'} leads into --input" in refused(gaze_demo, *demo)
+    os.rename(photos / "of_me" / "you.PNG", photos / "of_me" / "me.png")
+    identity = ["--network=embedded", "--num-gen=1", f"--outdir={out}"]
+    assert f"{out / 'arcface'}, which is written with --outdir" in refused(calc_id, *identity)
+    os.unlink(data / "dataset.json")
+    assert "--data" in refused(calc_id, *identity, f"--data={data}")
+    assert {name: text for name, text in before.items() if "dataset.json" not in name} == contents(tmp_path)
+
+
 def test_the_demo_draws_each_picture_under_a_name_of_its_own(tmp_path):
     (tmp_path / "faces").mkdir()
     for name, colour in (("a.png", "red"), ("a.jpg", "blue"), ("b.png", "green")):
