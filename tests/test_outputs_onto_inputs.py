@@ -15,6 +15,7 @@ from dataset_preprocessing.ffhq.preprocess_in_the_wild import main as preprocess
 from eg3d.calc_id import main as calc_id
 from eg3d.calc_metrics import main as calc_metrics
 from eg3d.calc_pose import main as calc_pose
+from eg3d.checkpoints.loading import GENERATORS
 from eg3d.convert import main as convert
 from eg3d.gen_samples import main as gen_samples
 from eg3d.gen_samples_pose import main as gen_samples_pose
@@ -155,6 +156,21 @@ def test_a_run_starts_from_a_snapshot_in_its_own_folder_and_beside_its_data(tmp_
     for more in ([resume], ["--resume=latest"], []):
         assert run(train, f"--outdir={tmp_path / 'run'}", "--cfg=embedded", data, *more).exit_code == 0
     assert len(reached) == 3
+
+
+def test_a_new_run_never_replaces_the_snapshot_that_it_starts_from(tmp_path):
+    """As when the large training-state.pt of a finished run has been deleted."""
+    out = tmp_path / "run"
+    for name in ("network-snapshot-000000.safetensors", "network-snapshot-000500.safetensors"):
+        out.mkdir(exist_ok=True)
+        shutil.copyfile(GENERATORS["embedded-base"], out / name)
+    data, before = write_images(tmp_path / "faces", side=64), contents(out)
+    (tmp_path / "link").symlink_to(out)
+    for name in before:
+        for form in (out / name, f"file://{out / name}", tmp_path / "link" / name):
+            message = refused(train, "--cfg=embedded", f"--data={data}", f"--outdir={out}", f"--resume={form}")
+            assert "--resume=" in message and "lies in --outdir, where a new run would write over it" in message
+    assert contents(out) == before
 
 
 def test_a_film_never_replaces_the_path_of_its_camera(tmp_path, monkeypatch):
