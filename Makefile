@@ -20,10 +20,12 @@ RESULTS ?= benchmarks/results
 VENV := .venv
 RUN := $(VENV)/bin/python
 # An editable install remembers its folder, so the stamp carries it: a moved repository installs itself again.
-READY := $(VENV)/.ready-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
+READY := $(VENV)/.ready-$(shell pwd -P | cksum | cut -d' ' -f1)
 
+# A text as one word of the shell.
+quoted = '$(subst ','\'',$(1))'
 # The folder of this file if `make -f` is called from another one; may have spaces.
-ELSEWHERE := $(shell there="$$(dirname "$$(printf '%s' '$(MAKEFILE_LIST)' | sed 's/^ *//')")"; \
+ELSEWHERE := $(shell there="$$(dirname "$$(printf '%s' $(call quoted,$(MAKEFILE_LIST)) | sed 's/^ *//')")"; \
   test "$$(cd "$$there" && pwd -P)" = "$$(pwd -P)" || printf '%s' "$$there")
 
 .PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench setup clean
@@ -35,7 +37,7 @@ $(or $(MAKECMDGOALS),demo): there
 	@:
 .PHONY: there
 there:
-	@cd "$(ELSEWHERE)" && $(MAKE) --no-print-directory -f Makefile $(MAKECMDGOALS)
+	@cd $(call quoted,$(ELSEWHERE)) && $(MAKE) --no-print-directory -f Makefile $(MAKECMDGOALS)
 
 else
 
@@ -74,7 +76,7 @@ gpu-check:
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	@if ! test -w .; then echo "error: $(CURDIR) may not be written to; copy it to a folder of yours and call make there"; exit 2; fi
+	@if ! test -w .; then echo "error: $$(pwd -P) may not be written to; copy it to a folder of yours and call make there"; exit 2; fi
 	@if ! $(RUN) -m pip --version >/dev/null 2>&1; then \
 	  command -v "$(PYTHON)" >/dev/null || { echo "error: there is no $(PYTHON) here; name a Python >= 3.10: make PYTHON=/path/to/python3"; exit 2; }; \
 	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: $$("$(PYTHON)" -V 2>&1) is too old; name a Python >= 3.10: make PYTHON=/path/to/python3"; exit 2; }; \

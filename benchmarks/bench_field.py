@@ -1,5 +1,10 @@
 """How long the tri-plane field takes, look-up to summed colours: compiled kernels against plain PyTorch."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 from typing import NamedTuple
 
 import click

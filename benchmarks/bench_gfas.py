@@ -1,5 +1,10 @@
 """How fast faces are scored, against drawing and judging every view alone with planes of its own."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 from cases import gfas, gfas_one_by_one
 from options import shared

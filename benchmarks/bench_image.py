@@ -1,5 +1,10 @@
 """How long a picture takes, plain and by kernels, against its bare products (the floor), other formats, older code."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import re
 import statistics
 import subprocess

@@ -4,6 +4,11 @@ Each instruction set is measured in a process of its own, in which the compiler 
 seconds of one thread, in turn, so that other programs on the machine matter little.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 import os
 import subprocess

@@ -4,6 +4,11 @@ Each load is the first of a fresh process, after the imports; the files are in t
 `torch.load(weights_only=True)` of the same tensors, which builds no networks.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 import statistics
 import subprocess

@@ -1,5 +1,10 @@
 """How much memory a training step takes, by images at once; each number is the peak of a process of its own."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 import subprocess
 import sys

@@ -3,6 +3,11 @@
 The floor of what kernels do is memory traffic: the bytes that must be read and written, over the bandwidth of a copy.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 import torch
 import torch.nn.functional as F

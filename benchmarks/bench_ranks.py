@@ -5,6 +5,11 @@ variants take turns. A process of several on a CPU gets its share of the cores. 
 twin of the published step takes part too, one process with all cores, see bench_train_step.py.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import contextlib
 import json
 import statistics

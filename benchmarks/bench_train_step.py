@@ -5,6 +5,11 @@ our step by kernels. The twin has a process of its own, without the allocator, a
 preset as it is, on a CPU: on a GPU the published code had kernels of its own, and the twin has none.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import contextlib
 import itertools
 

@@ -1,5 +1,10 @@
 """How long volume rendering alone takes, against the definition and against older code."""
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import click
 import torch
 from cases import RAYS, cameras, generator, volume

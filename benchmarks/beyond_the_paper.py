@@ -3,6 +3,11 @@
 Every arm fine-tunes embedded-base by the same command but for its flags. A finished arm is not run again.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import subprocess
 import sys
 from pathlib import Path

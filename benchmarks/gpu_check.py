@@ -3,6 +3,11 @@
 The file's "verdict" decides whether `--ops=auto` takes the kernels on GPUs: see PROVEN in eg3d/ops/kernels/backend.py.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 import os
 import subprocess

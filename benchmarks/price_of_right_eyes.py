@@ -5,6 +5,11 @@ new people under the same cameras are rendered twice, looking where the data set
 the difference of their distances to the data set is the price that no training can avoid.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 from pathlib import Path
 
 import click

@@ -5,6 +5,11 @@ or a turned head (by=label). Every arm but the base fine-tunes `embedded-base` b
 A finished run is a JSON file in --results, which is committed; it is not run again.
 """
 
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
 import json
 import shlex
 import subprocess

@@ -143,8 +143,18 @@ class Output(Place):
         if folder:
             check_outside_data_sets(label, resolved(path).parent if self.joins else resolved(path))
         yield Target(label, resolved(path), tuple(patterns) if folder else None, frozenset(self.shares))
+        yield from self._behind_links(label, path, patterns if folder else ())
         for other in self.beside(path):
             yield Target(f"{other}, which is written with {label}", resolved(other), None, frozenset())
+
+    def _behind_links(self, label: str, path: Path, patterns: Sequence[str]) -> Iterator["Target"]:
+        """The folders of `arcface/sample*.png` that are links: what is written there lies elsewhere."""
+        for below, _, name in (pattern.rpartition("/") for pattern in patterns):
+            for inner in path.glob(below) if below else ():
+                if inner.is_symlink() and inner.is_dir():
+                    about = f"{inner}, which is written with {label}"
+                    check_outside_data_sets(about, resolved(inner))
+                    yield Target(about, resolved(inner), (name,), frozenset(self.shares))
 
 
 INPUT_FILE, INPUT_FOLDER, INPUT = Input(FILE), Input(FOLDER), Input(EITHER)

@@ -25,7 +25,7 @@ from groundwork.command import (
 )
 from groundwork.damage import Damage
 from groundwork.files import atomic_file, atomic_write
-from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, Output, resolved
+from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, Output, lies_in, resolved
 from l2cs.drawing import draw_gaze, picture_names
 from l2cs.estimator import mirror_self_test
 from l2cs.gaze_sets import FaceImages, find_damaged, image_files, read_image, to_float
@@ -69,6 +69,10 @@ def main(snapshot, source, output, check, json_path, skip_damaged, arch, device,
     originals = set(map(resolved, files.values()))
     if lost := next((name for name in pictures.values() if not check and resolved(output / name) in originals), None):
         raise ValueError(f"--output={output}: {lost} there is a picture of --input; give another folder")
+    folders = {(output / name).parent: resolved((output / name).parent) for name in pictures.values()}
+    inside = (shown for shown, real in folders.items() if lies_in(real / "any", resolved(source)))
+    if not check and (link := next(inside, None)):
+        raise ValueError(f"--output={output}: {link} leads into --input={source}; give another folder")
     tell([f"{source}: {others}"] if others else [])
     damage = Damage(skip_damaged)
     find_damaged(files, damage)

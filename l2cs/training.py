@@ -86,7 +86,7 @@ def prepare(model: L2CS, recipe: str) -> list[torch.nn.Parameter]:
 
 def load_pretrained(model: L2CS, path: Path) -> None:
     """Copies the trunk from a torchvision ResNet state dict, without its classifier; ValueError if it does not fit."""
-    state, own = read_tensors(path, path.read_bytes()), model.state_dict()
+    state, own = read_tensors(path), model.state_dict()
     for name, value in own.items():
         if name.startswith("fc_") or name.endswith("num_batches_tracked"):
             continue

@@ -92,10 +92,13 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[Architecture, dict, dict
         raise ValueError(f"{path}: unreadable '{HEADER_KEY}' header ({reason}); make the file again") from None
 
 
-def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
-    """State dict in a file of `torch.save`; tensors only, code in it is never run. ValueError for anything else."""
+def read_tensors(path: Path, data: bytes | None = None) -> dict[str, torch.Tensor]:
+    """State dict in a file of `torch.save`; tensors only, code in it is never run. ValueError for anything else.
+
+    data: its content, if that has been read already.
+    """
     try:
-        state = read_torch(io.BytesIO(data))
+        state = read_torch(path if data is None else io.BytesIO(data))
     except ValueError as error:
         helps = what_helps(error, "fetch the weights again")
         raise ValueError(f"{path}: not a state dict of tensors ({error}); {helps}") from None

@@ -27,7 +27,7 @@ esac
 @pytest.fixture
 def checkout(tmp_path):
     """A checkout without code, in a folder with spaces, and a Python that only notes."""
-    folder = tmp_path / "my  check out"
+    folder = tmp_path / "it's my  check out, $HOME"
     folder.mkdir()
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(REPOSITORY / name, folder)

@@ -15,6 +15,7 @@ from dataset_preprocessing.ffhq.preprocess_in_the_wild import main as preprocess
 from eg3d.calc_id import main as calc_id
 from eg3d.calc_metrics import main as calc_metrics
 from eg3d.calc_pose import main as calc_pose
+from eg3d.checkpoints.loading import GENERATORS
 from eg3d.convert import main as convert
 from eg3d.gen_samples import main as gen_samples
 from eg3d.gen_samples_pose import main as gen_samples_pose
@@ -68,6 +69,26 @@ def test_the_demo_sees_that_a_folder_above_holds_one_of_the_pictures(photos):
     message = refused(gaze_demo, "--snapshot=embedded", f"--input={photos}", f"--output={photos.parent}")
     assert f"--output={photos.parent}: photos/me.png there is a picture of --input" in message
     assert contents(photos) == before
+
+
+def test_a_link_in_the_folder_of_outputs_leads_into_no_input(photos, tmp_path):
+    shutil.copytree(photos, photos / "of_me")
+    data = write_images(tmp_path / "faces")
+    out = tmp_path / "out"
+    out.mkdir()
+    before = contents(tmp_path)
+    for name, folder in (("of_me", photos / "of_me"), ("arcface", data)):
+        (out / name).symlink_to(folder)
+    demo = ["--snapshot=embedded", f"--input={photos}", f"--output={out}"]
+    assert "of_me/me.png there is a picture of --input" in refused(gaze_demo, *demo)
+    os.rename(photos / "of_me" / "me.png", photos / "of_me" / "you.PNG")  # drawn as you.png, among the photos
+    assert f"{out / 'of_me'} leads into --input" in refused(gaze_demo, *demo)
+    os.rename(photos / "of_me" / "you.PNG", photos / "of_me" / "me.png")
+    identity = ["--network=embedded", "--num-gen=1", f"--outdir={out}"]
+    assert f"{out / 'arcface'}, which is written with --outdir" in refused(calc_id, *identity)
+    os.unlink(data / "dataset.json")
+    assert "--data" in refused(calc_id, *identity, f"--data={data}")
+    assert {name: text for name, text in before.items() if "dataset.json" not in name} == contents(tmp_path)
 
 
 def test_the_demo_draws_each_picture_under_a_name_of_its_own(tmp_path):
@@ -135,6 +156,21 @@ def test_a_run_starts_from_a_snapshot_in_its_own_folder_and_beside_its_data(tmp_
     for more in ([resume], ["--resume=latest"], []):
         assert run(train, f"--outdir={tmp_path / 'run'}", "--cfg=embedded", data, *more).exit_code == 0
     assert len(reached) == 3
+
+
+def test_a_new_run_never_replaces_the_snapshot_that_it_starts_from(tmp_path):
+    """As when the large training-state.pt of a finished run has been deleted."""
+    out = tmp_path / "run"
+    for name in ("network-snapshot-000000.safetensors", "network-snapshot-000500.safetensors"):
+        out.mkdir(exist_ok=True)
+        shutil.copyfile(GENERATORS["embedded-base"], out / name)
+    data, before = write_images(tmp_path / "faces", side=64), contents(out)
+    (tmp_path / "link").symlink_to(out)
+    for name in before:
+        for form in (out / name, f"file://{out / name}", tmp_path / "link" / name):
+            message = refused(train, "--cfg=embedded", f"--data={data}", f"--outdir={out}", f"--resume={form}")
+            assert "--resume=" in message and "lies in --outdir, where a new run would write over it" in message
+    assert contents(out) == before
 
 
 def test_a_film_never_replaces_the_path_of_its_camera(tmp_path, monkeypatch):

@@ -8,14 +8,8 @@ from eg3d.models.decoder import DecoderConfig
 from eg3d.models.discriminator import DiscriminatorConfig
 from eg3d.models.generator import GeneratorConfig
 from eg3d.models.mapping import MappingConfig
-from eg3d.models.superresolution import SuperresolutionConfig
+from eg3d.models.superresolution import SR_OF_RESOLUTION, SuperresolutionConfig
 from eg3d.rendering.options import RenderOptions
-
-SR_OF_RESOLUTION = {
-    512: "SuperresolutionHybrid8XDC",
-    256: "SuperresolutionHybrid4X",
-    128: "SuperresolutionHybrid2X",
-}
 
 
 def _published(resolution: int, rendering: RenderOptions, orbit: Orbit, **rest) -> TrainConfig:

@@ -8,6 +8,7 @@ numbers of named runs, and `flags.py` applies command-line flags to one of them.
 from dataclasses import asdict, dataclass, field
 
 from eg3d.config.augmentation import AugmentConfig
+from eg3d.config.indirect import INDIRECT, IndirectFlags
 from eg3d.config.parts import DataConfig, LossConfig, OptimConfig, ScheduleConfig, WatchConfig
 from eg3d.gaze.term import GAZE_DIM, GazeLossConfig
 from eg3d.geometry.cameras import LABEL_DIM
@@ -29,9 +30,11 @@ from groundwork.settings import (
 )
 
 
-def _within(flag: str, value: float, least: float, most: float) -> None:
+def _check_within(flag: str, value: float, least: float, most: float) -> None:
+    """ConfigError, with a flag of `IndirectFlags`, for a value that is not from `least` to `most`."""
     if not least <= value <= most:
-        raise ConfigError(f"{flag}={value} must be from {least} to {most}")
+        text = f"{{{flag}:{{value}}}} must be from {{least}} to {{most}}"
+        raise contradiction(IndirectFlags(), text, value=value, least=least, most=most)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +156,8 @@ class TrainConfig:
                 self,
                 f"{flag} gives micro-batches of {{n}}, which cannot be split into groups of {{group}} for minibatch "
                 f"statistics; make them a multiple of {{group}} by {flag}, "
-                f"or, in a new run, pass --mbstd-group={{fits}} (a divisor of {{n}})",
+                "or, in a new run, pass {flags.mbstd_group:{fits}} (a divisor of {n})",
+                **{INDIRECT: IndirectFlags()},
                 n=self.micro_batch,
                 group=group,
                 fits=max(n for n in range(1, group + 1) if self.micro_batch % n == 0),
@@ -165,9 +169,9 @@ class TrainConfig:
         for network in (self.generator, self.discriminator):
             for flag, least, most in (("cbase", max(side, self.generator.finest_layer), 2**20), ("cmax", 1, 2**13)):
                 if flag in network.FLAGS:
-                    _within(f"--{flag}", network.by_flag(flag), least, most)
+                    _check_within(flag, network.by_flag(flag), least, most)
         layers = self.discriminator.freezable_layers(side)
-        _within("--freezed", self.discriminator.by_flag("freezed") or 0, 0, layers)
+        _check_within("freezed", self.discriminator.by_flag("freezed") or 0, 0, layers)
         for when in ("initial", "final"):
             rays = getattr(self.schedule, f"raw_resolution_{when}")
             if rays is not None and rays > side:

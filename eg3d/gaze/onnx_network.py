@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from groundwork.onnx_file import OnnxNetwork, scaled
+from groundwork.torch_file import LARGEST_FILE
 from l2cs.decode import BINNINGS, decode
 from l2cs.estimator import GazeAngles, mirror_faces, mirror_self_test
 from l2cs.model import PUBLISHED_INPUT
@@ -97,6 +98,9 @@ def load_onnx_network(name, device="cpu") -> OnnxGazeNetwork:
     del device  # onnxruntime computes on the CPU; what is read is put where the images are
     path = Path(name)
     try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise ValueError(f"{path}: has {size} bytes, more than any gaze network; give a weights file")
         data = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise ValueError(f"{path}: there is no such file; give a weights file, embedded or embedded-judge") from None

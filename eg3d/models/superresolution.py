@@ -11,6 +11,12 @@ from groundwork.draws import GlobalDraws
 from groundwork.plain import check_one_of, check_types, check_within
 
 NOISE_MODES = ("random", "const", "none")
+# Pixels per side of the pictures -> the class that EG3D takes for them.
+SR_OF_RESOLUTION = {
+    512: "SuperresolutionHybrid8XDC",
+    256: "SuperresolutionHybrid4X",
+    128: "SuperresolutionHybrid2X",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

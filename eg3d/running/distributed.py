@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import connection, get_context, parent_process, resource_tracker
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
 import click
@@ -33,6 +33,7 @@ from torch import nn
 
 from groundwork.command import Command, end_bars, pick_device, tell
 from groundwork.early import STOPS, ended_by
+from groundwork.workers import signals_held_back
 
 LOST = 71  # exit code of a process that ends because it has lost another one
 AGAIN = "the same command goes on from the last saved state, or starts anew where nothing is saved"
@@ -379,7 +380,7 @@ def _start(work: Callable, arguments: tuple, count: int, device: str, wait_minut
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with _signals_held_back():  # and in new processes, until they are ready for them
+        with signals_held_back():  # and in new processes, until they are ready for them
             for process in ranks:
                 process.start()
         ended = _wait_for(ranks)
@@ -403,17 +404,6 @@ def _rank_main(index, count, meeting: Path, work, arguments, device, wait_minute
     pick_device(device)  # it turns TF32 off, in this process too
     command = Command("rank", callback=lambda: sys.exit(_as_rank(work, arguments, device, wait_minutes, meeting)))
     command.main([], prog_name="rank")
-
-
-@contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the end of the block; they go on waiting in processes that start inside."""
-    resource_tracker.ensure_running()  # the first process starts it otherwise, which would let signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def loopback() -> str:

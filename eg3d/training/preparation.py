@@ -6,20 +6,32 @@ from pathlib import Path
 
 from eg3d.checkpoints.loading import open_checkpoint
 from eg3d.config.flags import resolve
+from eg3d.config.indirect import INDIRECT, IndirectFlags
 from eg3d.config.run import TrainConfig
 from eg3d.training.records import check_tensorboard
-from eg3d.training.run_folder import STATE_FILE
+from eg3d.training.run_folder import OWN_NAMES, STATE_FILE
 from eg3d.training.saved_state import read_state
 from eg3d.training.sizes import going_on, note_on_sizes, saved_config
 from groundwork.early import exhausted
+from groundwork.places import START, resolved, same
 from groundwork.settings import contradiction, message
 
 
 def prepare(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | None]:
     """The configuration and the state of the run that `outdir` holds, None if there is none; all checked."""
     config, state = read_flags(outdir, cfg, flags)
+    if state is None and config.resume is not None:
+        check_start_stays(outdir, config.resume)
     check_ready(config, first=state is None)
     return config, state
+
+
+def check_start_stays(outdir: Path, resume: str) -> None:
+    """ValueError if a new run would write over the checkpoint that it starts from, or delete it (--keep)."""
+    for source in START.sources("--resume", resume):
+        if same(source.path.parent, resolved(outdir)) and source.path.name.startswith(OWN_NAMES):
+            raise ValueError(f"{source.label}: lies in --outdir, where a new run would write over it; give another "
+                             "--outdir")  # fmt: skip
 
 
 def read_flags(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | None]:
@@ -64,7 +76,8 @@ LESS_AT_ONCE = (
 )
 LEAST_AT_ONCE = (
     "fewer do not go with {batch}, {gpus} and the groups of minibatch statistics: give more {gpus:flag}, or start in "
-    "another --outdir, from {resume:SNAPSHOT} if there is one, with a smaller --mbstd-group and {batch_gpu:flag}"
+    "another --outdir, from {resume:SNAPSHOT} if there is one, with a smaller {flags.mbstd_group:flag} and "
+    "{batch_gpu:flag}"
 )
 
 
@@ -84,4 +97,5 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
             line=line,
             micro_batch=config.micro_batch,
             smaller=config.smaller_micro_batch,
+            **{INDIRECT: IndirectFlags()},
         ) from None

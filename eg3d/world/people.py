@@ -5,9 +5,7 @@ cameras roll too. Every view depends on (world version, split, person, view) alo
 """
 
 import io
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from eg3d.world.render import render_head
 from eg3d.world.rendered_sets import GAZE_SET_CAMERA, camera_label, head_angles_to_vector
 from groundwork.draws import draw_key
 from groundwork.files import CACHE, atomic_write, is_own, private
+from groundwork.workers import in_processes
 
 MAX_ROLL = 0.2  # rad, of the camera about its axis
 SETTING = ("light", "ambient", "background", "background_slope", "shirt")  # what does not make a person
@@ -75,9 +74,8 @@ def render_people(
 
         if processes == 1:
             rows = gather(map(render, range(count)))
-        else:  # spawned, as in `datasets.samples`
-            with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-                rows = gather(pool.map(render, range(count), chunksize=32))
+        else:
+            rows = gather(in_processes(render, range(count), processes))
     images, labels, points = (np.stack(column) for column in zip(*rows, strict=True))
     return People(images, labels, points, np.arange(count) // views)
 

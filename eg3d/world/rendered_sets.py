@@ -7,12 +7,10 @@ carry the bias of photographs: most of them look at the camera, which is what te
 import errno
 import io
 import json
-import multiprocessing
 import os
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +25,7 @@ from eg3d.world.render import RenderedHead, render_head
 from groundwork.draws import draw_key
 from groundwork.files import CACHE, atomic_write, is_own, private
 from groundwork.matching import LABEL_FILE
+from groundwork.workers import in_processes
 
 CAMERA_YAW_STD, CAMERA_PITCH_STD = 0.35, 0.15  # rad and EG3D's vertical parameter, as in FFHQ
 CAMERA_YAW_MAX, CAMERA_PITCH_MAX = 1.0, 0.5
@@ -139,11 +138,9 @@ def samples(
                 yield make(index)
                 bar.update()
             return
-        # Spawned, not forked: the caller may hold PyTorch's threads, which a fork would leave locked.
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            for sample in pool.map(make, range(count), chunksize=32):
-                yield sample
-                bar.update()
+        for sample in in_processes(make, range(count), processes):
+            yield sample
+            bar.update()
 
 
 def gaze_samples(

@@ -1,4 +1,6 @@
+import ast
 import dataclasses
+import inspect
 import re
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -7,16 +9,18 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from eg3d.config import flags
+from eg3d.config import flags, run
 from eg3d.config.augmentation import AugmentConfig
 from eg3d.config.command_line import GroupedCommand, default_of, with_flags
-from eg3d.config.flags import GROUPS, INDIRECT, TABLE, IndirectFlags, resolve
+from eg3d.config.flags import GROUPS, TABLE, resolve
+from eg3d.config.indirect import INDIRECT, IndirectFlags
 from eg3d.config.presets import PRESETS
 from eg3d.config.run import PARTS, TrainConfig
 from eg3d.demo import main as demo
 from eg3d.gaze.term import GazeLossConfig
 from eg3d.make_embedded import main as make_embedded
 from eg3d.train import main
+from eg3d.training import preparation
 from groundwork.settings import KEY, at_least, flags_of, setting
 
 # What says where and how this process runs, and not what is trained.
@@ -166,3 +170,21 @@ def test_flags_stand_once_and_only_fields_with_a_flag_are_in_the_table():
     spelt = [field.metadata[KEY].flag for field in fields if KEY in field.metadata and field.metadata[KEY].flag]
     assert len(spelt) == len(set(spelt)) == len(TABLE)
     assert "interval" in {field.name for field in dataclasses.fields(AugmentConfig)} and "interval" not in TABLE
+
+
+def test_checks_of_a_run_take_the_names_of_flags_from_their_fields():
+    """Else a flag that gets another name keeps the old one in a message."""
+    for module in (run, preparation):
+        functions = [
+            node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.FunctionDef)
+        ]
+        texts = [
+            text.value
+            for function in functions
+            for statement in function.body
+            if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))  # a docstring
+            for text in ast.walk(statement)
+            if isinstance(text, ast.Constant) and isinstance(text.value, str)
+        ]
+        spelt = {flag.setting.flag for flag in TABLE.values() for text in texts if flag.setting.flag in text}
+        assert len(texts) > 10 and not spelt

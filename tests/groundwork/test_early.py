@@ -43,6 +43,17 @@ def test_another_project_s_package_of_our_name_is_one_line_at_every_script(tmp_p
         assert "from groundwork.early import begin" in file.read_text(), file
 
 
+def test_benchmarks_end_and_wait_as_the_scripts_do():
+    """The worker of bench_waiting.py alone takes the policy that it measures."""
+    for file in (REPOSITORY / "benchmarks").glob("*.py"):
+        text = file.read_text()
+        if "click.command(" in text:
+            before = text.partition("\nimport ")[0].partition("\nfrom ")[0]
+            assert ("    from groundwork.early import begin\n\n    begin()\n" in before) == (
+                file.stem != "bench_waiting"
+            )
+
+
 @pytest.mark.robust
 @pytest.mark.parametrize("script", ["eg3d/calc_gfas.py", "l2cs/demo.py", "dataset_preprocessing/dataset_tool.py"])
 def test_another_project_s_l2cs_is_one_line_and_no_traceback(tmp_path, script):

@@ -251,3 +251,17 @@ def test_people_without_images_are_left_out_if_asked(tmp_path):
     (tmp_path / "Image" / "p02" / "1.png").unlink()
     with pytest.raises(ValueError, match="only one person has images"):
         read_people(tmp_path, tmp_path / "Image", skip_unmatched=True)
+
+
+def test_a_pipe_or_a_huge_file_among_label_files_does_not_hang(tmp_path):
+    faces(tmp_path, "a.png", "b.png")  # b is unlabelled, so other label files beside are looked at
+    label, huge = tmp_path / "train.label", tmp_path / "huge.label"
+    label.write_text(GAZE360 + "a.png l r n 0,0,-1 0.5,-0.25\n")
+    os.mkfifo(tmp_path / "pipe.label")
+    with open(huge, "wb") as file:
+        file.truncate(1 << 36)
+    assert len(read_labels(label, tmp_path, 90, skip_unmatched=True)) == 1
+    with pytest.raises(ValueError, match=r"huge\.label: has 6\.554e\+04 MiB"):
+        read_labels(huge, tmp_path, 90)
+    with pytest.raises(ValueError, match=r"huge\.label: has|pipe\.label: is no plain file"):
+        read_people(tmp_path, tmp_path)

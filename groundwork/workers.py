@@ -1,0 +1,46 @@
+"""Work that several processes of this machine share, and that one Ctrl-C ends."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import connection, get_context, parent_process, resource_tracker
+
+from groundwork.early import STOPS
+
+AT_ONCE = 32  # items that a process gets
+
+
+def in_processes(work: Callable, items: Iterable, processes: int) -> Iterator:
+    """work(item) of each, in order. `work` and the items must pickle.
+
+    A terminal sends Ctrl-C, and a scheduler SIGTERM, to all processes. Only this one answers, and ends the others.
+    """
+    # Spawned, not forked: the caller may hold PyTorch's threads, which a fork would leave locked.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+        with signals_held_back():
+            results = pool.map(work, items, chunksize=AT_ONCE)
+        yield from results
+
+
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the end of the block; they go on waiting in processes that start inside."""
+    resource_tracker.ensure_running()  # the first process starts it otherwise, which would let signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """A killed parent sends nothing; its processes would wait for ever."""
+
+    def wait() -> None:
+        connection.wait([parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
