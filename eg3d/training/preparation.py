@@ -21,14 +21,14 @@ def prepare(outdir: Path, cfg: str, flags: dict) -> tuple[TrainConfig, dict | No
     """The configuration and the state of the run that `outdir` holds, None if there is none; all checked."""
     config, state = read_flags(outdir, cfg, flags)
     if state is None and config.resume is not None:
-        check_start_stays(outdir, config.resume)
+        check_start_stays(outdir, config)
     check_ready(config, first=state is None)
     return config, state
 
 
-def check_start_stays(outdir: Path, resume: str) -> None:
+def check_start_stays(outdir: Path, config: TrainConfig) -> None:
     """ValueError if a new run would write over the checkpoint that it starts from, or delete it (--keep)."""
-    for source in START.sources("--resume", resume):
+    for source in START.sources(message(config, "{resume:flag}"), config.resume):
         if same(source.path.parent, resolved(outdir)) and source.path.name.startswith(OWN_NAMES):
             raise ValueError(f"{source.label}: lies in --outdir, where a new run would write over it; give another "
                              "--outdir")  # fmt: skip
