@@ -18,6 +18,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from dataclasses import asdict
 from typing import NamedTuple
 
 import pytest
@@ -766,7 +767,7 @@ def changed_gaze_network(path):
 def gaze_attacks(path):
     """Our own safetensors of gaze networks."""
     of, architecture = changed_gaze_network(path)
-    header = {"l2cs": json.dumps({"architecture": tiny_gaze_network().architecture.to_dict(), "facts": {}})}
+    header = {"l2cs": json.dumps({"architecture": asdict(tiny_gaze_network().architecture), "facts": {}})}
     tensors = tiny_gaze_network().state_dict()
     odd = torch.zeros(1).to(torch.float8_e8m0fnu)
     for name, (data, reason) in {
