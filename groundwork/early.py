@@ -20,9 +20,10 @@ STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 SIGNS = ("DefaultCPUAllocator", "CUDA out of memory", "ALLOC_FAILED", "bad_alloc", "failed to map segment",
          "annot allocate memory", "can't start new thread")  # fmt: skip
 
-# How long OpenMP's threads spin before they sleep: about as long as waking one takes. PyTorch's own number is 300 times
-# as large, and on a busy machine they take the processor from the thread that they wait for (docs/performance.md).
-WAITING = {"GOMP_SPINCOUNT": "1000"}
+# How long OpenMP's threads spin before they sleep. PyTorch's own number is 40 times as large. On a busy machine
+# they take the processor from the thread that they wait for. A smaller one costs time on an idle machine
+# (docs/performance.md).
+WAITING = {"GOMP_SPINCOUNT": "8000"}
 WAITING_SET_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing")
