@@ -44,8 +44,16 @@ def project(label: np.ndarray, points: np.ndarray, size: int) -> np.ndarray:
 
 def cast_embree(vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray, directions: np.ndarray) -> Hits:
     """First hits by embree. vertices float32 [V, 3], faces int32 [F, 3], origin [3], directions float32 [P, 3] unit."""
+    return _ask(_built(vertices, faces), origin, directions)
+
+
+def _built(vertices: np.ndarray, faces: np.ndarray):
     scene = EmbreeScene()
     TriangleMesh(scene, vertices, faces)
+    return scene
+
+
+def _ask(scene, origin: np.ndarray, directions: np.ndarray) -> Hits:
     origins = np.ascontiguousarray(np.broadcast_to(origin, directions.shape))
     out = scene.run(origins, directions, output=True)
     hit = out["primID"] >= 0
@@ -93,6 +101,33 @@ def cast_zbuffer(vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray, di
     depth[pixel[nearest]] = distance[nearest]
     corner_weights[pixel[nearest]] = weights[nearest]
     return Hits(triangle, depth, corner_weights)
+
+
+class Scene:
+    """A mesh made ready for several pictures, or for rays through some pixels of one."""
+
+    def __init__(self, vertices: np.ndarray, faces: np.ndarray, caster=None):
+        """vertices float32 [V, 3], faces int32 [F, 3]; caster: `cast_embree` or `cast_zbuffer`, or the faster one."""
+        self._caster = caster or (cast_embree if HAVE_EMBREE else cast_zbuffer)
+        self._mesh = vertices, faces
+        self._built = _built(vertices, faces) if self._caster is cast_embree else None
+
+    def cast(self, label, size: int, shift=(0.0, 0.0), pixels=None) -> tuple[np.ndarray, np.ndarray, Hits]:
+        """Origin [3], unit directions [P, 3] and first hits of the rays through pixels of a camera's picture.
+
+        shift: (right, down) of the rays from the pixels' centres, in pixels; pixels: [P] row-major numbers, or all.
+        """
+        label = np.array(label, np.float64).reshape(-1)
+        label[[18, 21]] -= np.asarray(shift) / size  # the principal point
+        origin, directions = camera_rays(label, size)
+        if self._built is None:
+            hits = self._caster(*self._mesh, origin, directions)
+            if pixels is None:
+                return origin, directions, hits
+            return origin, directions[pixels], Hits(hits.triangle[pixels], hits.distance[pixels], hits.weights[pixels])
+        if pixels is not None:
+            directions = directions[pixels]
+        return origin, directions, _ask(self._built, origin, directions)
 
 
 def _boxes(corners: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, ...]:
