@@ -25,6 +25,7 @@ MELANIN = np.array([0.62, 1.00, 1.38], np.float32)  # what one unit absorbs of r
 BLOOD = np.array([0.14, 1.00, 0.82], np.float32)
 GRAIN_VOXEL = 0.0085  # decimetres
 SPOT_TABLE = 4096
+FACE_RADIUS = 0.9  # decimetres: of the cylinder on which the skin is unrolled
 
 
 @dataclass(frozen=True)
@@ -154,37 +155,41 @@ def skin_paint(skin: Complexion, coats: np.ndarray, rest: np.ndarray, pixel: flo
     patch = _noise(skin, rest[:, [1, 2, 0]], 0.028) * np.float32(min(1.0, 0.028 / pixel))
     melanin = melanin + np.float32(0.035 * skin.grain) * grain + np.float32(0.35 * skin.mottle) * patch
     blood = blood + np.float32(0.6 * skin.mottle) * patch
+    flat = np.stack(
+        [np.float32(FACE_RADIUS) * np.arctan2(rest[:, 0], rest[:, 2] - np.float32(0.3)), rest[:, 1]], axis=1
+    )
     if skin.freckles:
-        melanin = melanin + freckled * 0.42 * _spots(skin, rest, 0.055, skin.freckles, (0.14, 0.30), pixel)
+        melanin = melanin + freckled * 0.5 * _spots(skin, flat, 0.042, skin.freckles, (0.13, 0.30), pixel)
     if skin.spots:
-        melanin = melanin + 0.35 * _spots(skin, rest + np.float32(5.1), 0.16, skin.spots, (0.14, 0.34), pixel)
+        melanin = melanin + 0.3 * _spots(skin, flat + np.float32(51), 0.16, skin.spots, (0.10, 0.30), pixel)
     if skin.moles:
-        melanin = melanin + 1.3 * _spots(skin, rest + np.float32(9.3), 0.36, skin.moles, (0.022, 0.052), pixel)
+        melanin = melanin + 1.4 * _spots(skin, flat + np.float32(93), 0.30, skin.moles, (0.022, 0.06), pixel)
     colour = skin.colour * np.exp(-(melanin[:, None] * MELANIN + blood[:, None] * BLOOD))
     return colour, sheen * (1 + np.float32(0.45 * skin.grain) * grain)
 
 
-def _spots(skin: Complexion, rest: np.ndarray, cell: float, share: float, radii, pixel: float) -> np.ndarray:
-    """Round spots, at most one in a cube of side `cell`, in a share of the cubes: density [P] in 0..1.
+def _spots(skin: Complexion, flat: np.ndarray, cell: float, share: float, radii, pixel: float) -> np.ndarray:
+    """Round spots, at most one in a square of side `cell`, in a share of the squares: density [P] in 0..1.
 
-    radii: range, as parts of the cell. A spot narrower than a pixel is drawn wider and fainter.
+    flat [P, 2]: places on the skin unrolled; radii: range, as parts of the cell. A spot narrower than a pixel is drawn
+    wider and fainter.
     """
-    place = rest * np.float32(1 / cell)
-    cube = np.floor(place)
-    index = cube.astype(np.int32)
-    row = (index[:, 0] * 73856093 ^ index[:, 1] * 19349663 ^ index[:, 2] * 83492791 ^ skin.seed) & (SPOT_TABLE - 1)
+    place = flat * np.float32(1 / cell)
+    square = np.floor(place)
+    index = square.astype(np.int32)
+    row = (index[:, 0] * 73856093 ^ index[:, 1] * 19349663 ^ skin.seed) & (SPOT_TABLE - 1)
     table = _spot_table()[row]
-    radius = radii[0] + (radii[1] - radii[0]) * table[:, 3]
+    radius = radii[0] + (radii[1] - radii[0]) * table[:, 2] ** 2
     wide = np.maximum(radius, np.float32(0.6 * pixel / cell))
-    away = place - cube - (radii[1] + (1 - 2 * radii[1]) * table[:, :3])
+    away = place - square - (radii[1] + (1 - 2 * radii[1]) * table[:, :2])
     distance = np.sqrt((away * away).sum(axis=1))
     density = np.clip((wide - distance) / (0.5 * wide) + 0.25, 0, 1) * (radius / wide) ** 2
-    return np.where(table[:, 4] < share, density * (0.45 + 0.55 * table[:, 5]), np.float32(0))
+    return np.where(table[:, 3] < share, density * (0.4 + 0.6 * table[:, 4]), np.float32(0))
 
 
 @lru_cache(maxsize=1)
 def _spot_table() -> np.ndarray:
-    return np.random.default_rng(14).random((SPOT_TABLE, 6), dtype=np.float32)
+    return np.random.default_rng(14).random((SPOT_TABLE, 5), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)

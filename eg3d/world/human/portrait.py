@@ -38,6 +38,7 @@ SHADOW_SIZE = 96  # pixels of the picture that the main lamp sees
 SHADOW_DISTANCE, SHADOW_REACH = 8.0, 0.45  # of the lamp from the head; half of the width it sees
 SHADOW_BIAS = 0.02
 TAPS = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)])
+BASE_EYE_RADIUS = 0.138  # decimetres, on the base mesh
 TEETH_PAINT, GUM_PAINT = np.array((0.62, 0.55, 0.44), np.float32), np.array((0.30, 0.07, 0.06), np.float32)
 
 
@@ -164,7 +165,7 @@ def _shade(
 ) -> np.ndarray:
     """Light float32 [H, 3] of all hits."""
     surface = _Surface(person, head, mesh, samples, _main_shadow(mesh, scene, person.setting.lamps[0]))
-    scale = pixel_width(label, size) / head.unit  # decimetres of the base mesh
+    scale = pixel_width(label, size) * BASE_EYE_RADIUS / float(head.eye_radius.mean())  # in decimetres
     part = samples.part[samples.hit]
     light = np.zeros((len(part), 3), np.float32)
     for number in np.unique(part):
