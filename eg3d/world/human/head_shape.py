@@ -17,17 +17,27 @@ from eg3d.world.human.makehuman import MASKS, Head, head_data
 from eg3d.world.human.physique import MEAN_SHAPE, Expression, Shape
 from eg3d.world.human.pieces import smooth
 
-SKIN, EYE_RIGHT, EYE_LEFT, TEETH, TONGUE, LASH, HAIR, GLASSES, CLOTHES = range(9)  # right: the subject's, at -x
-PARTS = {"skin": SKIN, "teeth-upper": TEETH, "teeth-lower": TEETH, "tongue": TONGUE}  # groups of the base mesh
+SKIN, EYE_RIGHT, EYE_LEFT, TEETH, LASH, HAIR, GLASSES, CLOTHES = range(8)  # right: the subject's, at -x
+PARTS = {"skin": SKIN, "teeth-upper": TEETH, "teeth-lower": TEETH}  # groups of the base mesh
 EYE_MAX_YAW, EYE_MAX_PITCH = 0.7, 0.45  # rad, eye in head, either way: what lids and sockets of people permit
 
 # MakeHuman's eyeballs are a third larger than life; ours have the distance from the centre of rotation to the cornea
 # (13.5 mm where the eyes are 63 mm apart). Their fronts stay where they were, and the lids follow.
 BALL = 0.79
-TOUCH, FAR = 1.012, 1.035  # radii: how near to the ball's centre a lid comes, and how far its rim may stay away
+TOUCH, FAR = 1.022, 1.045  # radii: how near to the ball's centre a lid comes, and how far its rim may stay away
 _PITCH = 0.022  # rad: lays the mean person along the standard face
 _UPRIGHT = np.array([[1, 0, 0], [0, np.cos(_PITCH), -np.sin(_PITCH)], [0, np.sin(_PITCH), np.cos(_PITCH)]])
 IRIS_ANGLE = 0.45  # rad, half angle of an iris of 11.7 mm on such a ball
+
+# Margins of the left eye's upper and lower lid, from the nose outward, above one another; two columns at the middle.
+_UPPER, _LOWER = (11484, 11483, 11465, 11466, 11467, 11468), (13367, 13368, 13370, 13372, 13373, 13374)
+_LIPS = ((520, 7261), (493, 7242))  # the line between the lips: of the upper one, of the lower one
+LOW = 0.04  # radii: how far below an eyeball's centre the middle of its open lids is
+OPEN = 0.25  # radii: the upper lid of eyes that look ahead stays at least so far above the centre
+CLOSED = 1.02  # share of the gap between the lids that a blink closes
+JAW, PRESSED = "faceunits/jawOpen", 0.01  # weight by which the lips of a closed mouth press on each other
+_LID_UNITS = ("LookUp", "LookDown", "Wide", "Squint", "Blink")
+FOLLOW_UPPER, FOLLOW_LOWER = 0.85, 0.5  # how far lids go with the gaze
 
 # dlib's 68 points as vertices of MakeHuman's mesh: those of the middle and of the image's right half.
 _LANDMARKS = {
@@ -71,11 +81,13 @@ def human_head(person, gaze_head=None, expression: Expression | None = None) -> 
     The gaze moves the lids, not the eyeballs' vertices: a ball looks the same however it is turned, and its paint is
     laid round the iris.
     """
-    build, fixed = _build(person.shape), _topology()
+    head, build, fixed = head_data(), _build(person.shape), _topology()
     expression = expression or Expression()
     gaze = np.array([0.0, 0.0, 1.0]) if gaze_head is None else np.asarray(gaze_head, np.float64).reshape(3)
     gaze = gaze / np.linalg.norm(gaze)
-    face = build.face + head_data().moved(_lid_targets(gaze, expression) | expression.targets)[fixed.used]
+    units = expression.targets | _lid_targets(build, gaze, expression)
+    face = build.face + head.moved(units)[fixed.used]
+    face = face + head.moved({JAW: _jaw_weight(face, expression.jaw)})[fixed.used]
     for side, (centre, radius) in enumerate(zip(build.centres, build.radii, strict=True)):
         face[fixed.lids[side]] = _touching(face[fixed.lids[side]], fixed.rim[side], centre, radius)
     face = build.placed(face)
@@ -121,6 +133,10 @@ class Topology:
     lids: tuple[np.ndarray, np.ndarray]  # rows of the face near the right and the left eyeball
     rim: tuple[np.ndarray, np.ndarray]  # among these: which lie on the ball in the base mesh
     landmarks: np.ndarray  # [68]
+    margins: tuple[np.ndarray, np.ndarray]  # [2, 6] each: upper and lower lid of the right and the left eye
+    lid_moves: dict[str, np.ndarray]  # [2, 6]: how far a unit's weight 1 raises these margins
+    lips: np.ndarray  # [2, 2]: upper and lower lip where they meet
+    jaw_reach: np.ndarray  # [2]: how far the jaw's unit parts them
 
 
 @lru_cache(maxsize=1)
@@ -139,6 +155,9 @@ def _topology() -> Topology:
     gather = sparse.csr_matrix((np.ones(len(corners)), (corners, triangle)), (len(used), len(skin)))
     eyes = tuple(head.members(name) for name in ("eye-right", "eye-left"))
     lids, rim = zip(*(_near(head, used, members) for members in eyes), strict=True)
+    margins = np.stack([head.places(_UPPER), head.places(_LOWER)])
+    lips = [head.places(numbers) for numbers in _LIPS]
+    jaw = head.moved({JAW: 1.0})[np.stack(lips), 1]
     balls = np.stack([ball * [-1, 1, 1], ball])
     return Topology(
         used=used,
@@ -153,6 +172,10 @@ def _topology() -> Topology:
         lids=lids,
         rim=rim,
         landmarks=new[_landmark_rows(head)],
+        margins=tuple(new[rows] for rows in (head.mirror[margins], margins)),
+        lid_moves={name: head.moved({f"faceunits/eye{name}Left": 1.0})[margins, 1] for name in _LID_UNITS},
+        lips=new[lips],
+        jaw_reach=jaw[0] - jaw[1],
     )
 
 
@@ -198,6 +221,7 @@ class Build:
     face: np.ndarray
     centres: np.ndarray
     radii: np.ndarray
+    lids: np.ndarray  # [2, 2, 6]: heights of the lids' margins over the balls' centres, upper and lower, six columns
     scale: float
     shift: np.ndarray
 
@@ -210,20 +234,24 @@ class Build:
 def _build(shape: Shape) -> Build:
     head, fixed = head_data(), _topology()
     whole = head.vertices + head.moved(shape.targets)
-    face, centres, radii = whole[fixed.used], [], []
-    for eye, lids in zip(fixed.eyes, fixed.lids, strict=True):
+    face, balls, heights = whole[fixed.used], [], []
+    face = face + head.moved({JAW: _jaw_weight(face, 0.0)})[fixed.used]
+    for eye, lids, margins in zip(fixed.eyes, fixed.lids, fixed.margins, strict=True):
         centre, large = _sphere_through(whole[eye])
         radius = BALL * large
+        open_at = face[margins, 1]
+        centre[1] = open_at[:, 2:4].mean() + LOW * radius
         face[lids] = _sunk(face[lids], centre, large, radius)
-        centres.append(centre + [0, 0, large - radius])
-        radii.append(radius)
+        balls.append((centre + [0, 0, large - radius], radius))
+        heights.append(open_at - centre[1])
+    centres, radii = (np.array(column) for column in zip(*balls, strict=True))
     points = five_points(face[fixed.landmarks]) @ _UPRIGHT.T
     standard = standard_face().double().numpy()
     standard = (standard + standard[[1, 0, 2, 4, 3]] * [-1, 1, 1]) / 2  # it leans by a hair's breadth
     middle, aim = points.mean(0), standard.mean(0)
     seen, wanted = (points - middle)[:, :2], (standard - aim)[:, :2]  # in the picture: depth does not scale a crop
     scale = float((seen * wanted).sum() / (seen**2).sum())
-    return Build(face, np.array(centres), np.array(radii), scale, aim - scale * middle)
+    return Build(face, centres, radii, np.array(heights), scale, aim - scale * middle)
 
 
 def _sphere_through(points: np.ndarray) -> tuple[np.ndarray, float]:
@@ -246,20 +274,40 @@ def _sunk(lids: np.ndarray, centre: np.ndarray, large: float, radius: float) -> 
 # ---------------------------------------------------------------- one moment
 
 
-def _lid_targets(gaze: np.ndarray, expression: Expression) -> dict[str, float]:
-    """Weights of the face units of the lids for a gaze [3]: they follow the eyes, the upper lid most of all."""
+def _lid_targets(build: Build, gaze: np.ndarray, expression: Expression) -> dict[str, float]:
+    """Weights of the face units of the lids for a gaze [3]: lids go with the eyes, the upper one most of all.
+
+    The units are linear, so weights follow from where a margin has to be: `lid_moves` is what 1 of a unit does to it.
+    """
+    moves = _topology().lid_moves
     yaw, pitch = np.arctan2(gaze[0], gaze[2]), np.arcsin(np.clip(gaze[1], -1, 1))
-    aside, up, down = yaw / EYE_MAX_YAW, max(pitch, 0.0) / EYE_MAX_PITCH, max(-pitch, 0.0) / EYE_MAX_PITCH
     weights = {}
-    for side, outward in (("Left", aside), ("Right", -aside)):
-        weights |= {
-            f"eyeLookOut{side}": max(outward, 0.0),
-            f"eyeLookIn{side}": max(-outward, 0.0),
-            f"eyeLookUp{side}": up,
-            f"eyeLookDown{side}": down,
-            f"eyeBlink{side}": expression.blink,
-        }
-    return {f"faceunits/{name}": float(weight) for name, weight in weights.items() if weight}
+    for eye, (side, outward) in enumerate((("Right", -yaw / EYE_MAX_YAW), ("Left", yaw / EYE_MAX_YAW))):
+        radius, (upper, lower) = build.radii[eye], build.lids[eye]
+        start = max(upper[2:4].mean(), OPEN * radius)
+        turn = np.arcsin(min(start / radius, 0.9)) + FOLLOW_UPPER * pitch
+        raise_by = radius * np.sin(turn) - upper[2:4].mean()
+        if pitch >= 0:
+            up = {"LookUp": pitch / EYE_MAX_PITCH}
+            up["Wide"] = (raise_by - up["LookUp"] * moves["LookUp"][0, 2:4].mean()) / moves["Wide"][0, 2:4].mean()
+        else:
+            drop = FOLLOW_LOWER * pitch * radius
+            up = {"Wide": (start - upper[2:4].mean()) / moves["Wide"][0, 2:4].mean()}
+            up["LookDown"] = (radius * np.sin(turn) - start) / moves["LookDown"][0, 2:4].mean()
+            up["Squint"] = drop / moves["Squint"][1, 2:4].mean()
+        up["Squint"] = up.get("Squint", 0.0) + expression.squint
+        gap = upper - lower + sum(weight * (moves[name][0] - moves[name][1]) for name, weight in up.items())
+        up["Blink"] = expression.blink * CLOSED * float((gap / (moves["Blink"][1] - moves["Blink"][0])).max())
+        up |= {"LookOut": max(outward, 0.0), "LookIn": max(-outward, 0.0)}
+        weights |= {f"faceunits/eye{name}{side}": float(weight) for name, weight in up.items() if weight}
+    return weights
+
+
+def _jaw_weight(face: np.ndarray, jaw: float) -> float:
+    """Weight of the jaw's unit that closes the lips of a face, or parts them by `jaw` times what the unit can."""
+    upper, lower = (face[rows, 1] for rows in _topology().lips)
+    reach = _topology().jaw_reach
+    return float(jaw - ((upper - lower) / reach).max() - PRESSED)
 
 
 def _touching(lids: np.ndarray, rim: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:

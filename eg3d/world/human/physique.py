@@ -158,9 +158,9 @@ class Expression:
 
     @property
     def targets(self) -> dict[str, float]:
-        """Weights of MakeHuman's face units."""
+        """Weights of MakeHuman's face units; those of lids and jaw depend on the face, see `head_shape.py`."""
         raised, lowered = max(self.brows, 0.0), max(-self.brows, 0.0)
-        weights = {"jawOpen": self.jaw, "mouthPucker": self.pucker, "browInnerUp": 0.7 * raised}
+        weights = {"mouthPucker": self.pucker, "browInnerUp": 0.7 * raised}
         for side, sign in (("Left", 1), ("Right", -1)):
             smile = self.smile * (1 + sign * self.lean)
             weights |= {
@@ -168,6 +168,5 @@ class Expression:
                 f"cheekSquint{side}": 0.5 * smile,
                 f"browOuterUp{side}": raised,
                 f"browDown{side}": lowered,
-                f"eyeSquint{side}": self.squint,
             }
         return {f"faceunits/{name}": weight for name, weight in weights.items() if weight}
