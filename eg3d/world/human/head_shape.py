@@ -14,6 +14,7 @@ from scipy import sparse
 
 from eg3d.geometry.landmarks import five_points, standard_face
 from eg3d.world.human.makehuman import MASKS, Head, head_data
+from eg3d.world.human.person import Person
 from eg3d.world.human.physique import MEAN_SHAPE, Expression, Shape
 from eg3d.world.human.pieces import smooth
 
@@ -36,6 +37,7 @@ LOW = 0.04  # radii: how far below an eyeball's centre the middle of its open li
 OPEN = 0.25  # radii: the upper lid of eyes that look ahead stays at least so far above the centre
 CLOSED = 1.02  # share of the gap between the lids that a blink closes
 JAW, PRESSED = "faceunits/jawOpen", 0.01  # weight by which the lips of a closed mouth press on each other
+TEETH_WIDTH, TEETH_BACK = 0.7, 0.045  # share; dm: MakeHuman's row of teeth shows at the corners of some mouths
 _LID_UNITS = ("LookUp", "LookDown", "Wide", "Squint", "Blink")
 FOLLOW_UPPER, FOLLOW_LOWER = 0.85, 0.5  # how far lids go with the gaze
 
@@ -75,7 +77,7 @@ class HumanMesh:
     eye_radius: np.ndarray
 
 
-def human_head(person, gaze_head=None, expression: Expression | None = None) -> HumanMesh:
+def human_head(person: Person, gaze_head=None, expression: Expression | None = None) -> HumanMesh:
     """The head of a `Person` that looks along gaze_head [3] (None: straight ahead) with an expression (None: neutral).
 
     The gaze moves the lids, not the eyeballs' vertices: a ball looks the same however it is turned, and its paint is
@@ -136,6 +138,7 @@ class Topology:
     margins: tuple[np.ndarray, np.ndarray]  # [2, 6] each: upper and lower lid of the right and the left eye
     lid_moves: dict[str, np.ndarray]  # [2, 6]: how far a unit's weight 1 raises these margins
     lips: np.ndarray  # [2, 2]: upper and lower lip where they meet
+    teeth: np.ndarray
     jaw_reach: np.ndarray  # [2]: how far the jaw's unit parts them
 
 
@@ -175,6 +178,7 @@ def _topology() -> Topology:
         margins=tuple(new[rows] for rows in (head.mirror[margins], margins)),
         lid_moves={name: head.moved({f"faceunits/eye{name}Left": 1.0})[margins, 1] for name in _LID_UNITS},
         lips=new[lips],
+        teeth=new[np.concatenate([head.members(name) for name in ("teeth-upper", "teeth-lower")])],
         jaw_reach=jaw[0] - jaw[1],
     )
 
@@ -235,6 +239,7 @@ def _build(shape: Shape) -> Build:
     head, fixed = head_data(), _topology()
     whole = head.vertices + head.moved(shape.targets)
     face, balls, heights = whole[fixed.used], [], []
+    face[fixed.teeth] = face[fixed.teeth] * [TEETH_WIDTH, 1, 1] - [0, 0, TEETH_BACK]
     face = face + head.moved({JAW: _jaw_weight(face, 0.0)})[fixed.used]
     for eye, lids, margins in zip(fixed.eyes, fixed.lids, fixed.margins, strict=True):
         centre, large = _sphere_through(whole[eye])

@@ -143,7 +143,8 @@ def _read(root: Path) -> Head:
     contents = {file.relative_to(root).as_posix(): file.read_bytes() for file in _files(root) if file.is_file()}
     if (digest := _digest(contents)) != SHA256:
         raise ValueError(
-            f"{root}: these are not the files of {PACKAGE} {VERSION} (SHA-256 {digest[:8]}, not {SHA256[:8]}); {INSTALL}"
+            f"{root}: these are not the files of {PACKAGE} {VERSION} (SHA-256 {digest[:8]}, not {SHA256[:8]}); "
+            f"{INSTALL}"
         )
     vertices, corners, quads, group = _mesh(contents["mpfb2/3dobjs/base.obj"].decode())
     mirror = np.array(contents["mpfb2/mesh_metadata/hm08.mirror"].split()[1::3], np.int64)

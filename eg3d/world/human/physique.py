@@ -55,7 +55,7 @@ _ASYMMETRIES = tuple(
     for kind, count in (("brown", 2), ("cheek", 2), ("ear", 4), ("eye", 8), ("jaw", 3), ("mouth", 2), ("nose", 4))
     for n in range(1, count + 1)
 )
-LOCAL, EYE = 0.55, 0.5  # largest weights
+LOCAL, EYE = 0.45, 0.45  # largest weights
 LOCAL_SHARE, EYE_COUNT = 0.45, 6
 
 Weights = tuple[tuple[str, float], ...]
