@@ -7,9 +7,9 @@ import numpy as np
 
 from eg3d.world.human.garments import garments
 from eg3d.world.human.glasses import glasses
-from eg3d.world.human.head_shape import Expression, HumanMesh, human_head
+from eg3d.world.human.head_shape import HumanMesh, human_head
 from eg3d.world.human.lashes import lashes
-from eg3d.world.human.locks import beard_locks, locks
+from eg3d.world.human.locks import locks
 from eg3d.world.human.person import Person
 from eg3d.world.human.pieces import Piece
 
@@ -47,10 +47,9 @@ def dressed(person: Person, head: HumanMesh) -> DressedMesh:
 @lru_cache(maxsize=8)
 def worn(person: Person) -> tuple[Piece, ...]:
     """What neither gaze nor expression moves: hair, glasses, clothes."""
-    head = human_head(person, None, Expression())
+    head = human_head(person)
     return (
         *locks(person.hair, head),
-        *beard_locks(person.face_hair, person.hair, head),
         *glasses(person.outfit, head),
         *garments(person.outfit, head),
     )
