@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from eg3d.world import raycast
 from eg3d.world.human.brows import painted_hair
@@ -38,7 +39,7 @@ SHADOW_SIZE = 96  # pixels of the picture that the main lamp sees
 SHADOW_DISTANCE, SHADOW_REACH = 8.0, 0.45  # of the lamp from the head; half of the width it sees
 SHADOW_BIAS = 0.02
 TAPS = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)])
-BASE_EYE_RADIUS = 0.138  # decimetres, on the base mesh
+BASE_EYE_RADIUS = 0.109  # decimetres, of the eyeballs on the base mesh
 TEETH_PAINT, GUM_PAINT = np.array((0.62, 0.55, 0.44), np.float32), np.array((0.30, 0.07, 0.06), np.float32)
 
 
@@ -122,10 +123,14 @@ class _Samples:
 
 
 def _cast(scene: raycast.Scene, mesh: DressedMesh, label: np.ndarray, size: int) -> _Samples:
-    origin, directions, hits = scene.cast(label, size)
-    edge = _edges(mesh, hits, label, size)
-    casts = [(directions, hits)] + [scene.cast(label, size, corner, edge)[1:] for corner in CORNERS]
-    triangle = np.concatenate([hits.triangle for _, hits in casts])
+    origin, *first = scene.cast(label, size)
+    edge = _edges(mesh, first[1], label, size)
+    _, *more = scene.cast(label, size, edge, CORNERS)
+    directions = np.concatenate([first[0], more[0]])
+    triangle, distance, weights = (
+        np.concatenate([vars(hits)[name] for hits in (first[1], more[1])])
+        for name in ("triangle", "distance", "weights")
+    )
     hit = np.flatnonzero(triangle >= 0)
     part = np.full(len(triangle), -1, np.int16)
     part[hit] = mesh.part[triangle[hit]]
@@ -135,9 +140,9 @@ def _cast(scene: raycast.Scene, mesh: DressedMesh, label: np.ndarray, size: int)
         hit=hit,
         part=part,
         triangle=triangle[hit],
-        weights=np.concatenate([hits.weights for _, hits in casts])[hit].astype(np.float32),
-        distance=np.concatenate([hits.distance for _, hits in casts])[hit],
-        direction=np.concatenate([directions for directions, _ in casts])[hit],
+        weights=weights[hit].astype(np.float32),
+        distance=distance[hit],
+        direction=directions[hit],
         edge=edge,
     )
 
@@ -207,10 +212,9 @@ class _Surface:
     def _between(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Values at vertices [V, K] -> at hits."""
         corners, weights = self.mesh.faces[self.samples.triangle[at]], self.samples.weights[at]
-        mixed = values[corners[:, 0]] * weights[:, :1]
-        mixed += values[corners[:, 1]] * weights[:, 1:2]
-        mixed += values[corners[:, 2]] * weights[:, 2:]
-        return mixed
+        rows = np.arange(0, 3 * len(at) + 1, 3, dtype=np.int32)
+        mix = sparse.csr_matrix((weights.ravel(), corners.ravel(), rows), (len(at), len(values)))
+        return mix @ values
 
     def skin(self, at: np.ndarray, scale: float) -> np.ndarray:
         values = self._between(self.bare, at)
@@ -235,7 +239,7 @@ class _Surface:
         centre, radius = self.head.eye_centres[left].astype(np.float64), float(self.head.eye_radius[left])
         towards = -self.samples.direction[at].astype(np.float64)
         direction = _on_ball(self.samples.origin - centre, -towards, radius)
-        slant = np.clip((direction * towards).sum(axis=1), 0.2, 1)
+        slant = np.clip(np.einsum("pk,pk->p", direction, towards), 0.2, 1)
         soft = 0.3 * pixel / radius / slant
         lids = Lids.of(self.head.landmarks[36 + 6 * left : 42 + 6 * left], centre)
         shadow = self._between(self.worn[:, 6:], at)[:, 0]
@@ -281,7 +285,7 @@ class _Surface:
 def _unit(values: np.ndarray) -> np.ndarray:
     """The first three columns at length one, in place."""
     first = values[:, :3]
-    first /= np.sqrt((first * first).sum(axis=1, keepdims=True)) + np.float32(1e-12)
+    first /= np.sqrt(np.einsum("pk,pk->p", first, first) + np.float32(1e-20))[:, None]
     return values
 
 

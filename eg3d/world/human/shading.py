@@ -19,7 +19,7 @@ def skin_light(
     Args: paint [P, 3]; sheen [P]; normals [P, 3]; towards [P, 3]: unit, to the camera; openness [P]: share of the sky
     that arrives; shadow [P]: share of the main lamp that arrives.
     """
-    facing = np.clip((normals * towards).sum(axis=1), 0, 1)
+    facing = np.clip(np.einsum("pk,pk->p", normals, towards), 0, 1)
     sky, ground = np.asarray(setting.sky, np.float32), np.asarray(setting.ground, np.float32)
     up = 0.5 + 0.5 * normals[:, 1:2]
     closed = (1 - openness)[:, None]
