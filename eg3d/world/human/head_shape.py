@@ -20,7 +20,7 @@ from eg3d.world.human.pieces import smooth
 
 SKIN, EYE_RIGHT, EYE_LEFT, TEETH, LASH, HAIR, GLASSES, CLOTHES = range(8)  # right: the subject's, at -x
 PARTS = {"skin": SKIN, "teeth-upper": TEETH, "teeth-lower": TEETH}  # groups of the base mesh
-EYE_MAX_YAW, EYE_MAX_PITCH = 0.7, 0.45  # rad, eye in head, either way: what lids and sockets of people permit
+EYE_MAX_YAW, EYE_MAX_PITCH = 0.6, 0.4  # rad, eye in head, either way: what lids and sockets of people permit
 
 # MakeHuman's eyeballs are a third larger than life; ours have the distance from the centre of rotation to the cornea
 # (13.5 mm where the eyes are 63 mm apart). Their fronts stay where they were, and the lids follow.
@@ -34,12 +34,13 @@ IRIS_ANGLE = 0.45  # rad, half angle of an iris of 11.7 mm on such a ball
 _UPPER, _LOWER = (11484, 11483, 11465, 11466, 11467, 11468), (13367, 13368, 13370, 13372, 13373, 13374)
 _LIPS = ((520, 7261), (493, 7242))  # the line between the lips: of the upper one, of the lower one
 LOW = 0.04  # radii: how far below an eyeball's centre the middle of its open lids is
-OPEN = 0.25  # radii: the upper lid of eyes that look ahead stays at least so far above the centre
+OPEN = 0.26  # radii: the upper lid of eyes that look ahead stays at least so far above the centre
 CLOSED = 1.02  # share of the gap between the lids that a blink closes
 JAW, PRESSED = "faceunits/jawOpen", 0.01  # weight by which the lips of a closed mouth press on each other
-TEETH_WIDTH, TEETH_BACK = 0.7, 0.045  # share; dm: MakeHuman's row of teeth shows at the corners of some mouths
+# MakeHuman's teeth, smaller and farther back: they show at the corners of closed mouths else.
+TEETH_WIDTH, TEETH_DROP, TEETH_BACK = (0.7, 0.88), (0.05, 0.10), 0.03  # closed and open; upper and lower, dm; dm
 _LID_UNITS = ("LookUp", "LookDown", "Wide", "Squint", "Blink")
-FOLLOW_UPPER, FOLLOW_LOWER = 0.85, 0.5  # how far lids go with the gaze
+FOLLOW_UPPER, FOLLOW_LOWER = 0.95, 0.5  # how far lids go with the gaze
 
 # dlib's 68 points as vertices of MakeHuman's mesh: those of the middle and of the image's right half.
 _LANDMARKS = {
@@ -90,6 +91,9 @@ def human_head(person: Person, gaze_head=None, expression: Expression | None = N
     units = expression.targets | _lid_targets(build, gaze, expression)
     face = build.face + head.moved(units)[fixed.used]
     face = face + head.moved({JAW: _jaw_weight(face, expression.jaw)})[fixed.used]
+    width = np.interp(expression.jaw, (0, 0.1), TEETH_WIDTH)
+    for teeth, drop in zip(fixed.teeth, TEETH_DROP, strict=True):
+        face[teeth] = face[teeth] * [width, 1, 1] - [0, drop, TEETH_BACK]
     for side, (centre, radius) in enumerate(zip(build.centres, build.radii, strict=True)):
         face[fixed.lids[side]] = _touching(face[fixed.lids[side]], fixed.rim[side], centre, radius)
     face = build.placed(face)
@@ -138,7 +142,7 @@ class Topology:
     margins: tuple[np.ndarray, np.ndarray]  # [2, 6] each: upper and lower lid of the right and the left eye
     lid_moves: dict[str, np.ndarray]  # [2, 6]: how far a unit's weight 1 raises these margins
     lips: np.ndarray  # [2, 2]: upper and lower lip where they meet
-    teeth: np.ndarray
+    teeth: tuple[np.ndarray, np.ndarray]  # upper and lower
     jaw_reach: np.ndarray  # [2]: how far the jaw's unit parts them
 
 
@@ -178,7 +182,7 @@ def _topology() -> Topology:
         margins=tuple(new[rows] for rows in (head.mirror[margins], margins)),
         lid_moves={name: head.moved({f"faceunits/eye{name}Left": 1.0})[margins, 1] for name in _LID_UNITS},
         lips=new[lips],
-        teeth=new[np.concatenate([head.members(name) for name in ("teeth-upper", "teeth-lower")])],
+        teeth=tuple(new[head.members(name)] for name in ("teeth-upper", "teeth-lower")),
         jaw_reach=jaw[0] - jaw[1],
     )
 
@@ -239,7 +243,6 @@ def _build(shape: Shape) -> Build:
     head, fixed = head_data(), _topology()
     whole = head.vertices + head.moved(shape.targets)
     face, balls, heights = whole[fixed.used], [], []
-    face[fixed.teeth] = face[fixed.teeth] * [TEETH_WIDTH, 1, 1] - [0, 0, TEETH_BACK]
     face = face + head.moved({JAW: _jaw_weight(face, 0.0)})[fixed.used]
     for eye, lids, margins in zip(fixed.eyes, fixed.lids, fixed.margins, strict=True):
         centre, large = _sphere_through(whole[eye])
@@ -324,7 +327,9 @@ def _touching(lids: np.ndarray, rim: np.ndarray, centre: np.ndarray, radius: flo
 
 
 def _normals(face: np.ndarray, fixed: Topology) -> np.ndarray:
-    """Smooth unit normals of the face [V, 3]: those of the triangles, weighted by area."""
+    """Smooth unit normals of the face [V, 3]: those of the triangles, weighted by area; teeth look outward."""
     a, b, c = (face[fixed.skin[:, k]] for k in range(3))
     normals = fixed.gather @ np.cross(b - a, c - a)
+    for teeth in fixed.teeth:
+        normals[teeth] = (face[teeth] - [0, 0, face[teeth, 2].min()]) * [1, 0, 1] + [0, 0, 1e-9]
     return normals / np.sqrt((normals**2).sum(1, keepdims=True))

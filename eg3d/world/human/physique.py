@@ -150,7 +150,7 @@ class Expression:
             pucker=float(rng.uniform(0, 0.35)) if rng.uniform() < 0.1 else 0.0,
             brows=float(np.clip(rng.normal(0, 0.25), -0.6, 0.8)),
             squint=float(np.clip(rng.normal(0.25 * smile, 0.15), 0, 0.6)),
-            blink=float(rng.uniform(0, 0.35)) if rng.uniform() < 0.15 else 0.0,
+            blink=float(rng.uniform(0, 0.2)) if rng.uniform() < 0.15 else 0.0,
         )
 
     def mirrored(self) -> "Expression":
