@@ -123,15 +123,21 @@ WORN = {  # share of moustache, chin, cheeks
 }  # fmt: skip
 
 
+def _speckle(place: np.ndarray) -> np.ndarray:
+    """Short dashes in -1..1 at places [P, 3], longer down than across."""
+    around = 0.62 * np.arctan2(place[:, 0], place[:, 2] - 0.45)
+    row = np.floor(place[:, 1] * 28).astype(np.int64)
+    return ripple(around * 75 + 611.7 * row + 0.5 * ripple(place[:, 1] * 60))
+
+
 def beard_cover(face_hair: FaceHair, rest: np.ndarray, lips: np.ndarray, pixel: float) -> np.ndarray:
     """How much of the skin [P] a beard or its shaven shadow hides."""
     if face_hair.beard == "none" and face_hair.stubble < 0.02:
         return np.zeros(len(rest), np.float32)
     region = beard_region(rest, lips)
-    x = rest[:, 0] * face_hair.side
-    fine = min(1.0, 0.011 / pixel)
-    speckle = ripple(x * 83 + 57 * rest[:, 1] + 3 * ripple(rest[:, 1] * 91 + 40 * x)) * fine
-    clump = ripple(x * 21 + 13 * rest[:, 2] + face_hair.seed % 811) * ripple(rest[:, 1] * 17 + 5 * x)
+    place = rest * np.array([face_hair.side, 1, 1], np.float32)
+    speckle = _speckle(place) * min(1.0, 0.012 / pixel)
+    clump = _speckle(place[:, [1, 2, 0]] * 0.22 + 3) * 0.5
     shadow = 0.42 * face_hair.stubble * region.max(axis=1)
     share = {"none": 0.0, "stubble": 0.32}.get(face_hair.beard, 0.88) * face_hair.fullness
     worn = (region * np.array(WORN[face_hair.beard])).max(axis=1)
@@ -153,7 +159,7 @@ def painted_hair(hair: Hair, face_hair: FaceHair, rest, lips, pixel: float) -> t
     across = rest[:, 0] * hair.side + 0.3 * rest[:, 1] + 0.2 * rest[:, 2]
     strands = np.stack([across, rest[:, 1] * 0.5, np.full(len(rest), 0.75)], axis=1)
     colour = strand_colour(hair, strands)
-    grey = face_hair.beard_grey * smooth(ripple(across * 140), -0.6, 0.6)[:, None]
+    grey = np.clip(face_hair.beard_grey * (1 + 0.4 * _speckle(rest * np.array([hair.side, 1, 1]) + 7)), 0, 1)[:, None]
     chin = np.asarray(face_hair.beard_colour) + grey * (GREY - np.asarray(face_hair.beard_colour))
     colour = np.where((brow >= scalp)[:, None], np.asarray(face_hair.brow, np.float32), colour)
     return cover, np.where((beard >= np.maximum(scalp, brow))[:, None], chin, colour).astype(np.float32)

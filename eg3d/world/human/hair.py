@@ -57,13 +57,13 @@ SHARES = np.array(  # of the colours, by ancestry (African, Asian, Caucasian)
         (0.10, 0.20, 0.24, 0.19, 0.08, 0.11, 0.08),
     ]
 )
-GREY = linear((0.70, 0.695, 0.69)).astype(np.float32)
+GREY = linear((0.62, 0.615, 0.61)).astype(np.float32)
 
 SCALP_CENTRE = np.array([0.0, 7.45, 0.45])  # middle of the skull
 CROWN = np.array([0.0, 0.80, -0.60])  # direction of the whorl
 # The hairline: elevation in degrees, seen from the scalp's centre, by azimuth (0 in front, 180 behind).
 LINE_AZIMUTH = np.array([0, 22, 38, 48, 57, 64, 71, 78, 90, 103, 113, 130, 150, 180.0])
-LINE_ELEVATION = np.array([38, 39, 38, 31, 17, 0, -9, -3, 6, -2, -22, -40, -46, -47.0])
+LINE_ELEVATION = np.array([35, 36, 34, 27, 12, -6, -13, -4, 5, -2, -22, -40, -46, -47.0])
 
 
 @dataclass(frozen=True)
@@ -186,11 +186,12 @@ def ripple(at: np.ndarray) -> np.ndarray:
 def strand_colour(hair: Hair, coords: np.ndarray) -> np.ndarray:
     """Albedo [P, 3] by (place across the strands in decimetres, place along them 0..1, brightness)."""
     across, along, light = coords.T
-    fine = ripple(across * 210 + 2.0 * along)
-    broad = ripple(across * 60 + 1.2 * along + 500)
+    fine = ripple(across * 120 + 2.0 * along)
+    broad = ripple(across * 38 + 1.2 * along + 500)
     colour = np.asarray(hair.colour, np.float32)
-    grey = smooth(0.5 * fine + 0.5 * broad + 2 * hair.grey - 1, -0.45, 0.45)[:, None]
-    level = (1 + 0.22 * fine + 0.16 * broad) * light
+    mixed = 4 * hair.grey * (1 - hair.grey)
+    grey = np.clip(hair.grey + mixed * (0.16 * fine + 0.20 * broad), 0, 1)[:, None]
+    level = (1 + 0.15 * fine + 0.13 * broad) * light
     return ((colour + grey * (GREY - colour)) * level[:, None]).astype(np.float32)
 
 
@@ -217,6 +218,6 @@ def hair_shade(hair: Hair, coords, tangents, normals, directions, lamps, ambient
         first, second = (np.clip(1 - (t * half).sum(-1) ** 2, 0, 1) for t in (primary, secondary))
         diffuse = np.sqrt(np.clip(1 - along**2, 0, 1)) * wrap
         shine = wrap * hair.gloss
-        lit = albedo * (0.85 * diffuse + 0.9 * shine * second**10)[:, None] + (0.10 * shine * first**45)[:, None]
+        lit = albedo * (0.85 * diffuse + 0.8 * shine * second**10)[:, None] + (0.06 * shine * first**45)[:, None]
         colour = colour + lit * strength
     return colour.astype(np.float32)

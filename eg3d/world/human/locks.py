@@ -13,6 +13,7 @@ from eg3d.world.human.head_shape import HAIR, HumanMesh
 from eg3d.world.human.pieces import Piece, grid_piece, smooth, unit
 from eg3d.world.human.scalp import Scalp, scalp_of
 
+EDGE_ROOTS = 60
 DOWN = np.array([0.0, -1.0, 0.0])
 # Locks that are no fringe keep this far from the middle of the face, by height above the middle of the skull.
 CURTAIN_Y = np.array([-1.4, -1.0, -0.6, -0.15, 0.1, 0.3, 0.5, 0.68])
@@ -39,7 +40,7 @@ GROWTHS = {
     "crop": Growth(760, 5, 0.055, 0.3, 0.12, 0.5, 0.7, 0.5),
     "parted": Growth(640, 6, 0.065, 0.5, 0.10, 0.5, 0.6, 0.45),
     "swept": Growth(640, 6, 0.065, 0.8, 0.04, 0.45, 0.5, 0.45),
-    "curls": Growth(680, 10, 0.055, 0.8, 0.16, 0.25, 0.3, 0.8),
+    "curls": Growth(380, 16, 0.075, 0.8, 0.16, 0.25, 0.3, 0.8),
     "afro": Growth(1100, 3, 0.050, 1.0, 0.0, 0.0, 0.0, 0.85),
     "bob": Growth(560, 9, 0.085, 0.4, 0.22, 0.45, 0.4),
     "fringe": Growth(600, 9, 0.085, 0.3, 0.22, 0.45, 0.45),
@@ -77,10 +78,20 @@ def _roots(hair: Hair, count: int, rng: np.random.Generator) -> np.ndarray:
     ring = np.sqrt(1 - height**2)
     directions = np.stack([ring * np.sin(turn), height, ring * np.cos(turn)], axis=1)
     directions = unit(directions + rng.normal(0, 0.35 / np.sqrt(count), directions.shape))
+    directions = np.concatenate([directions, _edge(hair, rng)])
+    count = len(directions)
     above = hairline_height(hair, directions)
     thin = hair.recession * smooth(directions @ unit(CROWN), 0.80, 0.97)
     ear = (np.abs(directions[:, 0]) > 0.9) & (np.abs(directions[:, 2]) < 0.4) & (directions[:, 1] < 0.05)
     return directions[(above > rng.normal(1.5, 1.5, count)) & (thin < rng.uniform(0.35, 1.0, count)) & ~ear]
+
+
+def _edge(hair: Hair, rng: np.random.Generator) -> np.ndarray:
+    """More roots [E, 3] just above the hairline round the face, where each lock shows."""
+    azimuth = np.radians(rng.uniform(-72, 72, EDGE_ROOTS))
+    low = np.stack([np.sin(azimuth), np.zeros(EDGE_ROOTS), np.cos(azimuth)], axis=1)
+    elevation = np.radians(rng.uniform(1, 7, EDGE_ROOTS) - hairline_height(hair, low))[:, None]
+    return np.cos(elevation) * low + np.sin(elevation) * np.array([0.0, 1.0, 0.0])
 
 
 def _comb(hair: Hair, at: np.ndarray, sign: np.ndarray, fringe: np.ndarray) -> np.ndarray:
@@ -177,7 +188,7 @@ def _waved(hair: Hair, paths: np.ndarray, length: np.ndarray, rng) -> np.ndarray
     out, tangent = unit(paths), unit(np.gradient(paths, axis=1))
     across = unit(np.cross(tangent, out))
     along = np.linspace(0, 1, paths.shape[1])
-    turns = length / (0.55 if hair.style != "curls" else 0.38)
+    turns = length / (0.8 if hair.style != "curls" else 0.5)
     phase = (
         2
         * np.pi
@@ -200,7 +211,7 @@ def _ribbons(scalp: Scalp, growth: Growth, paths: np.ndarray, layer: np.ndarray,
     half = (
         0.5
         * growth.width
-        * rng.uniform(0.6, 1.35, count)[:, None]
+        * (rng.uniform(0.6, 1.2, count) * (2.0 - 1.1 * layer))[:, None]
         * np.interp(along, [0, 0.2, 0.65, 1], [0.55, 1, 0.9, 0.04])
     )
     edges = np.stack([paths - half[..., None] * across, paths + half[..., None] * across], axis=2)
@@ -214,7 +225,7 @@ def _ribbons(scalp: Scalp, growth: Growth, paths: np.ndarray, layer: np.ndarray,
         axis=-1,
     )
     piece = grid_piece(scalp.world(edges), HAIR, coords, tangents=np.repeat(tangent[:, :, None], 2, axis=2))
-    round_ = unit(np.stack([out - 0.6 * across, out + 0.6 * across], axis=2)).reshape(-1, 3).astype(np.float32)
+    round_ = unit(np.stack([out - 0.45 * across, out + 0.45 * across], axis=2)).reshape(-1, 3).astype(np.float32)
     return Piece(piece.vertices, round_, piece.faces, HAIR, piece.coords, piece.tangents)
 
 
