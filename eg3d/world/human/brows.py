@@ -55,11 +55,11 @@ class FaceHair:
             side=1,
             seed=int(rng.integers(1 << 31)),
             brow=_plain(brow),
-            thickness=uniform(0.026, 0.042) + uniform(0.0, 0.016) * male,
+            thickness=uniform(0.032, 0.050) + uniform(0.0, 0.018) * male,
             density=uniform(0.55, 0.95),
             height=uniform(-0.014, 0.014),
-            tilt=uniform(-0.05, 0.04),
-            arch=uniform(-0.012, 0.022) * (1.3 - male),
+            tilt=uniform(-0.05, 0.025),
+            arch=uniform(-0.018, 0.014) * (1.3 - male),
             reach=uniform(0.92, 1.04),
             lash_length=uniform(0.75, 1.0) if painted else uniform(0.45, 0.8) - 0.12 * male,
             lash=_plain((0.004, 0.0035, 0.0035) if painted else np.minimum(colour, 0.05 + 0.2 * colour) * 0.6),
@@ -90,16 +90,20 @@ def brow_cover(face_hair: FaceHair, rest: np.ndarray, pixel: float) -> np.ndarra
     along = (ax - BROW_X[0]) / ((BROW_X[-1] - BROW_X[0]) * face_hair.reach)
     middle = np.interp(BROW_X[0] + along * (BROW_X[-1] - BROW_X[0]), BROW_X, BROW_Y) + face_hair.height
     middle = middle + face_hair.tilt * (along - 0.4) + face_hair.arch * np.sin(np.pi * np.clip(along, 0, 1) ** 1.6)
-    half = face_hair.thickness * np.interp(along, [-0.06, 0.0, 0.12, 0.55, 1.0], [0.55, 0.8, 1.0, 0.85, 0.18])
+    half = face_hair.thickness * np.interp(along, [-0.06, 0.0, 0.12, 0.55, 1.0], [0.7, 0.9, 1.0, 0.85, 0.25])
     off = (y - middle) / half
     # Hairs rise from the head of the brow and lie down along it toward the tail.
-    slant = np.interp(along, [0.0, 0.25, 0.7, 1.0], [1.6, 0.5, 0.15, 0.1])
-    strand = ripple((y - middle - slant * ax) / 0.0095 + 31 * np.sign(x) + face_hair.seed % 997)
-    clump = ripple((y - middle - slant * ax) / 0.028 + 77 * np.sign(x) + face_hair.seed % 463)
+    lain = smooth(along, 0.05, 0.55)
+    rise, lie = ((y - middle) - slope * ax for slope in (1.5, 0.22))
+    apart = 31 * np.sign(x) + face_hair.seed % 997
+    strand, clump = (
+        (1 - lain) * ripple(rise / (1.7 * size) + apart) + lain * ripple(lie / size + apart + 40)
+        for size in (0.0075, 0.019)
+    )
     fine = min(1.0, 0.012 / pixel)
-    edge = np.abs(off) + 0.22 * clump + 0.28 * fine * strand
-    body = smooth(-edge, -1.25, -0.55) * smooth(along, -0.07, 0.09) * (1 - smooth(along, 0.93, 1.05))
-    texture = 1 + 0.35 * fine * strand + 0.15 * clump
+    edge = np.abs(off) + 0.20 * clump + 0.30 * fine * strand
+    body = smooth(-edge, -1.35, -0.35) * smooth(along, -0.10, 0.12) * (1 - smooth(along, 0.93, 1.05))
+    texture = 0.95 + 0.35 * fine * strand + 0.2 * clump
     cover[near] = np.clip(face_hair.density * body * texture, 0, 0.97)
     return cover
 

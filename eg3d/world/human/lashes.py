@@ -9,6 +9,8 @@ from eg3d.world.human.head_shape import LASH, HumanMesh
 from eg3d.world.human.makehuman import head_data
 from eg3d.world.human.pieces import Piece, grid_piece, unit
 
+# Numbers, in MakeHuman's mesh, of the vertices along the rim of the left upper lid.
+UPPER_RIM = np.array([11490, 11485, 11484, 11483, 11465, 11466, 11467, 11468, 11469, 6799, 6802, 6805])
 SPIKES = 30  # on a lid
 ALONG = np.array([0.0, 0.35, 0.7, 1.0])  # of a spike
 TAPER = np.array([1.0, 0.8, 0.5, 0.05])
@@ -28,19 +30,9 @@ def lashes(face_hair: FaceHair, head: HumanMesh) -> tuple[Piece, ...]:
 
 @lru_cache(maxsize=1)
 def upper_rims() -> tuple[np.ndarray, np.ndarray]:
-    """Vertices of the right and the left upper lid's rim, from the nose outward.
-
-    MakeHuman's strips for lashes say where: each vertex of the skin that lies next to a strip's edge on the lid.
-    """
+    """Vertices of the right and the left upper lid's rim, from the nose outward."""
     head = head_data()
-    skin = head.members("skin")
-    left = head.vertices[head.members("lash-left")].astype(np.float64)
-    centre = head.vertices[head.members("eye-left")].astype(np.float64).mean(axis=0)
-    distance = np.sqrt(((left - centre) ** 2).sum(axis=1))
-    root = left[distance < 1.09 * distance.min()]
-    near = np.sqrt(((head.vertices[skin][:, None] - root) ** 2).sum(axis=2)).min(axis=1) < 0.012
-    rim = skin[near]
-    rim = rim[np.argsort(head.vertices[rim, 0])]
+    rim = head.places(UPPER_RIM)
     return head.mirror[rim], rim
 
 
@@ -55,9 +47,9 @@ def _rim(head: HumanMesh, side: int, rim: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _line(face_hair: FaceHair, head: HumanMesh, side: int, points: np.ndarray, ahead: np.ndarray) -> Piece:
     """The dark line that the roots make on the rim: a thin sheet [2, KNOTS, 3] that stands out from it."""
-    reach = float(head.eye_radius[side]) * (0.07 + 0.07 * face_hair.lash_length)
+    reach = float(head.eye_radius[side]) * (0.06 + 0.12 * face_hair.lash_length)
     size = reach * np.interp(np.linspace(0, 1, KNOTS), [0.08, 0.3, 0.8, 1.0], [0.0, 0.8, 1.0, 0.5])[:, None]
-    sheet = np.stack([points - 0.1 * size * ahead, points + size * unit(ahead + 0.5 * np.array([0.0, 1.0, 0.0]))])
+    sheet = np.stack([points - 0.4 * size * ahead, points + size * unit(ahead + 0.6 * np.array([0.0, 1.0, 0.0]))])
     return grid_piece(sheet, LASH, np.zeros_like(sheet))
 
 

@@ -32,22 +32,23 @@ class Growth:
     hold: float  # how much it follows the comb rather than itself
     cling: float  # how much it is drawn to the coat
     sides: float = 1.0  # thickness and length at the sides and the nape, 1: as on top
+    tip: float = 0.06  # width of the tip, 1: as at the root
 
 
 GROWTHS = {
-    "receding": Growth(560, 4, 0.050, 0.3, 0.10, 0.4, 0.7, 0.7),
-    "short": Growth(720, 5, 0.055, 0.55, 0.10, 0.35, 0.45, 0.55),
-    "crop": Growth(760, 5, 0.055, 0.3, 0.12, 0.5, 0.7, 0.5),
-    "parted": Growth(640, 6, 0.065, 0.5, 0.10, 0.5, 0.6, 0.45),
-    "swept": Growth(640, 6, 0.065, 0.8, 0.04, 0.45, 0.5, 0.45),
+    "receding": Growth(1000, 4, 0.024, 0.3, 0.10, 0.4, 0.7, 0.7),
+    "short": Growth(1150, 5, 0.026, 0.55, 0.10, 0.35, 0.45, 0.55),
+    "crop": Growth(1150, 5, 0.026, 0.3, 0.12, 0.5, 0.7, 0.5),
+    "parted": Growth(1000, 6, 0.034, 0.5, 0.10, 0.5, 0.6, 0.45),
+    "swept": Growth(1000, 6, 0.034, 0.8, 0.04, 0.45, 0.5, 0.45),
     "curls": Growth(380, 16, 0.075, 0.8, 0.16, 0.25, 0.3, 0.8),
     "afro": Growth(1100, 3, 0.050, 1.0, 0.0, 0.0, 0.0, 0.85),
-    "bob": Growth(560, 9, 0.085, 0.4, 0.22, 0.45, 0.4),
-    "fringe": Growth(600, 9, 0.085, 0.3, 0.22, 0.45, 0.45),
-    "wavy": Growth(520, 12, 0.085, 0.5, 0.20, 0.4, 0.35),
-    "long": Growth(540, 10, 0.080, 0.3, 0.24, 0.45, 0.45),
-    "bun": Growth(560, 8, 0.075, 0.1, 0.0, 0.9, 0.9),
-    "tail": Growth(560, 8, 0.075, 0.1, 0.0, 0.9, 0.9),
+    "bob": Growth(620, 9, 0.070, 0.4, 0.22, 0.45, 0.4, tip=0.5),
+    "fringe": Growth(640, 9, 0.070, 0.3, 0.22, 0.45, 0.45, tip=0.4),
+    "wavy": Growth(400, 15, 0.080, 0.5, 0.20, 0.4, 0.35, tip=0.2),
+    "long": Growth(580, 10, 0.070, 0.3, 0.24, 0.45, 0.45, tip=0.3),
+    "bun": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
+    "tail": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
 }
 KNOTS = {"bun": unit(np.array([0.0, 0.80, -0.62])), "tail": unit(np.array([0.0, 0.30, -0.95]))}
 
@@ -188,7 +189,7 @@ def _waved(hair: Hair, paths: np.ndarray, length: np.ndarray, rng) -> np.ndarray
     out, tangent = unit(paths), unit(np.gradient(paths, axis=1))
     across = unit(np.cross(tangent, out))
     along = np.linspace(0, 1, paths.shape[1])
-    turns = length / (0.8 if hair.style != "curls" else 0.5)
+    turns = length / (1.1 if hair.style != "curls" else 0.5)
     phase = (
         2
         * np.pi
@@ -212,7 +213,7 @@ def _ribbons(scalp: Scalp, growth: Growth, paths: np.ndarray, layer: np.ndarray,
         0.5
         * growth.width
         * (rng.uniform(0.6, 1.2, count) * (2.0 - 1.1 * layer))[:, None]
-        * np.interp(along, [0, 0.2, 0.65, 1], [0.55, 1, 0.9, 0.04])
+        * np.interp(along, [0, 0.2, 0.65, 1], [0.55, 1, 0.9, growth.tip])
     )
     edges = np.stack([paths - half[..., None] * across, paths + half[..., None] * across], axis=2)
     light = (0.62 + 0.38 * layer)[:, None] * np.interp(along, [0, 0.25, 1], [0.72, 0.95, 1.08])
