@@ -35,9 +35,9 @@ from eg3d.world.render import RenderedHead
 CORNERS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # of a pixel: rays besides the one at its centre
 STEP = 3.0  # pixels by which depth jumps at an edge
 
-SHADOW_SIZE = 96  # pixels of the picture that the main lamp sees
+SHADOW_SIZE = 112  # pixels of the picture that the main lamp sees
 SHADOW_DISTANCE, SHADOW_REACH = 8.0, 0.45  # of the lamp from the head; half of the width it sees
-SHADOW_BIAS = 0.02
+SHADOW_BIAS = 0.009
 TAPS = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)])
 BASE_EYE_RADIUS = 0.109  # decimetres, of the eyeballs on the base mesh
 TEETH_PAINT, GUM_PAINT = np.array((0.62, 0.55, 0.44), np.float32), np.array((0.30, 0.07, 0.06), np.float32)
@@ -326,7 +326,7 @@ def _main_shadow(mesh: DressedMesh, scene: raycast.Scene, lamp: Lamp) -> np.ndar
     place = raycast.project(label, points.astype(np.float64), SHADOW_SIZE)
     distance = np.linalg.norm(points - label[[3, 7, 11]], axis=1) - SHADOW_BIAS
     lit = np.zeros(len(points), np.float32)
-    for tap in TAPS * (0.7 + 4 * lamp.spread):
+    for tap in TAPS * (0.6 + 2.5 * lamp.spread):
         column, row = np.clip(np.floor(place + tap).astype(np.int64) + 1, 0, SHADOW_SIZE + 1).T
         lit += seen[row, column] > distance
     return lit / np.float32(len(TAPS))
