@@ -4,8 +4,10 @@ Places are those of the base mesh, as in `hair.py`.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from eg3d.world.human.hair import GREY, Colour, Hair, ripple, scalp_cover, strand_colour
 from eg3d.world.human.pieces import smooth
@@ -112,14 +114,12 @@ def beard_region(rest: np.ndarray, lips: np.ndarray) -> np.ndarray:
     """Where a beard grows [P, 3]: moustache, chin, and cheeks with throat; each 0..1, at places [P, 3]."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     bare = (1 - smooth(lips, 0.15, 0.5)) * (z > 0.2)
-    upper = np.interp(x, [0.0, 0.22, 0.30, 0.50, 0.66, 0.74], [6.50, 6.56, 6.70, 6.82, 7.12, 7.30])
-    cheeks = smooth(upper - y, -0.03, 0.08) * smooth(y, 6.02, 6.22) * (1 - smooth(x, 0.74, 0.80))
-    moustache = (
-        smooth(6.86 - 0.18 * x - y, -0.01, 0.05) * smooth(y - 6.68 + 0.2 * x, -0.02, 0.03) * (1 - smooth(x, 0.27, 0.34))
-    )
+    upper = np.interp(x, [0.0, 0.20, 0.29, 0.42, 0.60, 0.70, 0.74], [6.48, 6.54, 6.76, 6.80, 6.98, 7.16, 7.30])
+    cheeks = smooth(upper - y, -0.03, 0.11) * smooth(y + 0.35 * z, 6.42, 6.62) * (1 - smooth(x, 0.70, 0.76))
+    moustache = smooth(6.87 - 0.30 * x - y, -0.01, 0.06) * smooth(y - 6.62, -0.06, 0.04) * (1 - smooth(x, 0.27, 0.36))
     chin = (1 - smooth(x, 0.17, 0.27)) * (1 - smooth(y, 6.56, 6.64)) * smooth(y, 6.22, 6.32)
     patch = 1 - 0.75 * np.exp(-(((x - 0.17) / 0.05) ** 2) - ((y - 6.50) / 0.05) ** 2)  # thin beside the lower lip
-    return np.stack([moustache * bare, chin * bare, cheeks * bare * patch], axis=1) * (z > 0.35)[:, None]
+    return np.stack([moustache * bare, chin * bare, cheeks * bare * patch], axis=1) * smooth(z, 0.42, 0.62)[:, None]
 
 
 WORN = {  # share of moustache, chin, cheeks
@@ -127,11 +127,20 @@ WORN = {  # share of moustache, chin, cheeks
 }  # fmt: skip
 
 
-def _speckle(place: np.ndarray) -> np.ndarray:
-    """Short dashes in -1..1 at places [P, 3], longer down than across."""
+@lru_cache(maxsize=1)
+def _dashes() -> np.ndarray:
+    """Smooth noise on a periodic grid [256, 256], of mean 0 and deviation 0.5."""
+    noise = gaussian_filter(np.random.default_rng(23).standard_normal((256, 256)), 0.7, mode="wrap")
+    return (0.5 * noise / noise.std()).astype(np.float32)
+
+
+def _speckle(place: np.ndarray, size: float) -> np.ndarray:
+    """Noise in dashes round the jaw [P] at places [P, 3]: `size` decimetres across, three times that down."""
     around = 0.62 * np.arctan2(place[:, 0], place[:, 2] - 0.45)
-    row = np.floor(place[:, 1] * 28).astype(np.int64)
-    return ripple(around * 75 + 611.7 * row + 0.5 * ripple(place[:, 1] * 60))
+    down = place[:, 1] - 0.7 * place[:, 2]
+    return map_coordinates(
+        _dashes(), np.stack([around, 0.35 * down]) / size, order=1, mode="grid-wrap", prefilter=False
+    )
 
 
 def beard_cover(face_hair: FaceHair, rest: np.ndarray, lips: np.ndarray, pixel: float) -> np.ndarray:
@@ -140,13 +149,13 @@ def beard_cover(face_hair: FaceHair, rest: np.ndarray, lips: np.ndarray, pixel: 
         return np.zeros(len(rest), np.float32)
     region = beard_region(rest, lips)
     place = rest * np.array([face_hair.side, 1, 1], np.float32)
-    speckle = _speckle(place) * min(1.0, 0.012 / pixel)
-    clump = _speckle(place[:, [1, 2, 0]] * 0.22 + 3) * 0.5
+    speckle = _speckle(place, 0.007) * min(1.0, 0.010 / pixel)
+    clump = _speckle(place, 0.035) * 0.6
     shadow = 0.42 * face_hair.stubble * region.max(axis=1)
-    share = {"none": 0.0, "stubble": 0.32}.get(face_hair.beard, 0.88) * face_hair.fullness
+    share = {"none": 0.0, "stubble": 0.34}.get(face_hair.beard, 0.93) * (0.75 + 0.25 * face_hair.fullness)
     worn = (region * np.array(WORN[face_hair.beard])).max(axis=1)
     worn = smooth(worn + 0.25 * clump * worn * (1 - worn) * 4, 0.15, 0.85) * share
-    return np.clip(np.maximum(shadow, worn) * (1 + 0.4 * speckle), 0, 0.96).astype(np.float32)
+    return np.clip(np.maximum(shadow, worn) * (1 + 0.55 * speckle), 0, 0.97).astype(np.float32)
 
 
 def painted_hair(hair: Hair, face_hair: FaceHair, rest, lips, pixel: float) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +172,9 @@ def painted_hair(hair: Hair, face_hair: FaceHair, rest, lips, pixel: float) -> t
     across = rest[:, 0] * hair.side + 0.3 * rest[:, 1] + 0.2 * rest[:, 2]
     strands = np.stack([across, rest[:, 1] * 0.5, np.full(len(rest), 0.75)], axis=1)
     colour = strand_colour(hair, strands)
-    grey = np.clip(face_hair.beard_grey * (1 + 0.4 * _speckle(rest * np.array([hair.side, 1, 1]) + 7)), 0, 1)[:, None]
+    grey = np.clip(
+        face_hair.beard_grey * (1 + 0.7 * _speckle(rest * np.array([face_hair.side, 1, 1]) + 7, 0.012)), 0, 1
+    )[:, None]
     chin = np.asarray(face_hair.beard_colour) + grey * (GREY - np.asarray(face_hair.beard_colour))
     colour = np.where((brow >= scalp)[:, None], np.asarray(face_hair.brow, np.float32), colour)
     return cover, np.where((beard >= np.maximum(scalp, brow))[:, None], chin, colour).astype(np.float32)

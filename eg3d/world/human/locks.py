@@ -5,11 +5,15 @@ parted on the left; the other side is the mirror image of the result.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
+from eg3d.world.human.brows import FaceHair, beard_region
 from eg3d.world.human.hair import CROWN, Hair, hairline_height
 from eg3d.world.human.head_shape import HAIR, HumanMesh
+from eg3d.world.human.makehuman import MASKS, head_data
 from eg3d.world.human.pieces import Piece, grid_piece, smooth, unit
 from eg3d.world.human.scalp import Scalp, scalp_of
 
@@ -42,7 +46,7 @@ GROWTHS = {
     "parted": Growth(1000, 6, 0.034, 0.5, 0.10, 0.5, 0.6, 0.45),
     "swept": Growth(1000, 6, 0.034, 0.8, 0.04, 0.45, 0.5, 0.45),
     "curls": Growth(380, 16, 0.075, 0.8, 0.16, 0.25, 0.3, 0.8),
-    "afro": Growth(1100, 3, 0.050, 1.0, 0.0, 0.0, 0.0, 0.85),
+    "afro": Growth(760, 4, 0.045, 1.0, 0.0, 0.0, 0.0),
     "bob": Growth(620, 9, 0.070, 0.4, 0.22, 0.45, 0.4, tip=0.5),
     "fringe": Growth(640, 9, 0.070, 0.3, 0.22, 0.45, 0.45, tip=0.4),
     "wavy": Growth(400, 15, 0.080, 0.5, 0.20, 0.4, 0.35, tip=0.2),
@@ -50,6 +54,7 @@ GROWTHS = {
     "bun": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
     "tail": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
 }
+BEARD, BEARD_LOCKS = Growth(0, 3, 0.026, 0, 0, 0, 0), 320
 KNOTS = {"bun": unit(np.array([0.0, 0.80, -0.62])), "tail": unit(np.array([0.0, 0.30, -0.95]))}
 
 
@@ -63,7 +68,10 @@ def locks(hair: Hair, head: HumanMesh) -> tuple[Piece, ...]:
     rng = np.random.default_rng(hair.seed)
     growth = GROWTHS[hair.style]
     roots = _roots(hair, growth.roots, rng)
-    pieces = [_ribbons(scalp, growth, *_grown(hair, growth, scalp, roots, rng), rng)]
+    grown = _tufts(hair, scalp, roots, rng) if hair.style == "afro" else _grown(hair, growth, scalp, roots, rng)
+    pieces = [_ribbons(scalp, growth, *grown, rng)]
+    if hair.style == "afro":
+        pieces.append(_cloud(hair, scalp, rng))
     if hair.style == "bun":
         pieces.append(_bun(hair, scalp, rng))
     if hair.style == "tail":
@@ -113,8 +121,6 @@ def _comb(hair: Hair, at: np.ndarray, sign: np.ndarray, fringe: np.ndarray) -> n
         case "parted":
             front = smooth(z, 0.2, 0.8)
             return np.stack([1.0 * sign * top, -0.9 * (1 - top), -0.35 + 0.35 * front], axis=1)
-        case "afro":
-            return at
     back = smooth(-z, 0.1, 0.7)
     combed = np.stack([0.9 * sign * (1 - back), -0.5 - 0.4 * back, -0.25 - 0.1 * back], axis=1)
     forward = np.stack([0.12 * sign, -0.25 + zero, 1.0 + zero], axis=1)
@@ -230,6 +236,40 @@ def _ribbons(scalp: Scalp, growth: Growth, paths: np.ndarray, layer: np.ndarray,
     return Piece(piece.vertices, round_, piece.faces, HAIR, piece.coords, piece.tangents)
 
 
+def _tufts(hair: Hair, scalp: Scalp, roots: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Small arcs that stand on the body of an afro: paths [N, 5, 3] and layers [N]."""
+    count = len(roots)
+    near_edge = smooth(hairline_height(hair, roots), 0, 14)
+    away = hair.thickness * np.sqrt(near_edge) * rng.uniform(0.82, 1.02, count) * (0.8 + 0.2 * roots[:, 1])
+    base = roots * (scalp.at(roots) + away)[:, None]
+    aside = _tangent(rng.normal(0, 1, roots.shape), roots)
+    turn = np.linspace(0, np.pi * 1.2, 5)
+    size = hair.length * rng.uniform(0.25, 0.5, count)[:, None, None]
+    arc = np.sin(turn)[:, None] * roots[:, None] + (1 - np.cos(turn))[:, None] * aside[:, None]
+    return base[:, None] + size * arc, rng.uniform(0.3, 1, count)
+
+
+def _cloud(hair: Hair, scalp: Scalp, rng: np.random.Generator) -> Piece:
+    """The dense body of an afro: a bumpy shell from the crown down to the hairline."""
+    rows, columns = 26, 72
+    azimuth = np.linspace(-np.pi, np.pi, columns, endpoint=False)
+    low = np.stack([np.sin(azimuth), np.zeros(columns), np.cos(azimuth)], axis=1)
+    rim = np.radians(-hairline_height(hair, low) - 1.0)
+    t = np.linspace(0, 1, rows)[:, None]
+    elevation = np.pi / 2 - 0.01 + t * (rim - np.pi / 2)
+    flat = np.cos(elevation)[..., None]
+    directions = flat * low + np.sin(elevation)[..., None] * np.array([0.0, 1.0, 0.0])
+    bumps = gaussian_filter(rng.standard_normal((rows, columns)), (0.7, 0.9), mode=("nearest", "wrap"))
+    bumps = 1 + 0.13 * (bumps / bumps.std()) * smooth(1 - t, 0, 0.3)
+    edge = np.sqrt(np.clip(1 - t**5, 0, 1))
+    away = 0.01 + hair.thickness * edge * bumps * (0.8 + 0.2 * directions[..., 1])
+    points = directions * (scalp.at(directions) + away)[..., None]
+    tangents = unit(rng.normal(0, 1, points.shape))
+    light = 0.8 + 0.25 * (bumps - 1) / 0.13 * 0.3
+    coords = np.stack(np.broadcast_arrays(azimuth * 3 + 40 * t, t, light), axis=-1)
+    return grid_piece(scalp.world(points), HAIR, coords, closed=True, tangents=tangents)
+
+
 def _bun(hair: Hair, scalp: Scalp, rng) -> Piece:
     """A ball of wound hair on the knot."""
     size = rng.uniform(0.27, 0.42)
@@ -260,3 +300,41 @@ def _tail(hair: Hair, scalp: Scalp, rng) -> Piece:
     )
     paths = knot + fall + spread * np.sqrt(along)[:, None]
     return _ribbons(scalp, GROWTHS["tail"], paths, rng.uniform(0, 1, count), rng)
+
+
+def beard_locks(face_hair: FaceHair, head: HumanMesh) -> tuple[Piece, ...]:
+    """A full beard as short locks; they stand on the skin and go where the jaw goes. None for other beards."""
+    if face_hair.beard != "full":
+        return ()
+    rng = np.random.default_rng(face_hair.seed)
+    data = head_data()
+    faces = data.faces("skin")
+    count = len(data.members("skin"))
+    vertices, normals = head.vertices[:count].astype(np.float64), head.normals[:count].astype(np.float64)
+    if face_hair.side < 0:  # the head in a mirror
+        vertices, normals = (a[data.mirror[:count]] * np.array([-1, 1, 1]) for a in (vertices, normals))
+    chance = np.cumsum(_beard_area())
+    at = faces[np.searchsorted(chance, rng.uniform(0, chance[-1], BEARD_LOCKS))]
+    share = rng.dirichlet((1, 1, 1), BEARD_LOCKS)[..., None]
+    scalp = scalp_of(head.vertices)
+    root = ((vertices[at] * share).sum(axis=1) - scalp.origin * (face_hair.side, 1, 1)) / scalp.scale
+    out = unit((normals[at] * share).sum(axis=1))
+    way = unit(0.55 * out + DOWN + rng.normal(0, 0.22, out.shape))
+    length = rng.uniform(0.05, 0.16, BEARD_LOCKS) * (0.6 + 0.6 * face_hair.fullness)
+    along = np.linspace(0, 1, 4)[:, None]
+    paths = root[:, None] + length[:, None, None] * (along * way[:, None] + 0.25 * along**2 * DOWN)
+    if face_hair.side < 0:
+        scalp = scalp.mirrored()
+    piece = _ribbons(scalp, BEARD, paths, rng.uniform(0, 1, BEARD_LOCKS), rng)
+    return (piece.mirrored() if face_hair.side < 0 else piece,)
+
+
+@lru_cache(maxsize=1)
+def _beard_area() -> np.ndarray:
+    """Area of each triangle of the base mesh's skin on which a full beard grows, else 0: [F]."""
+    data = head_data()
+    corners = data.vertices[data.faces("skin")].astype(np.float64)
+    lips = data.masks[data.faces("skin"), MASKS.index("lips")].max(axis=1)
+    region = beard_region(corners.mean(axis=1), lips).max(axis=1)
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    return np.where(region > 0.6, area, 0.0)
