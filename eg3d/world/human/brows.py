@@ -117,7 +117,7 @@ def beard_region(rest: np.ndarray, lips: np.ndarray) -> np.ndarray:
     upper = np.interp(x, [0.0, 0.20, 0.29, 0.42, 0.60, 0.70, 0.74], [6.48, 6.54, 6.76, 6.80, 6.98, 7.16, 7.30])
     cheeks = smooth(upper - y, -0.03, 0.11) * smooth(y + 0.35 * z, 6.42, 6.62) * (1 - smooth(x, 0.70, 0.76))
     moustache = smooth(6.87 - 0.30 * x - y, -0.01, 0.06) * smooth(y - 6.62, -0.06, 0.04) * (1 - smooth(x, 0.27, 0.36))
-    chin = (1 - smooth(x, 0.17, 0.27)) * (1 - smooth(y, 6.56, 6.64)) * smooth(y, 6.22, 6.32)
+    chin = (1 - smooth(np.hypot(x / 0.24, (y - 6.40) / 0.20), 0.7, 1.15)) * (1 - smooth(y, 6.54, 6.62))
     patch = 1 - 0.75 * np.exp(-(((x - 0.17) / 0.05) ** 2) - ((y - 6.50) / 0.05) ** 2)  # thin beside the lower lip
     return np.stack([moustache * bare, chin * bare, cheeks * bare * patch], axis=1) * smooth(z, 0.42, 0.62)[:, None]
 

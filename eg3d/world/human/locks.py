@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from eg3d.world.human.brows import FaceHair, beard_region
+from eg3d.world.human.brows import WORN, FaceHair, beard_region
 from eg3d.world.human.hair import CROWN, Hair, hairline_height
 from eg3d.world.human.head_shape import HAIR, HumanMesh
 from eg3d.world.human.makehuman import MASKS, head_data
@@ -54,7 +54,7 @@ GROWTHS = {
     "bun": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
     "tail": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
 }
-BEARD, BEARD_LOCKS = Growth(0, 3, 0.026, 0, 0, 0, 0), 320
+BEARD, BEARD_LOCKS = Growth(0, 3, 0.026, 0, 0, 0, 0), 360
 KNOTS = {"bun": unit(np.array([0.0, 0.80, -0.62])), "tail": unit(np.array([0.0, 0.30, -0.95]))}
 
 
@@ -303,8 +303,8 @@ def _tail(hair: Hair, scalp: Scalp, rng) -> Piece:
 
 
 def beard_locks(face_hair: FaceHair, head: HumanMesh) -> tuple[Piece, ...]:
-    """A full beard as short locks; they stand on the skin and go where the jaw goes. None for other beards."""
-    if face_hair.beard != "full":
+    """A beard as short locks, which stand on the skin and go where the jaw goes; stubble is only painted."""
+    if face_hair.beard not in ("moustache", "goatee", "full"):
         return ()
     rng = np.random.default_rng(face_hair.seed)
     data = head_data()
@@ -313,28 +313,32 @@ def beard_locks(face_hair: FaceHair, head: HumanMesh) -> tuple[Piece, ...]:
     vertices, normals = head.vertices[:count].astype(np.float64), head.normals[:count].astype(np.float64)
     if face_hair.side < 0:  # the head in a mirror
         vertices, normals = (a[data.mirror[:count]] * np.array([-1, 1, 1]) for a in (vertices, normals))
-    chance = np.cumsum(_beard_area())
-    at = faces[np.searchsorted(chance, rng.uniform(0, chance[-1], BEARD_LOCKS))]
-    share = rng.dirichlet((1, 1, 1), BEARD_LOCKS)[..., None]
+    area = _beard_area(face_hair.beard)
+    chance = np.cumsum(area)
+    number = int(BEARD_LOCKS * area.sum() / _beard_area("full").sum())
+    at = faces[np.searchsorted(chance, rng.uniform(0, chance[-1], number))]
+    share = rng.dirichlet((1, 1, 1), number)[..., None]
     scalp = scalp_of(head.vertices)
     root = ((vertices[at] * share).sum(axis=1) - scalp.origin * (face_hair.side, 1, 1)) / scalp.scale
     out = unit((normals[at] * share).sum(axis=1))
     way = unit(0.55 * out + DOWN + rng.normal(0, 0.22, out.shape))
-    length = rng.uniform(0.05, 0.16, BEARD_LOCKS) * (0.6 + 0.6 * face_hair.fullness)
+    above = smooth(root[:, 1], -0.86, -0.78) * (np.abs(root[:, 0]) < 0.36)  # the mouth: a moustache is short
+    way = unit(way + above[:, None] * np.sign(root[:, :1]) * np.array([0.7, 0, 0]))
+    length = rng.uniform(0.05, 0.16, number) * (0.6 + 0.6 * face_hair.fullness) * (1 - 0.5 * above)
     along = np.linspace(0, 1, 4)[:, None]
     paths = root[:, None] + length[:, None, None] * (along * way[:, None] + 0.25 * along**2 * DOWN)
     if face_hair.side < 0:
         scalp = scalp.mirrored()
-    piece = _ribbons(scalp, BEARD, paths, rng.uniform(0, 1, BEARD_LOCKS), rng)
+    piece = _ribbons(scalp, BEARD, paths, rng.uniform(0, 1, number), rng)
     return (piece.mirrored() if face_hair.side < 0 else piece,)
 
 
-@lru_cache(maxsize=1)
-def _beard_area() -> np.ndarray:
-    """Area of each triangle of the base mesh's skin on which a full beard grows, else 0: [F]."""
+@lru_cache(maxsize=4)
+def _beard_area(beard: str) -> np.ndarray:
+    """Area of each triangle of the base mesh's skin on which this beard grows, else 0: [F]."""
     data = head_data()
     corners = data.vertices[data.faces("skin")].astype(np.float64)
     lips = data.masks[data.faces("skin"), MASKS.index("lips")].max(axis=1)
-    region = beard_region(corners.mean(axis=1), lips).max(axis=1)
+    region = (beard_region(corners.mean(axis=1), lips) * np.array(WORN[beard])).max(axis=1)
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     return np.where(region > 0.6, area, 0.0)
