@@ -147,15 +147,19 @@ def beard_cover(face_hair: FaceHair, rest: np.ndarray, lips: np.ndarray, pixel: 
     """How much of the skin [P] a beard or its shaven shadow hides."""
     if face_hair.beard == "none" and face_hair.stubble < 0.02:
         return np.zeros(len(rest), np.float32)
-    region = beard_region(rest, lips)
-    place = rest * np.array([face_hair.side, 1, 1], np.float32)
+    cover = np.zeros(len(rest), np.float32)
+    near = np.flatnonzero((rest[:, 1] < 7.35) & (rest[:, 1] > 5.8) & (rest[:, 2] > 0.42))
+    region = beard_region(rest[near], lips[near])
+    place = rest[near] * np.array([face_hair.side, 1, 1], np.float32)
     speckle = _speckle(place, 0.007) * min(1.0, 0.010 / pixel)
-    clump = _speckle(place, 0.035) * 0.6
     shadow = 0.42 * face_hair.stubble * region.max(axis=1)
-    share = {"none": 0.0, "stubble": 0.34}.get(face_hair.beard, 0.93) * (0.75 + 0.25 * face_hair.fullness)
-    worn = (region * np.array(WORN[face_hair.beard])).max(axis=1)
-    worn = smooth(worn + 0.25 * clump * worn * (1 - worn) * 4, 0.15, 0.85) * share
-    return np.clip(np.maximum(shadow, worn) * (1 + 0.55 * speckle), 0, 0.97).astype(np.float32)
+    worn = (region * np.array(WORN[face_hair.beard], np.float32)).max(axis=1)
+    if face_hair.beard != "none":
+        share = {"stubble": 0.34}.get(face_hair.beard, 0.93) * (0.75 + 0.25 * face_hair.fullness)
+        clump = _speckle(place, 0.035) * 0.6
+        worn = smooth(worn + 0.25 * clump * worn * (1 - worn) * 4, 0.15, 0.85) * share
+    cover[near] = np.clip(np.maximum(shadow, worn) * (1 + 0.55 * speckle), 0, 0.97)
+    return cover
 
 
 def painted_hair(hair: Hair, face_hair: FaceHair, rest, lips, pixel: float) -> tuple[np.ndarray, np.ndarray]:
@@ -163,18 +167,17 @@ def painted_hair(hair: Hair, face_hair: FaceHair, rest, lips, pixel: float) -> t
 
     Args: rest [P, 3]: places on the base mesh; lips [P]: mask; pixel: width of a pixel in decimetres.
     """
-    scalp, brow, beard = (
-        scalp_cover(hair, rest),
-        brow_cover(face_hair, rest, pixel),
-        beard_cover(face_hair, rest, lips, pixel),
-    )
+    scalp, brow = scalp_cover(hair, rest), brow_cover(face_hair, rest, pixel)
+    beard = beard_cover(face_hair, rest, lips, pixel)
     cover = np.maximum(np.maximum(scalp, brow), beard)
-    across = rest[:, 0] * hair.side + 0.3 * rest[:, 1] + 0.2 * rest[:, 2]
-    strands = np.stack([across, rest[:, 1] * 0.5, np.full(len(rest), 0.75)], axis=1)
-    colour = strand_colour(hair, strands)
-    grey = np.clip(
-        face_hair.beard_grey * (1 + 0.7 * _speckle(rest * np.array([face_hair.side, 1, 1]) + 7, 0.012)), 0, 1
-    )[:, None]
-    chin = np.asarray(face_hair.beard_colour) + grey * (GREY - np.asarray(face_hair.beard_colour))
-    colour = np.where((brow >= scalp)[:, None], np.asarray(face_hair.brow, np.float32), colour)
-    return cover, np.where((beard >= np.maximum(scalp, brow))[:, None], chin, colour).astype(np.float32)
+    colour = np.zeros((len(rest), 3), np.float32)
+    at = np.flatnonzero((scalp > 0) & (scalp >= beard))
+    x, y, z = (rest[at] * np.array([hair.side, 1, 1], np.float32)).T
+    strands = np.stack([x + 0.3 * y + 0.2 * z, y * 0.5, np.full(len(at), 0.75, np.float32)], axis=1)
+    colour[at] = strand_colour(hair, strands)
+    at = np.flatnonzero((beard > 0) & (beard > scalp))
+    own = np.asarray(face_hair.beard_colour, np.float32)
+    grains = 0.7 * _speckle(rest[at] * np.array([face_hair.side, 1, 1], np.float32) + 7, 0.012)
+    colour[at] = own + np.clip(face_hair.beard_grey * (1 + grains), 0, 1)[:, None] * (GREY - own)
+    colour[(brow > 0) & (brow >= scalp) & (brow >= beard)] = face_hair.brow
+    return cover, colour

@@ -67,7 +67,12 @@ def grid_normals(points: np.ndarray, closed: bool = False) -> np.ndarray:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors [..., 3] at length one."""
-    return vectors / (np.sqrt((vectors * vectors).sum(-1, keepdims=True)) + 1e-12)
+    return vectors / (np.sqrt(dot(vectors, vectors))[..., None] + 1e-12)
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Inner products [...] of vectors [..., 3]."""
+    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
 
 
 def smooth(x, low, high):
