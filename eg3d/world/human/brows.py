@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from eg3d.world.human.hair import GREY, Colour, Hair, ripple, scalp_cover, strand_colour
+from eg3d.world.human.hair import GREY, Colour, Hair, ripple, scalp_cover
 from eg3d.world.human.pieces import smooth
 
 # The middle of a brow from its head beside the nose to its tail, on the base mesh.
@@ -162,6 +162,14 @@ def beard_cover(face_hair: FaceHair, rest: np.ndarray, lips: np.ndarray, pixel: 
     return cover
 
 
+def _grained(colour: Colour, grey: float, place: np.ndarray) -> np.ndarray:
+    """Colour [P, 3] of short hair with a share of grey, in grains."""
+    own = np.asarray(colour, np.float32)
+    grains = _speckle(place + 7, 0.012)
+    mixed = own + np.clip(grey * (1 + 0.7 * grains), 0, 1)[:, None] * (GREY - own)
+    return mixed * (1 + 0.25 * grains[:, None])
+
+
 def painted_hair(hair: Hair, face_hair: FaceHair, rest, lips, pixel: float) -> tuple[np.ndarray, np.ndarray]:
     """All hair that is paint on the skin: how much it hides [P], and its colour [P, 3] (linear light).
 
@@ -172,12 +180,9 @@ def painted_hair(hair: Hair, face_hair: FaceHair, rest, lips, pixel: float) -> t
     cover = np.maximum(np.maximum(scalp, brow), beard)
     colour = np.zeros((len(rest), 3), np.float32)
     at = np.flatnonzero((scalp > 0) & (scalp >= beard))
-    x, y, z = (rest[at] * np.array([hair.side, 1, 1], np.float32)).T
-    strands = np.stack([x + 0.3 * y + 0.2 * z, y * 0.5, np.full(len(at), 0.75, np.float32)], axis=1)
-    colour[at] = strand_colour(hair, strands)
+    colour[at] = _grained(hair.colour, hair.grey, rest[at] * np.array([hair.side, 1, 1], np.float32))
     at = np.flatnonzero((beard > 0) & (beard > scalp))
-    own = np.asarray(face_hair.beard_colour, np.float32)
-    grains = 0.7 * _speckle(rest[at] * np.array([face_hair.side, 1, 1], np.float32) + 7, 0.012)
-    colour[at] = own + np.clip(face_hair.beard_grey * (1 + grains), 0, 1)[:, None] * (GREY - own)
+    place = rest[at] * np.array([face_hair.side, 1, 1], np.float32)
+    colour[at] = _grained(face_hair.beard_colour, face_hair.beard_grey, place)
     colour[(brow > 0) & (brow >= scalp) & (brow >= beard)] = face_hair.brow
     return cover, colour

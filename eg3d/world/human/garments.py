@@ -7,7 +7,7 @@ import numpy as np
 
 from eg3d.world.human.head_shape import CLOTHES, SKIN, HumanMesh
 from eg3d.world.human.outfit import Outfit
-from eg3d.world.human.pieces import Piece, grid_piece
+from eg3d.world.human.pieces import Piece, grid_piece, unit
 from eg3d.world.human.scalp import BUST_CENTRE, Scalp, scalp_of
 
 COLUMNS = 48
@@ -46,7 +46,12 @@ def _places(bust: Scalp, azimuth: np.ndarray, elevation: np.ndarray, away: np.nd
     directions = np.stack(
         np.broadcast_arrays(flat * np.sin(azimuth), np.sin(elevation), flat * np.cos(azimuth)), axis=-1
     )
-    return directions * (bust.at(directions) + away)[..., None]
+    return bust.skin(directions) + away[..., None] * _outward(directions)
+
+
+def _outward(directions: np.ndarray) -> np.ndarray:
+    """Away from the body [..., 3]: level at the neck, upward on the shoulders."""
+    return unit(directions * np.array([1.0, 0.5, 1.0]))
 
 
 def _coords(azimuth: np.ndarray, below: np.ndarray, second: float = 0.0) -> np.ndarray:

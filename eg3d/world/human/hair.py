@@ -158,7 +158,7 @@ def scalp_cover(hair: Hair, rest: np.ndarray) -> np.ndarray:
     ragged = 2.2 * np.sin(29 * x + 3 * np.sin(17 * z)) + 1.5 * np.sin(67 * x + 41 * z)
     sides = smooth(np.abs(x), 0.4, 0.65)
     grown = smooth(hairline_height(hair, directions) + ragged * (0.4 + 0.6 * sides), -1.5, 5.0)
-    grown = grown * ~((np.abs(x) > 0.70) & (np.abs(z - 0.10) < 0.26) & (y < 0.12))  # the ear
+    grown = grown * ~((np.abs(x) > 0.77) & (np.abs(z - 0.10) < 0.26) & (y < 0.06))  # the ear
     thin = hair.recession * smooth(directions @ unit(CROWN).astype(np.float32), 0.80, 0.97)
     if hair.style == "buzz":
         grown = grown * (0.62 - 0.35 * thin)

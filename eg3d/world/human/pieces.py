@@ -53,16 +53,17 @@ def grid_faces(rows: int, columns: int, closed: bool) -> np.ndarray:
     index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     left, right = (index, np.roll(index, -1, axis=1)) if closed else (index[:, :-1], index[:, 1:])
     a, b, c, d = left[:-1], right[:-1], left[1:], right[1:]
-    return np.concatenate([np.stack([a, b, d], -1).reshape(-1, 3), np.stack([a, d, c], -1).reshape(-1, 3)])
+    return np.concatenate([np.stack([a, d, b], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
 
 
 def grid_normals(points: np.ndarray, closed: bool = False) -> np.ndarray:
-    """Unit normals of sheets [..., R, C, 3]: along the columns times down the rows."""
+    """Unit normals of sheets [..., R, C, 3], outward if the rows go down and the columns go to the left as seen from
+    inside."""
     if closed:
         along = np.roll(points, -1, axis=-2) - np.roll(points, 1, axis=-2)
     else:
         along = np.gradient(points, axis=-2)
-    return unit(np.cross(along, np.gradient(points, axis=-3)))
+    return unit(np.cross(np.gradient(points, axis=-3), along))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
