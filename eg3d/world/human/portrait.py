@@ -35,7 +35,7 @@ from eg3d.world.render import RenderedHead
 CORNERS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # of a pixel: rays besides the one at its centre
 STEP = 3.0  # pixels by which depth jumps at an edge
 
-SHADOW_SIZE = 112  # pixels of the picture that the main lamp sees
+SHADOW_SIZE = 88  # pixels of the picture that the main lamp sees
 SHADOW_DISTANCE, SHADOW_REACH = 8.0, 0.45  # of the lamp from the head; half of the width it sees
 SHADOW_BIAS = 0.009
 TAPS = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)])
@@ -210,7 +210,6 @@ class _Surface:
                 skin_vertices(person.complexion, head.rest, masks),
             ]
         )
-        self.hairy = _hairy(person, head)
         self.bare = bare.astype(np.float32)
         self.worn = np.column_stack([mesh.normals, mesh.coords, shadow]).astype(np.float32)
 
@@ -225,10 +224,10 @@ class _Surface:
         values = self._between(self.bare, at)
         normals, rest, shadow, openness, lips, coats = np.split(_unit(values), (3, 6, 7, 8, 9), axis=1)
         paint, sheen = skin_paint(self.person.complexion, coats, rest, scale)
-        hairy = np.flatnonzero(self.hairy[self.samples.triangle[at]])
-        hair = self.person.hair, self.person.face_hair
-        cover, colour = painted_hair(*hair, rest[hairy], lips[hairy, 0], scale)
-        paint[hairy] += cover[:, None] * (colour - paint[hairy])
+        cover, colour = painted_hair(self.person.hair, self.person.face_hair, rest, lips[:, 0], scale)
+        hairy = np.flatnonzero(cover)
+        cover = cover[hairy]
+        paint[hairy] += cover[:, None] * (colour[hairy] - paint[hairy])
         sheen[hairy] *= 1 - np.float32(0.6) * cover
         towards = -self.samples.direction[at]
         return skin_light(self.person.setting, paint, sheen, normals, towards, openness[:, 0], shadow[:, 0])
@@ -292,14 +291,6 @@ class _Surface:
         return matt_light(self.person.setting, TEETH_PAINT, values[:, :3], openness, values[:, 6] * 0.6)
 
 
-def _hairy(person: Person, head: HumanMesh) -> np.ndarray:
-    """Which triangles of a bare head [F] may have painted hair on them: elsewhere nobody needs to look for it."""
-    lips = head.masks[:, MASKS.index("lips")]
-    near = painted_hair(person.hair, person.face_hair, head.rest, lips, 0.02)[0] > 0
-    near[head.faces[near[head.faces].any(axis=1)]] = True  # hairs between the vertices of a triangle, too
-    return near[head.faces].any(axis=1)
-
-
 def _unit(values: np.ndarray) -> np.ndarray:
     """The first three columns at length one, in place."""
     first = values[:, :3]
@@ -326,7 +317,7 @@ def _main_shadow(mesh: DressedMesh, scene: raycast.Scene, lamp: Lamp) -> np.ndar
     place = raycast.project(label, points.astype(np.float64), SHADOW_SIZE)
     distance = np.linalg.norm(points - label[[3, 7, 11]], axis=1) - SHADOW_BIAS
     lit = np.zeros(len(points), np.float32)
-    for tap in TAPS * (0.6 + 2.5 * lamp.spread):
+    for tap in TAPS * (0.5 + 2 * lamp.spread):
         column, row = np.clip(np.floor(place + tap).astype(np.int64) + 1, 0, SHADOW_SIZE + 1).T
         lit += seen[row, column] > distance
     return lit / np.float32(len(TAPS))
