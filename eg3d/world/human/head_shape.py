@@ -25,7 +25,8 @@ EYE_MAX_YAW, EYE_MAX_PITCH = 0.6, 0.4  # rad, eye in head, either way: what lids
 # MakeHuman's eyeballs are a third larger than life; ours have the distance from the centre of rotation to the cornea
 # (13.5 mm where the eyes are 63 mm apart). Their fronts stay where they were, and the lids follow.
 BALL = 0.79
-TOUCH, FAR = 1.022, 1.045  # radii: how near to the ball's centre a lid comes, and how far its rim may stay away
+# Radii: how near to the ball's centre a lid comes, how far its rim may stay away, how thick it is at least.
+TOUCH, FAR, THICKNESS = 1.025, 1.03, 0.06
 _PITCH = 0.022  # rad: lays the mean person along the standard face
 _UPRIGHT = np.array([[1, 0, 0], [0, np.cos(_PITCH), -np.sin(_PITCH)], [0, np.sin(_PITCH), np.cos(_PITCH)]])
 IRIS_ANGLE = 0.45  # rad, half angle of an iris of 11.7 mm on such a ball
@@ -95,7 +96,7 @@ def human_head(person: Person, gaze_head=None, expression: Expression | None = N
     for teeth, drop in zip(fixed.teeth, TEETH_DROP, strict=True):
         face[teeth] = face[teeth] * [width, 1, 1] - [0, drop, TEETH_BACK]
     for side, (centre, radius) in enumerate(zip(build.centres, build.radii, strict=True)):
-        face[fixed.lids[side]] = _touching(face[fixed.lids[side]], fixed.rim[side], centre, radius)
+        face[fixed.lids[side]] = _touching(face[fixed.lids[side]], fixed.lid_depth[side], centre, radius)
     face = build.placed(face)
     centres, radii = build.placed(build.centres), build.radii * build.scale
     balls = centres[:, None] + radii[:, None, None] * fixed.balls
@@ -137,7 +138,7 @@ class Topology:
     balls: np.ndarray  # [2, B, 3]: the right and the left eyeball, round the origin, of radius 1
     eyes: tuple[np.ndarray, np.ndarray]  # rows of `Head` that are MakeHuman's eyeballs, right and left
     lids: tuple[np.ndarray, np.ndarray]  # rows of the face near the right and the left eyeball
-    rim: tuple[np.ndarray, np.ndarray]  # among these: which lie on the ball in the base mesh
+    lid_depth: tuple[np.ndarray, np.ndarray]  # their distance from the ball's centre in the base mesh, in radii
     landmarks: np.ndarray  # [68]
     margins: tuple[np.ndarray, np.ndarray]  # [2, 6] each: upper and lower lid of the right and the left eye
     lid_moves: dict[str, np.ndarray]  # [2, 6]: how far a unit's weight 1 raises these margins
@@ -161,7 +162,7 @@ def _topology() -> Topology:
     corners, triangle = skin.T.ravel(), np.tile(np.arange(len(skin)), 3)
     gather = sparse.csr_matrix((np.ones(len(corners)), (corners, triangle)), (len(used), len(skin)))
     eyes = tuple(head.members(name) for name in ("eye-right", "eye-left"))
-    lids, rim = zip(*(_near(head, used, members) for members in eyes), strict=True)
+    lids, depth = zip(*(_near(head, used, members) for members in eyes), strict=True)
     margins = np.stack([head.places(_UPPER), head.places(_LOWER)])
     lips = np.array([[middle, side, head.mirror[side]] for middle, side in map(head.places, _LIPS)])
     jaw = head.moved({JAW: 1.0})[lips, 1]
@@ -177,7 +178,7 @@ def _topology() -> Topology:
         balls=balls,
         eyes=eyes,
         lids=lids,
-        rim=rim,
+        lid_depth=depth,
         landmarks=new[_landmark_rows(head)],
         margins=tuple(new[rows] for rows in (head.mirror[margins], margins)),
         lid_moves={name: head.moved({f"faceunits/eye{name}Left": 1.0})[margins, 1] for name in _LID_UNITS},
@@ -188,12 +189,11 @@ def _topology() -> Topology:
 
 
 def _near(head: Head, used: np.ndarray, eye: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the face near an eyeball, and which of them are the rims of its lids."""
+    """Rows of the face near an eyeball, and their distance from its centre in radii of the ball."""
     centre, radius = _sphere_through(head.vertices[eye].astype(np.float64))
-    offset = head.vertices[used] - centre
-    distance = np.sqrt((offset**2).sum(1)) / radius
-    lids = np.flatnonzero(distance < 1.8)
-    return lids, (distance < 1.07)[lids] & (offset[lids, 2] > 0)
+    depth = np.sqrt(((head.vertices[used] - centre) ** 2).sum(1)) / radius
+    lids = np.flatnonzero(depth < 1.8)
+    return lids, depth[lids]
 
 
 def _sphere() -> tuple[np.ndarray, np.ndarray]:
@@ -318,11 +318,16 @@ def _jaw_weight(face: np.ndarray, jaw: float) -> float:
     return float(jaw - ((upper - lower) / reach).max() - PRESSED)
 
 
-def _touching(lids: np.ndarray, rim: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
-    """Lids [P, 3] moved along rays from the ball's centre, so that none lies in the ball and no rim gapes."""
+def _touching(lids: np.ndarray, depth: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
+    """Lids [P, 3] moved along rays from the ball's centre, so that none lies in the ball and no rim gapes.
+
+    What is farther from the ball in the base mesh (depth [P]) stays farther: a lid has an inner and an outer side.
+    """
     offset = lids - centre
     distance = np.sqrt((offset**2).sum(1)) / radius
-    wanted = np.maximum(np.where(rim & (offset[:, 2] > 0), np.minimum(distance, FAR), distance), TOUCH)
+    nearest = TOUCH + THICKNESS * smooth(depth, 1.03, 1.12)
+    rim = (depth < 1.07) & (offset[:, 2] > 0)
+    wanted = np.maximum(np.where(rim, np.minimum(distance, FAR + depth - 1.02), distance), nearest)
     return centre + offset * (wanted / distance)[:, None]
 
 
