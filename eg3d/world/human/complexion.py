@@ -16,8 +16,8 @@ from eg3d.world.human.lamps import linear
 
 TONES = np.array(  # sRGB from very light to very dark
     [
-        (0.960, 0.850, 0.785), (0.930, 0.785, 0.700), (0.885, 0.715, 0.605), (0.815, 0.630, 0.505),
-        (0.720, 0.530, 0.405), (0.600, 0.420, 0.310), (0.470, 0.315, 0.230), (0.345, 0.225, 0.170),
+        (0.915, 0.780, 0.715), (0.890, 0.735, 0.650), (0.855, 0.680, 0.575), (0.790, 0.605, 0.490),
+        (0.705, 0.515, 0.400), (0.595, 0.415, 0.310), (0.475, 0.320, 0.240), (0.360, 0.240, 0.185),
     ]
 )  # fmt: skip
 TYPICAL_TONE = np.array([0.78, 0.33, 0.14])  # by ancestry (African, Asian, Caucasian)
@@ -154,8 +154,8 @@ def skin_paint(skin: Complexion, coats: np.ndarray, rest: np.ndarray, pixel: flo
     rest = rest * np.array((skin.side, 1, 1), np.float32)
     grain = _noise(skin, rest, PORES) * np.float32(min(1.0, PORES / pixel))
     patch = _noise(skin, rest[:, [1, 2, 0]], 0.028) * np.float32(min(1.0, 0.028 / pixel))
-    melanin = melanin + np.float32(0.035 * skin.grain) * grain + np.float32(0.35 * skin.mottle) * patch
-    blood = blood + np.float32(0.6 * skin.mottle) * patch
+    melanin = melanin + np.float32(0.035 * skin.grain) * grain + np.float32(0.3 * skin.mottle) * patch
+    blood = blood + np.float32(0.45 * skin.mottle) * patch
     flat = np.stack(
         [np.float32(FACE_RADIUS) * np.arctan2(rest[:, 0], rest[:, 2] - np.float32(0.3)), rest[:, 1]], axis=1
     )

@@ -40,7 +40,7 @@ SHADOW_DISTANCE, SHADOW_REACH = 8.0, 0.45  # of the lamp from the head; half of 
 SHADOW_BIAS = 0.009
 TAPS = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)])
 BASE_EYE_RADIUS = 0.109  # decimetres, of the eyeballs on the base mesh
-TEETH_PAINT, GUM_PAINT = np.array((0.62, 0.55, 0.44), np.float32), np.array((0.30, 0.07, 0.06), np.float32)
+TEETH_PAINT = np.array((0.80, 0.72, 0.58), np.float32)
 
 
 def render_person(
@@ -287,8 +287,13 @@ class _Surface:
 
     def mouth(self, at: np.ndarray) -> np.ndarray:
         values = _unit(self._between(self.worn, at))
-        openness = np.full(len(at), 0.35, np.float32)
-        return matt_light(self.person.setting, TEETH_PAINT, values[:, :3], openness, values[:, 6] * 0.6)
+        towards = -self.samples.direction[at]
+        deep = np.clip(np.einsum("pk,pk->p", values[:, :3], towards), 0, 1) * np.float32(
+            0.55
+        )  # back teeth are in the dark
+        wet = np.full(len(at), 0.8, np.float32)
+        paint = np.tile(TEETH_PAINT, (len(at), 1))
+        return skin_light(self.person.setting, paint, wet, values[:, :3], towards, deep, values[:, 6])
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ def skin_light(
     light = (ground + (sky - ground) * up) * arrives
     gate = np.clip(openness * np.float32(2.2) - np.float32(0.25), 0, 1)  # lamps do not reach into a hollow
     grazing = (1 - facing) ** 2
-    shine = (np.float32(0.22) * sheen * openness * grazing * grazing * (1 - facing))[:, None] * sky
+    shine = (np.float32(0.3) * sheen * openness * grazing * grazing * (1 - facing))[:, None] * sky
     for number, lamp in enumerate(setting.lamps):
         toward, colour = np.asarray(lamp.toward, np.float32), np.asarray(lamp.colour, np.float32)
         cosine = normals @ toward
@@ -56,7 +56,7 @@ def _lobes(cosine: np.ndarray, facing: np.ndarray, between: np.ndarray) -> np.nd
     f2 = f * f
     fresnel = F0 + (1 - F0) * f2 * f2 * f
     lobes = 0.65 * (BROAD + 8) / (8 * np.pi) * broad + 0.35 * (NARROW + 8) / (8 * np.pi) * narrow
-    return fresnel * lobes * np.clip(cosine, 0, 1) * np.float32(2.2)
+    return fresnel * lobes * np.clip(cosine, 0, 1) * np.float32(3.4)
 
 
 def matt_light(setting: Setting, paint, normals, openness, shadow, wrap: float = 0.1) -> np.ndarray:
