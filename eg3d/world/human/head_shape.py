@@ -15,7 +15,7 @@ from scipy import sparse
 from eg3d.geometry.landmarks import five_points, standard_face
 from eg3d.world.human.makehuman import MASKS, Head, head_data
 from eg3d.world.human.person import Person
-from eg3d.world.human.physique import MEAN_SHAPE, Expression, Shape
+from eg3d.world.human.physique import Expression, Shape
 from eg3d.world.human.pieces import smooth
 
 SKIN, EYE_RIGHT, EYE_LEFT, TEETH, LASH, HAIR, GLASSES, CLOTHES = range(8)  # right: the subject's, at -x
@@ -25,11 +25,10 @@ EYE_MAX_YAW, EYE_MAX_PITCH = 0.6, 0.4  # rad, eye in head, either way: what lids
 # MakeHuman's eyeballs are a third larger than life; ours have the distance from the centre of rotation to the cornea
 # (13.5 mm where the eyes are 63 mm apart). Their fronts stay where they were, and the lids follow.
 BALL = 0.79
-# Radii: how near to the ball's centre a lid comes, how far its rim may stay away, how thick it is at least.
+# Radii: how near to the ball's centre a lid comes, how far the inner edge of its rim may stay away, how thick it is.
 TOUCH, FAR, THICKNESS = 1.025, 1.03, 0.06
 _PITCH = 0.022  # rad: lays the mean person along the standard face
 _UPRIGHT = np.array([[1, 0, 0], [0, np.cos(_PITCH), -np.sin(_PITCH)], [0, np.sin(_PITCH), np.cos(_PITCH)]])
-IRIS_ANGLE = 0.45  # rad, half angle of an iris of 11.7 mm on such a ball
 
 # Margins of the left eye's upper and lower lid, from the nose outward, above one another; two columns at the middle.
 _UPPER, _LOWER = (11484, 11483, 11465, 11466, 11467, 11468), (13367, 13368, 13370, 13372, 13373, 13374)
@@ -112,13 +111,6 @@ def human_head(person: Person, gaze_head=None, expression: Expression | None = N
         centres,
         radii,
     )
-
-
-@lru_cache(maxsize=1)
-def mean_eye_centres() -> np.ndarray:
-    """[2, 3]: the eyeballs' centres of the mean person, image left first."""
-    build = _build(MEAN_SHAPE)
-    return build.placed(build.centres)
 
 
 # ---------------------------------------------------------------- what never changes
