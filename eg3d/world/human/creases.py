@@ -25,6 +25,8 @@ class Creases:
     fold: float  # from the nose to the corners of the mouth
     bag: float
     feet: float
+    side: int  # +1; -1: the mirror image
+    seed: int  # of the waves of the forehead's lines
 
     @property
     def any(self) -> bool:
@@ -54,10 +56,12 @@ def creased(creases: Creases, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         ends = _window(ax, 0.12, 0.48, 0.12)
         groove(y - np.interp(ax, BAG_X, BAG_Y), 0.016, 0.8 * creases.bag * ends, 0.0, 1.0)
     if creases.forehead > 0.03:
-        wavy = y - 0.05 * ax * ax + 0.007 * np.sin(9 * x + 1) + 0.005 * np.sin(23 * x)
+        own, phase = x * creases.side, creases.seed % 628 / 100
+        wavy = y - 0.05 * ax * ax + 0.009 * np.sin(9 * own + phase) + 0.005 * np.sin(23 * own + 3 * phase)
         for number, height in enumerate(FOREHEAD):
             reach = 0.42 - 0.05 * abs(number - 1.3)
-            groove(wavy - height, 0.013, 0.75 * creases.forehead * _window(ax, -1.0, reach, 0.2), 0.0, 1.0)
+            weight = (0.75 + 0.25 * np.sin(phase + 2 * number)) * creases.forehead
+            groove(wavy - height, 0.013, 0.8 * weight * _window(ax, -1.0, reach, 0.2), 0.0, 1.0)
     if creases.feet > 0.03:
         radius = np.hypot(ax - CORNER[0], y - CORNER[1])
         angle = np.arctan2(y - CORNER[1], ax - CORNER[0])

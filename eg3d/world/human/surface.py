@@ -48,12 +48,15 @@ class Surface:
         bare = [head.normals, head.rest, shadow[: len(head.vertices)], openness, masks["lips"], coats]
         self.bare = np.column_stack(bare).astype(np.float32)
         self.worn = np.column_stack([mesh.normals, mesh.coords, shadow]).astype(np.float32)
-        lines = person.complexion.lines
+        skin = person.complexion
+        lines = skin.lines
         self.creases = Creases(
             forehead=lines + 0.6 * max(0.0, expression.brows),
             fold=0.7 * lines + 0.55 * expression.smile,
             bag=0.8 * lines,
             feet=0.8 * lines + 0.4 * expression.squint,
+            side=skin.side,
+            seed=skin.seed,
         )
 
     def light(self, gaze: np.ndarray, painted_eyes: bool) -> np.ndarray:
