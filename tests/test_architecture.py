@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "eg3d.geometry": {FLOOR},
     "eg3d.rendering": {FLOOR, "eg3d.ops", "eg3d.geometry"},
     "eg3d.models": {FLOOR, "eg3d.ops", "eg3d.geometry", "eg3d.rendering"},
+    "eg3d.faces": {FLOOR},
     "eg3d.gaze": {FLOOR, "l2cs", "eg3d.geometry"},
     "eg3d.world": {FLOOR, "eg3d.geometry"},
     "eg3d.data": {FLOOR, "eg3d.geometry", "eg3d.world"},
