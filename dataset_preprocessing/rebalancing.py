@@ -37,9 +37,13 @@ def repeats_of(names: list[str], yaws: list[float]) -> list[int]:
     # By |yaw|: 0 is the middle arc, and k are the two that are k arcs away.
     arc_of = {key: min(int(yaw / width + 0.5), ARCS // 2) if width else 0 for key, yaw in size.items()}
     arcs = [arc_of[pair_key(name)] for name in names]
-    fill = [arcs.count(k) / (1 if k == 0 else 2) for k in range(ARCS // 2 + 1)]
-    factor = [min(2**k, MOST_COPIES, 2 ** int(math.log2(max(fill) / n))) if n else 1 for k, n in enumerate(fill)]
+    factor = repeats_by_arc([arcs.count(k) / (1 if k == 0 else 2) for k in range(ARCS // 2 + 1)])
     return [factor[k] for k in arcs]
+
+
+def repeats_by_arc(fill: list[float]) -> list[int]:
+    """How often images of an arc stand in the set, by its distance from the middle arc; fill: images in such an arc."""
+    return [min(2**k, MOST_COPIES, 2 ** int(math.log2(max(fill) / n))) if n else 1 for k, n in enumerate(fill)]
 
 
 def repeated_name(name: str, k: int) -> str:

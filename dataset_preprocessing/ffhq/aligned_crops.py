@@ -73,9 +73,9 @@ def cropped(picture: Image.Image, face: Landmarks, five: np.ndarray | None, limi
     if face.size and face.size != picture.size:
         sizes = ["x".join(map(str, size)) for size in (picture.size, face.size)]
         raise Rejected(f"is {sizes[0]} pixels, its landmarks are of one of {sizes[1]}; give the photo itself")
-    quad = alignment.quad_of(alignment.eyes_of(face.points))
-    if not np.isfinite(quad).all() or alignment.side_of(quad) < 3:
+    if np.ptp(face.five, axis=0).max() < 1:
         raise Rejected("the landmarks lie in one place")
+    quad = alignment.quad_of(alignment.eyes_of(face.points))
     five = alignment.to_aligned(face.five, quad) if five is None else five
     at = pos.place(five, alignment.SIDE)
     if not at.scale > 1:

@@ -5,11 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
 from dataset_preprocessing.ffhq import aligned_crops, preprocess_ffhq
 from dataset_preprocessing.ffhq.aligned_crops import Limits, Photo, Rejected, cropped, photos_of, share_outside
+from dataset_preprocessing.ffhq.alignment import eyes_of, quad_of, to_aligned
 from dataset_preprocessing.ffhq.photo_landmarks import Landmarks, by_photo, read_crops, read_landmarks
 from dataset_preprocessing.ffhq.pos import frontal_points
 from dataset_preprocessing.mirroring import mirrored_name
@@ -20,7 +22,7 @@ from eg3d.geometry.landmarks import STANDARD_DM
 FLAT = STANDARD_DM.double().numpy()[:, :2] * (1, -1)
 
 
-def face(scale=40.0, at=(200, 160), lean_deg=0.0) -> np.ndarray:
+def face(scale=60.0, at=(200, 160), lean_deg=0.0) -> np.ndarray:
     """68 points of a frontal mean face in a photo, `scale` px per decimetre."""
     points = np.tile(FLAT[2], (68, 1))
     for eye, place in ((slice(36, 42), FLAT[0]), (slice(42, 48), FLAT[1])):
@@ -48,13 +50,13 @@ def ffhq_entry(name: str, points: np.ndarray, size) -> dict:
 
 
 def test_a_missing_entry_shifts_no_other(tmp_path):
-    entries = {str(i): ffhq_entry(f"00000/{i:05d}.png", face(40 + i), (400, 320)) for i in (0, 2, 3)}
+    entries = {str(i): ffhq_entry(f"00000/{i:05d}.png", face(60 + i), (400, 320)) for i in (0, 2, 3)}
     (tmp_path / "v2.json").write_text(json.dumps(entries))
     found = read_landmarks(tmp_path / "v2.json")
     photos = ["00000/00000.png", "00000/00001.png", "00000/00002.jpg", "00000/00003.png"]
     matched = by_photo(photos, found)
     assert list(matched) == [photos[0], photos[2], photos[3]]
-    for name, scale in ((photos[0], 40), (photos[2], 42), (photos[3], 43)):
+    for name, scale in ((photos[0], 60), (photos[2], 62), (photos[3], 63)):
         np.testing.assert_allclose(found[matched[name]].points, face(scale))
     assert found[matched[photos[0]]].size == (400, 320)
 
@@ -121,18 +123,16 @@ def test_the_five_points_of_a_photo_arrive_where_egs_crops_have_them(lean_deg):
     middle = (x * light).sum() / light.sum(), (y * light).sum() / light.sum()
     assert middle == pytest.approx(frontal_points(512)[0], abs=1.5)
     assert numbers["enlarged"] == pytest.approx(
-        300 / 700 * 512 / 40, rel=1e-3
+        300 / 700 * 512 / 60, rel=1e-3
     )  # px of the crop per dm, over the photo's
 
 
 def test_points_of_the_aligned_photo_decide_the_crop_if_they_are_given():
-    from dataset_preprocessing.ffhq.alignment import eyes_of, quad_of, to_aligned
-
     points = face()
     photo, own = photo_of(points), to_aligned(points[[36, 42, 30, 48, 54]], quad_of(eyes_of(points)))
     plain = cropped(photo, Landmarks(points), None, Limits())[0]
     assert np.array_equal(cropped(photo, Landmarks(points), own, Limits())[0], plain)
-    moved = np.asarray(cropped(photo, Landmarks(points), own + (30, 0), Limits())[0]).astype(int)
+    moved = np.asarray(cropped(photo, Landmarks(points), own + (100, 0), Limits())[0]).astype(int)
     assert colours_at(Image.fromarray(moved.astype(np.uint8)), frontal_points(512)) != [0, 1, 2, 0, 1]
 
 
@@ -141,8 +141,8 @@ def test_what_is_no_crop_worth_having_is_rejected_with_the_reason():
     for landmarks, limits, reason in (
         (Landmarks(points, (320, 400)), Limits(), "is 400x320 pixels, its landmarks are of one of 320x400"),
         (Landmarks(points * 0), Limits(), "in one place"),
-        (Landmarks(points + (150, 0)), Limits(outside=0.3), "the photo ends within the crop"),
-        (Landmarks(points), Limits(enlarged=2), r"would be enlarged 5\.5 times"),
+        (Landmarks(points + (190, 0)), Limits(outside=0.3), "the photo ends within the crop"),
+        (Landmarks(points), Limits(enlarged=2), r"would be enlarged 3\.7 times"),
     ):
         with pytest.raises(Rejected, match=reason):
             cropped(photo, landmarks, None, limits)
@@ -166,7 +166,7 @@ def made(tmp_path_factory):
     photos.mkdir(parents=True)
     entries = {}
     for i in range(3):
-        name, points = f"00000/{i:05d}.png", face(38 + i, lean_deg=10 * i)
+        name, points = f"00000/{i:05d}.png", face(58 + i, lean_deg=10 * i)
         photo_of(points).save(photos.parent / name)
         entries[str(i)] = ffhq_entry(name, points, (400, 320))
     photo_of(face()).save(photos / "00003.png")  # without landmarks
@@ -174,7 +174,7 @@ def made(tmp_path_factory):
     Image.new("RGB", (10, 10)).save(photos / "00005.png")
     (photos / "00006.png").write_text("no picture")
     for i, size in ((4, (400, 320)), (5, (10, 10)), (6, (400, 320))):
-        scale = 1.0 if i == 5 else 40
+        scale = 2.0 if i == 5 else 60
         entries[str(i)] = ffhq_entry(f"00000/{i:05d}.png", face(scale, (5, 5) if i == 5 else (200, 160)), size)
     (folder / "v2.json").write_text(json.dumps(entries))
     labels = make_label(lookat_pose(yaws, [0.0] * 3), intrinsics_matrix(FFHQ_FOCAL)).tolist()
@@ -234,15 +234,13 @@ def test_a_crop_of_other_landmarks_is_made_anew(made):
 
 
 def test_a_data_set_has_mirrored_copies_with_mirrored_cameras_and_gaze_and_repeats_rare_poses(made):
-    import torch
-
     folder, labels, _ = made
     shutil.rmtree(folder / "set", ignore_errors=True)
     ran = run(folder, f"--dest={folder / 'set'}", "--rebalance", "--l2cs-path=embedded")
     assert ran.exit_code == 0, ran.output
     rows = dict(json.loads((folder / "set" / "dataset.json").read_text())["labels"])
-    # two of four rows lie in the middle arc, two at the ends: as full as one of these are two copies
-    originals = ["00000/00000.png", "00000/00001.png", "00000/00002.png", "00000/00002_01.png"]
+    # two images lie in the middle arc, one in an outermost one, of which there are two: 2 is 4 times a half
+    originals = [f"00000/{name}.png" for name in ("00000", "00001", "00002", "00002_01", "00002_02", "00002_03")]
     assert sorted(rows) == sorted([*originals, *map(mirrored_name, originals)])
     for name in originals:
         i = int(name[10])
@@ -254,7 +252,7 @@ def test_a_data_set_has_mirrored_copies_with_mirrored_cameras_and_gaze_and_repea
     own = dict(json.loads((folder / "out" / "gaze.json").read_text())["gaze"])
     assert gaze["00000/00002_01_mirror.png"] == [-own["00000/00002.png"][0], own["00000/00002.png"][1]]
     record = json.loads((folder / "set.manifest.json").read_text())
-    assert record["images_by_copies"] == {"1": 2, "2": 1} and record["written"] == 8
+    assert record["images_by_copies"] == {"1": 2, "4": 1} and record["written"] == 12
 
 
 def test_what_a_user_gets_wrong_is_one_line_and_writes_nothing(made, tmp_path):
@@ -269,7 +267,7 @@ def test_what_a_user_gets_wrong_is_one_line_and_writes_nothing(made, tmp_path):
         ([f"--outdir={tmp_path / 'pictures'}"], "00000.png: exists and was not written by this script"),
         ([f"--landmarks={tmp_path / 'none.json'}"], "none of its 7 photos has landmarks"),
         (["--recon-weights=embedded"], "give one of the two"),
-        ([f"--dest={folder / 'photos'}"], "is read"),
+        ([f"--dest={folder / 'photos'}"], "itself, which would be lost"),
     ):
         ran = run(folder, *options)
         assert ran.exit_code == 2 and wrong in ran.stderr, (options, ran.output)

@@ -2,22 +2,22 @@ import math
 
 import pytest
 
-from dataset_preprocessing.rebalancing import repeated_name, repeats_of
+from dataset_preprocessing.rebalancing import repeated_name, repeats_by_arc, repeats_of
 
 # Rows of EG3D's FFHQ with mirrored copies by number of copies; that many images come of them.
 PUBLISHED, IMAGES = {1: 68262, 2: 57980, 4: 12154, 8: 1408, 16: 110}, 245862
 
 
 def test_the_published_counts_follow_from_the_arcs():
-    # by an arc's distance from the middle, half of an arc's images at each side
-    yaws = [
-        sign * (k + 0.1) for k, n in enumerate(PUBLISHED.values()) for sign in (-1, 1) for _ in range(n // 2)
-    ]  # the middle arc reaches from -0.5 to 0.5
-    yaws += [4.5, -4.5]  # the outermost, which set the range
-    names = [f"{i}.png" for i in range(len(yaws))]
-    copies = repeats_of(names, yaws)
-    assert {n: copies.count(n) for n in (1, 2, 4, 8)} == {n: PUBLISHED[n] for n in (1, 2, 4, 8)}
-    assert copies.count(16) == PUBLISHED[16] + 2 and sum(copies) == IMAGES + 2 * 16
+    rows = list(PUBLISHED.values())  # by an arc's distance from the middle one; two arcs share all but the first
+    repeats = repeats_by_arc([rows[0], *(n / 2 for n in rows[1:])])
+    assert repeats == list(PUBLISHED) and sum(map(math.prod, zip(repeats, rows, strict=True))) == IMAGES
+
+
+def test_arcs_are_nine_equal_parts_of_the_range_of_yaws():
+    inside, edges = [0.49, -0.49] * 99, [0.51, 1.49, -1.51, 2.51, 3.49, -3.51, 4.5]  # the range is 9, an arc 1
+    repeats = repeats_of([f"{i}.png" for i in range(len(inside + edges))], inside + edges)
+    assert repeats == [1] * len(inside) + [2, 2, 4, 8, 8, 16, 16]
 
 
 def test_a_set_whose_poses_are_even_stays_as_it_is():
