@@ -167,6 +167,7 @@ START = NamedInput(FILE, [*GENERATOR.names, "latest"])  # what a run starts from
 GAZE_NETWORK = NamedInput(FILE, ["embedded", "embedded-judge"])
 GAZE_SNAPSHOTS = NamedInput(EITHER, GAZE_NETWORK.names)  # one, or a folder of them
 IDENTITY_NETWORK = NamedInput(FILE, ["embedded"])
+DLIB_IDENTITY = NamedInput(FILE, ["dlib128"])
 POSE_NETWORK = NamedInput(FILE, ["embedded"])
 WEIGHTS = NamedInput(FILE, [])  # a path, kept as a text
 LANDMARKS = NamedInput(EITHER, ["template", "embedded"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -15,7 +16,8 @@ from eg3d.scores.origin import draws_world
 
 WORLD = "embedded"  # names the embedded judge where a weights file could stand
 FILES = {  # what judges photos, by its flag
-    "--arcface-weights": "insightface's backbone.pth (IResNet; from the model zoo of deepinsight/insightface)",
+    "--arcface-weights": "insightface's backbone.pth (IResNet; from the model zoo of deepinsight/insightface), or "
+    "--identity=dlib128 (pip install 'gaze-corrected-eg3d[dlib128]')",
     "--recon-weights": "epoch_20.pth (linked from the README of sicxu/Deep3DFaceRecon_pytorch)",
 }
 
@@ -64,18 +66,28 @@ def check_left_out(weights: dict[str, object], generators: dict) -> None:
 
 
 def load_identity_judge(
-    arcface_weights: str | None, landmarks: str | None, own_world: bool, device, arcface_input: str | None = None
+    arcface_weights: str | None,
+    landmarks: str | None,
+    own_world: bool,
+    device,
+    arcface_input: str | None = None,
+    identity: str | None = None,
 ) -> tuple:
     """(network that embeds faces, source of their five points), as IdentityTally takes them.
 
     Args:
-        arcface_weights, landmarks, arcface_input: flags of calc_id.py, None if they were left out.
+        arcface_weights, landmarks, arcface_input, identity: flags of calc_id.py, None if they were left out.
         own_world: all heads are the embedded world's, whose mean face is another one.
     """
-    embedded = arcface_weights in (None, WORLD)
+    if identity and arcface_weights:
+        raise ValueError(f"--identity={identity}: --arcface-weights={arcface_weights} judges identity too; give one")
+    embedded = arcface_weights in (None, WORLD) and not identity
     if arcface_input and embedded:
         raise ValueError(f"--arcface-input={arcface_input} is of --arcface-weights=FILE.onnx, or drop it")
-    network = IdentityNetwork.load(arcface_weights or WORLD, device, arcface_input)
+    if identity:
+        network = IdentityNetwork.dlib128(None if identity == "dlib128" else Path(identity))
+    else:
+        network = IdentityNetwork.load(arcface_weights or WORLD, device, arcface_input)
     source = landmarks or ("embedded" if embedded else "template")
     return network, load_source(source, embedded or own_world, device)
 
