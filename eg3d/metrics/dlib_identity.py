@@ -3,7 +3,7 @@
 `--identity=dlib128`, extra `dlib128`. dlib's own code reads the file, and trusts it; so only the one known file is
 opened, by its SHA-256. Its embeddings lie close together: two people have a cosine of about 0.83, two photos of one
 0.95 and more, and dlib's own limit (a distance of 0.6) is 0.915. It tells people of some origins apart worse than
-others: of pairs of different people in some hundred photos, 2 in 100 were beyond that limit, the closest all East Asian.
+others: of pairs of different people in photos 2 in 100 lay within that limit, and the closest were all East Asian.
 """
 
 from pathlib import Path
