@@ -1,11 +1,12 @@
 # `make demo` and `make test` set themselves up: a virtual environment in .venv with the tested versions, made once.
 #   make demo        fine-tunes the embedded model for some minutes; pictures and report in out/demo
+#   make demo WORLD=people   the same with human heads (make people installs what they need)
 #   make test        ruff, format check, quick tests, on two cores
 #   make test-robust files damaged or made to harm, kernels for GPUs that are not here; CI runs both
 #   make test-slow   the longer tests
 #   make gpu-check   tests and benchmarks on a GPU, with the Python given (no install): make gpu-check PYTHON=python3
 #   make browser-check  the report in headless Chromium (Debian: apt install chromium)
-#   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable)
+#   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable); WORLD=people
 #   make reproduce   the paper's tables on the embedded world (hours on 2 cores; resumable, finished runs are kept)
 #   make bench       benchmarks on this machine, results in benchmarks/results
 #   make photos, make people  what real photos, and the world of people, need; the set-up has installed it already
@@ -48,7 +49,7 @@ there:
 else
 
 demo: $(READY)
-	$(RUN) eg3d/demo.py
+	$(RUN) eg3d/demo.py $(addprefix --world=,$(WORLD))
 
 test: $(READY)
 	$(RUN) -m ruff check .
@@ -66,7 +67,7 @@ browser-check: $(READY)
 
 embedded: $(READY)
 	$(RUN) -m pip install -q --disable-pip-version-check --no-input -c constraints.txt -e '.[dlib]'
-	$(RUN) eg3d/make_embedded.py
+	$(RUN) eg3d/make_embedded.py $(addprefix --world=,$(WORLD))
 
 reproduce: $(READY)
 	$(RUN) benchmarks/reproduce.py

