@@ -169,6 +169,7 @@ GAZE_NETWORK = NamedInput(FILE, [*EMBEDDED, *(f"{name}-judge" for name in EMBEDD
 GAZE_SNAPSHOTS = NamedInput(EITHER, GAZE_NETWORK.names)  # one, or a folder of them
 IDENTITY_NETWORK = NamedInput(FILE, EMBEDDED)
 POSE_NETWORK = NamedInput(FILE, EMBEDDED)
+DLIB_IDENTITY = NamedInput(FILE, ["dlib128"])
 WEIGHTS = NamedInput(FILE, [])  # a path, kept as a text
 LANDMARKS = NamedInput(EITHER, ["template", *EMBEDDED])
 
