@@ -87,7 +87,9 @@ def cut_face(picture: Image.Image, points: np.ndarray, level: bool = False) -> C
     c, s = math.cos(turn), math.sin(turn)
     upright = np.array([[c, -s], [s, c]])  # rows times this are turned so that the eyes are level
     middle, height = points.mean(axis=0), picture.height
-    at = pos.place((points - middle) @ upright + middle - 0.5, height)
+    # `pos` takes points from the first pixel's centre, and cuts as if they were from its edge: half a pixel that would
+    # move the face.
+    at = pos.place((points - middle) @ upright + middle, height + 1)
     centre = (np.array([at.x, height - at.y]) - middle) @ upright.T + middle  # of the crop, in the picture
     if turn:
         around = math.ceil(pos.EG3D_CROP * (abs(c) + abs(s))) + 4  # px of an upright square that holds the turned one
@@ -131,7 +133,8 @@ def share_outside(in_crop: Callable, size: tuple[int, int]) -> float:
 
 
 def sharpness(crop: Image.Image) -> float:
-    """How strong the finest details of a face are against all it has: of sharp photos 0.2 or more.
+    """How strong the finest details of a face are against all it has: of 29 sharp photos 0.23 to
+    1.2, after a blur of 6 px in the crop 0.08 to 0.2.
 
     The standard deviation of the Laplacian over that of the grey values, in the crop shrunk to DETAIL_SIDE px, so that
     it does not matter how large the photo was.

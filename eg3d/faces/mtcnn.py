@@ -4,6 +4,9 @@ Multi-task Cascaded Convolutional Networks"), the detector that EG3D's photos ar
 Three small networks look one after the other: the first at windows of 12 px in the photo and in shrunk copies of it,
 the second at what the first takes for faces, in 24 px, the third at what is left, in 48 px. Their weights lie in the
 package `mtcnn`.
+
+The third network's points depend on how its box lies round the face. So it looks at each face again, in several boxes
+and mirrored, and the points are the mean. Then a crop that is cropped again stays where it is: docs/photos.md.
 """
 
 import io
@@ -44,6 +47,9 @@ STEP = 0.709  # from one shrunk copy to the next, 1 / sqrt(2)
 THRESHOLDS = (0.6, 0.7, 0.7)  # of the three networks' probabilities
 SAME_IN_A_COPY, SAME = 0.5, 0.7  # overlap from which two boxes are one face
 AT_ONCE = 512  # boxes that a network looks at together
+# The boxes in which a face is looked at again, round its own: (right, down, larger), parts of half a side.
+LOOKS = [(x, y, size) for size in (0.9, 1.0, 1.1) for x, y in ((0, 0), (0.07, 0), (-0.07, 0), (0, 0.07), (0, -0.07))]
+MIRRORED = [1, 0, 2, 4, 3]  # the five points of a mirrored face
 
 
 class Faces(NamedTuple):
@@ -72,8 +78,8 @@ class Mtcnn:
         pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).to(self.device)
         boxes = self._windows(pixels)
         sums = summed(pixels)
-        boxes = self._refined(sums, boxes)
-        boxes, scores, points = self._pointed(sums, boxes)
+        boxes, scores = self._sure(sums, self._refined(sums, boxes))
+        points = self._points(sums, boxes)
         order = scores.argsort(descending=True, stable=True)
         back = torch.tensor([photo.width / size[0], photo.height / size[1]], dtype=torch.float64)
         boxes, scores, points = (values[order].double().cpu() for values in (boxes, scores, points))
@@ -107,22 +113,36 @@ class Mtcnn:
         kept = nms(boxes, scores, SAME)
         return squared(moved(boxes[kept], shift[kept]))
 
-    def _pointed(self, sums: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The faces among boxes [N, 4]: boxes [M, 4], scores [M], points [M, 5, 2]."""
-        shift, points, scores = self._looked_at("O", sums, boxes)
+    def _sure(self, sums: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The faces among boxes [N, 4], as the third network sees them: boxes [M, 4], scores [M]."""
+        shift, _, scores = self._looked_at("O", sums, boxes)
         sure = scores > THRESHOLDS[2]
-        boxes, shift, points, scores = boxes[sure], shift[sure], points[sure], scores[sure]
-        side = boxes[:, 2:] - boxes[:, :2]
-        points = boxes[:, None, :2] + points.unflatten(1, (2, 5)).mT * side[:, None]
-        boxes = moved(boxes, shift)
+        boxes, scores = moved(boxes[sure], shift[sure]), scores[sure]
         kept = apart(boxes, scores)
-        return boxes[kept], scores[kept], points[kept]
+        return boxes[kept], scores[kept]
 
-    def _looked_at(self, name: str, sums: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What a network says about each box."""
+    def _points(self, sums: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Five points [M, 5, 2] of faces in boxes [M, 4]: the mean of all looks at them."""
+        square = squared(boxes)
+        centre, half = (square[:, :2] + square[:, 2:]) / 2, (square[:, 2:] - square[:, :2]) / 2
+        x, y, size = torch.tensor(LOOKS, device=self.device).T[:, :, None, None]
+        centre = centre + torch.cat([x, y], dim=2) * half  # [looks, M, 2]
+        looks = torch.cat([centre - half * size, centre + half * size], dim=2).flatten(0, 1).round()
+        side = (looks[:, 2:] - looks[:, :2])[:, None]
+        plain = self._looked_at("O", sums, looks)[1].unflatten(1, (2, 5)).mT
+        mirrored = self._looked_at("O", sums, looks, mirror=True)[1].unflatten(1, (2, 5)).mT[:, MIRRORED]
+        mirrored = mirrored * mirrored.new_tensor([-1, 1]) + mirrored.new_tensor([1, 0])
+        points = looks[:, None, :2] + (plain + mirrored) / 2 * side
+        return points.unflatten(0, (len(LOOKS), len(boxes))).mean(dim=0)
+
+    def _looked_at(
+        self, name: str, sums: torch.Tensor, boxes: torch.Tensor, mirror: bool = False
+    ) -> tuple[torch.Tensor, ...]:
+        """What a network says about each box, or about its mirror image."""
         network = self.networks[name]
         parts = boxes.split(AT_ONCE) if len(boxes) else [boxes]
-        said = [network(cut_out(sums, part, network.side)) for part in parts]
+        seen = (cut_out(sums, part, network.side) for part in parts)
+        said = [network(pixels.flip(3) if mirror else pixels) for pixels in seen]
         return tuple(torch.cat(values) for values in zip(*said, strict=True))
 
 
