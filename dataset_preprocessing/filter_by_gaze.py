@@ -25,7 +25,7 @@ DEST = Output(
 
 
 @click.command(cls=cli.Command)
-@click.option("--data", type=DATA_SET, required=True, help="Data set to choose from: zip, folder, or embedded.")
+@click.option("--data", type=DATA_SET, required=True, help="Data set to choose from: zip, folder, embedded, or people.")
 @click.option("--dest", type=DEST, required=True, help="New data set: FILE.zip or a folder.")
 @click.option(
     "--by",
@@ -40,7 +40,11 @@ DEST = Output(
               help="With --by=gaze: gaze network, a weights file, embedded, embedded-judge or iris.")  # fmt: skip
 @cli.batch_option(64, "Images per estimate.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --data=embedded: which rendered set."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="With --data=embedded or people: which rendered set.",
 )
 @cli.skip_damaged_option
 @cli.skip_unmatched_option

@@ -10,6 +10,7 @@ import click
 from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
+from eg3d.metrics.landmark_sources import READERS
 from eg3d.running import cli, distributed, processes
 from groundwork.archive import shown
 from groundwork.damage import Damage
@@ -34,10 +35,11 @@ EMBEDDED = (
 @click.command(cls=cli.Command)
 @click.option("--indir", type=INPUT_FOLDER, required=True, help="Folder of square pictures; its subfolders too.")
 @click.option("--recon-weights", type=POSE_NETWORK,
-              help="Deep3DFaceRecon's epoch_20.pth, or embedded.  [default: embedded, for its world]")  # fmt: skip
+              help="Deep3DFaceRecon's epoch_20.pth, or the world of rendered and generated heads: embedded, people.  "
+              "[default: embedded]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS, default="template", show_default=True,
               help="With --recon-weights, five points: template (where EG3D's crops have them), a JSON file, a "
-              "folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
+              "folder of .txt, a dlib .dat, embedded, or people.")  # fmt: skip
 @click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -60,7 +62,7 @@ def main(**options):
 
 
 def check(indir, outdir, recon_weights, landmarks, **_) -> None:
-    if recon_weights in (None, "embedded") and landmarks != "template":
+    if recon_weights in (None, *READERS) and landmarks != "template":
         raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
     labelling.check_place(outdir or indir)
 

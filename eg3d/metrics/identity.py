@@ -23,7 +23,11 @@ from groundwork.onnx_head import SCALES
 from groundwork.plain import from_plain
 from l2cs.estimator import mirror_faces
 
-WORLD_FILE, KIND = WORLD_WEIGHTS / "identity.safetensors", "identity"
+KIND = "identity"
+WORLD_FILES = {
+    "embedded": WORLD_WEIGHTS / "identity.safetensors",
+    "people": WORLD_WEIGHTS / "people_identity.safetensors",
+}
 BGR = "-bgr"
 INPUTS = tuple(scale + order for order in ("", BGR) for scale in SCALES)  # what an .onnx file may want
 ALIKE = 0.999  # cosine; two faces are never so alike, and a network that sees one grey finds all of them so
@@ -37,15 +41,15 @@ class IdentityNetwork:
 
     @classmethod
     def load(cls, weights: str | Path, device="cpu", given: str | None = None) -> "IdentityNetwork":
-        """`embedded`, an insightface IResNet state dict (.pth, 18 to 100 layers), or an .onnx file.
+        """`embedded`, `people`, an insightface IResNet state dict (.pth, 18 to 100 layers), or an .onnx file.
 
         given: of INPUTS, the pictures that an .onnx file wants; None: this is found out.
         """
-        if str(weights) == "embedded":
-            stored = load_network(WORLD_FILE, KIND)
+        if (own := WORLD_FILES.get(str(weights))) is not None:
+            stored = load_network(own, KIND)
             architecture = from_plain(Architecture, stored.architecture)
-            network = filled(lambda: IResNet(architecture), stored.state, WORLD_FILE, f"an {KIND} network")
-            return cls(network.to(device), architecture.input_size, f"embedded v{VERSION}", stored.sha256)
+            network = filled(lambda: IResNet(architecture), stored.state, own, f"an {KIND} network")
+            return cls(network.to(device), architecture.input_size, f"{weights} v{VERSION}", stored.sha256)
         path = Path(weights)
         if path.suffix == ".onnx":
             network, sha256 = load_onnx(path, given)
