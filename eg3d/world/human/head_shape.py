@@ -38,7 +38,8 @@ OPEN = 0.26  # radii: the upper lid of eyes that look ahead stays at least so fa
 CLOSED = 1.02  # share of the gap between the lids that a blink closes
 JAW, PRESSED = "faceunits/jawOpen", 0.01  # weight by which the lips of a closed mouth press on each other
 # MakeHuman's teeth, smaller and farther back: they show at the corners of closed mouths else.
-TEETH_WIDTH, TEETH_DROP, TEETH_BACK = (0.7, 0.88), (0.05, 0.10), 0.03  # closed and open; upper and lower, dm; dm
+TEETH_WIDTH, TEETH_BACK = (0.7, 0.88), (0.15, 0.03)  # behind closed lips, and if the mouth is open; share, dm
+TEETH_DROP = (0.05, 0.10)  # upper and lower, dm
 _LID_UNITS = ("LookUp", "LookDown", "Wide", "Squint", "Blink")
 FOLLOW_UPPER, FOLLOW_LOWER = 0.95, 0.5  # how far lids go with the gaze
 
@@ -91,9 +92,9 @@ def human_head(person: Person, gaze_head=None, expression: Expression | None = N
     units = expression.targets | _lid_targets(build, gaze, expression)
     face = build.face + head.moved(units)[fixed.used]
     face = face + head.moved({JAW: _jaw_weight(face, expression.jaw)})[fixed.used]
-    width = np.interp(expression.jaw, (0, 0.1), TEETH_WIDTH)
+    width, back = (np.interp(expression.jaw, (0, 0.1), ends) for ends in (TEETH_WIDTH, TEETH_BACK))
     for teeth, drop in zip(fixed.teeth, TEETH_DROP, strict=True):
-        face[teeth] = face[teeth] * [width, 1, 1] - [0, drop, TEETH_BACK]
+        face[teeth] = face[teeth] * [width, 1, 1] - [0, drop, back]
     for side, (centre, radius) in enumerate(zip(build.centres, build.radii, strict=True)):
         face[fixed.lids[side]] = _touching(face[fixed.lids[side]], fixed.lid_depth[side], centre, radius)
     face = build.placed(face)
