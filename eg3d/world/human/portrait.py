@@ -8,7 +8,7 @@ from eg3d.world.human.head_shape import EYE_LEFT, EYE_RIGHT, Expression, human_h
 from eg3d.world.human.lamp_shadow import lamp_shadow
 from eg3d.world.human.lamps import backdrop, develop
 from eg3d.world.human.person import Person, drawn_expression
-from eg3d.world.human.sampling import cast_picture
+from eg3d.world.human.picture_rays import cast_picture
 from eg3d.world.human.surface import Surface
 from eg3d.world.render import RenderedHead
 

@@ -25,7 +25,7 @@ from eg3d.world.human.makehuman import MASKS
 from eg3d.world.human.openness import base_openness
 from eg3d.world.human.outfit import cloth_paint, frame_paint
 from eg3d.world.human.person import Person
-from eg3d.world.human.sampling import Samples
+from eg3d.world.human.picture_rays import Samples
 from eg3d.world.human.shading import matt_light, skin_light
 
 BASE_EYE_RADIUS = 0.109  # decimetres, of the eyeballs on the base mesh
