@@ -34,11 +34,11 @@ class Creases:
 
 
 def creased(creases: Creases, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers [Q] of the places [P, 3] in a groove; there: what is added to the normal [Q, 3], and depth [Q]."""
-    at = np.flatnonzero((rest[:, 2] > 1.05) & (rest[:, 1] > 6.45) & (rest[:, 1] < 8.0))
-    x, y = rest[at, 0], rest[at, 1]
+    """Numbers [Q] of the places [3, P] that may be in a groove; there: what the normal gains [3, Q], and depth [Q]."""
+    at = np.flatnonzero((rest[2] > 1.05) & (rest[1] > 6.45) & (rest[1] < 8.0))
+    x, y = rest[0, at], rest[1, at]
     side, ax = np.sign(x), np.abs(x)
-    tilt, depth = np.zeros((len(at), 3), np.float32), np.zeros(len(at), np.float32)
+    tilt, depth = np.zeros((3, len(at)), np.float32), np.zeros(len(at), np.float32)
 
     def groove(distance, half_width, strength, across_x, across_y):
         """A valley along the zero line of `distance`; its walls tilt along (across_x, across_y)."""
@@ -46,8 +46,8 @@ def creased(creases: Creases, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         valley = strength * np.exp(-t * t)
         slope = 1.2 * t * valley
         depth[:] = np.maximum(depth, valley)
-        tilt[:, 0] -= slope * across_x * side
-        tilt[:, 1] -= slope * across_y
+        tilt[0] -= slope * across_x * side
+        tilt[1] -= slope * across_y
 
     if creases.fold > 0.03:
         ends = _window(y, 6.50, 6.95, 0.10)

@@ -26,10 +26,11 @@ from eg3d.world.human.openness import base_openness
 from eg3d.world.human.outfit import cloth_paint, frame_paint
 from eg3d.world.human.person import Person
 from eg3d.world.human.picture_rays import Samples
+from eg3d.world.human.pieces import unit
 from eg3d.world.human.shading import matt_light, skin_light
 
 BASE_EYE_RADIUS = 0.109  # decimetres, of the eyeballs on the base mesh
-TEETH_PAINT = np.array((0.80, 0.72, 0.58), np.float32)
+TEETH_PAINT = np.array(((0.80,), (0.72,), (0.58,)), np.float32)
 
 
 class Surface:
@@ -80,42 +81,38 @@ class Surface:
         return light
 
     def _between(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """Values at vertices [V, K] -> at hits."""
+        """Values at vertices [V, K], normals first -> at hits [K, P]; normals are of length one again."""
         corners, weights = self.mesh.faces[self.samples.triangle[at]], self.samples.weights[at]
         rows = np.arange(0, 3 * len(at) + 1, 3, dtype=np.int32)
         mix = sparse.csr_matrix((weights.ravel(), corners.ravel(), rows), (len(at), len(values)))
-        return mix @ values
+        mixed = np.ascontiguousarray((mix @ values).T)
+        mixed[:3] /= np.sqrt((mixed[:3] ** 2).sum(axis=0) + np.float32(1e-20))
+        return mixed
+
+    def _towards(self, at: np.ndarray) -> np.ndarray:
+        """Unit vectors [3, P] from hits to the camera."""
+        return np.ascontiguousarray(-self.samples.direction[at].T)
 
     def skin(self, at: np.ndarray) -> np.ndarray:
         values = self._between(self.bare, at)
-        normals, rest, shadow, openness, lips, coats = np.split(_unit(values), (3, 6, 7, 8, 9), axis=1)
-        self._crease(rest, normals, coats)
+        normals, rest, (shadow, openness, lips), coats = np.split(values, (3, 6, 9))
+        if self.creases.any:
+            rows, tilt, depth = creased(self.creases, rest)
+            normals[:, rows] = unit((normals[:, rows] + tilt).T).T
+            coats[:2, rows] += depth * np.array(((0.10,), (0.22,)), np.float32)
         paint, sheen = skin_paint(self.person.complexion, coats, rest, self.scale)
-        cover, colour = painted_hair(self.person.hair, self.person.face_hair, rest, lips[:, 0], self.scale)
+        cover, colour = painted_hair(self.person.hair, self.person.face_hair, rest.T, lips, self.scale)
         hairy = np.flatnonzero(cover)
         cover = cover[hairy]
-        paint[hairy] += cover[:, None] * (colour[hairy] - paint[hairy])
+        paint[:, hairy] += cover * (colour[hairy].T - paint[:, hairy])
         sheen[hairy] *= 1 - np.float32(0.6) * cover
-        towards = -self.samples.direction[at]
-        return skin_light(self.person.setting, paint, sheen, normals, towards, openness[:, 0], shadow[:, 0])
-
-    def _crease(self, rest: np.ndarray, normals: np.ndarray, coats: np.ndarray) -> None:
-        """Lines of age and smiling, in place: normals [P, 3] tilt, skin gets more blood."""
-        if not self.creases.any:
-            return
-        at, tilt, depth = creased(self.creases, rest)
-        normals[at] += tilt
-        normals[at] /= np.linalg.norm(normals[at], axis=1, keepdims=True)
-        coats[at, :2] += depth[:, None] * np.array((0.10, 0.22), np.float32)
+        return skin_light(self.person.setting, paint, sheen, normals, self._towards(at), openness, shadow).T
 
     def painted_eye(self, at: np.ndarray) -> np.ndarray:
-        values = _unit(self._between(self.bare, at))
-        paint = np.tile(self.person.complexion.colour * np.float32(0.85), (len(at), 1))
-        dull = np.full(len(at), 0.3, np.float32)
-        openness = np.full(len(at), 0.8, np.float32)
-        return skin_light(
-            self.person.setting, paint, dull, values[:, :3], -self.samples.direction[at], openness, values[:, 6]
-        )
+        values = self._between(self.bare, at)
+        paint = self.person.complexion.colour[:, None] * np.float32(0.85)
+        sheen, openness = (np.full(len(at), level, np.float32) for level in (0.3, 0.8))
+        return skin_light(self.person.setting, paint, sheen, values[:3], self._towards(at), openness, values[6]).T
 
     def eye(self, at: np.ndarray, left: int, gaze: np.ndarray) -> np.ndarray:
         centre, radius = self.head.eye_centres[left].astype(np.float64), float(self.head.eye_radius[left])
@@ -124,59 +121,45 @@ class Surface:
         slant = np.clip(np.einsum("pk,pk->p", direction, towards), 0.2, 1)
         soft = 0.3 * self.samples.pixel_width / radius / slant  # half an angle that a ray stands for
         lids = Lids.of(self.head.landmarks[36 + 6 * left : 42 + 6 * left], centre)
-        shadow = self._between(self.worn[:, 6:], at)[:, 0]
-        iris = self.person.complexion.iris
-        paint = eye_paint(iris, direction, gaze, 1.0 if left else -1.0, soft)
+        shadow = self._between(self.worn, at)[6]
+        paint = eye_paint(self.person.complexion.iris, direction, gaze, 1.0 if left else -1.0, soft)
         return eye_light(self.person.setting, paint, direction, gaze, towards, lids.openness(direction), shadow)
 
     def _ambient(self, normals: np.ndarray) -> np.ndarray:
+        """Light [P, 3] of the surroundings on normals [3, P]."""
         sky, ground = (np.asarray(light, np.float32) for light in (self.person.setting.sky, self.person.setting.ground))
-        return ground + (0.5 + 0.5 * normals[:, 1:2]) * (sky - ground)
+        return ground + (0.5 + 0.5 * normals[1])[:, None].astype(np.float32) * (sky - ground)
 
     def lash(self, at: np.ndarray) -> np.ndarray:
-        normals = _unit(self._between(self.worn, at))[:, :3]
+        normals = self._between(self.worn, at)[:3]
         return np.asarray(self.person.face_hair.lash, np.float32) * (self._ambient(normals) + 0.3)
 
     def strands(self, at: np.ndarray) -> np.ndarray:
-        values = _unit(self._between(self.worn, at))
-        normals, coords, shadow = values[:, :3], values[:, 3:6], values[:, 6:]
-        tangents = _unit(self._between(self.mesh.tangents, at))
+        values = self._between(self.worn, at)
+        tangents = self._between(self.mesh.tangents, at)
         lamps = [(lamp.toward, np.asarray(lamp.colour, np.float32)) for lamp in self.person.setting.lamps]
-        lamps[0] = lamps[0][0], lamps[0][1] * shadow
-        ambient = 0.8 * self._ambient(normals)
-        return hair_shade(self.person.hair, coords, tangents, normals, self.samples.direction[at], lamps, ambient)
+        lamps[0] = lamps[0][0], lamps[0][1] * values[6][:, None]
+        ambient, directions = 0.8 * self._ambient(values[:3]), self.samples.direction[at]
+        return hair_shade(self.person.hair, values[3:6].T, tangents.T, values[:3].T, directions, lamps, ambient)
 
     def cloth(self, at: np.ndarray) -> np.ndarray:
-        values = _unit(self._between(self.worn, at))
-        paint = cloth_paint(self.person.outfit, values[:, 3:6], self.scale)
+        values = self._between(self.worn, at)
+        paint = cloth_paint(self.person.outfit, values[3:6].T, self.scale).T
         openness = np.full(len(at), 0.75, np.float32)
-        return matt_light(self.person.setting, paint, values[:, :3], openness, values[:, 6])
+        return matt_light(self.person.setting, paint, values[:3], openness, values[6]).T
 
     def frame(self, at: np.ndarray) -> np.ndarray:
-        values = _unit(self._between(self.worn, at))
-        paint = frame_paint(self.person.outfit, values[:, 3:6])
-        shiny = np.full(len(at), 1.5, np.float32)
-        lit = np.full(len(at), 0.9, np.float32)
-        return skin_light(
-            self.person.setting, paint, shiny, values[:, :3], -self.samples.direction[at], lit, values[:, 6]
-        )
+        values = self._between(self.worn, at)
+        paint = frame_paint(self.person.outfit, values[3:6].T).T
+        sheen, openness = (np.full(len(at), level, np.float32) for level in (1.5, 0.9))
+        return skin_light(self.person.setting, paint, sheen, values[:3], self._towards(at), openness, values[6]).T
 
     def mouth(self, at: np.ndarray) -> np.ndarray:
-        values = _unit(self._between(self.worn, at))
-        towards = -self.samples.direction[at]
-        deep = np.clip(np.einsum("pk,pk->p", values[:, :3], towards), 0, 1) * np.float32(
-            0.55
-        )  # back teeth are in the dark
-        wet = np.full(len(at), 0.8, np.float32)
-        paint = np.tile(TEETH_PAINT, (len(at), 1))
-        return skin_light(self.person.setting, paint, wet, values[:, :3], towards, deep, values[:, 6])
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    """The first three columns at length one, in place."""
-    first = values[:, :3]
-    first /= np.sqrt(np.einsum("pk,pk->p", first, first) + np.float32(1e-20))[:, None]
-    return values
+        values, towards = self._between(self.worn, at), self._towards(at)
+        ahead = np.clip((values[:3] * towards).sum(axis=0), 0, 1)
+        openness = np.float32(0.55) * ahead  # teeth that face the cheeks are in the dark
+        sheen = np.full(len(at), 0.8, np.float32)
+        return skin_light(self.person.setting, TEETH_PAINT, sheen, values[:3], towards, openness, values[6]).T
 
 
 def _on_ball(origin: np.ndarray, directions: np.ndarray, radius: float) -> np.ndarray:
