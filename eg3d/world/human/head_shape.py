@@ -27,7 +27,7 @@ EYE_MAX_YAW, EYE_MAX_PITCH = 0.6, 0.4  # rad, eye in head, either way: what lids
 BALL = 0.79
 # Radii: how near to the ball's centre a lid comes, how far the inner edge of its rim may stay away, how thick it is.
 TOUCH, FAR, THICKNESS = 1.025, 1.03, 0.06
-_PITCH = 0.022  # rad: lays the mean person along the standard face
+_PITCH = -0.073  # rad: so tilted, heads show their five points in a frontal picture as the standard face does
 _UPRIGHT = np.array([[1, 0, 0], [0, np.cos(_PITCH), -np.sin(_PITCH)], [0, np.sin(_PITCH), np.cos(_PITCH)]])
 
 # Margins of the left eye's upper and lower lid, from the nose outward, above one another; two columns at the middle.

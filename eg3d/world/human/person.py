@@ -1,6 +1,3 @@
-# Note to `hair` (22:15; gone when done): brows are painted some 0.06 dm too high. dlib marks them 4 to 5 % of
-# the picture below brow_cover's curve, and in people the brow's middle is 0.35 eye distances above the pupil, not 0.45:
-# BROW_Y - 0.06 would be right. The landmarks 17..26 of head_shape.py are there already.
 """A person of the world of people: every number that makes one differ from another.
 
 Each part draws from a generator of its own, keyed by (version, part, split, index): one more draw in a part changes no
