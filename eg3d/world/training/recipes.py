@@ -21,10 +21,10 @@ GAZE_RECIPES = {
         "gaze-judge": ("embedded-judge", "--width=32 --num_epochs=10 --batch_size=32 --lr=1.5e-3 --seed=1"),
     },
     "people": {
-        "gaze-loss": ("people", "--width=16 --input-size=128 --num_epochs=16 --batch_size=32 --lr=2e-3 --seed=0"),
+        "gaze-loss": ("people", "--width=16 --input-size=128 --num_epochs=14 --batch_size=32 --lr=2e-3 --seed=0"),
         "gaze-judge": (
             "people-judge",
-            "--width=32 --input-size=128 --num_epochs=10 --batch_size=32 --lr=1.5e-3 --seed=1",
+            "--width=32 --input-size=96 --num_epochs=8 --batch_size=32 --lr=1.5e-3 --seed=1",
         ),
     },
 }
