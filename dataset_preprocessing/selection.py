@@ -90,6 +90,14 @@ def estimated_yaws(faces: FaceSet, estimator: GazeNetwork, batch: int, device, d
     return yaws
 
 
+def with_face(faces: FaceSet, yaws: list[float]) -> tuple[FaceSet, list[float], list[str]]:
+    """(the images in which the gaze network finds a face, their yaws, names of the others, whose yaw is NaN)."""
+    others = {name for name, yaw in zip(faces.names, yaws, strict=True) if math.isnan(yaw)}
+    if len(others) == len(yaws) > 0:
+        raise ValueError(f"{faces.path}: the gaze network finds a face in none of {len(yaws)} images; take another one")
+    return faces.without(others), [yaw for yaw in yaws if not math.isnan(yaw)], sorted(others)
+
+
 def find_damaged(faces: FaceSet, rows: list[int], damage: Damage) -> None:
     """Decodes the images of these rows and forgets them."""
 

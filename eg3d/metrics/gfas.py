@@ -46,6 +46,9 @@ class GfasReport:
     gaze_network: str  # sha256 of the weights that judged
     crop: str
     per_seed_mse_sum: dict[int, float] = field(repr=False)
+    # Pictures in which the network finds no face: all views of such a head are left out. L2CS-Net always answers.
+    views_failed: int = 0
+    limits: str | None = None  # what the network's readings are good for, if it says so
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -53,7 +56,7 @@ class GfasReport:
     def lines(self) -> list[str]:
         """What a person wants to read, one number to a line."""
         degrees = (self.angular_error_deg, self.angular_error_deg_se)
-        return [
+        lines = [
             f"GFAS (sum of mean squares)  {_with_error(self.gfas_mse_sum, self.gfas_mse_sum_se, 4)} rad^2",
             f"GFAS (paper, Eq. 1)         {_with_error(self.gfas_eq1, self.gfas_eq1_se, 4)} rad",
             f"GFAS (published code)       {_with_error(self.gfas_legacy, self.gfas_legacy_se, 4)}",
@@ -61,6 +64,10 @@ class GfasReport:
             f"slope of yaw                {_with_error(self.slope, self.slope_se, 3)}   (0: camera, 1: face)",
             f"slope, eyes painted over    {_with_error(self.slope_painted_eyes, None, 3)}   (the network's own bias)",
         ]
+        if self.limits:
+            lines = [f"{line}   [{self.limits}]" for line in lines]
+        left_out = f"pictures without a face     {self.views_failed}   (all views of these heads are left out)"
+        return lines + [left_out] * bool(self.views_failed)
 
 
 def _with_error(value: float | None, error: float | None, digits: int) -> str:
@@ -127,6 +134,11 @@ class GazeTally:
         return _report(torch.cat(rows), np.concatenate(seeds), np.concatenate(camera), self.estimator, self.crop)
 
 
+def _without_face(table: torch.Tensor) -> np.ndarray:
+    """Bool [N]: rows of pictures in which the network finds no face, which it says by NaN."""
+    return table[:, [COLUMNS.index("yaw"), COLUMNS.index("pitch")]].isnan().any(dim=1).numpy()
+
+
 def _measure(batch, estimator, crop: str) -> torch.Tensor:
     """One row of COLUMNS per image of a batch."""
     estimate = GazeAngles(*(a.float() for a in estimate_gaze(batch.images, batch.labels, estimator, crop)))
@@ -148,7 +160,13 @@ def _measure(batch, estimator, crop: str) -> torch.Tensor:
 
 
 def _report(table: torch.Tensor, seeds: np.ndarray, camera: np.ndarray, estimator, crop: str) -> GfasReport:
-    table = table.double().numpy()
+    failed = _without_face(table)
+    if (whole := ~np.isin(seeds, seeds[failed])).sum() == 0:
+        raise ValueError(
+            f"the gaze network finds no face in {failed.sum()} of {len(table)} pictures, so no head is left with one "
+            "in all of its views; take another network for such pictures"
+        )
+    table, seeds, camera = table.double().numpy()[whole], seeds[whole], camera[whole]
     column = {name: table[:, i] for i, name in enumerate(COLUMNS)}
     names, group = np.unique(seeds, return_inverse=True)
     n, k = len(names), int(camera.max()) + 1
@@ -177,6 +195,8 @@ def _report(table: torch.Tensor, seeds: np.ndarray, camera: np.ndarray, estimato
         views=[{name: float(values[camera == i].mean()) for name, values in column.items()} for i in range(k)],
         gaze_network=getattr(estimator, "sha256", "unknown"),
         crop=crop,
+        views_failed=int(failed.sum()),
+        limits=getattr(estimator, "facts", {}).get("limits"),
         per_seed_mse_sum={int(seed): float(value) for seed, value in zip(names, mse, strict=True)},
     )
 
