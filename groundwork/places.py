@@ -170,6 +170,7 @@ GAZE_JUDGE = NamedInput(FILE, [*GAZE_NETWORK.names, "iris"])  # what looks at pi
 GAZE_SNAPSHOTS = NamedInput(EITHER, GAZE_NETWORK.names)  # one, or a folder of them
 IDENTITY_NETWORK = NamedInput(FILE, EMBEDDED)
 POSE_NETWORK = NamedInput(FILE, EMBEDDED)
+DLIB_IDENTITY = NamedInput(FILE, ["dlib128"])
 WEIGHTS = NamedInput(FILE, [])  # a path, kept as a text
 LANDMARKS = NamedInput(EITHER, ["template", *EMBEDDED])
 

@@ -32,16 +32,51 @@ def place(points: np.ndarray, height: int) -> Placement:
     return Placement((np.linalg.norm(a[:3]) + np.linalg.norm(b[:3])) / 2, a[3], b[3])
 
 
-def crop(image: Image.Image, at: Placement, side: int = RECON_CROP, rescale: float = RECON_RESCALE) -> Image.Image:
-    """The square of `side` px round the face in which a decimetre is `rescale` px; black outside the picture."""
-    width, height = image.size
+class Window(NamedTuple):
+    """A square of a picture that was resized to width x height: its corner there, and its side; all in px."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+    side: int
+
+
+def window(
+    size: tuple[int, int], at: Placement, side: int = RECON_CROP, rescale: float = RECON_RESCALE,
+    canvas: int | None = None,
+) -> Window:  # fmt: skip
+    """The square of `side` px round the face in which a decimetre is `rescale` px, in a picture of this size.
+
+    canvas: px of a larger square of which that one is the middle, as EG3D cuts; its corner is what is rounded.
+    """
+    width, height = size
     s = rescale / at.scale
     w, h = int(width * s), int(height * s)
     if not 1 <= min(w, h) <= max(w, h) <= LARGEST:
         raise ValueError(f"the points place the face at {at.scale:.3g} px per decimetre")
-    left = int(w / 2 - side / 2 + (at.x - width / 2) * s)
-    top = int(h / 2 - side / 2 + (height / 2 - at.y) * s)
-    return image.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + side, top + side))
+    canvas = canvas or side
+    left = int(w / 2 - canvas / 2 + (at.x - width / 2) * s) + (canvas - side) // 2
+    top = int(h / 2 - canvas / 2 + (height / 2 - at.y) * s) + (canvas - side) // 2
+    return Window(w, h, left, top, side)
+
+
+def cut(image: Image.Image, of: Window) -> Image.Image:
+    """That square; black outside the picture. The rest of the picture is not resized, as it need not be."""
+    square = Image.new(image.mode, (of.side, of.side))
+    x0, y0 = max(of.left, 0), max(of.top, 0)
+    x1, y1 = min(of.left + of.side, of.width), min(of.top + of.side, of.height)
+    if x0 >= x1 or y0 >= y1:
+        return square
+    across, down = image.width / of.width, image.height / of.height
+    box = (x0 * across, y0 * down, min(x1 * across, image.width), min(y1 * down, image.height))
+    square.paste(image.resize((x1 - x0, y1 - y0), Image.Resampling.BICUBIC, box), (x0 - of.left, y0 - of.top))
+    return square
+
+
+def crop(image: Image.Image, at: Placement, side: int = RECON_CROP, rescale: float = RECON_RESCALE) -> Image.Image:
+    """The square of `side` px round the face in which a decimetre is `rescale` px; black outside the picture."""
+    return cut(image, window(image.size, at, side, rescale))
 
 
 def frontal_points(side: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from eg3d.metrics import dlib_identity
 from eg3d.metrics.align import TEMPLATE, align, usable
 from eg3d.metrics.iresnet import CROP, PUBLISHED, Architecture, IResNet
 from eg3d.metrics.network_file import VERSION, filled, load_network, read_bytes, read_state
@@ -36,8 +37,9 @@ ALIKE = 0.999  # cosine; two faces are never so alike, and a network that sees o
 class IdentityNetwork:
     """Frozen: aligned crops -> unit embeddings. `name` and `sha256` belong in every report."""
 
-    def __init__(self, network, crop: int, name: str, sha256: str):
-        self.network, self.crop, self.name, self.sha256 = network, crop, name, sha256
+    def __init__(self, network, crop: int, name: str, sha256: str, template: torch.Tensor | None = None):
+        """template: where the five points lie in a crop, if it is not as ArcFace has them."""
+        self.network, self.crop, self.name, self.sha256, self.template = network, crop, name, sha256, template
 
     @classmethod
     def load(cls, weights: str | Path, device="cpu", given: str | None = None) -> "IdentityNetwork":
@@ -61,6 +63,13 @@ class IdentityNetwork:
         network = filled(lambda: IResNet(architecture), state, path, f"ArcFace {architecture.name}")
         return cls(network.float().to(device), CROP, f"arcface {architecture.name}", sha256).tried(path, device)
 
+    @classmethod
+    def dlib128(cls, path: Path | None = None) -> "IdentityNetwork":
+        """dlib's network, of its package or of a user's file; on the CPU."""
+        name = f"{dlib_identity.NAME}, {dlib_identity.CAVEAT}"
+        network = dlib_identity.DlibIdentity(path)
+        return cls(network, dlib_identity.CROP, name, dlib_identity.FILE.sha256, dlib_identity.FIVE)
+
     def tried(self, path: Path, device="cpu") -> "IdentityNetwork":
         """Itself; a warning if it does not tell two faces apart."""
         wrong = trouble(lambda faces: self.network(faces.to(device)), self.crop)
@@ -72,7 +81,7 @@ class IdentityNetwork:
     @torch.no_grad()
     def embed(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Images [N, 3, H, W] in [-1, 1], five points [N, 5, 2] in pixels -> unit embeddings [N, D]."""
-        return F.normalize(self.network(align(images, points, self.crop)).float())
+        return F.normalize(self.network(align(images, points, self.crop, self.template)).float())
 
 
 def infer_architecture(state: dict[str, torch.Tensor], path: Path) -> Architecture:

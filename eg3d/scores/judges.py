@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -16,7 +17,8 @@ from groundwork.places import EMBEDDED
 
 WORLD = "embedded"  # names the embedded judges where a weights file could stand and nothing tells the world
 FILES = {  # what judges photos, by its flag
-    "--arcface-weights": "insightface's backbone.pth (IResNet; from the model zoo of deepinsight/insightface)",
+    "--arcface-weights": "insightface's backbone.pth (IResNet; from the model zoo of deepinsight/insightface), or "
+    "--identity=dlib128 (pip install 'gaze-corrected-eg3d[dlib128]')",
     "--recon-weights": "epoch_20.pth (linked from the README of sicxu/Deep3DFaceRecon_pytorch)",
 }
 
@@ -65,19 +67,29 @@ def check_left_out(weights: dict[str, object], generators: dict) -> None:
 
 
 def load_identity_judge(
-    arcface_weights: str | None, landmarks: str | None, world: str, device, arcface_input: str | None = None
+    arcface_weights: str | None,
+    landmarks: str | None,
+    world: str,
+    device,
+    arcface_input: str | None = None,
+    identity: str | None = None,
 ) -> tuple:
     """(network that embeds faces, source of their five points), as IdentityTally takes them.
 
     Args:
-        arcface_weights, landmarks, arcface_input: flags of calc_id.py, None if they were left out.
+        arcface_weights, landmarks, arcface_input, identity: flags of calc_id.py, None if they were left out.
         world: whose heads they are, as --data names it; empty: nothing tells, or they are photos.
     """
+    if identity and arcface_weights:
+        raise ValueError(f"--identity={identity}: --arcface-weights={arcface_weights} judges identity too; give one")
     weights = arcface_weights or world or WORLD
-    embedded = weights in EMBEDDED
-    if arcface_input and embedded:
+    embedded = weights in EMBEDDED and not identity
+    if arcface_input and (embedded or identity):
         raise ValueError(f"--arcface-input={arcface_input} is of --arcface-weights=FILE.onnx, or drop it")
-    network = IdentityNetwork.load(weights, device, arcface_input)
+    if identity:
+        network = IdentityNetwork.dlib128(None if identity == "dlib128" else Path(identity))
+    else:
+        network = IdentityNetwork.load(weights, device, arcface_input)
     source = landmarks or (weights if embedded else "template")
     return network, load_source(source, world or (weights if embedded else ""), device)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter
 
 from eg3d.world.human.eyeballs import Iris
 from eg3d.world.human.lamps import linear
@@ -23,7 +23,8 @@ TONES = np.array(  # sRGB from very light to very dark
 TYPICAL_TONE = np.array([0.78, 0.33, 0.14])  # by ancestry (African, Asian, Caucasian)
 MELANIN = np.array([0.62, 1.00, 1.38], np.float32)  # what one unit absorbs of red, green, blue
 BLOOD = np.array([0.14, 1.00, 0.82], np.float32)
-GRAIN_VOXEL = 0.0085  # decimetres
+PORES = 0.0085  # decimetres
+SIDE = 64  # of the grid of noise
 SPOT_TABLE = 4096
 FACE_RADIUS = 0.9  # decimetres: of the cylinder on which the skin is unrolled
 
@@ -72,7 +73,7 @@ class Complexion:
             lips=uniform(0.75, 1.7) if painted else uniform(0.28, 0.62),
             lip_colour=uniform(0.0, 0.5) if painted else uniform(0.05, 0.22),
             circles=uniform(0.0, 0.22) + 0.12 * old,
-            mottle=uniform(0.04, 0.10) + 0.06 * old,
+            mottle=uniform(0.012, 0.04) + 0.02 * old,
             freckles=uniform(0.1, 0.7) if uniform() < 0.30 * fair + 0.03 else 0.0,
             moles=uniform(0.0, 0.16) if uniform() < 0.7 else 0.0,
             spots=uniform(0, 0.25) * old,
@@ -151,7 +152,7 @@ def skin_paint(skin: Complexion, coats: np.ndarray, rest: np.ndarray, pixel: flo
     """
     melanin, blood, sheen, freckled = coats.T
     rest = rest * np.array((skin.side, 1, 1), np.float32)
-    grain = _noise(skin, rest, GRAIN_VOXEL) * np.float32(min(1.0, GRAIN_VOXEL / pixel))
+    grain = _noise(skin, rest, PORES) * np.float32(min(1.0, PORES / pixel))
     patch = _noise(skin, rest[:, [1, 2, 0]], 0.028) * np.float32(min(1.0, 0.028 / pixel))
     melanin = melanin + np.float32(0.035 * skin.grain) * grain + np.float32(0.35 * skin.mottle) * patch
     blood = blood + np.float32(0.6 * skin.mottle) * patch
@@ -194,12 +195,13 @@ def _spot_table() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _volume() -> np.ndarray:
-    """Smooth noise on a periodic grid, float32 [64, 64, 64], of mean 0 and deviation 1."""
-    noise = gaussian_filter(np.random.default_rng(41).standard_normal((64, 64, 64)), 0.8, mode="wrap")
-    return (noise / noise.std()).astype(np.float32)
+    """Smooth noise of mean 0 and deviation 1 on a periodic grid, float32 [SIDE^3]; its grain is two steps."""
+    noise = gaussian_filter(np.random.default_rng(41).standard_normal((SIDE, SIDE, SIDE)), 1.4, mode="wrap")
+    return (noise / noise.std()).astype(np.float32).ravel()
 
 
-def _noise(skin: Complexion, rest: np.ndarray, voxel: float) -> np.ndarray:
-    """Solid noise [P] at places [P, 3]; `voxel` (decimetres) is its grain."""
-    shift = np.array([skin.seed & 1023, (skin.seed >> 10) & 1023, (skin.seed >> 20) & 1023], np.float32) / 16
-    return map_coordinates(_volume(), (rest / np.float32(voxel) + shift).T, order=1, mode="grid-wrap", prefilter=False)
+def _noise(skin: Complexion, rest: np.ndarray, grain: float) -> np.ndarray:
+    """Solid noise [P] at places [P, 3]; `grain`: its coarseness in decimetres."""
+    shift = np.array([skin.seed & 1023, (skin.seed >> 10) & 1023, (skin.seed >> 20) & 1023], np.float32)
+    cell = (rest * np.float32(2 / grain) + (shift + 16 * SIDE)).astype(np.int32) & (SIDE - 1)
+    return _volume()[(cell[:, 0] * SIDE + cell[:, 1]) * SIDE + cell[:, 2]]

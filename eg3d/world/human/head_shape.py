@@ -141,9 +141,9 @@ class Topology:
     landmarks: np.ndarray  # [68]
     margins: tuple[np.ndarray, np.ndarray]  # [2, 6] each: upper and lower lid of the right and the left eye
     lid_moves: dict[str, np.ndarray]  # [2, 6]: how far a unit's weight 1 raises these margins
-    lips: np.ndarray  # [2, 2]: upper and lower lip where they meet
+    lips: np.ndarray  # [2, 3]: upper and lower lip where they meet
     teeth: tuple[np.ndarray, np.ndarray]  # upper and lower
-    jaw_reach: np.ndarray  # [2]: how far the jaw's unit parts them
+    jaw_reach: np.ndarray  # [3]: how far the jaw's unit parts them
 
 
 @lru_cache(maxsize=1)
@@ -163,8 +163,8 @@ def _topology() -> Topology:
     eyes = tuple(head.members(name) for name in ("eye-right", "eye-left"))
     lids, rim = zip(*(_near(head, used, members) for members in eyes), strict=True)
     margins = np.stack([head.places(_UPPER), head.places(_LOWER)])
-    lips = [head.places(numbers) for numbers in _LIPS]
-    jaw = head.moved({JAW: 1.0})[np.stack(lips), 1]
+    lips = np.array([[middle, side, head.mirror[side]] for middle, side in map(head.places, _LIPS)])
+    jaw = head.moved({JAW: 1.0})[lips, 1]
     balls = np.stack([ball * [-1, 1, 1], ball])
     return Topology(
         used=used,

@@ -74,7 +74,7 @@ class Setting:
             rim = uniform(0.4, 1.6)
             behind = rng.choice((-1.0, 1.0)) * uniform(2.0, 2.7)
             lamps.append(_lamp(rng, behind, uniform(0.1, 0.9), rim, rng.normal(0, 0.7), (0.1, 0.3)))
-        ambient = uniform(0.45, 1.1) if outside else uniform(0.22, 0.6)
+        ambient = uniform(0.4, 0.9) if outside else uniform(0.16, 0.45)
         sky = ambient * _tint(rng.normal(-0.3 if outside else 0.1, 0.3))
         ground = sky * uniform(0.35, 0.75) * np.array((1.0, 0.93, 0.86))
         exposure = uniform(0.85, 1.2) / _brightness(lamps, sky, ground)

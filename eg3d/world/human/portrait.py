@@ -35,9 +35,9 @@ from eg3d.world.render import RenderedHead
 CORNERS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # of a pixel: rays besides the one at its centre
 STEP = 3.0  # pixels by which depth jumps at an edge
 
-SHADOW_SIZE = 96  # pixels of the picture that the main lamp sees
+SHADOW_SIZE = 112  # pixels of the picture that the main lamp sees
 SHADOW_DISTANCE, SHADOW_REACH = 8.0, 0.45  # of the lamp from the head; half of the width it sees
-SHADOW_BIAS = 0.02
+SHADOW_BIAS = 0.009
 TAPS = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)])
 BASE_EYE_RADIUS = 0.109  # decimetres, of the eyeballs on the base mesh
 TEETH_PAINT, GUM_PAINT = np.array((0.62, 0.55, 0.44), np.float32), np.array((0.30, 0.07, 0.06), np.float32)
@@ -172,19 +172,23 @@ def _shade(
     surface = _Surface(person, head, mesh, samples, _main_shadow(mesh, scene, person.setting.lamps[0]))
     scale = pixel_width(label, size) * BASE_EYE_RADIUS / float(head.eye_radius.mean())  # in decimetres
     part = samples.part[samples.hit]
+    shaders = {
+        SKIN: lambda at: surface.skin(at, scale),
+        EYE_RIGHT: lambda at: surface.eye(at, 0, gaze, pixel_width(label, size)),
+        EYE_LEFT: lambda at: surface.eye(at, 1, gaze, pixel_width(label, size)),
+        HAIR: surface.strands,
+        LASH: surface.lash,
+        CLOTHES: lambda at: surface.cloth(at, scale),
+        GLASSES: surface.frame,
+        TEETH: surface.mouth,
+    }
+    if painted:
+        shaders |= {EYE_RIGHT: surface.painted_eye, EYE_LEFT: surface.painted_eye}
     light = np.zeros((len(part), 3), np.float32)
-    for number in np.unique(part):
+    for number, shader in shaders.items():
         at = np.flatnonzero(part == number)
-        if number in (EYE_RIGHT, EYE_LEFT) and not painted:
-            light[at] = surface.eye(at, int(number == EYE_LEFT), gaze, pixel_width(label, size))
-        elif number in (EYE_RIGHT, EYE_LEFT):
-            light[at] = surface.painted_eye(at)
-        elif number in (HAIR, LASH):
-            light[at] = surface.strands(at, number == LASH)
-        else:
-            light[at] = {SKIN: surface.skin, CLOTHES: surface.cloth, GLASSES: surface.frame, TEETH: surface.mouth}[
-                int(number)
-            ](at, scale)
+        if len(at):
+            light[at] = shader(at)
     return light
 
 
@@ -206,6 +210,7 @@ class _Surface:
                 skin_vertices(person.complexion, head.rest, masks),
             ]
         )
+        self.hairy = _hairy(person, head)
         self.bare = bare.astype(np.float32)
         self.worn = np.column_stack([mesh.normals, mesh.coords, shadow]).astype(np.float32)
 
@@ -220,10 +225,12 @@ class _Surface:
         values = self._between(self.bare, at)
         normals, rest, shadow, openness, lips, coats = np.split(_unit(values), (3, 6, 7, 8, 9), axis=1)
         paint, sheen = skin_paint(self.person.complexion, coats, rest, scale)
-        cover, colour = painted_hair(self.person.hair, self.person.face_hair, rest, lips[:, 0], scale)
-        paint = paint + cover[:, None] * (colour - paint)
+        hairy = np.flatnonzero(self.hairy[self.samples.triangle[at]])
+        hair = self.person.hair, self.person.face_hair
+        cover, colour = painted_hair(*hair, rest[hairy], lips[hairy, 0], scale)
+        paint[hairy] += cover[:, None] * (colour - paint[hairy])
+        sheen[hairy] *= 1 - np.float32(0.6) * cover
         towards = -self.samples.direction[at]
-        sheen = sheen * (1 - 0.6 * cover)
         return skin_light(self.person.setting, paint, sheen, normals, towards, openness[:, 0], shadow[:, 0])
 
     def painted_eye(self, at: np.ndarray) -> np.ndarray:
@@ -247,19 +254,22 @@ class _Surface:
         paint = eye_paint(iris, direction, gaze, 1.0 if left else -1.0, soft)
         return eye_light(self.person.setting, paint, direction, gaze, towards, lids.openness(direction), shadow)
 
-    def strands(self, at: np.ndarray, lash: bool) -> np.ndarray:
+    def _ambient(self, normals: np.ndarray) -> np.ndarray:
+        sky, ground = (np.asarray(light, np.float32) for light in (self.person.setting.sky, self.person.setting.ground))
+        return ground + (0.5 + 0.5 * normals[:, 1:2]) * (sky - ground)
+
+    def lash(self, at: np.ndarray) -> np.ndarray:
+        normals = _unit(self._between(self.worn, at))[:, :3]
+        return np.asarray(self.person.face_hair.lash, np.float32) * (self._ambient(normals) + 0.3)
+
+    def strands(self, at: np.ndarray) -> np.ndarray:
         values = _unit(self._between(self.worn, at))
         normals, coords, shadow = values[:, :3], values[:, 3:6], values[:, 6:]
-        setting = self.person.setting
-        ambient = np.asarray(setting.ground, np.float32) + (0.5 + 0.5 * normals[:, 1:2]) * np.float32(
-            np.asarray(setting.sky) - np.asarray(setting.ground)
-        )
-        if lash:
-            return np.asarray(self.person.face_hair.lash, np.float32) * (ambient + 0.3)
         tangents = _unit(self._between(self.mesh.tangents, at))
-        lamps = [(lamp.toward, np.asarray(lamp.colour, np.float32)) for lamp in setting.lamps]
+        lamps = [(lamp.toward, np.asarray(lamp.colour, np.float32)) for lamp in self.person.setting.lamps]
         lamps[0] = lamps[0][0], lamps[0][1] * shadow
-        return hair_shade(self.person.hair, coords, tangents, normals, self.samples.direction[at], lamps, 0.8 * ambient)
+        ambient = 0.8 * self._ambient(normals)
+        return hair_shade(self.person.hair, coords, tangents, normals, self.samples.direction[at], lamps, ambient)
 
     def cloth(self, at: np.ndarray, scale: float) -> np.ndarray:
         values = _unit(self._between(self.worn, at))
@@ -267,7 +277,7 @@ class _Surface:
         openness = np.full(len(at), 0.75, np.float32)
         return matt_light(self.person.setting, paint, values[:, :3], openness, values[:, 6])
 
-    def frame(self, at: np.ndarray, scale: float) -> np.ndarray:
+    def frame(self, at: np.ndarray) -> np.ndarray:
         values = _unit(self._between(self.worn, at))
         paint = frame_paint(self.person.outfit, values[:, 3:6])
         shiny = np.full(len(at), 1.5, np.float32)
@@ -276,10 +286,18 @@ class _Surface:
             self.person.setting, paint, shiny, values[:, :3], -self.samples.direction[at], lit, values[:, 6]
         )
 
-    def mouth(self, at: np.ndarray, scale: float) -> np.ndarray:
+    def mouth(self, at: np.ndarray) -> np.ndarray:
         values = _unit(self._between(self.worn, at))
         openness = np.full(len(at), 0.35, np.float32)
         return matt_light(self.person.setting, TEETH_PAINT, values[:, :3], openness, values[:, 6] * 0.6)
+
+
+def _hairy(person: Person, head: HumanMesh) -> np.ndarray:
+    """Which triangles of a bare head [F] may have painted hair on them: elsewhere nobody needs to look for it."""
+    lips = head.masks[:, MASKS.index("lips")]
+    near = painted_hair(person.hair, person.face_hair, head.rest, lips, 0.02)[0] > 0
+    near[head.faces[near[head.faces].any(axis=1)]] = True  # hairs between the vertices of a triangle, too
+    return near[head.faces].any(axis=1)
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
@@ -308,7 +326,7 @@ def _main_shadow(mesh: DressedMesh, scene: raycast.Scene, lamp: Lamp) -> np.ndar
     place = raycast.project(label, points.astype(np.float64), SHADOW_SIZE)
     distance = np.linalg.norm(points - label[[3, 7, 11]], axis=1) - SHADOW_BIAS
     lit = np.zeros(len(points), np.float32)
-    for tap in TAPS * (0.7 + 4 * lamp.spread):
+    for tap in TAPS * (0.6 + 2.5 * lamp.spread):
         column, row = np.clip(np.floor(place + tap).astype(np.int64) + 1, 0, SHADOW_SIZE + 1).T
         lit += seen[row, column] > distance
     return lit / np.float32(len(TAPS))

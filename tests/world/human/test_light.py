@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eg3d.world.human.lamps import FACING, Setting, backdrop, develop, linear
-from eg3d.world.human.openness import openness, vertex_areas, vertex_normals
+from eg3d.world.human.openness import BEND, openness, vertex_areas, vertex_normals
 from eg3d.world.human.shading import skin_light
 
 FLIP = np.array([-1, 1, 1], np.float32)
@@ -95,5 +95,5 @@ def test_two_walls_cover_what_their_form_factor_says():
     points = np.concatenate([np.array([[0.5, 0, 0]]), wall])
     normals = np.concatenate([np.array([[0.0, 1, 0]]), np.tile([1.0, 0, 0], (len(wall), 1))])
     areas = np.full(len(points), 0.025 * 0.025)
-    covered = -np.log(openness(points, normals, areas)[0]) / 1.25
+    covered = -np.log(openness(points, normals, areas)[0]) / BEND
     assert covered == pytest.approx((1 - np.cos(np.arctan(2))) / 2, rel=0.03)
