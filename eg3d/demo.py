@@ -1,4 +1,4 @@
-"""The demo: some minutes of gaze-corrected fine-tuning of the embedded base model, before and after."""
+"""The demo: some minutes of gaze-corrected fine-tuning of an embedded base model, before and after."""
 
 if __name__ == "__main__":
     from groundwork.early import begin
@@ -18,6 +18,7 @@ from eg3d.pictures.comparison import write_before_after
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from eg3d.training.loop import train
+from eg3d.world.worlds import NAMES, WORLDS
 from groundwork.files import sha256
 from groundwork.places import DATA_SET, FOLDER, GAZE_NETWORK, GENERATOR, Output
 
@@ -28,14 +29,13 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.command(cls=cli.Command)
 @click.option("--outdir", type=Output(FOLDER, WRITES), default="out/demo", show_default=True,
               help="Folder for pictures, report and weights.")  # fmt: skip
-@click.option("--network", type=GENERATOR, default="embedded-base", show_default=True, help="Generator to correct.")
-@click.option("--data", type=DATA_SET, default="embedded", show_default=True,
-              help="Data set zip or folder; embedded: rendered once.")  # fmt: skip
+@click.option("--world", type=click.Choice(WORLDS), default="cartoons", show_default=True,
+              help="Whose preset, and whose networks and data set if they are left out.")  # fmt: skip
+@click.option("--network", type=GENERATOR, help="Generator to correct.  [default: the world's base]")
+@click.option("--data", type=DATA_SET, help="Data set zip or folder.  [default: the world's, rendered once]")
 @cli.skip_unmatched_option
-@click.option("--l2cs-path", type=GAZE_NETWORK, default="embedded", show_default=True,
-              help="Gaze network inside the loss.")  # fmt: skip
-@click.option("--judge", type=GAZE_NETWORK, default="embedded-judge", show_default=True,
-              help="Gaze network that only scores.")  # fmt: skip
+@click.option("--l2cs-path", type=GAZE_NETWORK, help="Gaze network inside the loss.  [default: the world's]")
+@click.option("--judge", type=GAZE_NETWORK, help="Gaze network that only scores.  [default: the world's judge]")
 @click.option("--kimg", type=POSITIVE, default=5, show_default=True,
               help="Thousand images to fine-tune on.")  # fmt: skip
 @click.option("--minutes", type=POSITIVE, default=6, show_default=True,
@@ -49,13 +49,17 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @cli.device_option
 @cli.json_option
 def main(
-    outdir, network, data, skip_unmatched, l2cs_path, judge, kimg, minutes, gaze_weight, seeds, seed, device, json_path
+    outdir, world, network, data, skip_unmatched, l2cs_path, judge, kimg, minutes, gaze_weight, seeds, seed, device,
+    json_path,
 ):  # fmt: skip
     """Fine-tunes a small 3D GAN with the gaze term and shows what changed.
 
     Writes heads.png, compare.png, turn.gif, report.json and the corrected weights.
     """
     device = cli.pick_device(device)
+    name = NAMES[world]
+    network, data = network or f"{name}-base", data or name
+    l2cs_path, judge = l2cs_path or name, judge or f"{name}-judge"
     G = load_generator(network, device)
     estimators = {"judge": load_gaze_network(judge, device), "loss_network": load_gaze_network(l2cs_path, device)}
     check_differentiable(estimators["loss_network"], f"--l2cs-path={l2cs_path}")
@@ -64,7 +68,7 @@ def main(
                          "take part in the training that it judges; give another network")  # fmt: skip
     dataset = open_dataset(data, skip_unmatched=skip_unmatched)
     cli.tell(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
-    config = resolve("embedded", dataset.resolution, resume=network, data=data, l2cs_path=l2cs_path, seed=seed,
+    config = resolve(name, dataset.resolution, resume=network, data=data, l2cs_path=l2cs_path, seed=seed,
                      gaze_weight=gaze_weight, kimg=kimg, tick=1, snap=1000)  # fmt: skip
 
     report = {"before": score(G, locate(network), seeds, estimators, "score before")}

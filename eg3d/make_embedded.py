@@ -9,30 +9,47 @@ if __name__ == "__main__":
     begin()
 
 import json
+from pathlib import Path
 
 import click
 
-from eg3d.checkpoints.loading import DISCRIMINATOR, GENERATORS, export_half, load_generator
+from eg3d.checkpoints.loading import DISCRIMINATORS, GENERATORS, export_half, load_generator
 from eg3d.config.presets import PRESETS
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.dlib_points import import_dlib
 from eg3d.running import cli
+from eg3d.world.rendered_sets import world_faces
 from eg3d.world.training import model_card, stages
 from eg3d.world.training.fit_features import make_features
 from eg3d.world.training.recipes import GAZE_RECIPES, train_gaze_network, train_generator
+from eg3d.world.worlds import NAMES, WORLDS
 from groundwork.files import REPOSITORY, WORLD_WEIGHTS
 from groundwork.places import FILE, FOLDER, OURS, Output
-from l2cs.estimator import WORLD_NETWORKS as GAZE_NETWORKS
 
 STAGES = ("gaze", "base", "corrected", "identity", "pose", "points", "features", "card")
+CARTOONS_ONLY = {"points", "features"}
+BASE_KIMG = {"cartoons": 220, "people": 400}
+SMALL_KIMG = 200  # of these: people begin with pictures of half the size
 KIMG = click.FloatRange(min=0, min_open=True)
 
 
+def _workdir(path: Path | None, arguments: dict) -> Path:
+    return path or Path("training-runs", NAMES[arguments["world"]])
+
+
+def _json_path(path: Path | None, arguments: dict) -> Path:
+    return path or WORLD_WEIGHTS / {"cartoons": "measured.json", "people": "people_measured.json"}[arguments["world"]]
+
+
 @click.command(cls=cli.Command)
-@click.option("--stages", "wanted", default=",".join(STAGES), show_default=True, help="Which parts, in this order.")
-@click.option("--workdir", type=Output(FOLDER, ["commands.json"]), default="training-runs/embedded", show_default=True,
-              help="Where runs are kept; the same folder continues them.")  # fmt: skip
-@click.option("--base-kimg", type=KIMG, default=220, show_default=True, help="Thousand images for the biased base.")
+@click.option("--world", type=click.Choice(WORLDS), default="cartoons", show_default=True, help="Whose networks.")
+@click.option("--stages", "wanted", default=",".join(STAGES), show_default=True,
+              help="Which parts, in this order; points and features are of the cartoons only.")  # fmt: skip
+@click.option("--workdir", type=Output(FOLDER, ["commands.json"], at=_workdir),
+              help="Where runs are kept; the same folder continues them.  [default: training-runs/embedded; people: "
+              "training-runs/people]")  # fmt: skip
+@click.option("--base-kimg", type=KIMG,
+              help="Thousand images for the biased base.  [default: 220; people: 400]")  # fmt: skip
 @click.option("--corrected-kimg", type=KIMG, default=24, show_default=True,
               help="Thousand images of fine-tuning with the gaze term.")  # fmt: skip
 @click.option("--gaze-weight", type=click.FloatRange(min=0), default=PRESETS["embedded"].gaze.weight,
@@ -42,44 +59,58 @@ KIMG = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--json",
     "json_path",
-    type=Output(FILE, shares=[OURS]),
-    default=WORLD_WEIGHTS / "measured.json",
-    help="Where card writes.",
+    type=Output(FILE, shares=[OURS], at=_json_path),
+    help="Where card writes.  [default: measured.json of the world, in assets/embedded]",
 )
-def main(wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
+def main(world, wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
     """Trains the gaze networks, both generators and the networks that score them, and measures all of it."""
     if REPOSITORY is None:
         raise ValueError("this writes assets/embedded of a checkout, and an installed package has none; run it in one")
     if unknown := set(wanted.split(",")) - set(STAGES):
         raise ValueError(f"--stages={wanted}: there is no stage {min(unknown)}; the stages are {','.join(STAGES)}")
-    if "points" in wanted.split(","):
+    wanted = [stage for stage in wanted.split(",") if world == "cartoons" or stage not in CARTOONS_ONLY]
+    if "points" in wanted:
         import_dlib("the stage points")  # now, not after hours
-    wanted, log, shared = wanted.split(","), workdir / "commands.json", [f"--seed={seed}", f"--device={device}"]
+    name, workdir = NAMES[world], _workdir(workdir, {"world": world})
+    log, shared = workdir / "commands.json", [f"--seed={seed}", f"--device={device}"]
     if "gaze" in wanted:
-        for split in GAZE_RECIPES:
-            train_gaze_network(split, workdir, device, log)
+        for split in GAZE_RECIPES[world]:
+            train_gaze_network(split, workdir, device, log, world)
     if "base" in wanted:
-        snapshot = train_generator(workdir / "base", [*shared, "--gaze-weight=0", f"--kimg={base_kimg}"], log)
-        export_half(snapshot, GENERATORS["embedded-base"], ["G_ema"])
-        export_half(snapshot, DISCRIMINATOR, ["D"])
+        snapshot = train_base(world, workdir, shared, base_kimg or BASE_KIMG[world], log)
+        export_half(snapshot, GENERATORS[f"{name}-base"], ["G_ema"])
+        export_half(snapshot, DISCRIMINATORS[name], ["D"])
     if "corrected" in wanted:
-        flags = [*shared, "--resume=embedded-base", f"--gaze-weight={gaze_weight}", f"--kimg={corrected_kimg}"]
-        snapshot = train_generator(workdir / "corrected", flags, log)
-        export_half(snapshot, GENERATORS["embedded"], ["G_ema"])
+        flags = [*shared, f"--resume={name}-base", f"--gaze-weight={gaze_weight}", f"--kimg={corrected_kimg}"]
+        snapshot = train_generator(name, workdir / "corrected", flags, log)
+        export_half(snapshot, GENERATORS[name], ["G_ema"])
     if "identity" in wanted:
-        stages.make_identity(workdir)
+        stages.make_identity(workdir, world)
     if "pose" in wanted:
-        stages.make_face_reader(workdir)
+        stages.make_face_reader(workdir, world)
     if "points" in wanted:
         stages.make_points()
     if "features" in wanted:
         make_features(workdir)
     if "card" in wanted:
-        device = cli.pick_device(device)
-        gaze = {name: load_gaze_network(name, device) for name in GAZE_NETWORKS}
-        numbers = model_card.measure(gaze, {name: load_generator(name, device) for name in GENERATORS})
-        cli.write_json(json_path, numbers)
+        device, judges = cli.pick_device(device), (name, f"{name}-judge")
+        gaze = {judge: load_gaze_network(judge, device) for judge in judges}
+        generators = {which: load_generator(which, device) for which in (name, f"{name}-base")}
+        numbers = model_card.measure(gaze, generators, world)
+        cli.write_json(_json_path(json_path, {"world": world}), numbers)
         click.echo(json.dumps(numbers, indent=2))
+
+
+def train_base(world: str, workdir: Path, shared: list[str], kimg: float, log: Path) -> Path:
+    """Trains the base of a world; returns its last snapshot. People begin with pictures of half the size."""
+    flags = [*shared, "--gaze-weight=0"]
+    if world == "cartoons":
+        return train_generator("embedded", workdir / "base", [*flags, f"--kimg={kimg}"], log)
+    small, data = min(SMALL_KIMG, kimg / 2), world_faces(world="people", size=64)
+    start = train_generator("people-64", workdir / "small", [*flags, f"--data={data}", f"--kimg={small}"], log)
+    rays = ["--neural_rendering_resolution_initial=32", "--neural_rendering_resolution_final=64"]
+    more = [*flags, *rays, f"--resume={start}", "--resume-partial", f"--kimg={kimg - small}"]
+    return train_generator("people", workdir / "base", more, log)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ SIGNS = ("DefaultCPUAllocator", "CUDA out of memory", "ALLOC_FAILED", "bad_alloc
 # How long OpenMP's threads spin before they sleep. PyTorch's own number is 40 times as large. On a busy machine
 # they take the processor from the thread that they wait for. A smaller one costs time on an idle machine
 # (docs/performance.md).
-WAITING = {"GOMP_SPINCOUNT": "8000"}
+WAITING = {"GOMP_SPINCOUNT": "4000"}
 WAITING_SET_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing")

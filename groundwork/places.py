@@ -161,15 +161,18 @@ INPUT_FILE, INPUT_FOLDER, INPUT = Input(FILE), Input(FOLDER), Input(EITHER)
 OUTPUT_FILE, OUTPUT_FOLDER = Output(FILE), Output(FOLDER)
 NEW_DATA_SET = Output(EITHER, writes=("*",))
 # Names that several scripts share. A name must not be taken for a path, nor a path for a name.
-DATA_SET = NamedInput(EITHER, ["embedded"])
-GENERATOR = NamedInput(FILE, ["embedded", "embedded-base"])
+EMBEDDED = ("embedded", "people")  # what the data sets and networks of the embedded worlds are called
+DATA_SET = NamedInput(EITHER, EMBEDDED)
+GENERATOR = NamedInput(FILE, [*EMBEDDED, *(f"{name}-base" for name in EMBEDDED)])
 START = NamedInput(FILE, [*GENERATOR.names, "latest"])  # what a run starts from
-GAZE_NETWORK = NamedInput(FILE, ["embedded", "embedded-judge"])
+GAZE_NETWORK = NamedInput(FILE, [*EMBEDDED, *(f"{name}-judge" for name in EMBEDDED)])
+GAZE_JUDGE = NamedInput(FILE, [*GAZE_NETWORK.names, "iris"])  # what looks at pictures that are as real as photos
 GAZE_SNAPSHOTS = NamedInput(EITHER, GAZE_NETWORK.names)  # one, or a folder of them
-IDENTITY_NETWORK = NamedInput(FILE, ["embedded"])
-POSE_NETWORK = NamedInput(FILE, ["embedded"])
+IDENTITY_NETWORK = NamedInput(FILE, EMBEDDED)
+POSE_NETWORK = NamedInput(FILE, EMBEDDED)
+DLIB_IDENTITY = NamedInput(FILE, ["dlib128"])
 WEIGHTS = NamedInput(FILE, [])  # a path, kept as a text
-LANDMARKS = NamedInput(EITHER, ["template", "embedded"])
+LANDMARKS = NamedInput(EITHER, ["template", *EMBEDDED])
 
 
 def is_address(text: str) -> bool:

@@ -88,11 +88,13 @@ class Need:
     """Without what a setting does nothing.
 
     met: whether a finished run has it. of: what the setting belongs to and how to get it, to be read after
-    `--flag=value is of`; {part.field:VALUE} stands for that field's flag, as in `message`.
+    `--flag=value is of`; {part.field:VALUE} stands for that field's flag, as in `message`. published: the published
+    script goes on without a word if it is missing, so that here too the setting is passed over, with a note.
     """
 
     met: Callable[[Any], bool]
     of: str
+    published: bool = False
 
 
 @dataclass(frozen=True)

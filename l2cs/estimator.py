@@ -18,8 +18,10 @@ from l2cs.weights import load_weights
 WORLD_NETWORKS = {
     "embedded": WORLD_WEIGHTS / "gaze_loss.safetensors",
     "embedded-judge": WORLD_WEIGHTS / "gaze_judge.safetensors",
+    "people": WORLD_WEIGHTS / "people_gaze_loss.safetensors",
+    "people-judge": WORLD_WEIGHTS / "people_gaze_judge.safetensors",
 }
-MEASURED = "measured.json"  # beside weights: what was measured on them later, by their hash
+MEASURED = "measured.json"  # such names end so, beside weights: what was measured on them later, by their hash
 MIRROR_FACES = Path(__file__).resolve().parent / "data" / "mirror_faces.npz"
 
 
@@ -69,7 +71,7 @@ class GazeEstimator(nn.Module):
 
     @classmethod
     def load(cls, path_or_name: str | Path, device="cpu", check: bool = True) -> "GazeEstimator":
-        """`embedded`, `embedded-judge`, a published L2CS-Net `.pkl` or one of our `.safetensors`.
+        """A name of WORLD_NETWORKS, a published L2CS-Net `.pkl` or one of our `.safetensors`.
 
         Unless `check` is off, weights that fail the mirror self-test on the bundled faces cause a one-line warning.
         Errors: OSError or ValueError, one line that names the file.
@@ -78,7 +80,7 @@ class GazeEstimator(nn.Module):
         if str(path_or_name) in WORLD_NETWORKS and not path.is_file():
             raise ValueError(f"{path}: the embedded gaze network is missing; `make embedded` trains it")
         model, facts, sha256 = load_weights(path)
-        estimator = cls(model, sha256, {**facts, **measured_facts(path.parent / MEASURED, sha256)}).to(device)
+        estimator = cls(model, sha256, {**facts, **measured_facts(path.parent, sha256)}).to(device)
         if check:
             report = mirror_self_test(estimator, mirror_faces().to(device))
             if not report.passed:
@@ -135,7 +137,11 @@ def mirror_self_test(estimator, images: torch.Tensor) -> MirrorReport:
         raise ValueError(f"the mirror self-test needs at least 16 faces, got {len(images)}")
     straight = [torch.stack(estimator(batch)) for batch in images.split(32)]
     mirrored = [torch.stack(estimator(batch.flip(3))) for batch in images.split(32)]
-    pairs = zip(torch.cat(straight, dim=1), torch.cat(mirrored, dim=1), strict=True)
+    straight, mirrored = torch.cat(straight, dim=1), torch.cat(mirrored, dim=1)
+    seen = ~(straight + mirrored).isnan().any(dim=0)
+    if seen.sum() < 16:
+        raise ValueError(f"the mirror self-test needs at least 16 faces, found {seen.sum()} in {len(images)} images")
+    pairs = zip(straight[:, seen], mirrored[:, seen], strict=True)
     yaw, pitch = (_correlation(a, b) for a, b in pairs)
     return MirrorReport(yaw, pitch, yaw < -0.5 and pitch > 0.5)
 
@@ -145,12 +151,14 @@ def _correlation(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a @ b) / (a.norm() * b.norm()).clamp(min=1e-12))
 
 
-def measured_facts(path: Path, sha256: str) -> dict:
-    """What `path` says was measured on the weights of this hash; nothing where there is no such file or entry."""
-    if not path.is_file():
-        return {}
-    try:
-        entries = list(read_json(path)["gaze_networks"].values())
-    except (JsonError, LookupError, TypeError, AttributeError):
-        return {}  # a file of somebody else, by chance of that name
-    return next((one for one in entries if isinstance(one, dict) and one.get("sha256") == sha256), {})
+def measured_facts(folder: Path, sha256: str) -> dict:
+    """What a file in the folder says was measured on the weights of this hash; nothing without such a file or entry."""
+    for path in sorted(folder.glob(f"*{MEASURED}")):
+        try:
+            entries = list(read_json(path)["gaze_networks"].values())
+        except (JsonError, LookupError, TypeError, AttributeError, OSError):
+            continue  # a file of somebody else, by chance of that name
+        for one in entries:
+            if isinstance(one, dict) and one.get("sha256") == sha256:
+                return one
+    return {}

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "eg3d.gaze": {FLOOR, "l2cs", "eg3d.geometry", "eg3d.faces"},
     "eg3d.world": {FLOOR, "eg3d.geometry"},
     "eg3d.data": {FLOOR, "eg3d.geometry", "eg3d.world"},
-    "eg3d.metrics": {FLOOR, "l2cs", "eg3d.geometry", "eg3d.gaze"},
+    "eg3d.metrics": {FLOOR, "l2cs", "eg3d.geometry", "eg3d.faces", "eg3d.gaze"},
     "eg3d.config": {FLOOR, "eg3d.ops", "eg3d.geometry", "eg3d.gaze", "eg3d.metrics", "eg3d.rendering", "eg3d.models"},
     "eg3d.checkpoints": {FLOOR, "eg3d.ops", "eg3d.geometry", "eg3d.models", "eg3d.rendering"},
     "eg3d.pictures": {FLOOR, "eg3d.geometry", "eg3d.models", "eg3d.metrics"},

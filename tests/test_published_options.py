@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from eg3d.__main__ import MODULES, SCRIPTS
+from eg3d.config.flags import TABLE
 from eg3d.running import cli
 from groundwork.command import SWITCH, Command, one_spelling, without_effect
 
@@ -197,6 +198,12 @@ def test_what_is_not_asked_for_is_not_answered_and_a_wrong_value_is_an_error(mon
     assert err("--class=x")[0] == 2 and "--class" in err("--class=x")[1]
     monkeypatch.setenv("RANK", "1")  # of several processes one is enough to say it
     assert err("--class=1") == (0, "")
+
+
+def test_training_passes_over_published_options_without_effect_and_refuses_ours():
+    of_published = {option_of(command_of("eg3d.train"), option).name for option in PUBLISHED["eg3d.train"]}
+    needs = {name: need.published for name, flag in TABLE.items() for need in flag.setting.needs}
+    assert needs == {name: name in of_published for name in needs} and len(set(needs.values())) == 2
 
 
 def test_a_misspelt_option_is_still_an_error():

@@ -24,7 +24,10 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "dataset_preprocessing/mirror_dataset.py",
     "eg3d/calc_pose.py",
 }
-DRAWS_NOTHING = {"dataset_preprocessing/ffhq/preprocess_in_the_wild.py"}
+DRAWS_NOTHING = {
+    "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
+    "dataset_preprocessing/ffhq/preprocess_ffhq.py",
+}
 COMPUTES_NUMBERS = {
     "eg3d/inspect_checkpoint.py",
     "eg3d/doctor.py",
@@ -36,6 +39,7 @@ COMPUTES_NUMBERS = {
     "eg3d/calc_id.py",
     "eg3d/calc_pose.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
+    "dataset_preprocessing/ffhq/preprocess_ffhq.py",
     "l2cs/evaluate.py",
     "dataset_preprocessing/filter_by_gaze.py",
     "dataset_preprocessing/check_dataset.py",

@@ -1,4 +1,4 @@
-"""Pictures -> camera labels, by Deep3DFaceRecon's regressor or by the embedded world's network."""
+"""Pictures -> camera labels, by Deep3DFaceRecon's regressor or by the network of an embedded world."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from eg3d.faces.face_mesh import PRESENT
 from eg3d.faces.mesh_pose import MeshPose
 from eg3d.geometry.cameras import mirror_label, split_label
 from eg3d.metrics.align import usable
-from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_WEIGHTS, disagreement, load_reader, load_source
+from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READERS, disagreement, load_reader, load_source
 from eg3d.metrics.network_file import VERSION
 from eg3d.metrics.pose import rotation_error
 
@@ -33,11 +33,11 @@ class NoFace(Exception):
 
 
 class WorldPose:
-    """The embedded pose network; looks at the whole picture and needs no points."""
+    """The pose network of an embedded world; looks at the whole picture and needs no points."""
 
-    def __init__(self, device="cpu"):
-        self.device, (self._reader, self.sha256) = device, load_reader(READER_WEIGHTS, device)
-        self.name, self.landmarks = f"embedded pose network v{VERSION}", "none"
+    def __init__(self, device="cpu", world: str = "embedded"):
+        self.device, self.world, (self._reader, self.sha256) = device, world, load_reader(READERS[world], device)
+        self.name, self.landmarks = f"{world} pose network v{VERSION}", "none"
 
     def prepare(self, picture: Image.Image, name: str) -> torch.Tensor:
         """A square picture -> what `labels` stacks; NoFace where there is none."""
@@ -48,9 +48,9 @@ class WorldPose:
     def labels(self, batch: torch.Tensor) -> list[torch.Tensor | str]:
         """Per row a label [25], or the reason why there is none."""
         reading = self._reader(batch.to(self.device))
-        off = disagreement(reading).tolist()
+        off = disagreement(reading, self.world).tolist()
         labels = lookat_labels(reading.angles.cpu())
-        reason = "points and angles of the embedded network contradict each other"
+        reason = f"points and angles of the {self.world} network contradict each other"
         return [reason if d > MOST_DISAGREEMENT else label for d, label in zip(off, labels, strict=True)]
 
 
@@ -94,9 +94,9 @@ def load_pose_estimator(
     """The estimator that flags of preprocess_in_the_wild.py ask for; None and `embedded` are the embedded network."""
     if mesh:
         return MeshPose(device)
-    if recon_weights in (None, "embedded"):
-        return WorldPose(device)
-    source = None if landmarks == "template" else load_source(landmarks, False, device)
+    if (world := recon_weights or "embedded") in READERS:
+        return WorldPose(device, world)
+    source = None if landmarks == "template" else load_source(landmarks, device=device)
     return ReconPose(Path(recon_weights), source, mode, device)
 
 

@@ -11,6 +11,7 @@ from dataset_preprocessing.ffhq import labelling, photo_set
 from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.photos import Rules
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
+from eg3d.metrics.landmark_sources import READERS
 from eg3d.running import cli, distributed, processes
 from groundwork.archive import shown
 from groundwork.damage import Damage
@@ -69,11 +70,11 @@ rule_options = cli.option_stack(
               help="Cameras by MediaPipe's FaceMesh, or by --recon-weights.  [default: recon if there are weights, "
               "mesh for photos]")  # fmt: skip
 @click.option("--recon-weights", type=POSE_NETWORK,
-              help="Deep3DFaceRecon's epoch_20.pth, or embedded.  [default for crops: embedded, for its "
-              "world]")  # fmt: skip
+              help="Deep3DFaceRecon's epoch_20.pth, or the world of rendered and generated heads: embedded, people.  "
+              "[default for crops: embedded]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS, default="template", show_default=True,
               help="With --recon-weights, five points: template (where EG3D's crops have them), a JSON file, a "
-              "folder of .txt, a dlib .dat, or embedded.")  # fmt: skip
+              "folder of .txt, a dlib .dat, embedded, or people.")  # fmt: skip
 @click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -103,7 +104,7 @@ def main(**options):
 
 
 def check(indir, outdir, crop, pose, recon_weights, landmarks, **options) -> None:
-    if recon_weights in (None, "embedded") and landmarks != "template":
+    if recon_weights in (None, *READERS) and landmarks != "template":
         raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
     if pose == "mesh" and recon_weights is not None:
         raise ValueError(f"--pose=mesh: --recon-weights={recon_weights} is for --pose=recon; leave one of them out")

@@ -17,9 +17,8 @@ from eg3d.faces.mesh_pose import framed_face, upright
 from eg3d.faces.similarity import mean_shape, umeyama
 from eg3d.geometry.landmarks import STANDARD_DM
 from eg3d.running.cli import OUTPUT_FILE, Command
-from eg3d.world.heads import Identity
-from eg3d.world.render import render_head
 from eg3d.world.rendered_sets import camera_label
+from eg3d.world.worlds import world_of
 from groundwork.files import atomic_write
 
 SIZE, YAWS = 256, (-0.25, 0.0, 0.25)
@@ -47,8 +46,9 @@ def main(dest, heads):
 
 def pictures(number: int) -> torch.Tensor:
     """A head from all sides [K, 3, SIZE, SIZE] in [-1, 1], looking ahead."""
-    head = Identity.draw("features", number)
-    drawn = np.stack([render_head(head, camera_label(yaw, 0.0), (0, 0, 1), SIZE).rgb for yaw in YAWS])
+    world = world_of("cartoons")
+    head = world.draw("features", number)
+    drawn = np.stack([world.render(head, camera_label(yaw, 0.0), (0, 0, 1), SIZE).rgb for yaw in YAWS])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

@@ -1,6 +1,6 @@
 """One way to load networks, whatever file they are in: `load_generator(name, device)`.
 
-A name is a file (our .safetensors, a published .pkl, a state-dict .pt), `embedded` or `embedded-base`, or an address
+A name is a file (our .safetensors, a published .pkl, a state-dict .pt), an embedded one (GENERATORS), or an address
 (https://, file://). What a file is shows in its first bytes, not in its name. See docs/checkpoints.md.
 """
 
@@ -23,7 +23,7 @@ from groundwork.places import is_address
 from groundwork.torch_file import LEGACY_START
 
 __all__ = [
-    "DISCRIMINATOR", "GENERATORS", "STATE_FORMAT", "Checkpoint", "CheckpointError", "Difference", "compare",
+    "DISCRIMINATORS", "GENERATORS", "STATE_FORMAT", "Checkpoint", "CheckpointError", "Difference", "compare",
     "export_half", "gaze_network_of", "load_discriminator", "load_generator", "load_network", "load_state", "locate",
     "network_facts", "open_checkpoint", "save_snapshot", "save_state", "short_names", "training_networks",
 ]  # fmt: skip
@@ -31,8 +31,13 @@ __all__ = [
 GENERATORS = {
     "embedded": WORLD_WEIGHTS / "generator.safetensors",
     "embedded-base": WORLD_WEIGHTS / "generator_base.safetensors",
+    "people": WORLD_WEIGHTS / "people.safetensors",
+    "people-base": WORLD_WEIGHTS / "people_base.safetensors",
 }
-DISCRIMINATOR = WORLD_WEIGHTS / "discriminator_base.safetensors"  # of embedded-base; embedded continues from it too
+DISCRIMINATORS = {  # of the base; the corrected generator continues from it too
+    "embedded": WORLD_WEIGHTS / "discriminator_base.safetensors",
+    "people": WORLD_WEIGHTS / "people_discriminator.safetensors",
+}
 
 
 def locate(name: str | Path) -> Path:
@@ -136,7 +141,8 @@ def load_generator(
     """The averaged generator of a checkpoint, for drawing: eval mode, no gradients.
 
     Args:
-        name: a file, an embedded name (`embedded` is gaze-corrected, `embedded-base` is not) or an address.
+        name: a file, an embedded name (`embedded` and `people` are gaze-corrected, with -base they are not) or an
+            address.
         precision: as `set_precision` takes it; None: as the network was built.
         planes: the axes of its planes, whatever the file says; see `open_checkpoint`.
     """
@@ -150,10 +156,15 @@ def network_facts(name: str | Path) -> dict:
 
 
 def load_discriminator(name: str | Path, device="cpu") -> nn.Module:
-    """The discriminator of a checkpoint, for training on; the embedded names share one that has its own file."""
+    """The discriminator of a checkpoint, for training on; the names of a world share one that has its own file."""
     checkpoint = open_checkpoint(name)
     apart = str(name) in GENERATORS and "D" not in checkpoint.networks
-    return load_network(DISCRIMINATOR if apart else name, "D").to(device)
+    return load_network(_discriminator_of(name) if apart else name, "D").to(device)
+
+
+def _discriminator_of(name: str | Path) -> Path:
+    """The file of the discriminator of an embedded name."""
+    return DISCRIMINATORS[str(name).removesuffix("-base")]
 
 
 def training_networks(name: str | Path) -> Checkpoint:
@@ -164,7 +175,7 @@ def training_networks(name: str | Path) -> Checkpoint:
     checkpoint = open_checkpoint(name)
     networks, notes = dict(checkpoint.networks), list(checkpoint.notes)
     if str(name) in GENERATORS and "D" not in networks:
-        networks["D"] = open_checkpoint(DISCRIMINATOR).network("D")
+        networks["D"] = open_checkpoint(_discriminator_of(name)).network("D")
     for absent, other in (("G", "G_ema"), ("G_ema", "G")):
         if absent not in networks and other in networks:
             networks[absent] = networks[other]

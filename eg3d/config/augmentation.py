@@ -83,14 +83,14 @@ class AugmentConfig:
         flag="--p",
         help="Strength of --aug=fixed.",
         check=FRACTION,
-        needs=(Need(lambda run: run.augment.mode == "fixed", "{augment.mode:fixed}: add it"),),
+        needs=(Need(lambda run: run.augment.mode == "fixed", "{augment.mode:fixed}: add it", published=True),),
     )
     target: float = setting(
         0.6,
         flag="--target",
         help="Mean sign of D(real) that --aug=ada holds.",
         check=FRACTION,
-        needs=(Need(lambda run: run.augment.mode == "ada", "{augment.mode:ada}: add it"),),
+        needs=(Need(lambda run: run.augment.mode == "ada", "{augment.mode:ada}: add it", published=True),),
     )
     # In which p can go from 0 to 1; published: 100 for a run that starts from weights.
     kimg: float = setting(500.0, check=POSITIVE, label="the augmentation's kimg")

@@ -5,7 +5,7 @@ A flag is a field of the configuration (groundwork/settings.py), or of `Indirect
 
 from eg3d.config.indirect import INDIRECT, IndirectFlags
 from eg3d.config.parts import WatchConfig
-from eg3d.config.presets import PRESETS
+from eg3d.config.presets import EMBEDDED, PRESETS
 from eg3d.config.run import (
     NETWORKS,
     PARTS,
@@ -70,7 +70,7 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     given = {name: value for name, value in flags.items() if value is not None}
     if cfg not in PRESETS:
         raise ConfigError(f"--cfg={cfg} is unknown; use one of {', '.join(PRESETS)}")
-    indirect = IndirectFlags(**{name: value for name, value in given.items() if TABLE[name].part == INDIRECT})
+    IndirectFlags(**{name: value for name, value in given.items() if TABLE[name].part == INDIRECT})  # checks them
     plain = to_dict(PRESETS[cfg])
     base_batch = plain["batch"]
     if any(value and TABLE[name].part == "gaze" for name, value in given.items()):
@@ -99,25 +99,42 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
         schedule["ema_rampup"], plain["augment"]["kimg"] = None, 100.0
         if not given.get("resume_blur", False):
             schedule["blur_init_sigma"], schedule["gpc_reg_fade_kimg"] = 0.0, 0.0
+        if not any("raw_resolution" in TABLE[name].name for name in given) and schedule["raw_resolution_final"]:
+            schedule["raw_resolution_initial"], schedule["raw_resolution_final"] = (
+                schedule["raw_resolution_final"],
+                None,
+            )
     config = from_dict(plain)
-    _reject_what_does_nothing(given, config, indirect)
+    if unread := _unmet(given, config, published=True):
+        return resolve(cfg, resolution, **{name: value for name, value in given.items() if name not in unread})
+    for name, belongs in _unmet(given, config, published=False).items():
+        shown = TABLE[name].setting.flag
+        raise ConfigError(f"{shown}={given[name]} is of {belongs}, or drop {shown}")
     _check_metrics(config.watch)
     if resolution is not None:
         _check_raw_image(config)
     return config
 
 
-def _reject_what_does_nothing(given: dict, config: TrainConfig, indirect: IndirectFlags) -> None:
-    """ConfigError for an option, given explicitly, that this configuration never looks at; it names the missing one.
+def passed_over(config: TrainConfig, flags: dict) -> list[str]:
+    """Lines about given options that this configuration never looks at, and that the published script takes anyway."""
+    given = {name: value for name, value in flags.items() if name in TABLE and value is not None}
+    unmet = _unmet(given, config, published=True)
+    return [f"{TABLE[n].setting.flag}={given[n]} does nothing here: it is of {of}" for n, of in unmet.items()]
+
+
+def _unmet(given: dict, config: TrainConfig, published: bool) -> dict[str, str]:
+    """Options, given explicitly, that this configuration never looks at, each with what it belongs to.
 
     A preset may hold what it does not use, and a switch that is turned off asks for nothing.
+    Args: published: whether those are asked for that the published script takes all the same, or the others.
     """
+    indirect, found = IndirectFlags(**{n: v for n, v in given.items() if TABLE[n].part == INDIRECT}), {}
     for name, flag in TABLE.items():
         for need in flag.setting.needs:
-            if given.get(name, False) is not False and not need.met(config):
-                belongs = message(config, need.of, **{INDIRECT: indirect})
-                shown = flag.setting.flag
-                raise ConfigError(f"{shown}={given[name]} is of {belongs}, or drop {shown}")
+            if need.published == published and given.get(name, False) is not False and not need.met(config):
+                found.setdefault(name, message(config, need.of, **{INDIRECT: indirect}))
+    return found
 
 
 def _check_raw_image(config: TrainConfig) -> None:
@@ -197,14 +214,14 @@ def _set_resolution(plain: dict, cfg: str, resolution: int | None, sr_module: st
     generator = plain["generator"]
     size = generator["resolution"] if resolution is None else resolution
     images = f"--data={plain['data']['path']} has images of {size} px"
-    if cfg == "embedded" and size != generator["resolution"]:
+    if cfg in EMBEDDED and size != generator["resolution"]:
         raise ConfigError(f"{images}, but --cfg={cfg} makes {generator['resolution']} px; resize the images")
     generator["resolution"] = size
     place = network_kind("generator", generator).FLAGS.get("sr_module")
     if place is None:
         return
     sr, kind = _holder(generator, place)
-    if cfg != "embedded":
+    if cfg not in EMBEDDED:
         if size not in SR_OF_RESOLUTION and sr_module is None:
             raise ConfigError(f"{images}; --cfg={cfg} takes 512, 256 or 128")
         sr[kind] = SR_OF_RESOLUTION.get(size)

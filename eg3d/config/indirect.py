@@ -18,6 +18,13 @@ from groundwork.settings import (
 
 INDIRECT = "flags"  # the part that they are in messages and in `flags.TABLE`
 
+POSE_CONDITIONING = Need(
+    lambda run: run.conditioned, "pose conditioning: add {flags.gen_pose_cond:True}", published=True
+)
+A_START = Need(
+    lambda run: run.starts_blurred, "a start, and {resume:flag} skips it: add {flags.resume_blur:True}", published=True
+)
+
 
 def _of(flag: str):
     """What the networks of a preset have for a flag."""
@@ -45,7 +52,11 @@ class IndirectFlags:
         None,
         flag="--resume_blur",
         help="With --resume: blur, and condition on other cameras, as at a start.",
-        needs=(Need(lambda run: run.resume is not None, "a run that starts from weights: add {resume:FILE}"),),
+        needs=(
+            Need(
+                lambda run: run.resume is not None, "a run that starts from weights: add {resume:FILE}", published=True
+            ),
+        ),
         group="start",
         shown=lambda run: False,
     )
@@ -125,7 +136,7 @@ class IndirectFlags:
         flag="--c-scale",
         help="Factor on the conditioning camera.",
         check=FINITE,
-        needs=(Need(lambda run: run.conditioned, "pose conditioning: add {flags.gen_pose_cond:True}"),),
+        needs=(POSE_CONDITIONING,),
         group="cameras",
         shown=_of("c_scale"),
     )
@@ -142,9 +153,7 @@ class IndirectFlags:
         flag="--blur_fade_kimg",
         help="Thousand images of blur before the discriminator, for a batch of 32; other batches in proportion.",
         check=NON_NEGATIVE,
-        needs=(
-            Need(lambda run: run.starts_blurred, "a start, and {resume:flag} skips it: add {flags.resume_blur:True}"),
-        ),
+        needs=(A_START,),
         group="schedule",
         shown=lambda run: run.schedule.blur_fade_kimg * 32 / run.batch,
     )

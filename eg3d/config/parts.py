@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from eg3d.config.indirect import A_START, POSE_CONDITIONING
 from eg3d.metrics.registry import DETECTORS, NAMES, WEIGHTS_HELP
 from groundwork.matching import FLAG, HELP
 from groundwork.places import DATA_SET, WEIGHTS
@@ -33,8 +34,13 @@ class OptimConfig:
 _DENSITY_TERM = Need(
     lambda run: run.loss.density_reg > 0,
     "the density regularisation, whose weight is 0: add {loss.density_reg:0.25}",
+    published=True,
 )
-_PAIRS = Need(lambda run: run.loss.reg_type == "l1", "{loss.reg_type:l1} (other kinds have their own distance): add it")
+_PAIRS = Need(
+    lambda run: run.loss.reg_type == "l1",
+    "{loss.reg_type:l1} (other kinds have their own distance): add it",
+    published=True,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +83,7 @@ class LossConfig:
             ("l1", "monotonic-detach", "monotonic-fixed"),
             # docs/published_defects.md, D-09
             refused=dict.fromkeys(
-                ("l1-alt", "total-variation"), "never did anything in EG3D and is not offered; use l1"
+                ("l1-alt", "total-variation"), "never did anything in EG3D: it added 0; give --density_reg=0, or use l1"
             ),
         ),
         needs=(_DENSITY_TERM,),
@@ -108,7 +114,7 @@ class ScheduleConfig:
         flag="--gpc_reg_prob",
         help="How often the generator is conditioned on another camera than the rendered one.",
         check=PROBABILITY,
-        needs=(Need(lambda run: run.conditioned, "pose conditioning: add {flags.gen_pose_cond:True}"),),
+        needs=(POSE_CONDITIONING,),
         group="cameras",
         unset="0.5 with --gen_pose_cond=True",
     )
@@ -118,8 +124,8 @@ class ScheduleConfig:
         help="Thousand images in which that goes from always to --gpc_reg_prob; none with --resume.",
         check=NON_NEGATIVE,
         needs=(
-            Need(lambda run: run.conditioned, "pose conditioning: add {flags.gen_pose_cond:True}"),
-            Need(lambda run: run.starts_blurred, "a start, and {resume:flag} skips it: add {flags.resume_blur:True}"),
+            POSE_CONDITIONING,
+            A_START,
         ),
         group="cameras",
     )
@@ -142,6 +148,7 @@ class ScheduleConfig:
             Need(
                 lambda run: run.schedule.raw_resolution_final is not None,
                 "a change of the resolution: add {schedule.raw_resolution_final:flag}",
+                published=True,
             ),
         ),
     )
@@ -159,7 +166,7 @@ class DataConfig:
     path: str = setting(
         "",
         flag="--data",
-        help="Data set: a zip or folder with dataset.json, or embedded.",
+        help="Data set: a zip or folder with dataset.json, embedded, or people.",
         metavar="PATH",
         place=DATA_SET,
         unset="to be given",

@@ -1,5 +1,7 @@
 """Named runs: where each leaves the defaults, which are the published ones; each says what it reproduces."""
 
+from dataclasses import replace
+
 from eg3d.config.run import DataConfig, LossConfig, ScheduleConfig, TrainConfig, WatchConfig
 from eg3d.gaze.term import GazeLossConfig
 from eg3d.geometry.cameras import FFHQ_ORBIT, FFHQ_RADIUS, Orbit
@@ -100,7 +102,7 @@ WORLD = TrainConfig(
         conv_clamp=None,
         mapping=MappingConfig(num_layers=2),
     ),
-    # Weight 5 is measured in docs/reproduction.md; the eyes are at their mean place in eg3d/world/heads.py.
+    # Weight 5 is measured in docs/reproduction.md; the eyes are at their mean place in eg3d/world/cartoon/heads.py.
     gaze=GazeLossConfig(weight=5.0, l2cs_path="embedded", eye_x=0.0845, eye_y=0.029),
     # gamma 0.2 let the discriminator win; with the density term so short a run leaves a fog where a face should be.
     loss=LossConfig(r1_gamma=1.0, density_reg=0.0),
@@ -120,7 +122,74 @@ WORLD = TrainConfig(
     snap=5,
 )
 
-PRESETS = {config.preset: config for config in (FFHQ, AFHQ, SHAPENET, WORLD)}
+# people: a model of the world `people`: 128 px with 32, then 64 rays per side. One core can train it, in days.
+PEOPLE = TrainConfig(
+    preset="people",
+    generator=GeneratorConfig(
+        resolution=128,
+        z_dim=128,
+        w_dim=128,
+        pose_cond=True,
+        orbit=FFHQ_ORBIT,
+        mapping=MappingConfig(num_layers=2),
+        backbone=BackboneConfig(
+            plane_resolution=128,
+            plane_channels=16,
+            channel_base=2048,
+            channel_max=128,
+            num_fp16_res=0,
+        ),
+        rendering=RenderOptions(
+            depth_resolution=8,
+            depth_resolution_importance=8,
+            ray_start=2.25,
+            ray_end=3.3,
+            box_warp=1,
+        ),
+        decoder=DecoderConfig(width=32),
+        superresolution=SuperresolutionConfig(kind=SR_OF_RESOLUTION[128], widths=(32, 16)),
+    ),
+    discriminator=DiscriminatorConfig(
+        channel_base=2048,
+        channel_max=128,
+        num_fp16_res=0,
+        conv_clamp=None,
+        mapping=MappingConfig(num_layers=2),
+    ),
+    gaze=GazeLossConfig(weight=5.0, l2cs_path="people", eye_x=0.0838, eye_y=0.0843),
+    loss=LossConfig(r1_gamma=1.0, density_reg=0.0),
+    schedule=ScheduleConfig(
+        blur_init_sigma=2.0,
+        blur_fade_kimg=10.0,
+        gpc_reg_prob=1.0,
+        gpc_reg_fade_kimg=10.0,
+        raw_resolution_initial=32,
+        raw_resolution_final=64,
+        raw_resolution_fade_kimg=20.0,
+        ema_kimg=1.0,
+    ),
+    data=DataConfig(path="people", mirror=True),
+    watch=WatchConfig(num_gen=5000, detector="embedded"),
+    batch=16,
+    kimg=400,
+    tick=1,
+    snap=5,
+)
+
+# people-64: the same at half the size, thrice as fast. people starts from it by --resume and --resume-partial: layers
+# that only the larger networks have begin with random weights.
+PEOPLE_64 = replace(
+    PEOPLE,
+    preset="people-64",
+    generator=replace(
+        PEOPLE.generator, resolution=64, backbone=replace(PEOPLE.generator.backbone, plane_resolution=64)
+    ),
+    schedule=replace(PEOPLE.schedule, raw_resolution_final=None),
+    data=replace(PEOPLE.data, path=""),
+)
+
+PRESETS = {config.preset: config for config in (FFHQ, AFHQ, SHAPENET, WORLD, PEOPLE, PEOPLE_64)}
+EMBEDDED = (WORLD.preset, PEOPLE.preset, PEOPLE_64.preset)  # of an embedded world: networks made for one size
 
 
 def ray_ranges(network=None) -> list[tuple[float, float]]:

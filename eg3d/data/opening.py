@@ -1,14 +1,18 @@
-"""A data set by the name that --data gives it: a zip, a folder, or `embedded`."""
+"""A data set by the name that --data gives it: a zip, a folder, or that of an embedded world."""
 
 from pathlib import Path
 
 from eg3d.data.dataset import ImageDataset
 from eg3d.world.rendered_sets import world_faces
+from eg3d.world.worlds import NAMES
+
+WORLD_OF = {name: world for world, name in NAMES.items()}  # --data -> the world that is rendered
 
 
 def dataset_path(name: str | Path, seed: int = 0) -> Path:
-    """The zip or folder of a data set. `embedded` is rendered on its first use; `seed` says which one of them."""
-    return world_faces(seed=seed) if str(name) == "embedded" else Path(name)
+    """The zip or folder of a data set. A world's is rendered on its first use; `seed` says which one of them."""
+    world = WORLD_OF.get(str(name))
+    return Path(name) if world is None else world_faces(seed=seed, world=world)
 
 
 def open_dataset(

@@ -24,15 +24,26 @@ STANDARD_DM = torch.tensor(
     ]
 )
 WORLD_PER_DM, WORLD_OFFSET = 0.27, (0.0, 0.006, 0.161)  # where EG3D's labels put that face
-WORLD_MEAN = torch.tensor(  # of 1,000 heads of the embedded world, world units (tests/geometry/test_landmarks.py)
-    [
-        [-0.0847, 0.0290, 0.1657],
-        [0.0847, 0.0290, 0.1657],
-        [0.0, -0.0647, 0.2529],
-        [-0.0626, -0.1164, 0.1631],
-        [0.0626, -0.1164, 0.1631],
-    ]
-)
+WORLD_MEANS = {  # of 1,000 heads of each embedded world, world units (tests/geometry/test_landmarks.py)
+    "embedded": torch.tensor(
+        [
+            [-0.0847, 0.0290, 0.1657],
+            [0.0847, 0.0290, 0.1657],
+            [0.0, -0.0647, 0.2529],
+            [-0.0626, -0.1164, 0.1631],
+            [0.0626, -0.1164, 0.1631],
+        ]
+    ),
+    "people": torch.tensor(
+        [
+            [-0.0838, 0.0843, 0.1969],
+            [0.0838, 0.0843, 0.1969],
+            [0.0, -0.0065, 0.3102],
+            [-0.0676, -0.0970, 0.2213],
+            [0.0676, -0.0970, 0.2213],
+        ]
+    ),
+}
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:

@@ -28,13 +28,16 @@ def similarity(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return torch.cat([linear, (mean_target - (linear @ mean[..., None])[..., 0])[..., None]], dim=2)
 
 
-def align(images: torch.Tensor, points: torch.Tensor, size: int = CROP) -> torch.Tensor:
+def align(
+    images: torch.Tensor, points: torch.Tensor, size: int = CROP, template: torch.Tensor | None = None
+) -> torch.Tensor:
     """Images [N, 3, H, W] in [-1, 1], points [N, 5, 2] in pixels -> crops [N, 3, size, size], black outside the image.
 
+    template: where the points [5, 2] come to lie in the crop; None: where ArcFace has them.
     Bilinear look-up, as ArcFace networks were trained with; every image in its own way, so the batch changes nothing.
     """
     height, width = images.shape[2:]
-    forward = similarity(points.float(), TEMPLATE * (size / CROP))
+    forward = similarity(points.float(), TEMPLATE * (size / CROP) if template is None else template)
     back = torch.linalg.inv(forward[:, :, :2])
     centre = torch.arange(size, device=images.device) + 0.5
     target = torch.stack(torch.meshgrid(centre, centre, indexing="xy"), dim=-1).reshape(1, -1, 2)

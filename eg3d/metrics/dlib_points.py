@@ -55,12 +55,12 @@ class DlibPoints:
         return np.array([[p.x, p.y] for p in self._predict(picture, box).parts()], dtype=np.float64)
 
 
-def import_dlib(what: str):
+def import_dlib(what: str, extra: str = "dlib"):
     """The module; ValueError with the extra that brings it."""
     try:
         import dlib
     except ImportError:
-        raise ValueError(f"{what} needs dlib; pip install 'gaze-corrected-eg3d[dlib]'") from None
+        raise ValueError(f"{what} needs dlib; pip install 'gaze-corrected-eg3d[{extra}]'") from None
     return dlib
 
 

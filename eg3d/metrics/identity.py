@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from eg3d.metrics import dlib_identity
 from eg3d.metrics.align import TEMPLATE, align, usable
 from eg3d.metrics.iresnet import CROP, PUBLISHED, Architecture, IResNet
 from eg3d.metrics.network_file import VERSION, filled, load_network, read_bytes, read_state
@@ -23,7 +24,11 @@ from groundwork.onnx_head import SCALES
 from groundwork.plain import from_plain
 from l2cs.estimator import mirror_faces
 
-WORLD_FILE, KIND = WORLD_WEIGHTS / "identity.safetensors", "identity"
+KIND = "identity"
+WORLD_FILES = {
+    "embedded": WORLD_WEIGHTS / "identity.safetensors",
+    "people": WORLD_WEIGHTS / "people_identity.safetensors",
+}
 BGR = "-bgr"
 INPUTS = tuple(scale + order for order in ("", BGR) for scale in SCALES)  # what an .onnx file may want
 ALIKE = 0.999  # cosine; two faces are never so alike, and a network that sees one grey finds all of them so
@@ -32,20 +37,21 @@ ALIKE = 0.999  # cosine; two faces are never so alike, and a network that sees o
 class IdentityNetwork:
     """Frozen: aligned crops -> unit embeddings. `name` and `sha256` belong in every report."""
 
-    def __init__(self, network, crop: int, name: str, sha256: str):
-        self.network, self.crop, self.name, self.sha256 = network, crop, name, sha256
+    def __init__(self, network, crop: int, name: str, sha256: str, template: torch.Tensor | None = None):
+        """template: where the five points lie in a crop, if it is not as ArcFace has them."""
+        self.network, self.crop, self.name, self.sha256, self.template = network, crop, name, sha256, template
 
     @classmethod
     def load(cls, weights: str | Path, device="cpu", given: str | None = None) -> "IdentityNetwork":
-        """`embedded`, an insightface IResNet state dict (.pth, 18 to 100 layers), or an .onnx file.
+        """`embedded`, `people`, an insightface IResNet state dict (.pth, 18 to 100 layers), or an .onnx file.
 
         given: of INPUTS, the pictures that an .onnx file wants; None: this is found out.
         """
-        if str(weights) == "embedded":
-            stored = load_network(WORLD_FILE, KIND)
+        if (own := WORLD_FILES.get(str(weights))) is not None:
+            stored = load_network(own, KIND)
             architecture = from_plain(Architecture, stored.architecture)
-            network = filled(lambda: IResNet(architecture), stored.state, WORLD_FILE, f"an {KIND} network")
-            return cls(network.to(device), architecture.input_size, f"embedded v{VERSION}", stored.sha256)
+            network = filled(lambda: IResNet(architecture), stored.state, own, f"an {KIND} network")
+            return cls(network.to(device), architecture.input_size, f"{weights} v{VERSION}", stored.sha256)
         path = Path(weights)
         if path.suffix == ".onnx":
             network, sha256 = load_onnx(path, given)
@@ -56,6 +62,13 @@ class IdentityNetwork:
         architecture = infer_architecture(state, path)
         network = filled(lambda: IResNet(architecture), state, path, f"ArcFace {architecture.name}")
         return cls(network.float().to(device), CROP, f"arcface {architecture.name}", sha256).tried(path, device)
+
+    @classmethod
+    def dlib128(cls, path: Path | None = None) -> "IdentityNetwork":
+        """dlib's network, of its package or of a user's file; on the CPU."""
+        name = f"{dlib_identity.NAME}, {dlib_identity.CAVEAT}"
+        network = dlib_identity.DlibIdentity(path)
+        return cls(network, dlib_identity.CROP, name, dlib_identity.FILE.sha256, dlib_identity.FIVE)
 
     def tried(self, path: Path, device="cpu") -> "IdentityNetwork":
         """Itself; a warning if it does not tell two faces apart."""
@@ -68,7 +81,7 @@ class IdentityNetwork:
     @torch.no_grad()
     def embed(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Images [N, 3, H, W] in [-1, 1], five points [N, 5, 2] in pixels -> unit embeddings [N, D]."""
-        return F.normalize(self.network(align(images, points, self.crop)).float())
+        return F.normalize(self.network(align(images, points, self.crop, self.template)).float())
 
 
 def infer_architecture(state: dict[str, torch.Tensor], path: Path) -> Architecture:

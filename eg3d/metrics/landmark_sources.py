@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eg3d.geometry.landmarks import POINTS, WORLD_MEAN, five_points, project, standard_face
+from eg3d.geometry.landmarks import POINTS, WORLD_MEANS, five_points, project, standard_face
 from eg3d.metrics.dlib_points import DlibPoints
 from eg3d.metrics.face_reader import FaceReader, FaceReading
 from eg3d.metrics.iresnet import Architecture
@@ -22,7 +22,11 @@ from groundwork.files import WORLD_WEIGHTS
 from groundwork.plain import from_plain
 from groundwork.strict_json import JsonError, read_json
 
-READER_WEIGHTS, READER_KIND = WORLD_WEIGHTS / "face_reader.safetensors", "pose and landmark"
+READER_KIND = "pose and landmark"
+READERS = {
+    "embedded": WORLD_WEIGHTS / "face_reader.safetensors",
+    "people": WORLD_WEIGHTS / "people_face_reader.safetensors",
+}
 # Of the side, RMS, between the points and the mean face turned by the angles. Of 600 rendered and 384 generated heads
 # none exceeds it; of pure noise 6 in 10 pictures do, of a head upside down 1 in 20: it finds gross failures only.
 MOST_DISAGREEMENT = 0.015
@@ -40,16 +44,18 @@ class Template:
 
 
 class WorldReader:
-    """The embedded network. No face: its points and its angles contradict each other."""
+    """The network of an embedded world. No face: its points and its angles contradict each other."""
 
-    def __init__(self, device="cpu", path: Path = READER_WEIGHTS):
-        self.reader, self.sha256 = load_reader(path, device)
-        self.name = f"embedded v{VERSION} ({self.sha256[:12]})"
+    def __init__(self, world: str = "embedded", device="cpu"):
+        self.world, (self.reader, self.sha256) = world, load_reader(READERS[world], device)
+        self.name = f"{world} v{VERSION} ({self.sha256[:12]})"
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor, labels: torch.Tensor, names: list[str]) -> torch.Tensor:
         reading = self.reader(images)
-        points = reading.points.masked_fill(disagreement(reading)[:, None, None] > MOST_DISAGREEMENT, torch.nan)
+        points = reading.points.masked_fill(
+            disagreement(reading, self.world)[:, None, None] > MOST_DISAGREEMENT, torch.nan
+        )
         return points * images.shape[-1]
 
 
@@ -75,18 +81,20 @@ class FromFile:
         return name if name in self.points or "/" in name else self._by_stem.get(name)
 
 
-def load_source(text: str, embedded: bool, device="cpu"):
-    """The source that --landmarks names: template, embedded, a .dat, or a file or folder of points.
+def load_source(text: str, world: str = "", device="cpu"):
+    """The source that --landmarks names: template, a world, a .dat, or a file or folder of points.
 
-    `embedded`: the pictures are of the embedded world, whose mean face is another.
+    world: whose heads the pictures show, which decides on the mean face; empty: photos.
     """
     if text == "template":
-        return Template(WORLD_MEAN, "template embedded") if embedded else Template(standard_face(), "template FFHQ")
-    if text == "embedded":
-        return WorldReader(device)
+        return (
+            Template(WORLD_MEANS[world], f"template {world}") if world else Template(standard_face(), "template FFHQ")
+        )
+    if text in READERS:
+        return WorldReader(text, device)
     path = Path(text)
     if not path.exists():
-        raise ValueError(f"--landmarks={text}: there is no such file; give a file, template or embedded")
+        raise ValueError(f"--landmarks={text}: there is no such file; give a file, template, embedded or people")
     return DlibPoints(path) if path.suffix == ".dat" else FromFile(path)
 
 
@@ -98,12 +106,12 @@ def load_reader(path: Path, device="cpu") -> tuple[FaceReader, str]:
     return reader.to(device), stored.sha256
 
 
-def disagreement(reading: FaceReading) -> torch.Tensor:
-    """RMS distance [N], as a fraction of the side, of the points to the mean face seen from the angles.
+def disagreement(reading: FaceReading, world: str = "embedded") -> torch.Tensor:
+    """RMS distance [N], as a fraction of the side, of the points to the world's mean face seen from the angles.
 
     The mean face is turned, and shifted and scaled to fit best; perspective is left out.
     """
-    turned = WORLD_MEAN.to(reading.angles.device).double() @ rotation_of_angles(reading.angles)[:, :, :2]
+    turned = WORLD_MEANS[world].to(reading.angles.device).double() @ rotation_of_angles(reading.angles)[:, :, :2]
     turned, points = turned - turned.mean(dim=1, keepdim=True), reading.points.double()
     points = points - points.mean(dim=1, keepdim=True)
     scale = (turned * points).sum(dim=(1, 2)) / turned.square().sum(dim=(1, 2))

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 
 from eg3d.geometry.cameras import split_label
 
-# Where nose tip and cheeks are in a frontal view of the embedded world, image coordinates (x, y) of 0..1: means of
+# Where nose tip and cheeks are in a frontal view of each embedded world, image coordinates (x, y) of 0..1: means of
 # the projected landmarks of 48 heads of the split "test" (30; half-way from jaw 2 or 14 to the nostril 31 or 35).
-NOSE_TIP = (0.500, 0.613)
-CHEEKS = ((0.328, 0.649), (0.672, 0.649))
+NOSE_TIP = {"embedded": (0.500, 0.613), "people": (0.500, 0.513)}
+CHEEKS = {"embedded": ((0.328, 0.649), (0.672, 0.649)), "people": ((0.328, 0.549), (0.672, 0.549))}
 WINDOW = 0.05  # half side of the square looked at, of the image's side
 
 
@@ -33,7 +33,7 @@ class Solidity:
     spread: float
 
 
-def nose_relief(depth: torch.Tensor) -> torch.Tensor:
+def nose_relief(depth: torch.Tensor, world: str = "embedded") -> torch.Tensor:
     """Depth of the cheeks minus that of the nose tip: frontal depth [N, 1, H, W] along the rays -> [N]."""
     size = depth.shape[-1]
 
@@ -42,8 +42,8 @@ def nose_relief(depth: torch.Tensor) -> torch.Tensor:
         side = max(round(2 * WINDOW * size), 1)
         return depth[:, 0, top : top + side, left : left + side].flatten(1)
 
-    cheeks = torch.stack([window(*at).median(dim=1).values for at in CHEEKS]).mean(dim=0)
-    return cheeks - window(*NOSE_TIP).amin(dim=1)
+    cheeks = torch.stack([window(*at).median(dim=1).values for at in CHEEKS[world]]).mean(dim=0)
+    return cheeks - window(*NOSE_TIP[world]).amin(dim=1)
 
 
 def warp(image, depth, source_label, target_label, oversampling: int = 3):
@@ -92,13 +92,13 @@ def spread(images: torch.Tensor) -> float:
     return images.std(dim=0).mean().item()
 
 
-def measure(image, depth, label, turned: list[tuple[torch.Tensor, torch.Tensor]]) -> Solidity:
+def measure(image, depth, label, turned: list[tuple[torch.Tensor, torch.Tensor]], world: str = "embedded") -> Solidity:
     """All three of N heads.
 
     Args: frontal image [N, 3, H, W], depth [N, 1, H, W], labels [N, 25]; turned: (image, labels) of each side view.
     """
     psnr = [warp_psnr_db(image, depth, label, other, other_label).mean() for other, other_label in turned]
-    return Solidity(nose_relief(depth).mean().item(), torch.stack(psnr).mean().item(), spread(image))
+    return Solidity(nose_relief(depth, world).mean().item(), torch.stack(psnr).mean().item(), spread(image))
 
 
 def _pixel_directions(intrinsics, size):

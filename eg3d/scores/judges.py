@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -11,11 +12,13 @@ from eg3d.metrics.detectors import Detector
 from eg3d.metrics.identity import IdentityNetwork
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.running import distributed
-from eg3d.scores.origin import draws_world
+from eg3d.scores.origin import drawn_world
+from groundwork.places import EMBEDDED
 
-WORLD = "embedded"  # names the embedded judge where a weights file could stand
+WORLD = "embedded"  # names the embedded judges where a weights file could stand and nothing tells the world
 FILES = {  # what judges photos, by its flag
-    "--arcface-weights": "insightface's backbone.pth (IResNet; from the model zoo of deepinsight/insightface)",
+    "--arcface-weights": "insightface's backbone.pth (IResNet; from the model zoo of deepinsight/insightface), or "
+    "--identity=dlib128 (pip install 'gaze-corrected-eg3d[dlib128]')",
     "--recon-weights": "epoch_20.pth (linked from the README of sicxu/Deep3DFaceRecon_pytorch)",
 }
 
@@ -41,7 +44,7 @@ def _warn_of_own_judges(paths: dict[str, str], judges: dict[str, GazeNetwork], n
 
 
 def check_left_out(weights: dict[str, object], generators: dict) -> None:
-    """ValueError if a judge that knows nothing but the embedded world would judge photos because a flag was left out.
+    """ValueError if a judge that knows nothing but an embedded world would judge photos because a flag was left out.
 
     A warning where nothing tells what a generator draws. Every process calls this.
     Args: weights, what was given by the flags' names, None if nothing; generators, by the networks' names.
@@ -50,7 +53,7 @@ def check_left_out(weights: dict[str, object], generators: dict) -> None:
 
     def look() -> None:
         for network, G in generators.items() if missing else ():
-            world = draws_world(network, G.img_resolution)
+            world = drawn_world(network, G.img_resolution)
             files = " and ".join(f"{flag}={FILES[flag]}" for flag in missing)
             again = " ".join(f"{flag}={WORLD}" for flag in missing)
             if world is None:
@@ -64,20 +67,31 @@ def check_left_out(weights: dict[str, object], generators: dict) -> None:
 
 
 def load_identity_judge(
-    arcface_weights: str | None, landmarks: str | None, own_world: bool, device, arcface_input: str | None = None
+    arcface_weights: str | None,
+    landmarks: str | None,
+    world: str,
+    device,
+    arcface_input: str | None = None,
+    identity: str | None = None,
 ) -> tuple:
     """(network that embeds faces, source of their five points), as IdentityTally takes them.
 
     Args:
-        arcface_weights, landmarks, arcface_input: flags of calc_id.py, None if they were left out.
-        own_world: all heads are the embedded world's, whose mean face is another one.
+        arcface_weights, landmarks, arcface_input, identity: flags of calc_id.py, None if they were left out.
+        world: whose heads they are, as --data names it; empty: nothing tells, or they are photos.
     """
-    embedded = arcface_weights in (None, WORLD)
-    if arcface_input and embedded:
+    if identity and arcface_weights:
+        raise ValueError(f"--identity={identity}: --arcface-weights={arcface_weights} judges identity too; give one")
+    weights = arcface_weights or world or WORLD
+    embedded = weights in EMBEDDED and not identity
+    if arcface_input and (embedded or identity):
         raise ValueError(f"--arcface-input={arcface_input} is of --arcface-weights=FILE.onnx, or drop it")
-    network = IdentityNetwork.load(arcface_weights or WORLD, device, arcface_input)
-    source = landmarks or ("embedded" if embedded else "template")
-    return network, load_source(source, embedded or own_world, device)
+    if identity:
+        network = IdentityNetwork.dlib128(None if identity == "dlib128" else Path(identity))
+    else:
+        network = IdentityNetwork.load(weights, device, arcface_input)
+    source = landmarks or (weights if embedded else "template")
+    return network, load_source(source, world or (weights if embedded else ""), device)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from eg3d.checkpoints.loading import GENERATORS, locate, open_checkpoint
 from eg3d.training.run_folder import METRIC, OPTIONS_FILE
+from groundwork.places import EMBEDDED
 from groundwork.strict_json import JsonError, read_json
 from groundwork.strict_pickle import one_line
 
-WORLD_RESOLUTION = 64
+SIZES = {"embedded": 64, "people": 128}  # px, of the pictures of each world's generators
 
 
 def run_of(network: str) -> tuple[Path | None, str | None]:
@@ -43,8 +44,8 @@ def trained_on(network: str) -> str:
         raise ValueError(f"{options}: cannot be read ({reason}); give --data")
     facts = open_checkpoint(network).facts
     dataset = facts.get("dataset")
-    if isinstance(dataset, dict) and dataset.get("name") == "embedded":
-        return "embedded"
+    if isinstance(dataset, dict) and dataset.get("name") in EMBEDDED:
+        return dataset["name"]
     published = facts.get("published")
     published = published.get("training_set_kwargs") if isinstance(published, dict) else None
     if isinstance(published, dict) and published.get("path"):
@@ -54,19 +55,18 @@ def trained_on(network: str) -> str:
     raise ValueError("--data is missing, and the network does not say what it was trained on; give a zip or folder")
 
 
-def draws_world(network: str, resolution: int) -> bool | None:
-    """Whether a generator draws the embedded world's heads; None where nothing tells.
+def drawn_world(network: str, resolution: int) -> str | None:
+    """Which world's heads a generator draws, as --data names it; empty: of none; None where nothing tells.
 
-    resolution: of its pictures; the world's presets draw 64 px.
+    resolution: of its pictures.
     """
     if network in GENERATORS:
-        return True
+        return network.removesuffix("-base")
     facts = open_checkpoint(network).facts
-    try:
-        if trained_on(network) == "embedded":
-            return True
-    except ValueError:
-        pass
-    if facts.get("published") or facts.get("preset") not in (None, "embedded") or resolution > WORLD_RESOLUTION:
-        return False
+    with contextlib.suppress(ValueError):
+        if (data := trained_on(network)) in EMBEDDED:
+            return data
+    preset = (facts.get("preset") or "embedded").removesuffix("-64")  # the small preset of people
+    if facts.get("published") or preset not in SIZES or resolution > SIZES[preset]:
+        return ""
     return None

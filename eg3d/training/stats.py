@@ -130,7 +130,9 @@ def _numbered(path: Path) -> list[tuple[int, bytes, dict]]:
     with open_regular(path) as file:
         if (size := os.fstat(file.fileno()).st_size) > LARGEST_FILE:
             raise ValueError(f"{path}: has {size} bytes, more than any run writes; remove it, and start again")
-        lines = file.read().split(b"\n")[:-1]
+        *lines, last = file.read().split(b"\n")
+    if last and not last.startswith(b"{"):
+        raise _damaged(path, len(lines) + 1)  # no line that was cut off: those begin as all do
     for number, text in enumerate(lines, 1):
         if not text:
             continue

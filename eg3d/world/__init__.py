@@ -1,1 +1,1 @@
-"""The embedded world: procedural heads with known gaze, rendered by ray casting from EG3D cameras."""
+"""The embedded worlds: procedural heads with known gaze, rendered by ray casting from EG3D cameras."""

@@ -44,8 +44,16 @@ def project(label: np.ndarray, points: np.ndarray, size: int) -> np.ndarray:
 
 def cast_embree(vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray, directions: np.ndarray) -> Hits:
     """First hits by embree. vertices float32 [V, 3], faces int32 [F, 3], origin [3], directions float32 [P, 3] unit."""
+    return _ask(_built(vertices, faces), origin, directions)
+
+
+def _built(vertices: np.ndarray, faces: np.ndarray):
     scene = EmbreeScene()
     TriangleMesh(scene, vertices, faces)
+    return scene
+
+
+def _ask(scene, origin: np.ndarray, directions: np.ndarray) -> Hits:
     origins = np.ascontiguousarray(np.broadcast_to(origin, directions.shape))
     out = scene.run(origins, directions, output=True)
     hit = out["primID"] >= 0
@@ -93,6 +101,51 @@ def cast_zbuffer(vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray, di
     depth[pixel[nearest]] = distance[nearest]
     corner_weights[pixel[nearest]] = weights[nearest]
     return Hits(triangle, depth, corner_weights)
+
+
+class Scene:
+    """A mesh made ready for several pictures, or for rays through some pixels of one."""
+
+    def __init__(self, vertices: np.ndarray, faces: np.ndarray, caster=None):
+        """vertices float32 [V, 3], faces int32 [F, 3]; caster: `cast_embree` or `cast_zbuffer`, or the faster one."""
+        self._caster = caster or (cast_embree if HAVE_EMBREE else cast_zbuffer)
+        self._mesh = vertices, faces
+        self._built = _built(vertices, faces) if self._caster is cast_embree else None
+
+    def cast(self, label, size: int, pixels=None, shifts=((0.0, 0.0),)) -> tuple[np.ndarray, np.ndarray, Hits]:
+        """Origin [3], unit directions [P, 3] and first hits of the rays through pixels of a camera's picture.
+
+        pixels: row-major numbers, or all; shifts: (right, down) of the rays from the pixels' centres, in pixels. With
+        several shifts, all pixels of the first come first.
+        """
+        label = np.asarray(label, np.float64).reshape(-1)
+        if pixels is None:
+            pixels = np.arange(size * size)
+        if self._built is not None:
+            place = [((pixels % size + 0.5 + x) / size, (pixels // size + 0.5 + y) / size) for x, y in shifts]
+            origin, directions = _rays_through(label, *(np.concatenate(axis) for axis in zip(*place, strict=True)))
+            return origin, directions, _ask(self._built, origin, directions)
+        casts = [self._picture(label, size, shift) for shift in shifts]
+        directions = np.concatenate([directions[pixels] for _, directions, _ in casts])
+        columns = ([vars(hits)[f][pixels] for *_, hits in casts] for f in ("triangle", "distance", "weights"))
+        return casts[0][0], directions, Hits(*(np.concatenate(column) for column in columns))
+
+    def _picture(self, label: np.ndarray, size: int, shift) -> tuple[np.ndarray, np.ndarray, Hits]:
+        """All rays of a picture, for a caster that needs a square of them."""
+        label = label.copy()
+        label[[18, 21]] -= np.asarray(shift) / size  # the principal point
+        origin, directions = camera_rays(label, size)
+        return origin, directions, self._caster(*self._mesh, origin, directions)
+
+
+def _rays_through(label: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Camera position [3] and unit directions [P, 3] through places (u, v) [P] of a picture, in its widths."""
+    pose, k = label[:16].reshape(4, 4), label[16:25].reshape(3, 3)
+    y = (v - k[1, 2]) / k[1, 1]
+    x = (u - k[0, 2] - k[0, 1] * y) / k[0, 0]
+    length = np.sqrt(x * x + y * y + 1)
+    directions = np.stack([x / length, y / length, 1 / length], axis=1) @ pose[:3, :3].T
+    return pose[:3, 3].astype(np.float32), directions.astype(np.float32)
 
 
 def _boxes(corners: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -1,7 +1,8 @@
-"""Data sets of the embedded world: faces for the GAN and heads of known gaze for gaze networks.
+"""Data sets of an embedded world: faces for the GAN and heads of known gaze for gaze networks.
 
-Every image depends on (world version, split, seed, index) alone, so the number of processes changes nothing. The faces
-carry the bias of photographs: most of them look at the camera, which is what teaches a 3D GAN eyes that follow it.
+Every image depends on (world and its version, split, seed, index) alone, so the number of processes changes nothing.
+The faces carry the bias of photographs: most of them look at the camera, which is what teaches a 3D GAN eyes that
+follow it.
 """
 
 import errno
@@ -14,14 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from eg3d.geometry import cameras
-from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, WORLD_VERSION, Identity
-from eg3d.world.render import RenderedHead, render_head
+from eg3d.world.render import RenderedHead
+from eg3d.world.worlds import World, world_of
 from groundwork.draws import draw_key
 from groundwork.files import CACHE, atomic_write, is_own, private
 from groundwork.matching import LABEL_FILE
@@ -77,27 +79,27 @@ def camera_label(yaw: float, pitch: float) -> np.ndarray:
     return cameras.make_label(pose, cameras.intrinsics_matrix(cameras.FFHQ_FOCAL))[0].numpy()
 
 
-def _within_eyes(gaze_head: np.ndarray) -> np.ndarray:
+def _within_eyes(gaze_head: np.ndarray, world: World) -> np.ndarray:
     """The nearest direction the eyes can turn to."""
-    yaw, pitch = vector_to_head_angles(gaze_head)
-    return head_angles_to_vector(np.clip(yaw, -EYE_MAX_YAW, EYE_MAX_YAW), np.clip(pitch, -EYE_MAX_PITCH, EYE_MAX_PITCH))
+    (yaw, pitch), (most_yaw, most_pitch) = vector_to_head_angles(gaze_head), world.eye_range
+    return head_angles_to_vector(np.clip(yaw, -most_yaw, most_yaw), np.clip(pitch, -most_pitch, most_pitch))
 
 
-def _draw_face(rng: np.random.Generator, identity: Identity) -> tuple[np.ndarray, np.ndarray, bool]:
+def _draw_face(rng: np.random.Generator, person: Any, world: World) -> tuple[np.ndarray, np.ndarray, bool]:
     """Camera and gaze of a face picture: (label, gaze_head, to_camera)."""
     yaw = np.clip(rng.normal(0, CAMERA_YAW_STD), -CAMERA_YAW_MAX, CAMERA_YAW_MAX)
     pitch = np.clip(rng.normal(0, CAMERA_PITCH_STD), -CAMERA_PITCH_MAX, CAMERA_PITCH_MAX)
     label = camera_label(yaw, pitch)
     to_camera = bool(rng.uniform() < LOOKS_AT_CAMERA)
     noise = rng.normal(0, GAZE_NOISE_RAD, 2)
-    free = rng.uniform(-1, 1, 2) * (EYE_MAX_YAW, EYE_MAX_PITCH)
+    free = rng.uniform(-1, 1, 2) * world.eye_range
     if not to_camera:
         return label, head_angles_to_vector(*free), False
-    eye_yaw, eye_pitch = vector_to_head_angles(label[[3, 7, 11]] - identity.eye_centres.mean(axis=0))
-    return label, _within_eyes(head_angles_to_vector(eye_yaw + noise[0], eye_pitch + noise[1])), True
+    eye_yaw, eye_pitch = vector_to_head_angles(label[[3, 7, 11]] - world.eye_centres(person).mean(axis=0))
+    return label, _within_eyes(head_angles_to_vector(eye_yaw + noise[0], eye_pitch + noise[1]), world), True
 
 
-def _draw_gaze(rng: np.random.Generator, identity: Identity) -> tuple[np.ndarray, np.ndarray, bool]:
+def _draw_gaze(rng: np.random.Generator, person: Any, world: World) -> tuple[np.ndarray, np.ndarray, bool]:
     """Camera and gaze of a gaze-set picture: both uniform, the gaze in the *camera* frame.
 
     Drawn there, and not in the head's, so that head pose says as little about the gaze as the eyes' range permits
@@ -108,29 +110,36 @@ def _draw_gaze(rng: np.random.Generator, identity: Identity) -> tuple[np.ndarray
     while True:
         gaze_head = rotation @ camera_angles_to_vector(*(rng.uniform(-1, 1, 2) * GAZE_SET_GAZE))
         yaw, pitch = vector_to_head_angles(gaze_head)
-        if abs(yaw) <= EYE_MAX_YAW and abs(pitch) <= EYE_MAX_PITCH:
+        if abs(yaw) <= world.eye_range[0] and abs(pitch) <= world.eye_range[1]:
             return label, gaze_head, False
 
 
 _DRAWS = {"faces": _draw_face, "gaze": _draw_gaze}
 
 
-def make_sample(index: int, kind: str, split: str, seed: int, size: int = 64, eyes: str = "open") -> Sample:
-    """Image number `index` of a data set; kind: "faces" (biased gaze) or "gaze" (uniform gaze and head pose)."""
-    number = seed * IDENTITIES_PER_SEED + index
-    identity = Identity.draw(split, number)
-    rng = np.random.default_rng([draw_key(seed, f"{kind}-{split}", index, WORLD_VERSION), index])
-    label, gaze_head, to_camera = _DRAWS[kind](rng, identity)
+def make_sample(
+    index: int, kind: str, split: str, seed: int, size: int | None = None, eyes: str = "open", world: str = "cartoons"
+) -> Sample:
+    """Image number `index` of a data set; kind: "faces" (biased gaze) or "gaze" (uniform gaze and head pose).
+
+    size: pixels per side; None: the world's own. world: a name in `eg3d.world.worlds`, here and below.
+    """
+    its, number = world_of(world), seed * IDENTITIES_PER_SEED + index
+    person = its.draw(split, number)
+    rng = np.random.default_rng([draw_key(seed, f"{kind}-{split}", index, its.version), index])
+    label, gaze_head, to_camera = _DRAWS[kind](rng, person, its)
     rotation = label[:16].reshape(4, 4)[:3, :3].astype(np.float64)
     gaze_cam = np.array(vector_to_camera_angles(gaze_head @ rotation))
-    return Sample(label, gaze_head, gaze_cam, number, to_camera, render_head(identity, label, gaze_head, size, eyes))
+    rendered = its.render(person, label, gaze_head, size or its.size, eyes)
+    return Sample(label, gaze_head, gaze_cam, number, to_camera, rendered)
 
 
 def samples(
-    kind: str, split: str, count: int, seed: int, size: int = 64, eyes: str = "open", progress: bool = False
-) -> Iterator[Sample]:
+    kind: str, split: str, count: int, seed: int, size: int | None = None, eyes: str = "open", progress: bool = False,
+    world: str = "cartoons",
+) -> Iterator[Sample]:  # fmt: skip
     """Samples 0 .. count - 1 in order, rendered by up to four processes (one for small counts)."""
-    make = partial(make_sample, kind=kind, split=split, seed=seed, size=size, eyes=eyes)
+    make = partial(make_sample, kind=kind, split=split, seed=seed, size=size, eyes=eyes, world=world)
     processes = min(4, os.cpu_count() or 1) if count >= 500 else 1
     with tqdm(total=count, desc=f"rendering {kind} {split}", unit="img", disable=not progress) as bar:
         if processes == 1:
@@ -144,13 +153,14 @@ def samples(
 
 
 def gaze_samples(
-    split: str, count: int, seed: int = 0, size: int = 64, eyes: str = "open", progress: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    split: str, count: int, seed: int = 0, size: int | None = None, eyes: str = "open", progress: bool = False,
+    world: str = "cartoons",
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Heads of known gaze in memory: images uint8 [N, H, W, 3], camera-frame (yaw, pitch) rad [N, 2], labels [N, 25].
 
     `eyes="painted"` renders the same heads with skin over their eyeballs.
     """
-    items = list(samples("gaze", split, count, seed, size, eyes, progress))
+    items = list(samples("gaze", split, count, seed, size, eyes, progress, world))
     return (
         np.stack([s.rendered.rgb for s in items]),
         np.stack([s.gaze_cam for s in items]).astype(np.float32),
@@ -158,21 +168,27 @@ def gaze_samples(
     )
 
 
-def world_faces(count: int = 8000, seed: int = 0, progress: bool = True) -> Path:
-    """The zip that `--data=embedded` means: rendered once into the cache, keyed by world version, seed and count."""
-    path = private(CACHE) / f"faces-v{WORLD_VERSION}-seed{seed}-{count}.zip"
+def world_faces(
+    count: int = 8000, seed: int = 0, progress: bool = True, world: str = "cartoons", size: int | None = None
+) -> Path:
+    """The zip of a world's faces: rendered once into the cache, keyed by world, its version, seed, count and size."""
+    its = world_of(world)
+    name = f"{its.prefix}faces-v{its.version}-seed{seed}-{count}{f'-{size}px' if size else ''}.zip"
+    path = private(CACHE) / name
     if not is_own(path):
-        write_faces(path, count, seed, progress=progress)
+        write_faces(path, count, seed, size=size, progress=progress, world=world)
     return path
 
 
 def write_faces(
-    path: Path, count: int, seed: int = 0, split: str = "faces", size: int = 64, progress: bool = False
-) -> None:
+    path: Path, count: int, seed: int = 0, split: str = "faces", size: int | None = None, progress: bool = False,
+    world: str = "cartoons",
+) -> None:  # fmt: skip
     """Writes a data set in EG3D's layout: `img00000000.png` ..., `dataset.json`, and the truth in `truth.npz`.
 
     truth.npz: gaze_head [N, 3], gaze_cam [N, 2] (yaw, pitch rad), landmarks [N, 68, 2] px, identity [N],
-    to_camera [N], eye_mask uint8 [N, ceil(H W / 8)] (`numpy.packbits` of the flattened mask), split.
+    to_camera [N], eye_mask uint8 [N, ceil(H W / 8)] (`numpy.packbits` of the flattened mask), irises [N, 2, 2] px,
+    split.
     The file appears when it is whole.
     """
     path = Path(path)
@@ -181,7 +197,7 @@ def write_faces(
     _check_writable(path.parent)
     buffer, labels, truth = io.BytesIO(), [], []
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for index, sample in enumerate(samples("faces", split, count, seed, size, progress=progress)):
+        for index, sample in enumerate(samples("faces", split, count, seed, size, progress=progress, world=world)):
             name = f"img{index:08d}.png"
             _add(archive, name, png_bytes(sample.rendered.rgb))
             labels.append([name, [float(f"{x:.9g}") for x in sample.label]])
@@ -217,6 +233,7 @@ def _truth(sample: Sample) -> dict[str, np.ndarray]:
         "identity": np.int64(sample.identity),
         "to_camera": np.bool_(sample.to_camera),
         "eye_mask": np.packbits(sample.rendered.eye_mask),
+        "irises": sample.rendered.irises.astype(np.float32),
     }
 
 
@@ -232,8 +249,9 @@ def _truth_bytes(rows: list[dict[str, np.ndarray]], split: str) -> bytes:
 
 
 def write_gaze(
-    folder: Path, count: int, seed: int = 0, split: str = "gaze-loss", size: int = 64, progress: bool = False
-) -> None:
+    folder: Path, count: int, seed: int = 0, split: str = "gaze-loss", size: int | None = None, progress: bool = False,
+    world: str = "cartoons",
+) -> None:  # fmt: skip
     """Writes a gaze data set in GazeHub's Gaze360 layout: `Image/...png` and `Label/{train,val,test}.label`.
 
     80 / 10 / 10 % of the images, in order, are train / val / test; no two share an identity. `3DGaze` follows
@@ -246,13 +264,13 @@ def write_gaze(
     _check_writable(folder.resolve().parent)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.resolve().parent) as temporary:
         whole = Path(temporary) / "whole"
-        _write_gaze_files(whole, count, seed, split, size, progress)
+        _write_gaze_files(whole, samples("gaze", split, count, seed, size, progress=progress, world=world), count)
         os.replace(whole, folder)
 
 
-def _write_gaze_files(folder: Path, count: int, seed: int, split: str, size: int, progress: bool) -> None:
+def _write_gaze_files(folder: Path, heads: Iterator[Sample], count: int) -> None:
     rows: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    for index, sample in enumerate(samples("gaze", split, count, seed, size, progress=progress)):
+    for index, sample in enumerate(heads):
         part = "train" if index < 0.8 * count else "val" if index < 0.9 * count else "test"
         name = f"{part}/{index:08d}.png"
         target = folder / "Image" / name

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
-from eg3d.geometry.landmarks import WORLD_MEAN, five_points, project, standard_face
-from eg3d.world.heads import Identity
-from eg3d.world.meshes import landmarks_3d
+from eg3d.geometry.landmarks import WORLD_MEANS, five_points, project, standard_face
+from eg3d.world.cartoon.heads import Identity
+from eg3d.world.cartoon.meshes import landmarks_3d
 from eg3d.world.raycast import project as project_numpy
 
 
@@ -24,7 +24,7 @@ def test_projection_agrees_with_the_ray_casters():
 
 def test_the_embedded_mean_face_is_the_mean_of_its_heads():
     heads = [five_points(landmarks_3d(Identity.draw("people", i))) for i in range(200)]
-    assert np.abs(np.mean(heads, axis=0) - WORLD_MEAN.numpy()).max() < 0.002
+    assert np.abs(np.mean(heads, axis=0) - WORLD_MEANS["embedded"].numpy()).max() < 0.002
 
 
 def test_the_standard_face_lies_in_ffhq_crops_where_the_spec_says():

@@ -172,7 +172,7 @@ def test_a_limit_of_the_shell_is_one_line_of_a_real_script(limit, tmp_path):
 
 # ---------------------------------------------------------------- how threads wait
 
-WAITS = [({}, "8000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)]
+WAITS = [({}, "4000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)]
 
 
 @pytest.mark.parametrize("set_by_user, spins", WAITS)
@@ -198,4 +198,4 @@ def test_openmp_has_read_it_when_pytorch_is_imported(script):
         environment.pop(name, None)
     done = subprocess.run([sys.executable, str(REPOSITORY / script), "--help"], env=environment, capture_output=True,
                           text=True, timeout=100)  # fmt: skip
-    assert "GOMP_SPINCOUNT = '8000'" in done.stderr
+    assert "GOMP_SPINCOUNT = '4000'" in done.stderr

@@ -13,7 +13,8 @@ from safetensors.torch import save
 from eg3d.checkpoints import download
 from eg3d.ops.kernels import native
 from eg3d.scores import distances
-from eg3d.world import people, rendered_sets
+from eg3d.world import rendered_sets, views_of_persons
+from eg3d.world.cartoon.heads import WORLD_VERSION
 from eg3d.world.training import fit_features, recipes
 from groundwork import files
 
@@ -169,7 +170,7 @@ def statistics(monkeypatch):
 def faces(monkeypatch):
     monkeypatch.setattr(rendered_sets, "CACHE", in_cache())
     monkeypatch.setattr(rendered_sets, "write_faces", lambda path, *_, **__: path.write_bytes(b"made"))
-    plant(in_cache(f"faces-v{rendered_sets.WORLD_VERSION}-seed0-3.zip"))
+    plant(in_cache(f"faces-v{WORLD_VERSION}-seed0-3.zip"))
     return rendered_sets.world_faces(3).read_bytes()
 
 
@@ -181,11 +182,13 @@ def heads(monkeypatch):
 
 
 def crowd(monkeypatch):
-    names = [field.name for field in people.fields(people.People)]
-    monkeypatch.setattr(people, "CACHE", in_cache())
-    monkeypatch.setattr(people, "render_people", lambda *_, **__: people.People(*[np.ones(1)] * len(names)))
-    plant(in_cache(f"people-v{people.WORLD_VERSION}-test-1x1.npz"), npz(**dict.fromkeys(names, np.zeros(1))))
-    return b"made" if people.people_set("test", 1, 1).images.all() else b"planted"
+    names = [field.name for field in views_of_persons.fields(views_of_persons.People)]
+    monkeypatch.setattr(views_of_persons, "CACHE", in_cache())
+    monkeypatch.setattr(
+        views_of_persons, "render_people", lambda *_, **__: views_of_persons.People(*[np.ones(1)] * len(names))
+    )
+    plant(in_cache(f"people-v{WORLD_VERSION}-test-1x1.npz"), npz(**dict.fromkeys(names, np.zeros(1))))
+    return b"made" if views_of_persons.people_set("test", 1, 1).images.all() else b"planted"
 
 
 def gaze_sets(monkeypatch):
@@ -193,7 +196,7 @@ def gaze_sets(monkeypatch):
     called = []
     monkeypatch.setattr(recipes, "call", lambda command, log: called.append(" ".join(map(str, command))))
     for name in ("gaze-loss", "gaze-test"):
-        plant(in_cache(f"{name}-v{recipes.WORLD_VERSION}", "Label", "train.label"))
+        plant(in_cache(f"{name}-v{WORLD_VERSION}", "Label", "train.label"))
     recipes.train_gaze_network("gaze-loss", Path("work"), "cpu", Path("log"))
     return b"planted" if len(called) == 1 and str(in_cache()) in called[0] else b"made"
 
@@ -239,6 +242,6 @@ def test_every_door_of_a_cache_is_in_the_table():
     rooms = [files.REPOSITORY / room for room in ("eg3d", "l2cs", "dataset_preprocessing", "groundwork")]
     texts = {path.name: path.read_text() for room in rooms for path in room.rglob("*.py") if path.name != "places.py"}
     assert {name for name, text in texts.items() if "cache_folder" in text or "import CACHE" in text} == {
-        "files.py", "native.py", "download.py", "distances.py", "rendered_sets.py", "people.py", "fit_features.py",
-        "recipes.py",
+        "files.py", "native.py", "download.py", "distances.py", "rendered_sets.py", "views_of_persons.py",
+        "fit_features.py", "recipes.py",
     }  # fmt: skip

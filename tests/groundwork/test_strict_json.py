@@ -107,7 +107,7 @@ def test_values_of_other_types_are_refused_in_one_line(door, text, tmp_path):
 def test_notes_beside_a_file_that_are_damaged_count_as_none(text, tmp_path):
     for name in ("measured.json", "pose_estimate.json"):
         (tmp_path / name).write_bytes(text)
-    assert measured_facts(tmp_path / "measured.json", "0" * 64) == {}
+    assert measured_facts(tmp_path, "0" * 64) == {}
     assert estimate_facts(tmp_path / "labels.json") == {}
 
 

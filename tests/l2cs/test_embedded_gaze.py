@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from eg3d.gaze.term import gaze_target
-from eg3d.world.heads import Identity
-from eg3d.world.render import render_head
+from eg3d.world.cartoon.cartoon_head import render_head
+from eg3d.world.cartoon.heads import Identity
 from eg3d.world.rendered_sets import camera_label, gaze_samples
 from l2cs.augmented_crops import gaussian_blur
 from l2cs.estimator import (
@@ -104,5 +104,8 @@ def test_what_a_network_reads_without_eyes_is_known_beside_its_weights(name):
 
 def test_measurements_belong_to_one_file_only(tmp_path):
     (tmp_path / "measured.json").write_text('{"gaze_networks": {"a": {"sha256": "1", "painted_eyes_slope": 0.2}}}')
-    assert measured_facts(tmp_path / "measured.json", "1")["painted_eyes_slope"] == 0.2
-    assert measured_facts(tmp_path / "measured.json", "2") == measured_facts(tmp_path / "none.json", "1") == {}
+    (tmp_path / "people_measured.json").write_text(
+        '{"gaze_networks": {"b": {"sha256": "3", "painted_eyes_slope": 0.1}}}'
+    )
+    assert [measured_facts(tmp_path, digest).get("painted_eyes_slope") for digest in "132"] == [0.2, 0.1, None]
+    assert measured_facts(tmp_path / "none", "1") == {}

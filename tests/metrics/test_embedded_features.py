@@ -10,7 +10,7 @@ from eg3d.metrics.kid import kernel_distance
 from eg3d.metrics.moments import FeatureStatistics
 from eg3d.metrics.network_file import load_network
 from eg3d.metrics.world_features import FEATURES_FILE, Architecture, FeatureNetwork, load_feature_network
-from eg3d.world.heads import Identity
+from eg3d.world.cartoon.heads import Identity
 from eg3d.world.rendered_sets import samples
 from eg3d.world.training.fit_features import rendered_heads, spoil
 from groundwork.files import WORLD_WEIGHTS

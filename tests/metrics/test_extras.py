@@ -15,11 +15,11 @@ from tiny_onnx import linear_network
 from eg3d import calc_id
 from eg3d.metrics.identity import IdentityNetwork, trouble
 from eg3d.metrics.landmark_sources import load_source
-from eg3d.world.heads import Identity
-from eg3d.world.people import render_people
-from eg3d.world.render import render_head
+from eg3d.world.cartoon.cartoon_head import render_head
+from eg3d.world.cartoon.heads import Identity
 from eg3d.world.rendered_sets import camera_label
 from eg3d.world.training import fit_five_points
+from eg3d.world.views_of_persons import render_people
 from groundwork.onnx_head import Wanted
 
 FAULT = Path(__file__).resolve().parent.parent / "data" / "faults" / "b04"
@@ -121,7 +121,7 @@ def test_dlib_finds_the_points_of_rendered_heads_and_none_on_a_wall(tmp_path):
     dlib = pytest.importorskip("dlib")
     heads, detect = heads_at_256(6), dlib.get_frontal_face_detector()
     trained(dlib, heads, [detect(head.rgb, 1)[0] for head in heads], slice(None), tmp_path / "p.dat")
-    source = load_source(str(tmp_path / "p.dat"), embedded=False)
+    source = load_source(str(tmp_path / "p.dat"))
     wall = np.full((256, 256, 3), 128, np.uint8)
     images = torch.from_numpy(np.stack([heads[0].rgb, wall])).permute(0, 3, 1, 2).float() / 127.5 - 1
     points = source(images, torch.zeros(2, 25), ["a", "b"])
@@ -141,7 +141,7 @@ def test_dlib_files_with_other_points_are_refused(tmp_path, kept):
     trained(dlib, heads, [dlib.rectangle(0, 0, 255, 255)] * 2, kept, tmp_path / "p.dat")
     expected = "gives 3 points" if len(kept) == 3 else "its five points are not two eyes, nose and mouth corners"
     with pytest.raises(ValueError, match=f"p.dat: {expected}"):
-        load_source(str(tmp_path / "p.dat"), embedded=True)
+        load_source(str(tmp_path / "p.dat"), "embedded")
 
 
 @pytest.mark.parametrize("content", [b"", b"xxx", None], ids=["empty", "nonsense", "folder"])
@@ -150,7 +150,7 @@ def test_what_is_no_dlib_file_is_one_line(tmp_path, content):
     path = tmp_path / "bad.dat"
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(ValueError, match="bad.dat: not a shape predictor") as error:
-        load_source(str(path), embedded=False)
+        load_source(str(path))
     assert "\n" not in str(error.value)
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
-from eg3d.geometry.landmarks import WORLD_MEAN, project
+from eg3d.geometry.landmarks import WORLD_MEANS, project
 from eg3d.metrics.face_reader import FaceReader, FaceReading
 from eg3d.metrics.iresnet import Architecture
-from eg3d.metrics.landmark_sources import READER_KIND, WorldReader, disagreement, load_source, read_points
+from eg3d.metrics.landmark_sources import READER_KIND, READERS, WorldReader, disagreement, load_source, read_points
 from eg3d.metrics.network_file import save_network
 from eg3d.metrics.pose import angles_of_label
 
@@ -20,9 +20,9 @@ IMAGES = torch.zeros(2, 3, 64, 64)
 
 
 def test_template_is_the_mean_face_at_the_camera():
-    points = load_source("template", embedded=True)(IMAGES, LABELS, ["a", "b"])
-    assert torch.allclose(points, 64 * project(WORLD_MEAN, LABELS))
-    assert (load_source("template", embedded=False)(IMAGES, LABELS, ["a", "b"]) - points).abs().max() > 2
+    points = load_source("template", "embedded")(IMAGES, LABELS, ["a", "b"])
+    assert torch.allclose(points, 64 * project(WORLD_MEANS["embedded"], LABELS))
+    assert (load_source("template")(IMAGES, LABELS, ["a", "b"]) - points).abs().max() > 2
 
 
 def test_files_are_matched_by_stem_and_a_missing_picture_has_no_face(tmp_path):
@@ -30,7 +30,7 @@ def test_files_are_matched_by_stem_and_a_missing_picture_has_no_face(tmp_path):
     (tmp_path / "b.txt").write_text("\n".join(f"{x} {y}" for x, y in FIVE) + "\n")
     (tmp_path / "._b.txt").write_bytes(b"\0\5\x16\7")  # macOS leaves these beside files
     for name in ("p.json", "."):
-        points = load_source(str(tmp_path / name), embedded=True)(IMAGES, LABELS, ["a.png", "b.png"])
+        points = load_source(str(tmp_path / name), "embedded")(IMAGES, LABELS, ["a.png", "b.png"])
         assert points[0].isnan().all()
         assert torch.equal(points[1], torch.tensor(FIVE) + 0.5)  # detectors count from the first pixel's centre
 
@@ -61,11 +61,11 @@ def test_bad_files_are_one_line(tmp_path, text, words):
 
 def test_missing_file_and_missing_dlib_say_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="--landmarks=none.json: there is no such file"):
-        load_source("none.json", embedded=True)
+        load_source("none.json", "embedded")
     monkeypatch.setitem(sys.modules, "dlib", None)
     (tmp_path / "p.dat").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"needs dlib; pip install 'gaze-corrected-eg3d\[dlib\]'"):
-        load_source(str(tmp_path / "p.dat"), embedded=True)
+        load_source(str(tmp_path / "p.dat"), "embedded")
 
 
 class FakeDlib:
@@ -95,7 +95,7 @@ ARCFACE = [[0.25, 0.25], [0.75, 0.25], [0.5, 0.5], [0.25, 0.75], [0.75, 0.75]]
 def by_fake_dlib(monkeypatch, parts, faces=()):
     fake = FakeDlib(parts, faces)
     monkeypatch.setitem(sys.modules, "dlib", fake)
-    return load_source("p.dat", embedded=True), fake
+    return load_source("p.dat", "embedded"), fake
 
 
 @pytest.fixture
@@ -143,17 +143,18 @@ def test_other_points_of_dlib_are_refused(monkeypatch, in_folder, parts, words):
 
 
 def test_points_and_angles_of_one_head_agree_and_of_two_do_not():
-    points, angles = project(WORLD_MEAN, LABELS), angles_of_label(LABELS)
+    points, angles = project(WORLD_MEANS["embedded"], LABELS), angles_of_label(LABELS)
     assert disagreement(FaceReading(points, angles)).max() < 0.01  # perspective is left out
     assert disagreement(FaceReading(points, angles.flip(0))).min() > 0.03
     assert disagreement(FaceReading(points.flip(1), angles)).min() > 0.03
 
 
-def test_pictures_the_network_contradicts_itself_on_have_no_face(tmp_path):
+def test_pictures_the_network_contradicts_itself_on_have_no_face(tmp_path, monkeypatch):
     torch.manual_seed(0)
     reader = FaceReader(Architecture((1, 1, 1, 1), (16, 16, 16, 16), input_size=32, embedding=16))
     save_network(tmp_path / "r.safetensors", READER_KIND, reader, {})
-    points = WorldReader(path=tmp_path / "r.safetensors")(torch.randn(4, 3, 64, 64), LABELS, list("abcd"))
+    monkeypatch.setitem(READERS, "people", tmp_path / "r.safetensors")
+    points = WorldReader("people")(torch.randn(4, 3, 64, 64), LABELS, list("abcd"))
     assert points.isnan().all()  # random weights give random points
 
 
@@ -173,7 +174,7 @@ def test_points_of_two_folders_are_not_mixed_up(tmp_path):
         (tmp_path / "txt" / name).parent.mkdir(parents=True)
         (tmp_path / "txt" / name).with_suffix(".txt").write_text(f"{x} {x}\n" * 5)
     asked = ["b/1.jpg", "a\\1.png", "2.png", "1.png", "d/2.png"]
-    for source in (load_source(str(tmp_path / "p.json"), False), load_source(str(tmp_path / "txt"), False)):
+    for source in (load_source(str(tmp_path / "p.json")), load_source(str(tmp_path / "txt"))):
         points = source(torch.zeros(5, 3, 4, 4), torch.zeros(5, 25), asked)[:, 0, 0] - 0.5
         assert points[:3].tolist() == [2.0, 1.0, 3.0] and points[3:].isnan().all()
     (tmp_path / "p.json").write_text(json.dumps({"a.png": [[1, 1]] * 5, "a.jpg": [[2, 2]] * 5}))

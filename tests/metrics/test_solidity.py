@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from eg3d.metrics.solidity import measure, nose_relief, warp, warp_psnr_db
-from eg3d.world.heads import Identity
-from eg3d.world.render import render_head
+from eg3d.world.cartoon.cartoon_head import render_head
+from eg3d.world.cartoon.heads import Identity
 from eg3d.world.rendered_sets import camera_label
 
 SIDE = 0.3

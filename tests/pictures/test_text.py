@@ -49,7 +49,7 @@ def chinese_font(path):
 
 @pytest.mark.parametrize("name", ["café", "Jörg-Ängström", "Ελένη", "Наташа", "naïve ± 3°"])
 def test_latin_greek_and_cyrillic_letters_are_drawn_by_the_font_of_matplotlib(name):
-    shown, file = readable(name)
+    ((shown, file),) = readable(name)
     assert shown == name and file.endswith(DEJAVU)
     boxes = text_strip(300, 30, "".join("\U0010fffd" if ord(letter) > 127 else letter for letter in name))
     assert not np.array_equal(text_strip(300, 30, name), boxes)
@@ -59,7 +59,7 @@ def test_latin_greek_and_cyrillic_letters_are_drawn_by_the_font_of_matplotlib(na
 
 
 def test_plain_text_keeps_the_font_of_pillow_and_a_decomposed_name_is_composed():
-    assert readable("before: embedded-base, 40\N{DEGREE SIGN}") == ("before: embedded-base, 40\N{DEGREE SIGN}", None)
+    assert readable("before: embedded-base, 40\N{DEGREE SIGN}") == (("before: embedded-base, 40\N{DEGREE SIGN}", None),)
     assert readable("cafe\N{COMBINING ACUTE ACCENT}") == readable("café")  # as macOS writes file names
 
 
@@ -67,13 +67,27 @@ def test_a_font_of_the_system_that_has_the_letters_is_found(tmp_path, monkeypatc
     (tmp_path / "broken.ttf").write_bytes(b"\x00\x01\x00\x00 not a font")
     fonts = [module.font_files()[0], str(tmp_path / "broken.ttf"), chinese_font(tmp_path / "squares.ttf")]
     monkeypatch.setattr(module, "font_files", lambda: fonts)
-    assert readable("a中") == ("a中", fonts[2])
+    assert readable("a中") == (("a中", fonts[2]),)
     assert (text_strip(60, 30, "中")[15, 6:12] == module.INK).all()
     assert capsys.readouterr().err == ""
 
 
+def test_a_text_that_no_single_font_covers_is_drawn_by_several(tmp_path, monkeypatch, capsys):
+    fonts = [module.font_files()[0], chinese_font(tmp_path / "squares.ttf")]
+    monkeypatch.setattr(module, "font_files", lambda: fonts)
+    assert readable("Наташа 中 é") == (("Наташа ", fonts[0]), ("中 ", fonts[1]), ("é", fonts[0]))
+    assert module.for_plot("Наташа 中")[1]["fontfamily"] == ["DejaVu Sans", "DejaVu Sans", "Squares"]
+    assert capsys.readouterr().err == ""
+    assert text_width("Наташа中", 16) == pytest.approx(text_width("Наташа", 16) + text_width("中", 16))
+    strip, before = text_strip(300, 30, "Наташа中"), 4 + int(text_width("Наташа", 16))
+    assert np.array_equal(strip[:, :before], text_strip(300, 30, "Наташа")[:, :before])
+    assert (strip[15, before + 6 : before + 12] == module.INK).all()  # the square
+    assert readable("Наташа 器") == (("Наташа ", fonts[0]), ("Qi", None))
+    assert capsys.readouterr().err.count("note: no font here has all letters of a caption") == 1
+
+
 def test_letters_that_no_font_has_become_latin_ones_with_one_note(only_dejavu, capsys):
-    shown, file = readable("生成器")
+    ((shown, file),) = readable("生成器")
     assert file is None and shown.isascii() and shown.isalpha() and len(shown) > 5
     readable("頭像")
     assert capsys.readouterr().err.count("note: no font here has all letters of a caption") == 1
@@ -81,8 +95,8 @@ def test_letters_that_no_font_has_become_latin_ones_with_one_note(only_dejavu, c
 
 
 def test_letters_that_join_are_latin_ones_if_the_program_that_draws_cannot_join_them(only_dejavu):
-    assert readable("سلام", shaping=True) == ("سلام", only_dejavu)
-    shown, file = readable("سلام", shaping=False)
+    assert readable("سلام", shaping=True) == (("سلام", only_dejavu),)
+    ((shown, file),) = readable("سلام", shaping=False)
     assert file is None and shown.isascii()
 
 
@@ -95,10 +109,10 @@ def test_long_names_lose_their_middle_and_nothing_leaves_the_strip():
     name = "network-snapshot-" + "x" * 200 + "-025000"
     strip = text_strip(200, 30, name)
     assert (strip[:, -3:] == 255).all() and (strip[:, :196] < 100).any()
-    short = shortened(name, font(None, 9), 150)
+    short = shortened(name, 9, 150)
     assert short.startswith("network") and short.endswith("025000") and "..." in short
     assert font(None, 9).getlength(short) <= 150
-    assert shortened("abc", font(None, 9), 1) == "a...c"  # as short as it gets
+    assert shortened("abc", 9, 1) == "a...c"  # as short as it gets
     assert text_width("wide name", 16) > text_width("name", 16) > 0
 
 

@@ -10,15 +10,21 @@ from tiny_networks import tiny_generator
 
 from dataset_preprocessing.ffhq import pose_estimators
 from eg3d import calc_all, calc_id
-from eg3d.checkpoints.loading import save_snapshot
+from eg3d.checkpoints.loading import GENERATORS, save_snapshot
+from eg3d.metrics.identity import IdentityNetwork
+from eg3d.metrics.network_file import load_network
 from eg3d.ops.kernels.backend import available
+from eg3d.scores import judges
 from eg3d.scores.judges import FILES
-from eg3d.scores.origin import draws_world
+from eg3d.scores.origin import drawn_world
+from groundwork.files import WORLD_WEIGHTS
 
 FACTS = {
     "photos": {"published": {"training_set_kwargs": {"path": "FFHQ_512.zip"}, "augment_pipe": None}},
     "tuned": {"preset": "ffhq", "dataset": {"name": "140"}},
     "world": {"preset": "ffhq", "dataset": {"name": "embedded"}},
+    "people": {"preset": "people", "dataset": {"name": "people"}},
+    "start": {"preset": "people-64", "dataset": {"name": "small.zip"}},
     "own": {"preset": "embedded", "dataset": {"name": "faces.zip"}},
     "bare": {},
 }
@@ -39,18 +45,23 @@ def files(tmp_path_factory):
 
 
 def test_what_a_generator_draws(files):
-    found = {name: draws_world(str(files / f"{name}.safetensors"), 32) for name in FACTS}
-    assert found == {"photos": False, "tuned": False, "world": True, "own": None, "bare": None}
-    assert draws_world("embedded", 64) and draws_world("embedded-base", 64)
-    assert draws_world(str(files / "bare.safetensors"), 512) is False
-    assert draws_world(str(files / "bare.safetensors"), 64) is None
+    found = {name: drawn_world(str(files / f"{name}.safetensors"), 32) for name in FACTS}
+    assert found == {
+        "photos": "", "tuned": "", "world": "embedded", "people": "people", "own": None, "start": None, "bare": None,
+    }  # fmt: skip
+    assert {drawn_world(name, 64) for name in ("embedded", "embedded-base")} == {"embedded"}
+    assert {drawn_world(name, 128) for name in ("people", "people-base")} == {"people"}
+    sizes = {"bare": (64, 512), "own": (64, 128), "start": (128, 256)}  # the largest of the world, and one beyond it
+    for name, (largest, beyond) in sizes.items():
+        network = str(files / f"{name}.safetensors")
+        assert drawn_world(network, largest) is None and drawn_world(network, beyond) == ""
 
 
-@pytest.mark.parametrize(("data", "expected"), [("embedded", True), ("FFHQ_512.zip", None)])
+@pytest.mark.parametrize(("data", "expected"), [("embedded", "embedded"), ("people", "people"), ("FFHQ_512.zip", None)])
 def test_the_folder_of_a_run_tells_too(data, expected, files, tmp_path):
     (tmp_path / "training_options.json").write_text(json.dumps({"data": {"path": data}}))
     (tmp_path / "G.safetensors").write_bytes((files / "bare.safetensors").read_bytes())
-    assert draws_world(str(tmp_path / "G.safetensors"), 32) is expected
+    assert drawn_world(str(tmp_path / "G.safetensors"), 32) == expected
 
 
 @pytest.fixture
@@ -86,3 +97,24 @@ def test_a_warning_where_nothing_tells_and_none_where_it_is_the_embedded_world(s
     warnings = [line for line in result.stderr.splitlines() if "nothing tells whether bare.safetensors" in line]
     assert result.exit_code == 0 and len(warnings) == 1, result.output
     assert "nothing tells" not in run(script, "world").stderr
+
+
+def test_an_embedded_network_that_is_not_made_yet_is_one_line_that_says_how(monkeypatch, tmp_path):
+    monkeypatch.setitem(GENERATORS, "people-base", WORLD_WEIGHTS / "not-made.safetensors")
+    result = CliRunner().invoke(calc_id.main, ["--network=people-base", "--seeds=0"])
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert "not-made.safetensors: there is no such file; `make embedded` trains it" in result.stderr
+    with pytest.raises(ValueError, match="not-made.safetensors: there is no such file; `make embedded` trains it"):
+        load_network(WORLD_WEIGHTS / "not-made.safetensors", "identity")
+
+
+@pytest.mark.parametrize("network", ["embedded", "people"])
+def test_heads_of_a_world_are_judged_by_its_own_networks(network, monkeypatch):
+    asked = []
+    monkeypatch.setattr(IdentityNetwork, "load", lambda *given: asked.append(given[0]))
+    monkeypatch.setattr(judges, "load_source", lambda *given: asked.append(given[:2]))
+    judges.load_identity_judge(None, None, network, "cpu")
+    assert asked == [network, (network, network)]
+    asked.clear()
+    judges.load_identity_judge("file.pth", None, network, "cpu")
+    assert asked == ["file.pth", ("template", network)]  # points of that world's mean face

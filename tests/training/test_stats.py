@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from eg3d.training.stats import Stats, append_line, drop_lines_after, read_means
+from eg3d.training.stats import Stats, append_line, drop_lines_after, read_lines, read_means
 
 
 def test_a_line_holds_number_mean_and_deviation_since_the_last_one():
@@ -55,6 +55,16 @@ def test_a_damaged_line_is_named_and_its_file_stays(tmp_path, line):
     with pytest.raises(ValueError, match=r"metric-fid\.jsonl: line 3 is damaged; remove that line") as error:
         drop_lines_after(path, 2)
     assert "\n" not in str(error.value) and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("last", [b"[[[[", b"garbage", b"1"])
+def test_a_last_line_that_begins_as_none_does_was_not_cut_off(tmp_path, last):
+    path = tmp_path / "stats.jsonl"
+    path.write_bytes(b'{"images_seen": 4}\n' + last)
+    with pytest.raises(ValueError, match=r"stats\.jsonl: line 2 is damaged; remove that line"):
+        read_lines(path)
+    path.write_bytes(b'{"images_seen": 4}\n' + b'{"images_se')
+    assert read_lines(path) == [{"images_seen": 4}]
 
 
 SCORE = b'"GFAS/mse_sum": {"num": 1, "mean": %s, "std": 0.0}'

@@ -126,7 +126,10 @@ BAD = {
     "unknown format": ((*RUN, "--precision=fp8"), "--precision=fp8 is unknown; use one of fp32, tf32, bf16, fp16"),
     "half a process": ((*RUN, "--gpus=1.5"), "'1.5' is not a valid integer"),
     "frozen below none": ((*RUN, "--freeze-g=-1"), "--freeze-g=-1 must be from 0 to"),
-    "dead regulariser": ((*RUN, "--reg_type=l1-alt"), "--reg_type=l1-alt never did anything in EG3D"),
+    "dead regulariser": (
+        (*RUN, "--reg_type=l1-alt"),
+        "--reg_type=l1-alt never did anything in EG3D: it added 0; give --density_reg=0",
+    ),
     "negative half format": ((*RUN, "--g_num_fp16_res=-1"), "--g_num_fp16_res=-1 must be at least 0"),
     "unknown preset": (("--outdir=run", "--cfg=celeba"), "celeba"),
     "indivisible batch": ((*RUN, "--batch=16", "--batch-gpu=5"), "--batch=16"),
@@ -160,7 +163,6 @@ BAD = {
     "no time": ((*RUN, "--stop-after-minutes=nan"), "--stop-after-minutes"),
     "endless waiting": ((*RUN, "--wait-minutes=inf"), "--wait-minutes"),
     "longest waiting": ((*RUN, "--wait-minutes=1e300"), "--wait-minutes"),
-    "unused fade": ((*RUN, "--gpc_reg_fade_kimg=5", "--gen_pose_cond=False"), "--gen_pose_cond=True"),
     "no tick": ((*RUN, "--tick=nan"), "--tick=nan"),
     "partial start from nothing": ((*RUN, "--resume-partial"), "--resume=FILE"),
     "no scale": ((*RUN, "--c-scale=nan"), "--c-scale=nan"),
@@ -190,6 +192,35 @@ def test_bad_input_is_one_line_and_exit_code_2_and_leaves_nothing(call, tmp_path
     assert code == 2
     assert expected in err and err.startswith("error: ") and err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_published_option_of_a_feature_that_is_off_is_a_note(call, tmp_path):
+    code, out, err = call(*RUN, "--p=0.5", "--gpc_reg_fade_kimg=5", "--gen_pose_cond=False", "--dry-run")
+    assert code == 0 and json.loads(out)["augment"]["p"] == 0.2
+    assert "note: --p=0.5 does nothing here: it is of --aug=fixed: add it\n" in err
+    assert "note: --gpc_reg_fade_kimg=5.0 does nothing here: it is of pose conditioning" in err
+    assert err.count("\n") == 2
+
+
+@pytest.mark.parametrize("target", ["training-state.pt", "gone.pt"], ids=["in a circle", "to nothing"])
+@pytest.mark.parametrize("more", [[], ["--resume=latest"]])
+def test_a_state_that_is_a_link_to_nothing_starts_no_new_run(call, tmp_path, target, more):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "training-state.pt").symlink_to(target)
+    code, _, err = call(*RUN, *more)
+    assert code == 2 and "training-state.pt: is a link that leads to no file; mend it" in err and err.count("\n") == 1
+    assert os.readlink(tmp_path / "run" / "training-state.pt") == target
+
+
+def test_a_new_run_deletes_no_snapshots_of_another_one(call, tmp_path):
+    folder = write_images(tmp_path / "faces", side=64)
+    (tmp_path / "run").mkdir()
+    other = tmp_path / "run" / "network-snapshot-000100.safetensors"
+    other.write_text("precious")
+    code, _, err = call(*RUN, f"--data={folder}", "--keep=1", "--kimg=0")
+    assert code == 2 and err.count("\n") == 1
+    assert f"{other.name}: is a snapshot of another run, which --keep=1 would delete; give another --outdir" in err
+    assert other.read_text() == "precious"
 
 
 def test_a_state_that_cannot_be_read_is_not_overwritten(call, tmp_path):

@@ -36,3 +36,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(run_script, tmp_path, script, 
     assert code == 2 and out == ""
     assert err.startswith("error: ") and err.count("\n") == 1 and named in err
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("script", [FACES, GAZE])
+def test_a_world_that_is_not_there_is_refused(run_script, script):
+    code, _, err = run_script(script, "--world=dolls", "--sheet=sheet.png")
+    assert code == 2 and "'dolls' is not one of 'cartoons', 'people'" in err

@@ -9,13 +9,13 @@ from click.testing import CliRunner
 
 from dataset_preprocessing.ffhq import preprocess_in_the_wild
 from eg3d import calc_id, calc_pose, gen_samples_pose, make_embedded
-from eg3d.metrics.identity import KIND, WORLD_FILE, IdentityNetwork
-from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_KIND, READER_WEIGHTS, disagreement, load_reader
+from eg3d.metrics.identity import KIND, WORLD_FILES, IdentityNetwork
+from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_KIND, READERS, disagreement, load_reader
 from eg3d.metrics.network_file import load_network
 from eg3d.metrics.world_features import FEATURES_FILE
-from eg3d.world.people import render_people
 from eg3d.world.training import fit_identity, stages
 from eg3d.world.training.fit_five_points import POINTS_FILE, measured_five_points
+from eg3d.world.views_of_persons import render_people
 from groundwork.files import WORLD_WEIGHTS, sha256
 
 
@@ -26,9 +26,10 @@ def run(script, *args):
 
 
 def test_files_are_small_and_say_how_they_were_made():
-    files = (WORLD_FILE, READER_WEIGHTS, FEATURES_FILE, POINTS_FILE)
+    identity, reader = WORLD_FILES["embedded"], READERS["embedded"]
+    files = (identity, reader, FEATURES_FILE, POINTS_FILE)
     assert sum(file.stat().st_size for file in files) <= 6e6 and POINTS_FILE.stat().st_size < 1e6
-    for path, kind in ((WORLD_FILE, KIND), (READER_WEIGHTS, READER_KIND)):
+    for path, kind in ((identity, KIND), (reader, READER_KIND)):
         facts = load_network(path, kind).facts
         assert facts["split"] == stages.SPLIT != "faces" and facts["people"] == stages.PEOPLE and facts["epochs"] > 0
 
@@ -40,7 +41,7 @@ def test_identity_network_tells_a_few_unseen_people_apart():
 
 
 def test_points_and_pose_agree_on_heads_and_mostly_not_on_noise():
-    reader, _ = load_reader(READER_WEIGHTS)
+    reader, _ = load_reader(READERS["embedded"])
     heads = torch.from_numpy(render_people("test", 8, views=3).images).permute(0, 3, 1, 2).float() / 127.5 - 1
     noise = torch.randn(100, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     with torch.no_grad():

@@ -11,7 +11,8 @@ from PIL import Image
 
 from eg3d.geometry.cameras import check_labels
 from eg3d.world import rendered_sets as datasets
-from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, Identity
+from eg3d.world.cartoon.heads import EYE_MAX_PITCH, EYE_MAX_YAW, Identity
+from eg3d.world.worlds import world_of
 
 
 def rotation_of(label: np.ndarray) -> np.ndarray:
@@ -22,7 +23,7 @@ def drawn(kind: str, count: int):
     """(label, gaze_head, to_camera, identity) of `count` places, without rendering."""
     for index in range(count):
         identity = Identity.draw("test", index)
-        yield *datasets._DRAWS[kind](np.random.default_rng(index), identity), identity
+        yield *datasets._DRAWS[kind](np.random.default_rng(index), identity, world_of("cartoons")), identity
 
 
 def test_two_runs_write_the_same_bytes_and_a_longer_set_begins_the_same(tmp_path):
@@ -66,6 +67,7 @@ def test_face_zip_has_the_published_layout_and_the_truth(tmp_path):
         mask = np.unpackbits(truth["eye_mask"][index])[: 64 * 64].reshape(64, 64).astype(bool)
         assert np.array_equal(mask, sample.rendered.eye_mask) and mask.any()
         assert np.allclose(truth["gaze_head"][index], sample.gaze_head)
+        assert np.allclose(truth["irises"][index], sample.rendered.irises)
     assert truth["landmarks"].shape == (5, 68, 2) and truth["gaze_cam"].shape == (5, 2)
     assert list(truth["identity"]) == [0, 1, 2, 3, 4] and str(truth["split"]) == "faces"
 

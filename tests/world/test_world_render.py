@@ -1,4 +1,4 @@
-"""Heads, ray casting and pictures of the embedded world."""
+"""Heads, ray casting and pictures of the cartoon world."""
 
 from dataclasses import fields, replace
 from itertools import combinations
@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from eg3d.world import raycast
-from eg3d.world.heads import SPLITS, Identity
-from eg3d.world.meshes import head_mesh
-from eg3d.world.render import render_head
+from eg3d.world.cartoon.cartoon_head import render_head
+from eg3d.world.cartoon.heads import Identity
+from eg3d.world.cartoon.meshes import head_mesh
 from eg3d.world.rendered_sets import camera_label, head_angles_to_vector, vector_to_camera_angles
+from eg3d.world.worlds import SPLITS
 
 AHEAD = (0.0, 0.0, 1.0)
 

@@ -9,8 +9,8 @@ from eg3d.geometry.cameras import mirror_label
 from eg3d.metrics.face_reader import FaceReader, FaceReading
 from eg3d.metrics.iresnet import Architecture
 from eg3d.metrics.pose import angles_of_label, rotation_error, rotation_of_angles
-from eg3d.world.people import People
 from eg3d.world.training.fitting import FitConfig, fit
+from eg3d.world.views_of_persons import People
 from l2cs.augmented_crops import Augmentation, augment
 
 ARCHITECTURE = Architecture((1, 1, 1, 1), (16, 32, 64, 128), input_size=64, embedding=128, stem_stride=2)
@@ -20,7 +20,7 @@ MIRRORED = [1, 0, 2, 4, 3]  # which point a point becomes
 AUGMENTATION = Augmentation(mirror=False, shift_px=0, zoom=0)  # a move would change what the camera's angles mean
 
 
-def train(people: People, folder: Path) -> FaceReader:
+def train(people: People, folder: Path, architecture: Architecture = ARCHITECTURE) -> FaceReader:
     """The network, trained (or continued) in `folder`."""
     images = torch.from_numpy(people.images).permute(0, 3, 1, 2)
     points, labels = torch.from_numpy(people.points), torch.from_numpy(people.labels)
@@ -28,7 +28,7 @@ def train(people: People, folder: Path) -> FaceReader:
     angles, other_angles = angles_of_label(labels).float(), angles_of_label(mirror_label(labels)).float()
     with torch.random.fork_rng():
         torch.manual_seed(CONFIG.seed)
-        reader = FaceReader(ARCHITECTURE).to(memory_format=torch.channels_last)
+        reader = FaceReader(architecture).to(memory_format=torch.channels_last)
 
     def loss_of(chosen: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
         flip = torch.rand(len(chosen), generator=draws) < 0.5

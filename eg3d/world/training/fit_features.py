@@ -15,7 +15,7 @@ from torch import nn
 
 from eg3d.metrics.network_file import VERSION, load_network, save_network
 from eg3d.metrics.world_features import FEATURES_FILE, KIND, Architecture, FeatureNetwork
-from eg3d.world.heads import HAIR_STYLES, WORLD_VERSION, Identity
+from eg3d.world.cartoon.heads import HAIR_STYLES, WORLD_VERSION, Identity
 from eg3d.world.rendered_sets import samples
 from eg3d.world.training.fitting import FitConfig, fit
 from groundwork.files import CACHE, atomic_file, is_own, private

@@ -16,8 +16,8 @@ import torch
 
 from eg3d.metrics.dlib_points import SIDE, DlibPoints, enlarged, import_dlib, whole_picture
 from eg3d.metrics.network_file import VERSION
-from eg3d.world.heads import WORLD_VERSION
-from eg3d.world.people import People
+from eg3d.world.cartoon.heads import WORLD_VERSION
+from eg3d.world.views_of_persons import People
 from groundwork.files import WORLD_WEIGHTS, atomic_write
 from groundwork.strict_json import read_json
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from eg3d.metrics.align import align
 from eg3d.metrics.iresnet import Architecture, IResNet
-from eg3d.world.people import People
 from eg3d.world.training.fitting import FitConfig, fit
+from eg3d.world.views_of_persons import People
 from l2cs.augmented_crops import Augmentation, augment
 
 ARCHITECTURE = Architecture((1, 1, 1, 1), (16, 32, 64, 128), input_size=56, embedding=128, stem_stride=2)
@@ -39,21 +39,21 @@ class MarginClassifier(nn.Module):
         return F.cross_entropy(SCALE * cosine.scatter(1, person[:, None], moved), person)
 
 
-def train(people: People, folder: Path) -> IResNet:
+def train(people: People, folder: Path, architecture: Architecture = ARCHITECTURE) -> IResNet:
     """The network, trained (or continued) in `folder`."""
     images = torch.from_numpy(people.images).permute(0, 3, 1, 2)
     points, person = torch.from_numpy(people.points), torch.from_numpy(people.person)
     with torch.random.fork_rng():
         torch.manual_seed(CONFIG.seed)
-        network = IResNet(ARCHITECTURE)
-        classifier = MarginClassifier(int(person.max()) + 1, ARCHITECTURE.embedding)
+        network = IResNet(architecture)
+        classifier = MarginClassifier(int(person.max()) + 1, architecture.embedding)
     side = images.shape[-1]
 
     def loss_of(chosen: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
         batch = images[chosen].float() / 127.5 - 1
         batch, _ = augment(batch, torch.zeros(len(batch), 2), AUGMENTATION, draws)
         jitter = POINT_JITTER * torch.randn(points[chosen].shape, generator=draws)
-        crops = align(batch, side * (points[chosen] + jitter), ARCHITECTURE.input_size)
+        crops = align(batch, side * (points[chosen] + jitter), architecture.input_size)
         mirrored = torch.rand(len(crops), generator=draws) < 0.5
         crops = torch.where(mirrored[:, None, None, None], crops.flip(3), crops)
         return classifier(network(crops.to(memory_format=torch.channels_last)), person[chosen])

@@ -11,16 +11,15 @@ from eg3d.gaze.term import gaze_target
 from eg3d.metrics import solidity
 from eg3d.metrics.gfas import gaze_face_alignments, slope_with_error
 from eg3d.pictures.views import ViewOptions, camera_labels, render_views, render_ws, ws_of_seeds
-from eg3d.world.heads import Identity
-from eg3d.world.render import render_head
 from eg3d.world.rendered_sets import camera_label, gaze_samples
 from eg3d.world.training import stages
 from eg3d.world.training.fit_features import measured_features
+from eg3d.world.worlds import NAMES, world_of
 from l2cs.estimator import GazeAngles, angular_error
 
 SIDE_YAW = 0.3  # rad, of the views that a frontal depth must predict
 BACKGROUND_DEPTH = 3.15  # where the embedded volume ends
-GENERATOR_BLUR_PX = 0.8  # sigma that makes renders as soft as the small generator's pictures
+GENERATOR_BLUR_PX = 0.8  # of 64: sigma that makes renders as soft as the small generators' pictures
 
 
 def to_images(rgb) -> torch.Tensor:
@@ -37,19 +36,21 @@ def gaussian_blur(images: torch.Tensor, sigma_px: float) -> torch.Tensor:
     return F.conv2d(padded, kernel.expand(images.shape[1], 1, -1, -1), groups=images.shape[1])
 
 
-def measure(gaze: dict, generators: dict) -> dict:
-    """Every number of the model card, of gaze networks and generators by name."""
+def measure(gaze: dict, generators: dict, world: str = "cartoons") -> dict:
+    """Every number of the model card, of a world's gaze networks and generators by name."""
     numbers = {
         "gaze_networks": {
-            name: {"sha256": network.sha256} | gaze_network_error(network) | reads_eyes(network)
+            name: {"sha256": network.sha256}
+            | gaze_network_error(network, world=world)
+            | reads_eyes(network, world=world)
             for name, network in gaze.items()
         },
-        **stages.quality(),
-        "feature_network": measured_features(),
-        "rendered_heads": vars(rendered_solidity()),
+        **stages.quality(world),
+        **({"feature_network": measured_features()} if world == "cartoons" else {}),
+        "rendered_heads": vars(rendered_solidity(world=world)),
     }
     for name, G in generators.items():
-        numbers[name] = scores(G, gaze) | {"solidity": vars(generator_solidity(G))}
+        numbers[name] = scores(G, gaze) | {"solidity": vars(generator_solidity(G, world=world))}
     return numbers
 
 
@@ -57,9 +58,9 @@ def measure(gaze: dict, generators: dict) -> dict:
 
 
 @torch.no_grad()
-def gaze_network_error(estimator, count: int = 1000) -> dict[str, float]:
+def gaze_network_error(estimator, count: int = 1000, world: str = "cartoons") -> dict[str, float]:
     """Errors in degrees on unseen identities, uniform head pose and gaze."""
-    rgb, truth, _ = gaze_samples("test", count)
+    rgb, truth, _ = gaze_samples("test", count, world=world)
     truth = torch.as_tensor(np.asarray(truth)).float()
     truth = GazeAngles(*(truth if truth.shape[0] == 2 else truth.T))
     estimate = _estimate(estimator, to_images(rgb))
@@ -71,24 +72,26 @@ def gaze_network_error(estimator, count: int = 1000) -> dict[str, float]:
 
 
 @torch.no_grad()
-def reads_eyes(estimator, heads: int = 64, yaws=(-0.4, -0.2, 0.0, 0.2, 0.4)) -> dict[str, float]:
+def reads_eyes(
+    estimator, heads: int = 64, yaws=(-0.4, -0.2, 0.0, 0.2, 0.4), world: str = "cartoons"
+) -> dict[str, float]:
     """Slope of estimated yaw against yaw* on blurred renders: eyes on the camera, along the face, painted over.
 
     A network that reads eyes gives 0 and 1 for the first two; what it gives for painted eyes is read off the head.
     """
-    slopes = {}
+    its, slopes = world_of(world), {}
     for name in ("camera", "face", "painted"):
         shots, labels = [], []
         for i in range(heads):
-            identity = Identity.draw("test", i)
+            person = its.draw("test", i)
             for yaw in yaws:
                 label = camera_label(yaw, 0.0)
                 position = label[[3, 7, 11]]
-                gaze = position - identity.eye_centres.mean(axis=0) if name == "camera" else np.array([0.0, 0, 1])
+                gaze = position - its.eye_centres(person).mean(axis=0) if name == "camera" else np.array([0.0, 0, 1])
                 eyes = "painted" if name == "painted" else "open"
-                shots.append(render_head(identity, label, gaze, eyes=eyes).rgb)
+                shots.append(its.render(person, label, gaze, its.size, eyes).rgb)
                 labels.append(label)
-        images = gaussian_blur(to_images(shots), GENERATOR_BLUR_PX)
+        images = gaussian_blur(to_images(shots), GENERATOR_BLUR_PX * its.size / 64)
         target = gaze_target(torch.as_tensor(np.array(labels)).float())
         estimate = _estimate(estimator, images)
         groups = np.repeat(np.arange(heads), len(yaws))
@@ -112,7 +115,7 @@ def scores(G, estimators: dict, seeds=range(256)) -> dict[str, dict]:
 
 
 @torch.no_grad()
-def generator_solidity(G, seeds=range(64)) -> solidity.Solidity:
+def generator_solidity(G, seeds=range(64), world: str = "cartoons") -> solidity.Solidity:
     """Solidity of generated heads without truncation; depth at one ray per pixel."""
     yaws = (0.0, SIDE_YAW, -SIDE_YAW)
     labels = camera_labels(yaws, [0.0] * 3, G.orbit)
@@ -125,16 +128,16 @@ def generator_solidity(G, seeds=range(64)) -> solidity.Solidity:
         G.neural_rendering_resolution = resolution
     repeated = [label[None].expand(len(ws), -1) for label in labels]
     turned = [(pictures[:, i], repeated[i]) for i in (1, 2)]
-    return solidity.measure(pictures[:, 0], torch.cat(depths), repeated[0], turned)
+    return solidity.measure(pictures[:, 0], torch.cat(depths), repeated[0], turned, NAMES[world])
 
 
-def rendered_solidity(heads: int = 64) -> solidity.Solidity:
+def rendered_solidity(heads: int = 64, world: str = "cartoons") -> solidity.Solidity:
     """The same of rendered heads of known shape: what the generator is compared with."""
-    views = {}
+    its, views = world_of(world), {}
     for yaw in (0.0, SIDE_YAW, -SIDE_YAW):
         label = camera_label(yaw, 0.0)
-        shots = [render_head(Identity.draw("test", i), label, np.array([0.0, 0, 1])) for i in range(heads)]
+        shots = [its.render(its.draw("test", i), label, np.array([0.0, 0, 1]), its.size) for i in range(heads)]
         depth = torch.as_tensor(np.array([s.depth for s in shots])).float()[:, None].clamp(max=BACKGROUND_DEPTH)
         views[yaw] = to_images([s.rgb for s in shots]), depth, torch.as_tensor(label).float()[None].expand(heads, -1)
     (image, depth, label), *turned = views.values()
-    return solidity.measure(image, depth, label, [(t[0], t[2]) for t in turned])
+    return solidity.measure(image, depth, label, [(t[0], t[2]) for t in turned], NAMES[world])

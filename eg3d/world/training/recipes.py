@@ -9,38 +9,49 @@ from pathlib import Path
 
 import click
 
-from eg3d.world.heads import WORLD_VERSION
+from eg3d.world.worlds import world_of
 from groundwork.files import CACHE, REPOSITORY, atomic_write, private
 from groundwork.strict_json import read_json
 from l2cs.estimator import WORLD_NETWORKS as GAZE_NETWORKS
 
-# split -> (asset, flags): disjoint people, different widths.
+# world -> split -> (asset, flags): disjoint people, different widths.
 GAZE_RECIPES = {
-    "gaze-loss": ("embedded", "--width=16 --num_epochs=16 --batch_size=32 --lr=2e-3 --seed=0"),
-    "gaze-judge": ("embedded-judge", "--width=32 --num_epochs=10 --batch_size=32 --lr=1.5e-3 --seed=1"),
+    "cartoons": {
+        "gaze-loss": ("embedded", "--width=16 --num_epochs=16 --batch_size=32 --lr=2e-3 --seed=0"),
+        "gaze-judge": ("embedded-judge", "--width=32 --num_epochs=10 --batch_size=32 --lr=1.5e-3 --seed=1"),
+    },
+    "people": {
+        "gaze-loss": ("people", "--width=16 --input-size=128 --num_epochs=16 --batch_size=32 --lr=2e-3 --seed=0"),
+        "gaze-judge": (
+            "people-judge",
+            "--width=32 --input-size=128 --num_epochs=10 --batch_size=32 --lr=1.5e-3 --seed=1",
+        ),
+    },
 }
 
 
-def train_gaze_network(split: str, workdir: Path, device: str, log: Path) -> None:
+def train_gaze_network(split: str, workdir: Path, device: str, log: Path, world: str = "cartoons") -> None:
     """Renders the split and the test set where they are missing, and trains one small network on it."""
-    name, flags = GAZE_RECIPES[split]
-    cache = private(CACHE)
-    data, test = cache / f"{split}-v{WORLD_VERSION}", cache / f"gaze-test-v{WORLD_VERSION}"
+    name, flags = GAZE_RECIPES[world][split]
+    cache, its = private(CACHE), world_of(world)
+    data, test = (cache / f"{its.prefix}{kind}-v{its.version}" for kind in (split, "gaze-test"))
     for folder, its_split, count in ((data, split, 8000), (test, "test", 1000)):
         if not folder.exists():
             make = REPOSITORY / "dataset_preprocessing" / "synthetic" / "make_gaze.py"
-            call([sys.executable, make, f"--outdir={folder}", f"--count={count}", f"--split={its_split}"], log)
+            command = [sys.executable, make, f"--outdir={folder}", f"--count={count}", f"--split={its_split}"]
+            call([*command, *([] if world == "cartoons" else [f"--world={world}"])], log)
     call([sys.executable, REPOSITORY / "l2cs" / "train.py", "--arch=small", *flags.split(),
           f"--gaze360image_dir={data / 'Image'}", f"--gaze360label_dir={data / 'Label' / 'train.label'}",
           f"--heldout_images={test / 'Image'}", f"--heldout_label={test / 'Label' / 'train.label'}",
           f"--output={workdir / split}", f"--export={GAZE_NETWORKS[name]}", f"--device={device}"], log)  # fmt: skip
 
 
-def train_generator(outdir: Path, flags: list[str], log: Path) -> Path:
+def train_generator(cfg: str, outdir: Path, flags: list[str], log: Path) -> Path:
     """Trains in `outdir`, or goes on with the run there; returns the last snapshot."""
-    again = ["--resume=latest"] if (outdir / "training-state.pt").exists() else []
-    train = [sys.executable, REPOSITORY / "eg3d" / "train.py", "--cfg=embedded"]
-    call([*train, *flags, f"--outdir={outdir}", *again], log)
+    if (outdir / "training-state.pt").exists():
+        flags = [*(flag for flag in flags if not flag.startswith("--resume")), "--resume=latest"]
+    train = [sys.executable, REPOSITORY / "eg3d" / "train.py", f"--cfg={cfg}"]
+    call([*train, *flags, f"--outdir={outdir}"], log)
     return max(outdir.glob("network-snapshot-*.safetensors"))
 
 

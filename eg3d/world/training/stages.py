@@ -1,42 +1,45 @@
 """Three stages of `make embedded`: rendering people, training on them, measuring on others, writing the weights."""
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
-from eg3d.metrics.identity import KIND, WORLD_FILE, IdentityNetwork
-from eg3d.metrics.landmark_sources import READER_KIND, READER_WEIGHTS, load_reader
+from eg3d.metrics.identity import KIND, WORLD_FILES, IdentityNetwork
+from eg3d.metrics.landmark_sources import READER_KIND, READERS, load_reader
 from eg3d.metrics.network_file import save_network
-from eg3d.world.heads import WORLD_VERSION
-from eg3d.world.people import VIEWS, People, people_set
 from eg3d.world.training import fit_face_reader, fit_identity
 from eg3d.world.training.fit_five_points import make_five_points, measured_five_points
+from eg3d.world.views_of_persons import VIEWS, People, people_set
+from eg3d.world.worlds import NAMES, world_of
 
 SPLIT, PEOPLE = "people", 3000  # whom the networks learn from; no generator and no gaze network saw them
 TEST_SPLIT, TEST_PEOPLE, TEST_VIEWS = "test", 300, 4
+INPUT_SIZES = {"cartoons": (56, 64), "people": (112, 128)}  # px, of the identity and of the pose network
 
 
-def test_people() -> People:
+def test_people(world: str = "cartoons") -> People:
     """Whom the networks are measured on."""
-    return people_set(TEST_SPLIT, TEST_PEOPLE, TEST_VIEWS)
+    return people_set(TEST_SPLIT, TEST_PEOPLE, TEST_VIEWS, world)
 
 
-def make_identity(workdir: Path) -> None:
+def make_identity(workdir: Path, world: str = "cartoons") -> None:
     """Trains the identity network in `workdir`/identity and writes its weights."""
-    start = time.time()
-    network = fit_identity.train(people_set(SPLIT, PEOPLE), workdir / "identity")
-    facts = _facts(fit_identity.CONFIG, start) | fit_identity.verification(network, test_people())
-    save_network(WORLD_FILE, KIND, network, facts)
+    start, people = time.time(), people_set(SPLIT, PEOPLE, world=world)
+    architecture = replace(fit_identity.ARCHITECTURE, input_size=INPUT_SIZES[world][0])
+    network = fit_identity.train(people, workdir / "identity", architecture)
+    facts = _facts(fit_identity.CONFIG, start, world) | fit_identity.verification(network, test_people(world))
+    save_network(WORLD_FILES[NAMES[world]], KIND, network, facts)
 
 
-def make_face_reader(workdir: Path) -> None:
+def make_face_reader(workdir: Path, world: str = "cartoons") -> None:
     """Trains the pose and landmark network in `workdir`/face-reader and writes its weights."""
-    start = time.time()
-    reader = fit_face_reader.train(people_set(SPLIT, PEOPLE), workdir / "face-reader")
-    facts = _facts(fit_face_reader.CONFIG, start) | fit_face_reader.errors(reader, test_people())
-    save_network(READER_WEIGHTS, READER_KIND, reader, facts)
+    start, people = time.time(), people_set(SPLIT, PEOPLE, world=world)
+    architecture = replace(fit_face_reader.ARCHITECTURE, input_size=INPUT_SIZES[world][1])
+    reader = fit_face_reader.train(people, workdir / "face-reader", architecture)
+    facts = _facts(fit_face_reader.CONFIG, start, world) | fit_face_reader.errors(reader, test_people(world))
+    save_network(READERS[NAMES[world]], READER_KIND, reader, facts)
 
 
 def make_points() -> None:
@@ -44,24 +47,24 @@ def make_points() -> None:
     make_five_points(people_set(SPLIT, PEOPLE), test_people(), SPLIT)
 
 
-def quality() -> dict[str, dict]:
+def quality(world: str = "cartoons") -> dict[str, dict]:
     """What the shipped identity network, pose and landmark network, and points reach on people they never saw.
 
-    The points are read from beside their file, since they need dlib.
+    The points, which the cartoons alone have, are read from beside their file, since they need dlib.
     """
-    people, judge, (reader, digest) = test_people(), IdentityNetwork.load("embedded"), load_reader(READER_WEIGHTS)
+    people, name = test_people(world), NAMES[world]
+    judge, (reader, digest) = IdentityNetwork.load(name), load_reader(READERS[name])
     return {
         "identity_network": {"sha256": judge.sha256} | fit_identity.verification(judge.network, people),
         "pose_network": {"sha256": digest} | fit_face_reader.errors(reader, people),
-        "five_points": measured_five_points(),
-    }
+    } | ({"five_points": measured_five_points()} if world == "cartoons" else {})
 
 
-def _facts(config, start: float) -> dict:
+def _facts(config, start: float, world: str) -> dict:
     """How a network was made, for its file's header."""
     return {
         **asdict(config),
-        "world": WORLD_VERSION,
+        "world": world_of(world).version,
         "split": SPLIT,
         "people": PEOPLE,
         "views": VIEWS,

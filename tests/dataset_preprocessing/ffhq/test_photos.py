@@ -78,7 +78,7 @@ def indir(tmp_path):
 def run(indir, tmp_path, monkeypatch):
     """run(faces of pictures by size, *options) -> the script's result."""
     monkeypatch.setattr(photos, "Mtcnn", Detector)
-    monkeypatch.setattr(pose_estimators, "WorldPose", lambda device: Estimator())
+    monkeypatch.setattr(pose_estimators, "WorldPose", lambda device, world: Estimator())
     monkeypatch.setattr(Estimator, "seen", [])
 
     def run(known, *options, yaws=None):

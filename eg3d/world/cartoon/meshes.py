@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from eg3d.world.heads import Identity
+from eg3d.world.cartoon.heads import Identity
 
 SKIN, NECK, HAIR, EYE_RIGHT, EYE_LEFT, LID_RIGHT, LID_LEFT = range(7)  # right: the subject's, at -x
 NECK_BOTTOM = -0.40

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from eg3d.world.heads import Identity
-from eg3d.world.meshes import (
+from eg3d.world.cartoon.heads import Identity
+from eg3d.world.cartoon.meshes import (
     EYE_LEFT,
     EYE_RIGHT,
     HAIR,

@@ -1,4 +1,4 @@
-"""Identities of the embedded world: every number that makes one face differ from another.
+"""Identities of the cartoon world: every number that makes one face differ from another.
 
 The head frame is the world frame of `cameras.py`: +y up, +z out of the face, +x toward the subject's left (image
 right in a frontal view). Lengths are world units: the head is about 0.42 wide, its eyeballs about 0.1.
@@ -14,11 +14,10 @@ WORLD_VERSION = (
     1  # raise it when a face, a camera or a gaze of the same index changes: caches and draws are keyed by it
 )
 
-SPLITS = ("faces", "gaze-loss", "gaze-judge", "people", "features", "test")  # no two share an identity
-
 EYE_RADIUS = 0.05
 EYE_MAX_YAW = 0.85  # rad, eye in head, either way
 EYE_MAX_PITCH = 0.5
+SETTING = ("light", "ambient", "background", "background_slope", "shirt")  # what does not make a person
 
 Colour = tuple[float, float, float]  # RGB in 0..1
 

@@ -2,8 +2,8 @@ import numpy as np
 import torch
 
 from eg3d.metrics.pose import angles_of_label
-from eg3d.world.people import VIEWS, draw_view, render_people, rolled
 from eg3d.world.rendered_sets import camera_label
+from eg3d.world.views_of_persons import VIEWS, draw_view, render_people, rolled
 
 
 def test_views_of_a_person_share_the_head_and_nothing_else():

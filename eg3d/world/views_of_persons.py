@@ -1,28 +1,27 @@
 """Several views of each of many people, in changing light: what identity, pose and landmark networks learn from.
 
 Nothing but the head makes a person here: light, background, shirt, gaze and camera are drawn anew for every view, and
-cameras roll too. Every view depends on (world version, split, person, view) alone.
+cameras roll too. Every view depends on (world and its version, split, person, view) alone.
 """
 
 import io
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from eg3d.geometry.landmarks import five_points
-from eg3d.world.heads import EYE_MAX_PITCH, EYE_MAX_YAW, WORLD_VERSION, Identity
-from eg3d.world.render import render_head
 from eg3d.world.rendered_sets import GAZE_SET_CAMERA, camera_label, head_angles_to_vector
+from eg3d.world.worlds import world_of
 from groundwork.draws import draw_key
 from groundwork.files import CACHE, atomic_write, is_own, private
 from groundwork.workers import in_processes
 
 MAX_ROLL = 0.2  # rad, of the camera about its axis
-SETTING = ("light", "ambient", "background", "background_slope", "shirt")  # what does not make a person
 VIEWS = 6
 
 
@@ -46,27 +45,30 @@ def rolled(label: np.ndarray, roll: float) -> np.ndarray:
     return np.concatenate([pose.reshape(16), label[16:]]).astype(np.float32)
 
 
-def draw_view(index: int, split: str, views: int = VIEWS) -> tuple[Identity, np.ndarray, np.ndarray]:
+def draw_view(
+    index: int, split: str, views: int = VIEWS, world: str = "cartoons"
+) -> tuple[Any, np.ndarray, np.ndarray]:
     """Person, camera label [25] and gaze [3] of a picture; pictures `k * views` to `k * views + views - 1` show k."""
-    rng = np.random.default_rng([draw_key(WORLD_VERSION, f"view-{split}", index, views), index])
-    setting = Identity.draw(f"{split}-setting", index)
-    person = Identity.draw(split, index // views)
-    person = replace(person, **{name: getattr(setting, name) for name in SETTING})
+    its = world_of(world)
+    rng = np.random.default_rng([draw_key(its.version, f"view-{split}", index, views), index])
+    person = its.vary(its.draw(split, index // views), its.draw(f"{split}-setting", index))
     label = rolled(camera_label(*(rng.uniform(-1, 1, 2) * GAZE_SET_CAMERA)), rng.uniform(-MAX_ROLL, MAX_ROLL))
-    return person, label, head_angles_to_vector(*(rng.uniform(-1, 1, 2) * (EYE_MAX_YAW, EYE_MAX_PITCH)))
+    return person, label, head_angles_to_vector(*(rng.uniform(-1, 1, 2) * its.eye_range))
 
 
-def _render(index: int, split: str, views: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    person, label, gaze = draw_view(index, split, views)
-    head = render_head(person, label, gaze, size)
+def _render(index: int, split: str, views: int, size: int, world: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    person, label, gaze = draw_view(index, split, views, world)
+    head = world_of(world).render(person, label, gaze, size)
     return head.rgb, label, (five_points(head.landmarks) / size).astype(np.float32)
 
 
 def render_people(
-    split: str, people: int, views: int = VIEWS, size: int = 64, processes: int = 1, progress: bool = False
-) -> People:
-    """`views` pictures each of the first `people` persons of a split."""
-    render, count = partial(_render, split=split, views=views, size=size), people * views
+    split: str, people: int, views: int = VIEWS, size: int | None = None, processes: int = 1, progress: bool = False,
+    world: str = "cartoons",
+) -> People:  # fmt: skip
+    """`views` pictures each of the first `people` persons of a split; size None: the world's own."""
+    count, size = people * views, size or world_of(world).size
+    render = partial(_render, split=split, views=views, size=size, world=world)
     with tqdm(total=count, desc=f"rendering {split}", unit="img", disable=not progress) as bar:
 
         def gather(results) -> list:
@@ -80,11 +82,13 @@ def render_people(
     return People(images, labels, points, np.arange(count) // views)
 
 
-def people_set(split: str, people: int, views: int = VIEWS) -> People:
+def people_set(split: str, people: int, views: int = VIEWS, world: str = "cartoons") -> People:
     """The same, kept in the cache: rendered once by up to four processes."""
-    path = private(CACHE) / f"people-v{WORLD_VERSION}-{split}-{people}x{views}.npz"
+    its = world_of(world)
+    path = private(CACHE) / f"{its.prefix}people-v{its.version}-{split}-{people}x{views}.npz"
     if not is_own(path):
-        made = render_people(split, people, views, processes=min(4, os.cpu_count() or 1), progress=True)
+        processes = min(4, os.cpu_count() or 1)
+        made = render_people(split, people, views, processes=processes, progress=True, world=world)
         out = io.BytesIO()
         np.savez(out, **vars(made))
         atomic_write(path, out.getvalue())

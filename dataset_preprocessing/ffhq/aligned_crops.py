@@ -1,0 +1,243 @@
+"""FFHQ's chain for one photo: align it by its landmarks, then crop it by five points as EG3D does; and for a folder.
+
+A line of `manifest.jsonl` says of each photo what became of it. A photo whose line and crop are there is not looked at
+again, so a run that was stopped goes on; one that was rejected is tried again.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from dataset_preprocessing.ffhq import alignment, pos
+from dataset_preprocessing.ffhq.photo_landmarks import Landmarks, by_photo
+from groundwork.archive import Unreadable, read_file, shown
+from groundwork.files import atomic_write
+from groundwork.images import read_picture, silence_pillow
+from groundwork.matching import first_of
+from groundwork.strict_json import JsonError, parse_json
+from groundwork.workers import in_processes
+
+MANIFEST = "manifest.jsonl"
+CANVAS, SIDE = 1024, 512  # px: of a square whose middle, pos.EG3D_CROP, is kept; and what that becomes
+KEPT, REJECTED = "kept", "rejected"
+GRID = 48  # points along a side at which is asked whether a crop lies in its photo
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is no crop worth having. outside: share that the photo does not show; enlarged: pixels of the crop for one
+    of the photo, along a line."""
+
+    outside: float = 0.5
+    enlarged: float = 4.0
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What is known of one photo. stamp: text that changes with the file; five: points of the aligned picture for the
+    crop, None: those of the landmarks, moved there."""
+
+    name: str
+    file: Path
+    stamp: str
+    landmarks: Landmarks | None
+    five: np.ndarray | None = None
+
+    @property
+    def crop(self) -> str:
+        return str(PurePosixPath(self.name).with_suffix(".png"))
+
+    def key(self, limits: Limits) -> str:
+        """Of all that the crop depends on."""
+        points = [self.landmarks and self.landmarks.points, self.five]
+        parts = [self.stamp, repr(limits), *(b"" if p is None else np.float64(p).tobytes() for p in points)]
+        text = b"/".join(part if isinstance(part, bytes) else part.encode() for part in parts)
+        return hashlib.blake2s(text, digest_size=8).hexdigest()
+
+
+class Rejected(Exception):
+    """This photo gives no crop; the text says why."""
+
+
+def cropped(picture: Image.Image, face: Landmarks, five: np.ndarray | None, limits: Limits) -> tuple[Image.Image, dict]:
+    """The crop of a photo, and its numbers for the manifest. Rejected if it is worth nothing."""
+    if face.size and face.size != picture.size:
+        sizes = ["x".join(map(str, size)) for size in (picture.size, face.size)]
+        raise Rejected(f"is {sizes[0]} pixels, its landmarks are of one of {sizes[1]}; give the photo itself")
+    if np.ptp(face.five, axis=0).max() < 1:
+        raise Rejected("the landmarks lie in one place")
+    quad = alignment.quad_of(alignment.eyes_of(face.points))
+    five = alignment.to_aligned(face.five, quad) if five is None else five
+    at = pos.place(five, alignment.SIDE)
+    if not at.scale > 1:
+        raise Rejected("the five points lie in one place")
+    box = kept_square(at)
+    numbers = {
+        "outside": round(share_outside(box, quad, picture.size), 4),
+        "enlarged": round(SIDE / (box[2] * alignment.side_of(quad) / alignment.SIDE), 3),
+    }
+    if numbers["outside"] > limits.outside:
+        raise Rejected(f"the photo ends within the crop, {numbers['outside']:.0%} of it are missing")
+    if numbers["enlarged"] > limits.enlarged:
+        raise Rejected(f"small: the crop would be enlarged {numbers['enlarged']:.1f} times")
+    try:
+        canvas = pos.crop(alignment.align(picture, quad), at, CANVAS, pos.EG3D_RESCALE)
+    except ValueError as error:
+        raise Rejected(str(error)) from None
+    edge = (CANVAS - pos.EG3D_CROP) // 2
+    middle = canvas.crop((edge, edge, edge + pos.EG3D_CROP, edge + pos.EG3D_CROP))
+    return middle.resize((SIDE, SIDE), Image.Resampling.LANCZOS), numbers
+
+
+def kept_square(at: pos.Placement) -> tuple[float, float, float]:
+    """Of the aligned picture: left, top, side of what EG3D's crop keeps, in pixels from its edge, not rounded."""
+    side = pos.EG3D_CROP * at.scale / pos.EG3D_RESCALE
+    return at.x - side / 2, alignment.SIDE - at.y - side / 2, side
+
+
+def share_outside(box: tuple[float, float, float], quad: np.ndarray, size: tuple[int, int]) -> float:
+    """The share of a square of the aligned picture that lies outside the photo."""
+    left, top, side = box
+    steps = (np.arange(GRID) + 0.5) / GRID * side
+    grid = np.stack(np.meshgrid(left + steps, top + steps), axis=-1).reshape(-1, 2) - 0.5
+    x, y = (alignment.to_photo(grid, quad) + 0.5).T
+    return float(1 - ((x >= 0) & (x <= size[0]) & (y >= 0) & (y <= size[1])).mean())
+
+
+def made(photo: Photo, outdir: Path, limits: Limits) -> dict:
+    """Writes the crop of a photo; the line of the manifest."""
+    silence_pillow()
+    line = {"photo": photo.name, "status": REJECTED, "key": photo.key(limits)}
+    try:
+        if photo.landmarks is None:
+            raise Rejected("no landmarks")
+        picture = read_picture(_content(photo.file), shown(photo.name))
+        crop, numbers = cropped(picture, photo.landmarks, photo.five, limits)
+    except (Rejected, Unreadable) as error:
+        return line | {"reason": str(error)}
+    data = io.BytesIO()
+    crop.save(data, "PNG", compress_level=1)
+    atomic_write(outdir / photo.crop, data.getvalue())
+    return line | {"status": KEPT, "crop": photo.crop, **numbers}
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return read_file(file)
+    except OSError as error:
+        raise Rejected(f"cannot be read ({error.strerror})") from None
+
+
+def photos_of(folder: Path, files: dict[str, Path], landmarks: dict[str, Landmarks], five=None) -> list[Photo]:
+    """The photos of a folder, `files` by their names, each with what belongs to it.
+
+    Args: five: as of `read_crops`; a photo without an entry then gets no crop.
+    ValueError if two photos would have one crop, or if none has landmarks.
+    """
+    names, crops = list(files), {}
+    for name in names:
+        crop = str(PurePosixPath(name).with_suffix(".png")).casefold()
+        if (other := crops.setdefault(crop, name)) != name:
+            raise ValueError(f"--indir={folder}: {shown(other)} and {shown(name)} would have one crop; rename one")
+    entry_of, five_of = by_photo(names, landmarks), by_photo(names, five or {})
+    if not entry_of:
+        listed = first_of(list(landmarks))
+        raise ValueError(f"--indir={folder}: none of its {len(names)} photos has landmarks ({first_of(names)}; of the "
+                         f"landmarks {listed}); give what belongs together")  # fmt: skip
+    found = []
+    for name in names:
+        points = landmarks[entry_of[name]] if name in entry_of else None
+        own = five[five_of[name]] if name in five_of else None
+        if five is not None and own is None:
+            points = None  # EG3D has no crop of it either
+        found.append(Photo(name, files[name], _stamp(files[name]), points, own))
+    return found
+
+
+def _stamp(file: Path) -> str:
+    try:
+        found = os.stat(file)
+    except OSError:  # `made` says what is wrong with it
+        return ""
+    return f"{found.st_size}/{found.st_mtime_ns}"
+
+
+def make_crops(photos: list[Photo], outdir: Path, limits: Limits, workers: int) -> list[dict]:
+    """Makes the crops that are missing, and the manifest: a line for each photo, which are returned."""
+    if not (outdir / MANIFEST).exists() and (
+        strange := next((p.crop for p in photos if (outdir / p.crop).exists()), "")
+    ):
+        raise ValueError(f"{outdir / strange}: exists and was not written by this script; give another --outdir")
+    before = {line["photo"]: line for line in read_manifest(outdir)}
+    done = {p.name: before[p.name] for p in photos if _is_done(p, before.get(p.name), outdir, limits)}
+    todo = [photo for photo in photos if photo.name not in done]
+    for photo in todo:  # of other landmarks, say; none is left if the photo is rejected now
+        (outdir / photo.crop).unlink(missing_ok=True)
+    lines = dict(done)
+    _write(outdir, lines.values())
+    work = partial(made, outdir=outdir, limits=limits)
+    results: Iterator[dict] = in_processes(work, todo, workers) if workers > 1 and len(todo) > 1 else map(work, todo)
+    with open(outdir / MANIFEST, "a", encoding="utf-8") as file:
+        for line in tqdm(results, "aligning and cropping", len(todo), unit="img"):
+            lines[line["photo"]] = line
+            file.write(_text(line))
+            file.flush()
+    in_order = [lines[photo.name] for photo in photos]
+    _write(outdir, in_order)
+    return in_order
+
+
+def crops_in(lines: list[dict]) -> list[str]:
+    """Names of the crops."""
+    return [line["crop"] for line in lines if line["status"] == KEPT]
+
+
+def rejections(lines: list[dict], most: int) -> list[str]:
+    """Lines about the photos without a crop."""
+    found = [f"no crop of {shown(line['photo'])}: {line['reason']}" for line in lines if line["status"] == REJECTED]
+    more = [f"and {len(found) - most} more, which {MANIFEST} names"] if len(found) > most else []
+    return found[:most] + more
+
+
+def read_manifest(outdir: Path) -> list[dict]:
+    """Its lines; a last one that was cut off is left out. ValueError if another one is damaged."""
+    path, found = outdir / MANIFEST, []
+    if not path.exists():
+        return []
+    *lines, cut = read_file(path).split(b"\n")
+    for number, text in enumerate(lines, 1):
+        try:
+            line = parse_json(text)
+        except JsonError:
+            line = None
+        if not isinstance(line, dict) or not all(isinstance(line.get(k), str) for k in ("photo", "status", "key")):
+            raise ValueError(f"{path}: line {number} is damaged; remove that line, or the file, and start again")
+        found.append(line)
+    return found
+
+
+def _is_done(photo: Photo, line: dict | None, outdir: Path, limits: Limits) -> bool:
+    return (
+        line is not None
+        and line["status"] == KEPT
+        and line["key"] == photo.key(limits)
+        and line.get("crop") == photo.crop
+        and os.path.isfile(outdir / photo.crop)
+    )
+
+
+def _write(outdir: Path, lines) -> None:
+    atomic_write(outdir / MANIFEST, "".join(map(_text, lines)).encode())
+
+
+def _text(line: dict) -> str:
+    return json.dumps(line) + "\n"

@@ -1,0 +1,1 @@
+"""The cartoon world: heads of simple solids with painted eyes, twice life size."""

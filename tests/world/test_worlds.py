@@ -1,0 +1,52 @@
+"""The registry of worlds: what a world is asked for, and that nobody needs the packages of another one."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from eg3d.data.opening import WORLD_OF
+from eg3d.world.cartoon.heads import SETTING
+from eg3d.world.rendered_sets import camera_label, make_sample
+from eg3d.world.worlds import WORLDS, world_of
+from groundwork.places import DATA_SET
+
+
+def test_every_world_is_a_data_set_and_says_its_own_name():
+    assert sorted(WORLD_OF.values()) == sorted(WORLDS) and DATA_SET.names == set(WORLD_OF)
+    assert world_of("cartoons").name == "cartoons" and world_of("cartoons") is world_of("cartoons")
+
+
+def test_rendering_a_cartoon_imports_nothing_of_another_world():
+    code = (
+        "import sys; from eg3d.world.rendered_sets import make_sample; make_sample(0, 'faces', 'test', 0, 16); "
+        "print([name for name in sys.modules if name == 'anny' or name.startswith('eg3d.world.human')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+def test_a_person_in_another_setting_keeps_what_makes_a_person():
+    cartoons = world_of("cartoons")
+    one, other = cartoons.draw("test", 0), cartoons.draw("test", 1)
+    moved = cartoons.vary(one, other)
+    for name in vars(one):
+        assert getattr(moved, name) == getattr(other if name in SETTING else one, name), name
+
+
+@pytest.mark.parametrize("yaw", [-0.3, 0.3])
+def test_irises_are_where_the_gaze_leaves_the_eyeballs(yaw):
+    cartoons = world_of("cartoons")
+    person, label = cartoons.draw("test", 3), camera_label(yaw, 0.1)
+    rendered = cartoons.render(person, label, (0.15, 0.05, 1.0), 128)
+    dark = rendered.eye_mask & (rendered.rgb.mean(axis=2) < 130)
+    rows, columns = np.nonzero(dark)
+    for x, y in rendered.irises:
+        near = np.hypot(columns + 0.5 - x, rows + 0.5 - y) < 12
+        assert np.hypot(columns[near].mean() + 0.5 - x, rows[near].mean() + 0.5 - y) < 1.0
+    assert rendered.irises[0, 0] < rendered.irises[1, 0]
+
+
+def test_a_size_that_is_left_out_is_the_worlds():
+    assert make_sample(0, "gaze", "test", 0).rendered.rgb.shape == (64, 64, 3)
