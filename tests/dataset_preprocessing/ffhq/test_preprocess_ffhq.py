@@ -293,7 +293,9 @@ def test_a_leaning_photo_without_landmarks_gives_the_crop_of_the_upright_one():
         crop, numbers = cropped(photo, aligned_crops.found_face(photo), None, Rules(find=True, points="mtcnn"))
         points.append(aligned_crops.found_face(crop).points)
         assert numbers["outside"] == 0 and numbers["enlarged"] == pytest.approx(3.25, abs=0.05)
-    assert np.abs(points[0] - points[1]).max() < 5  # turned by 15 degrees an eye moves by 20 px
+    for left, right, *_ in points:
+        assert abs(np.degrees(np.arctan2(*(right - left)[::-1]))) < 3
+    assert np.abs(points[0] - points[1]).mean() < 6  # MTCNN is 2 px off in the photo, which is enlarged
 
 
 @needs_mtcnn
