@@ -127,7 +127,7 @@ def _backdrop(rng: np.random.Generator):
                 width=width,
                 height=width * uniform(0.7, 2.5),
                 power=float(rng.choice((2, 2, 4, 6))),
-                colour=_plain(uniform(-0.6, 1.0) * linear(base) + uniform(0, 0.15) * rng.uniform(0, 1, 3)),
+                colour=_plain(uniform(-0.35, 1.0) * linear(base) * rng.uniform(0.75, 1.25, 3)),
             )
         )
     shade = uniform(0.75, 1.0)
@@ -169,5 +169,6 @@ def backdrop(setting: Setting, size: int) -> np.ndarray:
         power = np.array([glow.power for glow in setting.glows])[:, None]
         across, down = (np.exp(-(np.abs((place - g[k]) / g[k + 2]) ** power)) for k in (0, 1))
         colours = np.array([glow.colour for glow in setting.glows])
-        picture = picture + np.einsum("ky,kx,kc->yxc", down, across, colours, optimize=True)
+        glowing = picture + np.einsum("ky,kx,kc->yxc", down, across, colours, optimize=True)
+        picture = np.maximum(glowing, 0.3 * picture)
     return np.clip(picture, 0.003, BRIGHTEST).astype(np.float32)
