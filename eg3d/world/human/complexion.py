@@ -23,7 +23,7 @@ TONES = np.array(  # sRGB from very light to very dark
 TYPICAL_TONE = np.array([0.78, 0.33, 0.14])  # by ancestry (African, Asian, Caucasian)
 MELANIN = np.array([0.62, 1.00, 1.38], np.float32)  # what one unit absorbs of red, green, blue
 BLOOD = np.array([0.14, 1.00, 0.82], np.float32)
-PORES, ROUGH = 0.0085, 0.036  # decimetres; how far they tilt the normal
+PORES, ROUGH = 0.0085, 0.027  # decimetres; how far they tilt the normal
 SIDE = 64  # of the grid of noise
 SPOT_TABLE = 4096
 FACE_RADIUS = 0.9  # decimetres: of the cylinder on which the skin is unrolled
@@ -172,7 +172,7 @@ def skin_paint(
     colour = skin.colour[:, None] * np.exp(-(MELANIN[:, None] * melanin + BLOOD[:, None] * blood))
     rough = np.float32(ROUGH * skin.grain)
     tilt = np.stack([rough * grain * np.float32(skin.side), rough * finer * _noise(skin, rest[[2, 0, 1]], PORES)])
-    return colour, sheen * (1 + np.float32(0.4 * skin.grain) * grain), tilt
+    return colour, sheen * (1 + np.float32(0.25 * skin.grain) * grain), tilt
 
 
 def _spots(skin: Complexion, flat: np.ndarray, cell: float, share: float, radii, pixel: float) -> np.ndarray:

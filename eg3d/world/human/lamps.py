@@ -115,8 +115,8 @@ def _brightness(lamps, sky: np.ndarray, ground: np.ndarray) -> float:
 
 def _backdrop(rng: np.random.Generator):
     uniform = rng.uniform
-    base = BACKDROPS[rng.integers(len(BACKDROPS))] * uniform(0.45, 1.35)
-    other = base + 0.5 * uniform() * (BACKDROPS[rng.integers(len(BACKDROPS))] - base)
+    base = BACKDROPS[rng.integers(len(BACKDROPS))] * uniform(0.45, 1.2)
+    other = base + uniform(0.2, 0.9) * (BACKDROPS[rng.integers(len(BACKDROPS))] - base)
     glows = []
     for _ in range(int(rng.choice((0, 2, 4, 7, 10)))):
         width = uniform(0.03, 0.35)
