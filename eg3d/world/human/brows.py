@@ -151,14 +151,14 @@ def beard_cover(face_hair: FaceHair, rest: np.ndarray, lips: np.ndarray, pixel: 
     near = np.flatnonzero((rest[:, 1] < 7.35) & (rest[:, 1] > 5.8) & (rest[:, 2] > 0.42))
     region = beard_region(rest[near], lips[near])
     place = rest[near] * np.array([face_hair.side, 1, 1], np.float32)
-    speckle = _speckle(place, 0.007) * min(1.0, 0.010 / pixel)
+    speckle = _speckle(place, 0.0045) * min(1.0, 0.008 / pixel)
     shadow = 0.42 * face_hair.stubble * region.max(axis=1)
     worn = (region * np.array(WORN[face_hair.beard], np.float32)).max(axis=1)
     if face_hair.beard != "none":
         share = {"stubble": 0.34}.get(face_hair.beard, 0.93) * (0.75 + 0.25 * face_hair.fullness)
-        clump = _speckle(place, 0.035) * 0.6
+        clump = _speckle(place, 0.035) * (0.1 if face_hair.beard == "stubble" else 0.6)
         worn = smooth(worn + 0.25 * clump * worn * (1 - worn) * 4, 0.15, 0.85) * share
-    cover[near] = np.clip(np.maximum(shadow, worn) * (1 + 0.55 * speckle), 0, 0.97)
+    cover[near] = np.clip(np.maximum(shadow, worn) * (1 + 0.7 * speckle), 0, 0.97)
     return cover
 
 

@@ -36,15 +36,16 @@ class Growth:
     hold: float  # how much it follows the comb rather than itself
     cling: float  # how much it is drawn to the coat
     sides: float = 1.0  # thickness and length at the sides and the nape, 1: as on top
+    inner: float = 2.0  # width of the innermost locks, 1: as above; the outermost are 0.9 wide
     tip: float = 0.06  # width of the tip, 1: as at the root
 
 
 GROWTHS = {
-    "receding": Growth(1000, 4, 0.024, 0.3, 0.10, 0.4, 0.7, 0.7),
-    "short": Growth(1150, 5, 0.026, 0.55, 0.10, 0.35, 0.45, 0.55),
-    "crop": Growth(1150, 5, 0.026, 0.3, 0.12, 0.5, 0.7, 0.5),
-    "parted": Growth(1000, 6, 0.034, 0.5, 0.10, 0.5, 0.6, 0.45),
-    "swept": Growth(1000, 6, 0.034, 0.8, 0.04, 0.45, 0.5, 0.45),
+    "receding": Growth(1000, 4, 0.024, 0.3, 0.10, 0.4, 0.7, 0.7, inner=1.3),
+    "short": Growth(1150, 5, 0.026, 0.55, 0.10, 0.35, 0.45, 0.55, inner=1.3),
+    "crop": Growth(1150, 5, 0.026, 0.3, 0.12, 0.5, 0.7, 0.5, inner=1.3),
+    "parted": Growth(1000, 6, 0.034, 0.5, 0.10, 0.5, 0.6, 0.45, inner=1.3),
+    "swept": Growth(1000, 6, 0.034, 0.8, 0.04, 0.45, 0.5, 0.45, inner=1.3),
     "curls": Growth(380, 16, 0.075, 0.8, 0.16, 0.25, 0.3, 0.8),
     "afro": Growth(760, 4, 0.045, 1.0, 0.0, 0.0, 0.0),
     "bob": Growth(620, 9, 0.070, 0.4, 0.22, 0.45, 0.4, tip=0.5),
@@ -220,7 +221,7 @@ def _ribbons(scalp: Scalp, growth: Growth, paths: np.ndarray, layer: np.ndarray,
     half = (
         0.5
         * growth.width
-        * (rng.uniform(0.6, 1.2, count) * (2.0 - 1.1 * layer))[:, None]
+        * (rng.uniform(0.6, 1.2, count) * (growth.inner - (growth.inner - 0.9) * layer))[:, None]
         * np.interp(along, [0, 0.2, 0.65, 1], [0.55, 1, 0.9, growth.tip])
     )
     edges = np.stack([paths - half[..., None] * across, paths + half[..., None] * across], axis=2)
