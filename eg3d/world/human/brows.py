@@ -134,12 +134,13 @@ def _dashes() -> np.ndarray:
     return (0.5 * noise / noise.std()).astype(np.float32)
 
 
-def _speckle(place: np.ndarray, size: float) -> np.ndarray:
-    """Noise in dashes round the jaw [P] at places [P, 3]: `size` decimetres across, three times that down."""
+def _speckle(place: np.ndarray, size: float, apart: float = 0.0) -> np.ndarray:
+    """Noise in dashes round the jaw [P] at places [P, 3]: `size` decimetres across, three times that down.
+    apart: another number gives other noise."""
     around = 0.62 * np.arctan2(place[:, 0], place[:, 2] - 0.45)
     down = place[:, 1] - 0.7 * place[:, 2]
     return map_coordinates(
-        _dashes(), np.stack([around, 0.35 * down]) / size, order=1, mode="grid-wrap", prefilter=False
+        _dashes(), np.stack([around, 0.35 * down]) / size + apart, order=1, mode="grid-wrap", prefilter=False
     )
 
 
@@ -156,7 +157,7 @@ def beard_cover(face_hair: FaceHair, rest: np.ndarray, lips: np.ndarray, pixel: 
     worn = (region * np.array(WORN[face_hair.beard], np.float32)).max(axis=1)
     if face_hair.beard != "none":
         share = {"stubble": 0.34}.get(face_hair.beard, 0.93) * (0.75 + 0.25 * face_hair.fullness)
-        clump = _speckle(place, 0.035) * (0.1 if face_hair.beard == "stubble" else 0.6)
+        clump = _speckle(place, 0.035, apart=33.0) * (0.1 if face_hair.beard == "stubble" else 0.6)
         worn = smooth(worn + 0.25 * clump * worn * (1 - worn) * 4, 0.15, 0.85) * share
     cover[near] = np.clip(np.maximum(shadow, worn) * (1 + 0.7 * speckle), 0, 0.97)
     return cover
@@ -165,8 +166,8 @@ def beard_cover(face_hair: FaceHair, rest: np.ndarray, lips: np.ndarray, pixel: 
 def _grained(colour: Colour, grey: float, place: np.ndarray) -> np.ndarray:
     """Colour [P, 3] of short hair with a share of grey, in grains."""
     own = np.asarray(colour, np.float32)
-    grains = _speckle(place + 7, 0.012)
-    mixed = own + np.clip(grey * (1 + 0.7 * grains), 0, 1)[:, None] * (GREY - own)
+    grains = _speckle(place, 0.007, apart=77.0)
+    mixed = own + np.clip(grey * (1 + 0.4 * grains), 0, 1)[:, None] * (GREY - own)
     return mixed * (1 + 0.25 * grains[:, None])
 
 
