@@ -99,7 +99,7 @@ def project(points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     return homogeneous[:, :2] / homogeneous[:, 2:]
 
 
-def _tile(archive: Folder | Zip, name: str, label: torch.Tensor, point, marks) -> np.ndarray:
+def _tile(archive: Folder | Zip, name: str, label: torch.Tensor, point, marks=()) -> np.ndarray:
     """uint8 [TILE, TILE, 3] with the axes drawn in."""
     picture = read_picture(archive.read(name), shown(name)).resize((TILE * FINE,) * 2, Image.Resampling.BICUBIC)
     draw_axes(picture, label, point, marks, FINE)

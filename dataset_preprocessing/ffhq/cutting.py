@@ -52,9 +52,9 @@ class Photo:
     """
 
     def __init__(self, picture: Image.Image, size: tuple[int, int] | None = None, read: Callable | None = None):
-        """read: gives the photo itself, if `picture` is a copy."""
+        """read: if `picture` is a copy, `read(enough)` gives a finer one, or the photo (`groundwork.images`)."""
         self.picture, self.size, self._read = picture, size or picture.size, read
-        self._whole = picture if read is None else None
+        self._finest = picture
 
     @classmethod
     def open(cls, file: Path, where: str) -> "Photo":
@@ -65,20 +65,22 @@ class Photo:
             size = header.size
         if (size[0] > size[1]) != (picture.width > picture.height):  # a photo that lies on its side
             size = size[::-1]
-        return cls(picture, size, (lambda: read_picture(data, where)) if max(size) > max(picture.size) else None)
+        return cls(picture, size, lambda enough: read_picture(data, where, enough=enough))
 
     def cut(self, points: np.ndarray, level: bool) -> Cut:
-        """The crop of a face by five points [5, 2] of `picture`; from the photo itself if the copy is too coarse.
+        """The crop of a face by five points [5, 2] of `picture`; from a finer copy if that one is too coarse.
 
         ValueError if there can be no crop.
         """
-        factor = self.size[0] / self.picture.width
-        if self._whole is None:
-            found = cut_face(self.picture, points, level)
-            if found.source_px >= pos.EG3D_CROP:
-                return replace(found, source_px=found.source_px * factor)
-            self._whole = self._read()
-        return cut_face(self._whole, points * factor, level)
+        found = self._cut(points, level)
+        if found.source_px < pos.EG3D_CROP and self._finest.width < self.size[0]:
+            enough = math.ceil(min(self._finest.size) * pos.EG3D_CROP / found.source_px)
+            self._finest = self._read(min(enough, *self.size))
+            found = self._cut(points, level)
+        return replace(found, source_px=found.source_px * self.size[0] / self._finest.width)
+
+    def _cut(self, points: np.ndarray, level: bool) -> Cut:
+        return cut_face(self._finest, points * self._finest.width / self.picture.width, level)
 
 
 def cut_face(picture: Image.Image, points: np.ndarray, level: bool = False) -> Cut:

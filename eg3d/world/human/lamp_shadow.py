@@ -6,10 +6,10 @@ from eg3d.world import raycast
 from eg3d.world.human.dressing import DressedMesh
 from eg3d.world.human.lamps import Lamp
 
-SIZE = 88  # pixels of the picture that a lamp sees
+SIZE = 80  # pixels of the picture that a lamp sees
 DISTANCE, REACH = 8.0, 0.45  # of the lamp from the head; half of the width it sees
 BIAS = 0.009  # by which a surface must lie behind another to be in its shadow
-TAPS = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)])
+TAPS = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-0.7, -0.7), (0.7, -0.7), (-0.7, 0.7), (0.7, 0.7)])
 
 
 def lamp_shadow(mesh: DressedMesh, scene: raycast.Scene, lamp: Lamp) -> np.ndarray:

@@ -6,9 +6,10 @@ import numpy as np
 
 from eg3d.world import raycast
 from eg3d.world.human.dressing import DressedMesh
-from eg3d.world.human.head_shape import EYE_LEFT, EYE_RIGHT, GLASSES, LASH
+from eg3d.world.human.head_shape import CLOTHES, EYE_LEFT, EYE_RIGHT, GLASSES, LASH, SKIN
 
 CORNERS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # of a pixel: rays besides the one at its centre
+SMOOTH = (SKIN, CLOTHES)  # parts whose light changes little within a pixel
 STEP = 3.0  # pixels by which depth jumps at an edge
 
 
@@ -16,43 +17,43 @@ STEP = 3.0  # pixels by which depth jumps at an edge
 class Samples:
     """Rays of a picture, S in all: one through the centre of each pixel, then four more through each edge pixel.
 
-    pixel [S]; hit [H]: numbers of the rays that hit something; part [S]: -1 for none; of the hits: triangle [H],
-    weights [H, 3], distance [H], direction [H, 3]. edge [E]: pixels with five rays. pixel_width: at the distance of
-    the world's origin.
+    pixel [S]; part [S]: -1 for none; distance [S]: inf for none. shaded [H]: numbers of the rays whose light is worked
+    out; of these: triangle [H], weights [H, 3], direction [H, 3]. copied [C]: rays that see what the ray through the
+    centre of their pixel sees. edge [E]: pixels with five rays. pixel_width: at the distance of the world's origin.
     """
 
     origin: np.ndarray
     pixel: np.ndarray
-    hit: np.ndarray
     part: np.ndarray
+    distance: np.ndarray
+    shaded: np.ndarray
     triangle: np.ndarray
     weights: np.ndarray
-    distance: np.ndarray
     direction: np.ndarray
+    copied: np.ndarray
     edge: np.ndarray
     pixel_width: float
 
     def averaged(self, values: np.ndarray) -> np.ndarray:
         """Values of the rays [S, ...] -> of the pixels."""
-        count = len(values) - len(CORNERS) * len(self.edge)
-        whole = values[:count]
-        more = values[count:].reshape(len(CORNERS), len(self.edge), *values.shape[1:]).sum(axis=0)
-        whole[self.edge] = (whole[self.edge] + more) / np.float32(1 + len(CORNERS))
+        whole, more = self._split(values)
+        whole[self.edge] = (whole[self.edge] + more.sum(axis=0)) / np.float32(1 + len(CORNERS))
         return whole
 
     def nearest(self) -> np.ndarray:
         """Smallest distance of each pixel; inf on the backdrop."""
-        distance = np.full(len(self.pixel), np.inf, np.float32)
-        distance[self.hit] = self.distance
-        count = len(distance) - len(CORNERS) * len(self.edge)
-        more = distance[count:].reshape(len(CORNERS), -1)
-        whole = distance[:count]
-        if len(self.edge):
-            whole[self.edge] = np.minimum(whole[self.edge], more.min(axis=0))
+        whole, more = self._split(self.distance.copy())
+        whole[self.edge] = np.minimum(whole[self.edge], more.min(axis=0))
         return whole
+
+    def _split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the centres, and [4, E, ...] of the others."""
+        count = len(values) - len(CORNERS) * len(self.edge)
+        return values[:count], values[count:].reshape(len(CORNERS), len(self.edge), *values.shape[1:])
 
 
 def cast_picture(scene: raycast.Scene, mesh: DressedMesh, label: np.ndarray, size: int) -> Samples:
+    """Casts the rays of a camera's picture."""
     origin, *first = scene.cast(label, size)
     width = float(np.linalg.norm(label[[3, 7, 11]]) / (label[16] * size))
     edge = _edges(mesh, first[1], size, STEP * width)
@@ -62,18 +63,23 @@ def cast_picture(scene: raycast.Scene, mesh: DressedMesh, label: np.ndarray, siz
         np.concatenate([vars(hits)[name] for hits in (first[1], more[1])])
         for name in ("triangle", "distance", "weights")
     )
-    hit = np.flatnonzero(triangle >= 0)
-    part = np.full(len(triangle), -1, np.int16)
-    part[hit] = mesh.part[triangle[hit]]
+    pixel = np.concatenate([np.arange(size * size)] + [edge] * len(CORNERS))
+    hit = triangle >= 0
+    part = np.where(hit, mesh.part[triangle].astype(np.int16), -1)
+    with np.errstate(invalid="ignore"):
+        alike = (part == part[pixel]) & (np.abs(distance - distance[pixel]) < STEP * width) & np.isin(part, SMOOTH)
+    alike[: size * size] = False
+    shaded = np.flatnonzero(hit & ~alike)
     return Samples(
         origin=origin,
-        pixel=np.concatenate([np.arange(size * size)] + [edge] * len(CORNERS)),
-        hit=hit,
+        pixel=pixel,
         part=part,
-        triangle=triangle[hit],
-        weights=weights[hit].astype(np.float32),
-        distance=distance[hit],
-        direction=directions[hit],
+        distance=distance,
+        shaded=shaded,
+        triangle=triangle[shaded],
+        weights=weights[shaded].astype(np.float32),
+        direction=directions[shaded],
+        copied=np.flatnonzero(alike),
         edge=edge,
         pixel_width=width,
     )

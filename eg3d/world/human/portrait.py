@@ -45,7 +45,8 @@ def render_person(
     surface = Surface(person, expression, head, mesh, samples, shadow)
 
     light = backdrop(person.setting, size).reshape(-1, 3)[samples.pixel]
-    light[samples.hit] = surface.light(gaze, painted_eyes=eyes == "painted")
+    light[samples.shaded] = surface.light(gaze, painted_eyes=eyes == "painted")
+    light[samples.copied] = light[samples.pixel[samples.copied]]
     eyeball = np.isin(samples.part, (EYE_RIGHT, EYE_LEFT)).astype(np.float32)
     return RenderedHead(
         rgb=develop(samples.averaged(light)).reshape(size, size, 3),

@@ -61,7 +61,7 @@ class Surface:
         )
 
     def light(self, gaze: np.ndarray, painted_eyes: bool) -> np.ndarray:
-        """Light float32 [H, 3] of all hits. gaze [3]: unit; painted_eyes: eyeballs in the colour of skin."""
+        """Light float32 [H, 3] of the shaded rays. gaze [3]: unit; painted_eyes: eyeballs in the colour of skin."""
         shaders = {
             SKIN: self.skin,
             EYE_RIGHT: self.painted_eye if painted_eyes else lambda at: self.eye(at, 0, gaze),
@@ -72,7 +72,7 @@ class Surface:
             GLASSES: self.frame,
             TEETH: self.mouth,
         }
-        part = self.samples.part[self.samples.hit]
+        part = self.samples.part[self.samples.shaded]
         light = np.zeros((len(part), 3), np.float32)
         for number, shader in shaders.items():
             at = np.flatnonzero(part == number)
