@@ -37,7 +37,7 @@ DEST = Output(
 @click.option("--min-abs-yaw", type=float, default=0.4, show_default=True, help="Keep |yaw| above this, radians.")
 @click.option("--max-abs-yaw", type=float, help="Keep |yaw| up to this, radians.  [default: no limit]")
 @click.option("--l2cs-path", type=GAZE_JUDGE,
-              help="With --by=gaze: gaze network, a weights file, embedded, embedded-judge or iris.")  # fmt: skip
+              help="With --by=gaze: gaze network, a weights file, embedded, people, a judge or iris.")  # fmt: skip
 @cli.batch_option(64, "Images per estimate.")
 @click.option(
     "--seed",

@@ -19,9 +19,9 @@ from groundwork.places import GAZE_JUDGE
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--l2cs-path", type=GAZE_JUDGE, required=True,
-              help="Gaze network that scores: a weights file, `embedded`, a judge, or `iris` (photos).")  # fmt: skip
+              help="Gaze network that scores: a weights file, embedded, people, a judge, iris (photos).")  # fmt: skip
 @click.option("--judge", type=GAZE_JUDGE,
-              help="A second gaze network, as `embedded-judge` or `iris`, that scores the same pictures.")  # fmt: skip
+              help="A second gaze network, as `people-judge` or `iris`, that scores the same pictures.")  # fmt: skip
 @click.option(
     "--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6."
 )

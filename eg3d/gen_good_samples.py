@@ -28,7 +28,7 @@ SORTED = re.compile(r"sorted_\d{4,}_seed\d{4,}\.png")
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--l2cs-path", type=GAZE_NETWORK, required=True,
-              help="Gaze network that scores: a weights file, or embedded-judge.")  # fmt: skip
+              help="Gaze network that scores: a weights file, embedded-judge or people-judge.")  # fmt: skip
 @cli.outdir_option(["sorted_*_seed*.png"])
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="As 0,1,4-6.")
 @cli.view_options

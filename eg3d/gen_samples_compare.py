@@ -27,7 +27,7 @@ from groundwork.places import GAZE_NETWORK, GENERATOR, INPUT_FILE
     "--network2", type=GENERATOR, required=True, help="The generator to compare it with, given in the same ways."
 )
 @click.option("--l2cs-path", type=GAZE_NETWORK, required=True,
-              help="Gaze network that scores: a weights file, or embedded-judge.")  # fmt: skip
+              help="Gaze network that scores: a weights file, embedded-judge or people-judge.")  # fmt: skip
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, required=True, help="For example 0,1,4-6.")
 @cli.outdir_option(["seed[0-9]*_compare_?.png", "compare.png"])
 @cli.view_options

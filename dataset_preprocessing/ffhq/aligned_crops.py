@@ -4,21 +4,26 @@ A line of `manifest.jsonl` says of each photo what became of it. A photo whose l
 again, so a run that was stopped goes on; one that was rejected is tried again.
 """
 
+import functools
 import hashlib
 import io
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
 from dataset_preprocessing.ffhq import alignment, pos
+from dataset_preprocessing.ffhq.cutting import SIDE as CROP_SIDE
+from dataset_preprocessing.ffhq.cutting import cut_face
 from dataset_preprocessing.ffhq.photo_landmarks import Landmarks, by_photo
+from eg3d.faces.mtcnn import Faces, Mtcnn
 from groundwork.archive import Unreadable, read_file, shown
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
@@ -27,16 +32,23 @@ from groundwork.strict_json import JsonError, parse_json
 from groundwork.workers import in_processes
 
 MANIFEST = "manifest.jsonl"
-CANVAS, SIDE = 1024, 512  # px: of a square whose middle, pos.EG3D_CROP, is kept; and what that becomes
 KEPT, REJECTED = "kept", "rejected"
 GRID = 48  # points along a side at which is asked whether a crop lies in its photo
+MTCNN, OWN = "mtcnn", "landmarks"  # who places the five points of the crop
+SURE = 0.9  # of MTCNN that it is a face, as EG3D asks
+NEAR = 0.5  # eye distances that MTCNN's points of the face may lie from the landmarks'
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What is no crop worth having. outside: share that the photo does not show; enlarged: pixels of the crop for one
-    of the photo, along a line."""
+class Rules:
+    """How crops are made, and what is no crop worth having.
 
+    find: look for a face where there are no landmarks; points: who places the crop, MTCNN or OWN. outside: share that
+    the photo does not show; enlarged: pixels of the crop for one of the photo, along a line.
+    """
+
+    find: bool = False
+    points: str = OWN
     outside: float = 0.5
     enlarged: float = 4.0
 
@@ -44,7 +56,7 @@ class Limits:
 @dataclass(frozen=True)
 class Photo:
     """What is known of one photo. stamp: text that changes with the file; five: points of the aligned picture for the
-    crop, None: those of the landmarks, moved there."""
+    crop, None: as the rules say."""
 
     name: str
     file: Path
@@ -56,10 +68,10 @@ class Photo:
     def crop(self) -> str:
         return str(PurePosixPath(self.name).with_suffix(".png"))
 
-    def key(self, limits: Limits) -> str:
+    def key(self, rules: Rules) -> str:
         """Of all that the crop depends on."""
         points = [self.landmarks and self.landmarks.points, self.five]
-        parts = [self.stamp, repr(limits), *(b"" if p is None else np.float64(p).tobytes() for p in points)]
+        parts = [self.stamp, repr(rules), *(b"" if p is None else np.float64(p).tobytes() for p in points)]
         text = b"/".join(part if isinstance(part, bytes) else part.encode() for part in parts)
         return hashlib.blake2s(text, digest_size=8).hexdigest()
 
@@ -68,34 +80,76 @@ class Rejected(Exception):
     """This photo gives no crop; the text says why."""
 
 
-def cropped(picture: Image.Image, face: Landmarks, five: np.ndarray | None, limits: Limits) -> tuple[Image.Image, dict]:
-    """The crop of a photo, and its numbers for the manifest. Rejected if it is worth nothing."""
+def cropped(picture: Image.Image, face: Landmarks, five: np.ndarray | None, rules: Rules) -> tuple[Image.Image, dict]:
+    """The crop of a photo, and its numbers for the manifest. Rejected if it is worth nothing.
+
+    five: points of the aligned picture that place the crop; None: as the rules say.
+    """
     if face.size and face.size != picture.size:
         sizes = ["x".join(map(str, size)) for size in (picture.size, face.size)]
         raise Rejected(f"is {sizes[0]} pixels, its landmarks are of one of {sizes[1]}; give the photo itself")
     if np.ptp(face.five, axis=0).max() < 1:
         raise Rejected("the landmarks lie in one place")
     quad = alignment.quad_of(alignment.eyes_of(face.points))
-    five = alignment.to_aligned(face.five, quad) if five is None else five
+    own = alignment.to_aligned(face.five, quad)
+    _checked(own if five is None else five, quad, picture.size, rules)  # before there is work
+    try:
+        aligned = alignment.align(picture, quad)
+        if five is None:
+            five = own if rules.points == OWN else _seen_near(aligned, own)
+        numbers = _checked(five, quad, picture.size, rules)
+        return cut_face(aligned, five + 0.5).picture, numbers
+    except ValueError as error:
+        raise Rejected(str(error)) from None
+
+
+def _checked(five: np.ndarray, quad: np.ndarray, size: tuple[int, int], rules: Rules) -> dict:
+    """The numbers of the crop that five points of the aligned picture place; Rejected by the rules."""
     at = pos.place(five, alignment.SIDE)
     if not at.scale > 1:
         raise Rejected("the five points lie in one place")
     box = kept_square(at)
-    numbers = {
-        "outside": round(share_outside(box, quad, picture.size), 4),
-        "enlarged": round(SIDE / (box[2] * alignment.side_of(quad) / alignment.SIDE), 3),
-    }
-    if numbers["outside"] > limits.outside:
-        raise Rejected(f"the photo ends within the crop, {numbers['outside']:.0%} of it are missing")
-    if numbers["enlarged"] > limits.enlarged:
-        raise Rejected(f"small: the crop would be enlarged {numbers['enlarged']:.1f} times")
-    try:
-        canvas = pos.crop(alignment.align(picture, quad), at, CANVAS, pos.EG3D_RESCALE)
-    except ValueError as error:
-        raise Rejected(str(error)) from None
-    edge = (CANVAS - pos.EG3D_CROP) // 2
-    middle = canvas.crop((edge, edge, edge + pos.EG3D_CROP, edge + pos.EG3D_CROP))
-    return middle.resize((SIDE, SIDE), Image.Resampling.LANCZOS), numbers
+    outside = share_outside(box, quad, size)
+    enlarged = CROP_SIDE / (box[2] * alignment.side_of(quad) / alignment.SIDE)
+    if outside > rules.outside:
+        raise Rejected(f"the photo ends within the crop, {outside:.0%} of it are missing")
+    if enlarged > rules.enlarged:
+        raise Rejected(f"small: the crop would be enlarged {enlarged:.1f} times")
+    return {"outside": round(outside, 4), "enlarged": round(enlarged, 3)}
+
+
+@functools.cache
+def _detector() -> Mtcnn:
+    """One for each process."""
+    if parent_process() is not None:
+        torch.set_num_threads(1)  # the other processes have the other processors
+    return Mtcnn()
+
+
+def _seen(picture: Image.Image) -> Faces:
+    """The faces that MTCNN is sure of."""
+    faces = _detector()(picture)
+    sure = faces.scores > SURE
+    return Faces(faces.boxes[sure], faces.scores[sure], faces.points[sure])
+
+
+def found_face(picture: Image.Image) -> Landmarks:
+    """Five points of the largest face of a photo, as EG3D takes it; Rejected if there is none."""
+    faces = _seen(picture)
+    if not len(faces.boxes):
+        raise Rejected("no face was found")
+    size = (faces.boxes[:, 2:] - faces.boxes[:, :2]).sum(axis=1)
+    return Landmarks(faces.points[size.argmax()] - 0.5)
+
+
+def _seen_near(aligned: Image.Image, own: np.ndarray) -> np.ndarray:
+    """MTCNN's five points of the face whose landmarks `own` lies in the aligned picture."""
+    points = _seen(aligned).points - 0.5
+    distance = np.hypot(*(own[1] - own[0]))
+    off = np.hypot(*np.moveaxis(points - own, -1, 0)).mean(axis=1) / distance
+    if not len(off) or off.min() > NEAR:
+        raise Rejected("MTCNN sees no face where the landmarks are")
+    return points[off.argmin()]
 
 
 def kept_square(at: pos.Placement) -> tuple[float, float, float]:
@@ -113,15 +167,15 @@ def share_outside(box: tuple[float, float, float], quad: np.ndarray, size: tuple
     return float(1 - ((x >= 0) & (x <= size[0]) & (y >= 0) & (y <= size[1])).mean())
 
 
-def made(photo: Photo, outdir: Path, limits: Limits) -> dict:
+def made(photo: Photo, outdir: Path, rules: Rules) -> dict:
     """Writes the crop of a photo; the line of the manifest."""
     silence_pillow()
-    line = {"photo": photo.name, "status": REJECTED, "key": photo.key(limits)}
+    line = {"photo": photo.name, "status": REJECTED, "key": photo.key(rules)}
     try:
-        if photo.landmarks is None:
+        if photo.landmarks is None and not rules.find:
             raise Rejected("no landmarks")
         picture = read_picture(_content(photo.file), shown(photo.name))
-        crop, numbers = cropped(picture, photo.landmarks, photo.five, limits)
+        crop, numbers = cropped(picture, photo.landmarks or found_face(picture), photo.five, rules)
     except (Rejected, Unreadable) as error:
         return line | {"reason": str(error)}
     data = io.BytesIO()
@@ -137,10 +191,10 @@ def _content(file: Path) -> bytes:
         raise Rejected(f"cannot be read ({error.strerror})") from None
 
 
-def photos_of(folder: Path, files: dict[str, Path], landmarks: dict[str, Landmarks], five=None) -> list[Photo]:
+def photos_of(folder: Path, files: dict[str, Path], landmarks: dict[str, Landmarks] | None, five=None) -> list[Photo]:
     """The photos of a folder, `files` by their names, each with what belongs to it.
 
-    Args: five: as of `read_crops`; a photo without an entry then gets no crop.
+    Args: landmarks: None, to find the faces; five: as of `read_crops`; a photo without an entry then gets no crop.
     ValueError if two photos would have one crop, or if none has landmarks.
     """
     names, crops = list(files), {}
@@ -148,8 +202,8 @@ def photos_of(folder: Path, files: dict[str, Path], landmarks: dict[str, Landmar
         crop = str(PurePosixPath(name).with_suffix(".png")).casefold()
         if (other := crops.setdefault(crop, name)) != name:
             raise ValueError(f"--indir={folder}: {shown(other)} and {shown(name)} would have one crop; rename one")
-    entry_of, five_of = by_photo(names, landmarks), by_photo(names, five or {})
-    if not entry_of:
+    entry_of, five_of = by_photo(names, landmarks or {}), by_photo(names, five or {})
+    if not entry_of and landmarks is not None:
         listed = first_of(list(landmarks))
         raise ValueError(f"--indir={folder}: none of its {len(names)} photos has landmarks ({first_of(names)}; of the "
                          f"landmarks {listed}); give what belongs together")  # fmt: skip
@@ -171,20 +225,20 @@ def _stamp(file: Path) -> str:
     return f"{found.st_size}/{found.st_mtime_ns}"
 
 
-def make_crops(photos: list[Photo], outdir: Path, limits: Limits, workers: int) -> list[dict]:
+def make_crops(photos: list[Photo], outdir: Path, rules: Rules, workers: int) -> list[dict]:
     """Makes the crops that are missing, and the manifest: a line for each photo, which are returned."""
     if not (outdir / MANIFEST).exists() and (
         strange := next((p.crop for p in photos if (outdir / p.crop).exists()), "")
     ):
         raise ValueError(f"{outdir / strange}: exists and was not written by this script; give another --outdir")
     before = {line["photo"]: line for line in read_manifest(outdir)}
-    done = {p.name: before[p.name] for p in photos if _is_done(p, before.get(p.name), outdir, limits)}
+    done = {p.name: before[p.name] for p in photos if _is_done(p, before.get(p.name), outdir, rules)}
     todo = [photo for photo in photos if photo.name not in done]
     for photo in todo:  # of other landmarks, say; none is left if the photo is rejected now
         (outdir / photo.crop).unlink(missing_ok=True)
     lines = dict(done)
     _write(outdir, lines.values())
-    work = partial(made, outdir=outdir, limits=limits)
+    work = functools.partial(made, outdir=outdir, rules=rules)
     results: Iterator[dict] = in_processes(work, todo, workers) if workers > 1 and len(todo) > 1 else map(work, todo)
     with open(outdir / MANIFEST, "a", encoding="utf-8") as file:
         for line in tqdm(results, "aligning and cropping", len(todo), unit="img"):
@@ -225,11 +279,11 @@ def read_manifest(outdir: Path) -> list[dict]:
     return found
 
 
-def _is_done(photo: Photo, line: dict | None, outdir: Path, limits: Limits) -> bool:
+def _is_done(photo: Photo, line: dict | None, outdir: Path, rules: Rules) -> bool:
     return (
         line is not None
         and line["status"] == KEPT
-        and line["key"] == photo.key(limits)
+        and line["key"] == photo.key(rules)
         and line.get("crop") == photo.crop
         and os.path.isfile(outdir / photo.crop)
     )

@@ -33,7 +33,7 @@ def estimate_cameras(folder: Path, crops: list[str], estimator, batch: int) -> d
     failed: dict[str, str] = {}
     for first in range(0, len(missing), AT_ONCE):
         files = {name: folder / name for name in missing[first : first + AT_ONCE]}
-        rows, without = labelling.estimate(files, estimator, batch, Damage(skip=True))
+        rows, without, *_ = labelling.estimate(files, estimator, batch, Damage(skip=True))
         known |= dict(rows)
         failed |= without
         _write_cameras(folder, crops, known, failed, facts)

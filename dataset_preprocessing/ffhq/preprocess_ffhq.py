@@ -5,6 +5,8 @@ if __name__ == "__main__":
 
     begin()
 
+from pathlib import Path
+
 import click
 
 from dataset_preprocessing import rebalancing
@@ -13,26 +15,32 @@ from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from dataset_preprocessing.packing import check_destination
 from dataset_preprocessing.selection import MANIFEST, FaceSet, beside
+from eg3d.faces.mesh_pose import MeshPose
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.running import cli
 from groundwork.matching import FACTS_FILE, LABEL_FILE
-from groundwork.places import EITHER, FOLDER, GAZE_NETWORK, INPUT, INPUT_FILE, INPUT_FOLDER, POSE_NETWORK, Output
+from groundwork.places import EITHER, FOLDER, GAZE_NETWORK, INPUT_FILE, INPUT_FOLDER, POSE_NETWORK, NamedInput, Output
 
 LISTED = 10  # reasons for a terminal
 OUTDIR = Output(FOLDER, ("*.png", aligned_crops.MANIFEST, LABEL_FILE, FACTS_FILE, crop_labels.GAZE_FILE), joins=True)
+PHOTO_LANDMARKS = NamedInput(EITHER, [aligned_crops.MTCNN])
 DEST = Output(EITHER, ("*",), beside=lambda dest: [beside(dest, end) for end in (MANIFEST, rebalancing.GAZE)])
 
 
 @click.command(cls=cli.Command)
 @click.option("--indir", type=INPUT_FOLDER, required=True, help="Folder of photos; its subfolders too.")
-@click.option("--landmarks", type=INPUT, required=True,
-              help="ffhq-dataset-v2.json, JSON {name: 68 or 5 points}, or a folder of .txt.")  # fmt: skip
+@click.option("--landmarks", type=PHOTO_LANDMARKS, required=True,
+              help="ffhq-dataset-v2.json, JSON {name: 68 or 5 points}, a folder of .txt, or mtcnn, to find the largest "
+              "face.")  # fmt: skip
 @click.option("--outdir", type=OUTDIR, required=True, help="Folder for crops, labels, and manifest.jsonl.")
 @click.option("--cropping-params", type=INPUT_FILE,
-              help="EG3D's cropping_params.json: five points in each aligned photo.  [default: those of "
-              "--landmarks]")  # fmt: skip
+              help="EG3D's cropping_params.json: five points of each aligned photo.")  # fmt: skip
+@click.option("--crop-points", type=click.Choice([aligned_crops.MTCNN, aligned_crops.OWN]),
+              help="Without --cropping-params: who places the crop of an aligned photo.  [default: mtcnn, as "
+              "EG3D]")  # fmt: skip
 @click.option("--labels", type=INPUT_FILE, help="Cameras from a dataset.json, such as NVIDIA's of FFHQ.")
 @click.option("--recon-weights", type=POSE_NETWORK, help="Cameras by Deep3DFaceRecon's epoch_20.pth, or embedded.")
+@click.option("--pose", type=click.Choice(["mesh"]), help="Cameras by MediaPipe's FaceMesh, without a download.")
 @click.option("--mode", type=click.Choice(MODES), default="orig", show_default=True,
               help="With --recon-weights: distance from the world's origin (FFHQ's labels) or the head's "
               "centre.")  # fmt: skip
@@ -48,33 +56,36 @@ DEST = Output(EITHER, ("*",), beside=lambda dest: [beside(dest, end) for end in 
 @cli.batch_option(32, "Crops at a time, for cameras and gaze.")
 @cli.device_option
 @cli.json_option
-def main(indir, outdir, landmarks, cropping_params, labels, recon_weights, mode, l2cs_path, dest, mirror, rebalance,
-         most_outside, most_enlarged, workers, batch, device, json_path):  # fmt: skip
+def main(indir, outdir, landmarks, cropping_params, crop_points, labels, recon_weights, pose, mode, l2cs_path, dest,
+         mirror, rebalance, most_outside, most_enlarged, workers, batch, device, json_path):  # fmt: skip
     """Photos -> squares of 512 px, their cameras and gaze, and a data set for training.
 
     Stages: FFHQ's alignment by 68 landmarks, EG3D's crop by five points, cameras, gaze, packing. What is there already
     is not made again. Photos and what belongs to them are matched by name. A photo that gives no crop has a line in
     manifest.jsonl that says why, and the others go on.
     """
-    check(outdir, labels, recon_weights, l2cs_path, dest)
+    check(outdir, dest, cropping_params, crop_points, labels=labels, recon_weights=recon_weights, pose=pose)
     device = cli.pick_device(device)
     files, notes = labelling.pictures(indir)
     cli.tell(notes)
     five = photo_landmarks.read_crops(cropping_params) if cropping_params else None
-    photos = aligned_crops.photos_of(indir, files, photo_landmarks.read_landmarks(landmarks), five)
+    find = landmarks == aligned_crops.MTCNN
+    points = None if find else photo_landmarks.read_landmarks(Path(landmarks))
+    photos = aligned_crops.photos_of(indir, files, points, five)
+    rules = aligned_crops.Rules(find, crop_points or aligned_crops.MTCNN, most_outside, most_enlarged)
     outdir.mkdir(parents=True, exist_ok=True)
-    lines = aligned_crops.make_crops(photos, outdir, aligned_crops.Limits(most_outside, most_enlarged), workers)
+    lines = aligned_crops.make_crops(photos, outdir, rules, workers)
     crops = aligned_crops.crops_in(lines)
     facts = {"photos": len(lines), "crops": len(crops)}
     click.echo(f"{len(crops)} crops of {len(lines)} photos -> {outdir}")
     cli.tell(aligned_crops.rejections(lines, LISTED))
     if not crops:
         raise ValueError(f"--indir={indir}: no photo gives a crop; {outdir / aligned_crops.MANIFEST} says why")
-    if labels or recon_weights:
+    if labels or recon_weights or pose:
         if labels:
             failed = crop_labels.cameras_from(labels, outdir, crops)
         else:
-            estimator = load_pose_estimator(recon_weights, device, mode=mode)
+            estimator = MeshPose(device) if pose else load_pose_estimator(recon_weights, device, mode=mode)
             failed = crop_labels.estimate_cameras(outdir, crops, estimator, batch)
         facts["cameras"] = len(crops) - len(failed)
         click.echo(f"{facts['cameras']} cameras -> {outdir / LABEL_FILE}")
@@ -91,14 +102,17 @@ def main(indir, outdir, landmarks, cropping_params, labels, recon_weights, mode,
     cli.write_json(json_path, facts)
 
 
-def check(outdir, labels, recon_weights, l2cs_path, dest) -> None:
+def check(outdir, dest, cropping_params, crop_points, **cameras) -> None:
     """ValueError for options that contradict each other, and for places with what this script did not write."""
-    if labels and recon_weights:
-        raise ValueError(f"--labels={labels}: --recon-weights estimates cameras; give one of the two")
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in cameras.items() if value]
+    if len(given) > 1:
+        raise ValueError(f"{given[0]}: {given[1]} gives cameras too; give one of the two")
+    if cropping_params and crop_points:
+        raise ValueError(f"--crop-points={crop_points}: --cropping-params has the points; give one of the two")
     if dest is not None:
         check_destination(dest)
-        if not (labels or recon_weights):
-            raise ValueError(f"--dest={dest}: a data set needs cameras; give --labels=FILE, or "
+        if not given:
+            raise ValueError(f"--dest={dest}: a data set needs cameras; give --labels=FILE, --pose=mesh, or "
                              "--recon-weights=epoch_20.pth (linked from the README of "
                              "sicxu/Deep3DFaceRecon_pytorch)")  # fmt: skip
     labelling.check_place(outdir)

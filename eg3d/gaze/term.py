@@ -132,7 +132,8 @@ class GazeLossConfig:
     l2cs_path: str | None = setting(
         None,
         flag="--l2cs-path",
-        help="Gaze network of the term and of the scores at snapshots: a weights file, embedded or embedded-judge.",
+        help="Gaze network of the term and of the scores at snapshots: a weights file, embedded, people, or a "
+        "judge: embedded-judge, people-judge.",
         metavar="FILE",
         place=NamedInput(FILE, [*GAZE_NETWORK.names, ""]),  # empty: none, of a preset that has one
     )

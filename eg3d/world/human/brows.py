@@ -14,7 +14,7 @@ from eg3d.world.human.pieces import smooth
 
 # The middle of a brow from its head beside the nose to its tail, on the base mesh.
 BROW_X = np.array([0.10, 0.16, 0.24, 0.33, 0.42, 0.50, 0.58])
-BROW_Y = np.array([7.495, 7.515, 7.537, 7.556, 7.562, 7.538, 7.485])
+BROW_Y = np.array([7.455, 7.475, 7.498, 7.520, 7.528, 7.506, 7.455])
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 BEARD_SHARES = np.array([0.46, 0.26, 0.06, 0.08, 0.14])  # among men
 
@@ -84,7 +84,7 @@ def _plain(colour) -> Colour:
 def brow_cover(face_hair: FaceHair, rest: np.ndarray, pixel: float) -> np.ndarray:
     """How much of the skin [P] the hairs of the brows hide at places [P, 3]; pixel: its width in decimetres."""
     cover = np.zeros(len(rest), np.float32)
-    near = np.flatnonzero((np.abs(rest[:, 1] - 7.53) < 0.16) & (rest[:, 2] > 0.9) & (np.abs(rest[:, 0]) < 0.66))
+    near = np.flatnonzero((np.abs(rest[:, 1] - 7.50) < 0.16) & (rest[:, 2] > 0.9) & (np.abs(rest[:, 0]) < 0.66))
     if not len(near):
         return cover
     x, y = rest[near, 0] * face_hair.side, rest[near, 1]

@@ -121,6 +121,7 @@ class Hair:
 
 def _draw_style(rng: np.random.Generator, male: float, age: float, ancestry: tuple[float, float, float]) -> str:
     african, asian, _ = ancestry
+    male = float(smooth(male, 0.2, 0.8))
     likely = {
         "bald": (age > 28) * (0.5 + age / 60),
         "receding": smooth(age, 25, 50) * 1.6,

@@ -15,7 +15,7 @@ SPIKES = 30  # on a lid
 ALONG = np.array([0.0, 0.35, 0.7, 1.0])  # of a spike
 TAPER = np.array([1.0, 0.8, 0.5, 0.05])
 ROOT = 0.05  # half width of a spike's root, in lengths of a lash
-LONGEST = 0.85  # radii of the eyeball
+LONGEST = 0.68  # radii of the eyeball
 KNOTS = 24  # points along a rim
 
 

@@ -48,7 +48,7 @@ GROWTHS = {
     "curls": Growth(380, 16, 0.075, 0.8, 0.16, 0.25, 0.3, 0.8),
     "afro": Growth(760, 4, 0.045, 1.0, 0.0, 0.0, 0.0),
     "bob": Growth(620, 9, 0.070, 0.4, 0.22, 0.45, 0.4, tip=0.5),
-    "fringe": Growth(640, 9, 0.070, 0.3, 0.22, 0.45, 0.45, tip=0.4),
+    "fringe": Growth(600, 8, 0.072, 0.3, 0.22, 0.45, 0.45, tip=0.3),
     "wavy": Growth(400, 15, 0.080, 0.5, 0.20, 0.4, 0.35, tip=0.2),
     "long": Growth(580, 10, 0.070, 0.3, 0.24, 0.45, 0.45, tip=0.3),
     "bun": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
@@ -97,9 +97,10 @@ def _roots(hair: Hair, count: int, rng: np.random.Generator) -> np.ndarray:
 
 def _edge(hair: Hair, rng: np.random.Generator) -> np.ndarray:
     """More roots [E, 3] just above the hairline round the face, where each lock shows."""
-    azimuth = np.radians(rng.uniform(-72, 72, EDGE_ROOTS))
-    low = np.stack([np.sin(azimuth), np.zeros(EDGE_ROOTS), np.cos(azimuth)], axis=1)
-    elevation = np.radians(rng.uniform(1, 7, EDGE_ROOTS) - hairline_height(hair, low))[:, None]
+    count = 2 * EDGE_ROOTS if hair.style == "fringe" else EDGE_ROOTS
+    azimuth = np.radians(rng.uniform(-72, 72, count))
+    low = np.stack([np.sin(azimuth), np.zeros(count), np.cos(azimuth)], axis=1)
+    elevation = np.radians(rng.uniform(1, 7, count) - hairline_height(hair, low))[:, None]
     return np.cos(elevation) * low + np.sin(elevation) * np.array([0.0, 1.0, 0.0])
 
 
@@ -123,7 +124,7 @@ def _comb(hair: Hair, at: np.ndarray, sign: np.ndarray, fringe: np.ndarray) -> n
             return np.stack([1.0 * sign * top, -0.9 * (1 - top), -0.35 + 0.35 * front], axis=1)
     back = smooth(-z, 0.1, 0.7)
     combed = np.stack([0.9 * sign * (1 - back), -0.5 - 0.4 * back, -0.25 - 0.1 * back], axis=1)
-    forward = np.stack([0.12 * sign, -0.25 + zero, 1.0 + zero], axis=1)
+    forward = np.stack([0.05 * sign, -0.25 + zero, 1.0 + zero], axis=1)
     return np.where(fringe[:, None], forward, combed)
 
 
@@ -135,7 +136,7 @@ def _grown(hair: Hair, growth: Growth, scalp: Scalp, roots: np.ndarray, rng) -> 
     side = 1 - (1 - growth.sides) * (1 - smooth(roots[:, 1], -0.1, 0.6))
     azimuth = np.degrees(np.arctan2(roots[:, 0], roots[:, 2]))
     has_fringe = hair.style == "fringe"
-    fringe = has_fringe & (np.abs(azimuth) < 42 + rng.normal(0, 4, count)) & (roots[:, 1] < 0.88) & (roots[:, 2] > 0.3)
+    fringe = has_fringe & (np.abs(azimuth) < 50 + rng.normal(0, 4, count)) & (roots[:, 1] < 0.88) & (roots[:, 2] > 0.3)
     place = roots * scalp.at(roots)[:, None]
     parting = hair.parting + rng.normal(0, 0.012, count)
     sign = np.where(place[:, 0] > parting, 1.0, -1.0)

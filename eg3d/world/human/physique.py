@@ -123,9 +123,6 @@ class Shape:
         return whole | dict(self.weights)
 
 
-MEAN_SHAPE = Shape((1 / 3, 1 / 3, 1 / 3), 0.5, 40.0, ())
-
-
 @dataclass(frozen=True)
 class Expression:
     """What a face does in one picture; all zero is neutral. 1 is as far as a face goes."""

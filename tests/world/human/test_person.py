@@ -43,14 +43,6 @@ def test_a_mirrored_person_differs_only_by_sides():
     assert Expression(smile=0.5, lean=0.3).mirrored() == Expression(smile=0.5, lean=-0.3)
 
 
-def test_a_person_in_anothers_setting_keeps_the_head_and_the_glasses():
-    one, other = Person.draw("test", 1), Person.draw("test", 2)
-    moved = one.in_setting_of(other)
-    assert (moved.shape, moved.hair, moved.complexion) == (one.shape, one.hair, one.complexion)
-    assert moved.setting == other.setting and moved.outfit.cloth == other.outfit.cloth
-    assert moved.outfit.frame == one.outfit.frame and moved.name == one.name
-
-
 def test_expressions_differ_from_picture_to_picture_but_not_from_draw_to_draw():
     person = Person.draw("test", 3)
     drawn = [drawn_expression(person, picture) for picture in range(200)]

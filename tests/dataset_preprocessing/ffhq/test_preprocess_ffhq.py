@@ -8,13 +8,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from skimage import data
 
 from dataset_preprocessing.ffhq import aligned_crops, preprocess_ffhq
-from dataset_preprocessing.ffhq.aligned_crops import Limits, Photo, Rejected, cropped, photos_of, share_outside
+from dataset_preprocessing.ffhq.aligned_crops import Photo, Rejected, Rules, cropped, photos_of, share_outside
 from dataset_preprocessing.ffhq.alignment import eyes_of, quad_of, to_aligned
 from dataset_preprocessing.ffhq.photo_landmarks import Landmarks, by_photo, read_crops, read_landmarks
 from dataset_preprocessing.ffhq.pos import frontal_points
 from dataset_preprocessing.mirroring import mirrored_name
+from eg3d.faces import mtcnn
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, mirror_label
 from eg3d.geometry.landmarks import STANDARD_DM
 
@@ -113,7 +115,7 @@ def colours_at(picture: Image.Image, places: np.ndarray) -> list[int]:
 @pytest.mark.parametrize("lean_deg", [0, 25])
 def test_the_five_points_of_a_photo_arrive_where_egs_crops_have_them(lean_deg):
     points = face(lean_deg=lean_deg)
-    picture, numbers = cropped(photo_of(points), Landmarks(points, (400, 320)), None, Limits())
+    picture, numbers = cropped(photo_of(points), Landmarks(points, (400, 320)), None, Rules())
     assert picture.size == (512, 512) and numbers["outside"] < 0.2
     assert colours_at(picture, frontal_points(512)) == [0, 1, 2, 0, 1]
     # an eye's dot in the crop: its middle lies where the template has the eye
@@ -130,19 +132,19 @@ def test_the_five_points_of_a_photo_arrive_where_egs_crops_have_them(lean_deg):
 def test_points_of_the_aligned_photo_decide_the_crop_if_they_are_given():
     points = face()
     photo, own = photo_of(points), to_aligned(points[[36, 42, 30, 48, 54]], quad_of(eyes_of(points)))
-    plain = cropped(photo, Landmarks(points), None, Limits())[0]
-    assert np.array_equal(cropped(photo, Landmarks(points), own, Limits())[0], plain)
-    moved = np.asarray(cropped(photo, Landmarks(points), own + (100, 0), Limits())[0]).astype(int)
+    plain = cropped(photo, Landmarks(points), None, Rules())[0]
+    assert np.array_equal(cropped(photo, Landmarks(points), own, Rules())[0], plain)
+    moved = np.asarray(cropped(photo, Landmarks(points), own + (100, 0), Rules())[0]).astype(int)
     assert colours_at(Image.fromarray(moved.astype(np.uint8)), frontal_points(512)) != [0, 1, 2, 0, 1]
 
 
 def test_what_is_no_crop_worth_having_is_rejected_with_the_reason():
     points, photo = face(), photo_of(face())
     for landmarks, limits, reason in (
-        (Landmarks(points, (320, 400)), Limits(), "is 400x320 pixels, its landmarks are of one of 320x400"),
-        (Landmarks(points * 0), Limits(), "in one place"),
-        (Landmarks(points + (190, 0)), Limits(outside=0.3), "the photo ends within the crop"),
-        (Landmarks(points), Limits(enlarged=2), r"would be enlarged 3\.7 times"),
+        (Landmarks(points, (320, 400)), Rules(), "is 400x320 pixels, its landmarks are of one of 320x400"),
+        (Landmarks(points * 0), Rules(), "in one place"),
+        (Landmarks(points + (190, 0)), Rules(outside=0.3), "the photo ends within the crop"),
+        (Landmarks(points), Rules(enlarged=2), r"would be enlarged 3\.7 times"),
     ):
         with pytest.raises(Rejected, match=reason):
             cropped(photo, landmarks, None, limits)
@@ -183,7 +185,7 @@ def made(tmp_path_factory):
 
 
 def run(folder, *more):
-    options = ["--workers=1", "--device=cpu", f"--labels={folder / 'labels.json'}"]
+    options = ["--workers=1", "--device=cpu", "--crop-points=landmarks", f"--labels={folder / 'labels.json'}"]
     places = [f"--indir={folder / 'photos'}", f"--landmarks={folder / 'v2.json'}", f"--outdir={folder / 'out'}"]
     return CliRunner().invoke(preprocess_ffhq.main, [*places, *options, *more])
 
@@ -230,7 +232,7 @@ def test_a_crop_of_other_landmarks_is_made_anew(made):
                        read_landmarks(folder / "v2.json"))  # fmt: skip
     (photo,) = photos
     moved = Photo(photo.name, photo.file, photo.stamp, Landmarks(photo.landmarks.points + 1e-9, photo.landmarks.size))
-    assert photo.key(Limits()) != moved.key(Limits()) and photo.key(Limits()) != photo.key(Limits(enlarged=3))
+    assert photo.key(Rules()) != moved.key(Rules()) and photo.key(Rules()) != photo.key(Rules(enlarged=3))
 
 
 def test_a_data_set_has_mirrored_copies_with_mirrored_cameras_and_gaze_and_repeats_rare_poses(made):
@@ -274,3 +276,33 @@ def test_what_a_user_gets_wrong_is_one_line_and_writes_nothing(made, tmp_path):
         assert ran.stderr.startswith("error: ") and ran.stderr.count("\n") == 1
     assert (tmp_path / "pictures" / "00000" / "00000.png").read_bytes() == b"mine"
     assert sorted(path.name for path in (tmp_path / "pictures").rglob("*")) == ["00000", "00000.png"]
+
+
+# ------------------------------------------------------------------ faces that MTCNN finds
+
+needs_mtcnn = pytest.mark.skipif(
+    not all(file.is_there() for file in mtcnn.FILES.values()), reason="make photos has not installed mtcnn"
+)
+
+
+@needs_mtcnn
+def test_a_leaning_photo_without_landmarks_gives_the_crop_of_the_upright_one():
+    upright = Image.fromarray(data.astronaut())
+    points = []
+    for photo in (upright, upright.rotate(15, Image.Resampling.BICUBIC, center=(220, 110))):
+        crop, numbers = cropped(photo, aligned_crops.found_face(photo), None, Rules(find=True, points="mtcnn"))
+        points.append(aligned_crops.found_face(crop).points)
+        assert numbers["outside"] == 0 and numbers["enlarged"] == pytest.approx(3.25, abs=0.05)
+    for left, right, *_ in points:
+        assert abs(np.degrees(np.arctan2(*(right - left)[::-1]))) < 3
+    assert np.abs(points[0] - points[1]).mean() < 6  # MTCNN is 2 px off in the photo, which is enlarged
+
+
+@needs_mtcnn
+def test_mtcnn_must_see_a_face_where_the_landmarks_are():
+    photo = Image.fromarray(data.astronaut())
+    shuttle = aligned_crops.found_face(photo).points + (150, 20)
+    with pytest.raises(Rejected, match="MTCNN sees no face where the landmarks are"):
+        cropped(photo, Landmarks(shuttle), None, Rules(points="mtcnn"))
+    with pytest.raises(Rejected, match="no face was found"):
+        aligned_crops.found_face(Image.new("RGB", (200, 200), "grey"))
