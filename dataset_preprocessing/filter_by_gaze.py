@@ -15,7 +15,7 @@ from eg3d.gaze.networks import load_gaze_network
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.running import cli, distributed, processes
 from groundwork.damage import Damage
-from groundwork.places import DATA_SET, EITHER, GAZE_NETWORK, Output
+from groundwork.places import DATA_SET, EITHER, GAZE_JUDGE, Output
 
 DEST = Output(
     EITHER,
@@ -36,8 +36,8 @@ DEST = Output(
 )
 @click.option("--min-abs-yaw", type=float, default=0.4, show_default=True, help="Keep |yaw| above this, radians.")
 @click.option("--max-abs-yaw", type=float, help="Keep |yaw| up to this, radians.  [default: no limit]")
-@click.option("--l2cs-path", type=GAZE_NETWORK,
-              help="With --by=gaze: gaze network, a weights file, embedded, embedded-judge or iris.")  # fmt: skip
+@click.option("--l2cs-path", type=GAZE_JUDGE,
+              help="With --by=gaze: gaze network, a weights file, embedded, people, a judge or iris.")  # fmt: skip
 @cli.batch_option(64, "Images per estimate.")
 @click.option(
     "--seed",

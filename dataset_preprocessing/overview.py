@@ -19,6 +19,7 @@ FINE = 3  # lines are drawn so much larger, so that they come out smooth
 COLUMNS, ROWS = 9, 5
 AXES = ((1, 0, 0), (0, 1, 0), (0, 0, 1))  # drawn red, green, blue
 AXIS_COLOURS = ((230, 60, 60), (40, 170, 70), (60, 110, 240))
+MARK_COLOUR = (255, 220, 60)
 AXIS_LENGTH = 0.25  # world units
 
 
@@ -51,21 +52,26 @@ def draw_poses(path: Path, labels: torch.Tensor, title: str) -> None:
     atomic_write(path, buffer.getvalue())
 
 
-def contact_sheet(archive: Folder | Zip, cameras: dict[str, torch.Tensor], point, title: str) -> np.ndarray:
+def contact_sheet(
+    archive: Folder | Zip, cameras: dict[str, torch.Tensor], point, title: str,
+    marks: dict[str, np.ndarray] | None = None,
+) -> np.ndarray:  # fmt: skip
     """Picture [H, W, 3]: images by the yaw of their camera, left to right, and the world's axes as the labels see them.
 
     Args:
         cameras: labels [25] of readable images by name.
         point: where in the world the axes are drawn, the data set's look-at point.
+        marks: points [K, 2] of an image as parts of its side, (0, 0) its upper left corner, by name; drawn as dots.
     """
+    marks = marks or {}
     names = spread_by_yaw(cameras)
     columns = []
     for column in names:
         yaws = [float(yaw_pitch_of(cameras[name][None])[0].rad2deg()) for name in column]
         span = f"{min(yaws):+.0f}" if round(min(yaws)) == round(max(yaws)) else f"{min(yaws):+.0f} to {max(yaws):+.0f}"
         head = text_strip(TILE + 4, 24, f"{span}\N{DEGREE SIGN}", 14, centred=True)
-        tiles = [np.pad(_tile(archive, name, cameras[name], point), ((2, 2), (2, 2), (0, 0)), constant_values=255)
-                 for name in column]  # fmt: skip
+        tiles = [_tile(archive, name, cameras[name], point, marks.get(name, ())) for name in column]
+        tiles = [np.pad(tile, ((2, 2), (2, 2), (0, 0)), constant_values=255) for tile in tiles]
         columns.append(stack([head, *tiles]))
     height = max(column.shape[0] for column in columns)
     columns = [np.pad(c, ((0, height - c.shape[0]), (0, 0), (0, 0)), constant_values=255) for c in columns]
@@ -93,14 +99,23 @@ def project(points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     return homogeneous[:, :2] / homogeneous[:, 2:]
 
 
-def _tile(archive: Folder | Zip, name: str, label: torch.Tensor, point) -> np.ndarray:
+def _tile(archive: Folder | Zip, name: str, label: torch.Tensor, point, marks=()) -> np.ndarray:
     """uint8 [TILE, TILE, 3] with the axes drawn in."""
-    picture = read_picture(archive.read(name), shown(name))
-    picture = picture.resize((TILE * FINE, TILE * FINE), Image.Resampling.BICUBIC)
-    points = torch.as_tensor(point, dtype=torch.float64) + AXIS_LENGTH * torch.tensor([(0, 0, 0), *AXES]).double()
-    start, *ends = (TILE * FINE * project(points, label)).tolist()
-    canvas = ImageDraw.Draw(picture)
-    for end, colour in zip(ends, AXIS_COLOURS, strict=True):
-        if all(abs(x) < 10 * TILE * FINE for x in (*start, *end)):  # a wild camera may see them anywhere, or nowhere
-            canvas.line([tuple(start), tuple(end)], fill=colour, width=2 * FINE)
+    picture = read_picture(archive.read(name), shown(name)).resize((TILE * FINE,) * 2, Image.Resampling.BICUBIC)
+    draw_axes(picture, label, point, marks, FINE)
     return np.asarray(picture.resize((TILE, TILE), Image.Resampling.LANCZOS))
+
+
+def draw_axes(picture: Image.Image, label: torch.Tensor, point, marks=(), width: int = 1) -> None:
+    """Draws the world's axes into a square picture as the label sees them, and dots at its `marks`; lines of
+    2 * width px."""
+    side = picture.width
+    points = torch.as_tensor(point, dtype=torch.float64) + AXIS_LENGTH * torch.tensor([(0, 0, 0), *AXES]).double()
+    start, *ends = (side * project(points, label)).tolist()
+    canvas = ImageDraw.Draw(picture)
+    for x, y in side * np.asarray(marks, dtype=np.float64).reshape(-1, 2):
+        r = 2.5 * width
+        canvas.ellipse([x - r, y - r, x + r, y + r], fill=MARK_COLOUR, outline=(0, 0, 0))
+    for end, colour in zip(ends, AXIS_COLOURS, strict=True):
+        if all(abs(x) < 10 * side for x in (*start, *end)):  # a wild camera may see them anywhere, or nowhere
+            canvas.line([tuple(start), tuple(end)], fill=colour, width=2 * width)

@@ -13,15 +13,15 @@ from eg3d.metrics.gfas import GazeTally, Readings
 from eg3d.pictures.views import render_batch
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.judges import load_gaze_judges
-from groundwork.places import GAZE_NETWORK
+from groundwork.places import GAZE_JUDGE
 
 
 @click.command(cls=cli.Command)
 @cli.network_option
-@click.option("--l2cs-path", type=GAZE_NETWORK, required=True,
-              help="Gaze network that scores: a weights file, `embedded` or a judge.")  # fmt: skip
-@click.option("--judge", type=GAZE_NETWORK,
-              help="A second gaze network, for example `embedded-judge`, that scores the same pictures.")  # fmt: skip
+@click.option("--l2cs-path", type=GAZE_JUDGE, required=True,
+              help="Gaze network that scores: a weights file, embedded, people, a judge, iris (photos).")  # fmt: skip
+@click.option("--judge", type=GAZE_JUDGE,
+              help="A second gaze network, as `people-judge` or `iris`, that scores the same pictures.")  # fmt: skip
 @click.option(
     "--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6."
 )

@@ -14,6 +14,7 @@ import click
 
 from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.gaze.crop import CROPS
+from eg3d.gaze.networks import check_always_answers
 from eg3d.metrics.gfas import GazeTally
 from eg3d.pictures.layout import side_by_side, to_uint8, write_png
 from eg3d.pictures.views import render_views
@@ -27,7 +28,7 @@ SORTED = re.compile(r"sorted_\d{4,}_seed\d{4,}\.png")
 @click.command(cls=cli.Command)
 @cli.network_option
 @click.option("--l2cs-path", type=GAZE_NETWORK, required=True,
-              help="Gaze network that scores: a weights file, or embedded-judge.")  # fmt: skip
+              help="Gaze network that scores: a weights file, embedded-judge or people-judge.")  # fmt: skip
 @cli.outdir_option(["sorted_*_seed*.png"])
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="As 0,1,4-6.")
 @cli.view_options
@@ -43,6 +44,7 @@ def main(network, l2cs_path, outdir, seeds, view, crop, batch, precision, device
     Every view is rendered once and scored as it is written. The pictures take their names at the end, all together;
     sorted pictures of an earlier run in the same folder are replaced.
     """
+    check_always_answers(l2cs_path, f"--l2cs-path={l2cs_path}")
     device = cli.pick_device(device)
     (judge,) = load_gaze_judges({"l2cs_path": l2cs_path}, [network], device).values()
     G, tally = load_generator(network, device, precision), GazeTally(judge, crop)

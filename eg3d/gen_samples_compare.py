@@ -12,6 +12,7 @@ import click
 
 from eg3d.checkpoints.loading import load_generator, locate, short_names
 from eg3d.gaze.crop import CROPS
+from eg3d.gaze.networks import check_always_answers
 from eg3d.pictures.comparison import Comparison
 from eg3d.pictures.report import NO_FRECHET, is_frechet, judges_of, measured_of, write_report
 from eg3d.running import cli
@@ -26,7 +27,7 @@ from groundwork.places import GAZE_NETWORK, GENERATOR, INPUT_FILE
     "--network2", type=GENERATOR, required=True, help="The generator to compare it with, given in the same ways."
 )
 @click.option("--l2cs-path", type=GAZE_NETWORK, required=True,
-              help="Gaze network that scores: a weights file, or embedded-judge.")  # fmt: skip
+              help="Gaze network that scores: a weights file, embedded-judge or people-judge.")  # fmt: skip
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, required=True, help="For example 0,1,4-6.")
 @cli.outdir_option(["seed[0-9]*_compare_?.png", "compare.png"])
 @cli.view_options
@@ -46,6 +47,7 @@ def main(network, network2, l2cs_path, seeds, outdir, view, crop, report, report
 
     Also compare.png: the first heads, --network above.
     """
+    check_always_answers(l2cs_path, f"--l2cs-path={l2cs_path}")
     device, names = cli.pick_device(device), (network, network2)
     hashes = [sha256(locate(name)) for name in names]
     measured = measured_of(scores, hashes)

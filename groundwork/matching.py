@@ -39,7 +39,8 @@ class Matched:
         pictures: name of a label -> name of its picture, in the order of the labels.
         missing: labels whose picture is not there.
         unlabelled: pictures without a label, apart from `faceless`.
-        faceless: pictures without a label in which no face was found.
+        faceless: pictures without a label that a tool of ours has tried to label: in which no face was found.
+        unusable: those of `faceless` that were damaged, or no crops.
         respelt: labels whose picture is spelt with other capitals.
     """
 
@@ -48,6 +49,7 @@ class Matched:
     unlabelled: list[str]
     faceless: list[str]
     respelt: list[str]
+    unusable: frozenset[str] = frozenset()
 
     def without(self, unreadable: Collection[str]) -> "Matched":
         """The same if some pictures are but names, as broken links are: those that are labelled count as missing."""
@@ -91,16 +93,20 @@ class Matched:
             )
         if faults:
             notes.append(f"{where}: {faults}; left out by {FLAG}, {len(self.pictures)} match")
-        if self.faceless:
-            what = f"images are left out, as no face was found ({FACTS_FILE})"
-            notes.append(f"{where}: {_count(self.faceless, self._there, what)}")
+        for unusable, why in ((False, "as no face was found"), (True, "which cannot be read or are no crops")):
+            names = [name for name in self.faceless if (name in self.unusable) == unusable]
+            if names:
+                what = f"images are left out, {why} ({FACTS_FILE})"
+                notes.append(f"{where}: {_count(names, self._there, what)}")
         if self.respelt:
             what = "labels spell their image with other capitals"
             notes.append(f"{where}: {_count(self.respelt, len(self.pictures), what)}")
         return notes
 
 
-def match_names(listed: Collection[str], there: Collection[str], faceless: Collection[str] = ()) -> Matched:
+def match_names(
+    listed: Collection[str], there: Collection[str], faceless: Collection[str] = (), unusable: Collection[str] = ()
+) -> Matched:
     """Labels and pictures by their names, all as `groundwork.archive.normalised` makes them.
 
     What is left over is compared without regard to capitals, as Windows and macOS do, if one candidate is left only.
@@ -118,6 +124,7 @@ def match_names(listed: Collection[str], there: Collection[str], faceless: Colle
         unlabelled=[name for name in there if name in pictures and name not in known],
         faceless=[name for name in there if name in known],
         respelt=sorted(respelt),
+        unusable=frozenset(unusable),
     )
 
 
@@ -133,9 +140,15 @@ def _respelt(listed: Iterable[str], there: Iterable[str]) -> dict[str, str]:
 
 
 def faceless_in(facts: object) -> list[str]:
-    """The pictures without a face that the content of a FACTS_FILE names; none if it is another file."""
+    """The pictures without a label that the content of a FACTS_FILE names; none if it is another file."""
     failed = facts.get("failed") if isinstance(facts, dict) else None
     return [normalised(name) for name in failed] if isinstance(failed, dict) else []
+
+
+def unusable_in(facts: object) -> list[str]:
+    """Those of them that were damaged, or no crops."""
+    names = facts.get("unusable") if isinstance(facts, dict) else None
+    return [normalised(name) for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def first_of(names: list[str]) -> str:

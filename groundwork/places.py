@@ -166,6 +166,7 @@ DATA_SET = NamedInput(EITHER, EMBEDDED)
 GENERATOR = NamedInput(FILE, [*EMBEDDED, *(f"{name}-base" for name in EMBEDDED)])
 START = NamedInput(FILE, [*GENERATOR.names, "latest"])  # what a run starts from
 GAZE_NETWORK = NamedInput(FILE, [*EMBEDDED, *(f"{name}-judge" for name in EMBEDDED)])
+GAZE_JUDGE = NamedInput(FILE, [*GAZE_NETWORK.names, "iris"])  # what looks at pictures that are as real as photos
 GAZE_SNAPSHOTS = NamedInput(EITHER, GAZE_NETWORK.names)  # one, or a folder of them
 IDENTITY_NETWORK = NamedInput(FILE, EMBEDDED)
 POSE_NETWORK = NamedInput(FILE, EMBEDDED)

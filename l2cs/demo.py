@@ -14,6 +14,7 @@ import click
 import torch
 from tqdm import tqdm
 
+from eg3d.gaze.networks import load_gaze_network
 from groundwork.command import (
     Command,
     device_option,
@@ -25,7 +26,7 @@ from groundwork.command import (
 )
 from groundwork.damage import Damage
 from groundwork.files import atomic_file, atomic_write
-from groundwork.places import FOLDER, GAZE_NETWORK, INPUT, Output, lies_in, resolved
+from groundwork.places import FOLDER, GAZE_JUDGE, INPUT, Output, lies_in, resolved
 from l2cs.drawing import draw_gaze, picture_names
 from l2cs.estimator import mirror_self_test
 from l2cs.gaze_sets import FaceImages, find_damaged, image_files, read_image, to_float
@@ -43,7 +44,9 @@ def files_of(arguments: dict) -> list[str]:
 
 
 @click.command(cls=Command)
-@click.option("--snapshot", type=GAZE_NETWORK, required=True, help="Weights: a file, embedded, or embedded-judge.")
+@click.option(
+    "--snapshot", type=GAZE_JUDGE, required=True, help="Weights: a file, embedded or embedded-judge; or iris."
+)
 @without_effect("--cam", NO_CAMERA, type=int, is_eager=True)  # eager: it is said before --input is missed
 @click.option("--input", "source", required=True, type=INPUT,
               help="An image of one face, cropped tightly, or a folder of them.")  # fmt: skip
@@ -62,7 +65,8 @@ def main(snapshot, source, output, check, json_path, skip_damaged, arch, device,
     """Writes every image with an arrow along its gaze, and gaze.csv: file, yaw and pitch in degrees.
 
     Positive yaw looks toward the image's left, positive pitch up; 0,0 looks into the camera. Pictures are written as
-    PNG; a.png and a.jpg, which would share a name, become a.png.png and a.jpg.png.
+    PNG; a.png and a.jpg, which would share a name, become a.png.png and a.jpg.png. An image in which `iris` finds no
+    face has no picture, and an empty row.
     """
     files, others = image_files(source)
     pictures = dict(zip(files, picture_names(list(map(Path, files))), strict=True))
@@ -79,7 +83,7 @@ def main(snapshot, source, output, check, json_path, skip_damaged, arch, device,
     left_out = damage.check(f"--input={source}", len(files))
     names, files = zip(*((name, file) for name, file in files.items() if name not in damage.faults), strict=True)
     device = device_of(device, gpu)
-    estimator = load_estimator(snapshot, arch, device, check=not check)
+    estimator = load_judge(snapshot, arch, device, check=not check)
     faces = FaceImages(files, estimator.input_size)
     if check:
         every = torch.arange(len(files))
@@ -87,21 +91,39 @@ def main(snapshot, source, output, check, json_path, skip_damaged, arch, device,
         numbers = {**report._asdict(), "images": len(files)}
         click.echo(f"mirror self-test {'passed' if report.passed else 'FAILED'}: {json.dumps(numbers)}")
     else:
-        angles = estimate(estimator, faces)
-        rows = ["file,yaw_deg,pitch_deg"]
+        angles = estimate(estimator, faces, device=device)
+        limits = estimator.facts.get("limits")
+        rows = ["file,yaw_deg,pitch_deg" + (",limits" if limits else "")]
         for file, name, (yaw, pitch) in zip(tqdm(files, "drawing"), names, angles.tolist(), strict=True):
-            quoted = name.replace('"', '""')
-            rows.append(f'"{quoted}",{math.degrees(yaw):.3f},{math.degrees(pitch):.3f}')
+            quoted, beside = name.replace('"', '""'), f',"{limits}"' if limits else ""
+            if math.isnan(yaw):
+                rows.append(f'"{quoted}",,{beside}')
+                continue
+            rows.append(f'"{quoted}",{math.degrees(yaw):.3f},{math.degrees(pitch):.3f}{beside}')
             with atomic_file(output / pictures[name]) as png:
                 draw_gaze(read_image(file), yaw, pitch).save(png, "PNG")
         atomic_write(output / "gaze.csv", ("\n".join(rows) + "\n").encode(errors="surrogateescape"))
         numbers = {
-            name: {"yaw": yaw, "pitch": pitch} for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
+            name: None if math.isnan(yaw) else {"yaw": yaw, "pitch": pitch}
+            for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
         }
-        click.echo(f"{len(files)} images with arrows and gaze.csv in {output}")
+        faceless = [name for name, found in numbers.items() if found is None]
+        click.echo(f"{len(files) - len(faceless)} images with arrows and gaze.csv in {output}"
+                   + (f"   [{limits}]" if limits else ""))  # fmt: skip
+        if faceless:
+            left_out.append(f"no face is found in {len(faceless)} images, the first is {faceless[0]}")
     for line in left_out:
         click.echo(line)
     write_json(json_path, numbers)
+
+
+def load_judge(snapshot: str, arch: str | None, device, check: bool):
+    """L2CS-Net's weights, or `iris`, which has no architecture."""
+    if snapshot != "iris":
+        return load_estimator(snapshot, arch, device, check)
+    if arch:
+        raise ValueError(f"--arch={arch}: is of L2CS-Net's weights; leave it out with --snapshot=iris")
+    return load_gaze_network(snapshot, device)
 
 
 if __name__ == "__main__":

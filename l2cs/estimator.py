@@ -137,7 +137,11 @@ def mirror_self_test(estimator, images: torch.Tensor) -> MirrorReport:
         raise ValueError(f"the mirror self-test needs at least 16 faces, got {len(images)}")
     straight = [torch.stack(estimator(batch)) for batch in images.split(32)]
     mirrored = [torch.stack(estimator(batch.flip(3))) for batch in images.split(32)]
-    pairs = zip(torch.cat(straight, dim=1), torch.cat(mirrored, dim=1), strict=True)
+    straight, mirrored = torch.cat(straight, dim=1), torch.cat(mirrored, dim=1)
+    seen = ~(straight + mirrored).isnan().any(dim=0)
+    if seen.sum() < 16:
+        raise ValueError(f"the mirror self-test needs at least 16 faces, found {seen.sum()} in {len(images)} images")
+    pairs = zip(straight[:, seen], mirrored[:, seen], strict=True)
     yaw, pitch = (_correlation(a, b) for a, b in pairs)
     return MirrorReport(yaw, pitch, yaw < -0.5 and pitch > 0.5)
 

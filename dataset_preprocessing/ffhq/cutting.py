@@ -52,9 +52,9 @@ class Photo:
     """
 
     def __init__(self, picture: Image.Image, size: tuple[int, int] | None = None, read: Callable | None = None):
-        """read: gives the photo itself, if `picture` is a copy."""
+        """read: if `picture` is a copy, `read(enough)` gives a finer one, or the photo (`groundwork.images`)."""
         self.picture, self.size, self._read = picture, size or picture.size, read
-        self._whole = picture if read is None else None
+        self._finest = picture
 
     @classmethod
     def open(cls, file: Path, where: str) -> "Photo":
@@ -65,20 +65,22 @@ class Photo:
             size = header.size
         if (size[0] > size[1]) != (picture.width > picture.height):  # a photo that lies on its side
             size = size[::-1]
-        return cls(picture, size, (lambda: read_picture(data, where)) if max(size) > max(picture.size) else None)
+        return cls(picture, size, lambda enough: read_picture(data, where, enough=enough))
 
     def cut(self, points: np.ndarray, level: bool) -> Cut:
-        """The crop of a face by five points [5, 2] of `picture`; from the photo itself if the copy is too coarse.
+        """The crop of a face by five points [5, 2] of `picture`; from a finer copy if that one is too coarse.
 
         ValueError if there can be no crop.
         """
-        factor = self.size[0] / self.picture.width
-        if self._whole is None:
-            found = cut_face(self.picture, points, level)
-            if found.source_px >= pos.EG3D_CROP:
-                return replace(found, source_px=found.source_px * factor)
-            self._whole = self._read()
-        return cut_face(self._whole, points * factor, level)
+        found = self._cut(points, level)
+        if found.source_px < pos.EG3D_CROP and self._finest.width < self.size[0]:
+            enough = math.ceil(min(self._finest.size) * pos.EG3D_CROP / found.source_px)
+            self._finest = self._read(min(enough, *self.size))
+            found = self._cut(points, level)
+        return replace(found, source_px=found.source_px * self.size[0] / self._finest.width)
+
+    def _cut(self, points: np.ndarray, level: bool) -> Cut:
+        return cut_face(self._finest, points * self._finest.width / self.picture.width, level)
 
 
 def cut_face(picture: Image.Image, points: np.ndarray, level: bool = False) -> Cut:
@@ -87,7 +89,9 @@ def cut_face(picture: Image.Image, points: np.ndarray, level: bool = False) -> C
     c, s = math.cos(turn), math.sin(turn)
     upright = np.array([[c, -s], [s, c]])  # rows times this are turned so that the eyes are level
     middle, height = points.mean(axis=0), picture.height
-    at = pos.place((points - middle) @ upright + middle - 0.5, height)
+    # `pos` takes points from the first pixel's centre, and cuts as if they were from its edge: half a pixel that would
+    # move the face.
+    at = pos.place((points - middle) @ upright + middle, height + 1)
     centre = (np.array([at.x, height - at.y]) - middle) @ upright.T + middle  # of the crop, in the picture
     if turn:
         around = math.ceil(pos.EG3D_CROP * (abs(c) + abs(s))) + 4  # px of an upright square that holds the turned one
@@ -131,7 +135,8 @@ def share_outside(in_crop: Callable, size: tuple[int, int]) -> float:
 
 
 def sharpness(crop: Image.Image) -> float:
-    """How strong the finest details of a face are against all it has: of sharp photos 0.2 or more.
+    """How strong the finest details of a face are against all it has: of 29 sharp photos 0.23 to
+    1.2, after a blur of 6 px in the crop 0.08 to 0.2.
 
     The standard deviation of the Laplacian over that of the grey values, in the crop shrunk to DETAIL_SIDE px, so that
     it does not matter how large the photo was.

@@ -1,6 +1,7 @@
 """A folder of pictures -> rows of a label file, with a reason for every picture that gets none."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,20 +18,24 @@ from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE, Words, fi
 LISTED = 20  # names for a terminal
 
 
-def pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """The pictures of a folder by their names in it, in order, and notes for the user; ValueError if there are none."""
+def pictures(folder: Path, others: Callable[[Folder], list[str]] = lambda archive: []) -> tuple[dict, list[str]]:
+    """The pictures of a folder, {name in it: file}, in order, and notes for the user; ValueError if there are none.
+
+    others: gives the names of other files that belong to them.
+    """
     if not folder.is_dir():
         raise ValueError(f"--indir={folder}: there is no such folder; give the one with the pictures")
     archive = Folder(folder)
-    if not archive.pictures:
+    names = [*archive.pictures, *others(archive)]
+    if not names:
         raise ValueError(f"--indir={folder}: holds no pictures{archive.why_empty()}; give the folder with the pictures")
-    unnamed = [name for name in archive.pictures if not _is_text(name)]
+    unnamed = [name for name in names if not _is_text(name)]
     if unnamed:
-        raise ValueError(f"--indir={folder}: {len(unnamed)} of {len(archive.pictures)} pictures have names that are no "
+        raise ValueError(f"--indir={folder}: {len(unnamed)} of {len(names)} pictures have names that are no "
                          f"UTF-8, so no label file can list them, {first_of(unnamed)}; rename them")  # fmt: skip
-    others = archive.left_out([LABEL_FILE, FACTS_FILE, RENDERED_FILE])
-    notes = [f"{folder}: {others}"] if others else []
-    return {name: archive.file(name) for name in archive.pictures}, notes
+    unread = archive.left_out([LABEL_FILE, FACTS_FILE, RENDERED_FILE, *names])
+    notes = [f"{folder}: {unread}"] if unread else []
+    return {name: archive.file(name) for name in names}, notes
 
 
 def _is_text(name: str) -> bool:
@@ -59,23 +64,22 @@ def check_place(folder: Path) -> None:
         raise ValueError(f"{folder / LABEL_FILE}: exists and was not written by this script; move it or give --outdir")
 
 
-def estimate(files: dict[str, Path], estimator, batch: int, damage: Damage) -> tuple[list, dict[str, str]]:
-    """(rows [name, 25 numbers] in the files' order, {name: reason} of pictures without a label), on rank 0.
-
-    A picture that is not square is an error: it is none of the crops this is for.
-    """
+def estimate(files: dict[str, Path], estimator, batch: int, damage: Damage) -> tuple[list, dict[str, str], list[str]]:
+    """(rows [name, 25 numbers] in the files' order, {name: reason} of pictures without a label, the names of those of
+    them that are damaged or no crops), on rank 0."""
     silence_pillow()
-    rows, failed = [], {}
+    rows, failed, unusable = [], {}, []
     for labels in processes.batches(list(files.items()), batch, lambda part: _labels_of(part, estimator), "cameras"):
         for name, label in labels.items():
             if isinstance(label, Unreadable):
                 damage.add(name, label)
+            if isinstance(label, Unreadable | NotSquare):
+                unusable.append(name)
+            if isinstance(label, str | ValueError):
                 failed[name] = str(label)
-            elif isinstance(label, str):
-                failed[name] = label
             else:
                 rows.append([name, [float(f"{x:.9g}") for x in label.tolist()]])
-    return rows, failed
+    return rows, failed, unusable
 
 
 def write(folder: Path, rows: list, facts: dict) -> None:
@@ -94,7 +98,7 @@ def failures(failed: dict[str, str]) -> list[str]:
     return [*lines, f"as long as {FACTS_FILE} lies beside {LABEL_FILE}, these pictures are left out of the data set"]
 
 
-def _labels_of(files: list[tuple[str, Path]], estimator) -> dict[str, torch.Tensor | str | Unreadable]:
+def _labels_of(files: list[tuple[str, Path]], estimator) -> dict[str, torch.Tensor | str | ValueError]:
     """The label [25] of each picture by name, in the files' order, or the reason why it has none."""
     inputs, failed = {}, {}
     for name, file in files:
@@ -102,16 +106,20 @@ def _labels_of(files: list[tuple[str, Path]], estimator) -> dict[str, torch.Tens
             inputs[name] = estimator.prepare(read_square(file), name)
         except NoFace as reason:
             failed[name] = str(reason)
-        except Unreadable as error:
+        except (Unreadable, NotSquare) as error:
             failed[name] = error
     found = estimator.labels(torch.stack(list(inputs.values()))) if inputs else []
     return failed | dict(zip(inputs, found, strict=True))
 
 
+class NotSquare(ValueError):
+    """A picture that cannot be one of EG3D's crops."""
+
+
 def read_square(file: Path):
-    """The picture as RGB; ValueError unless it is whole and square."""
+    """The picture as RGB. `NotSquare` if it is no crop, `Unreadable` if it is not whole."""
     picture = read_picture(read_file(file), str(file))
     if picture.width != picture.height:
         size = f"{picture.width}x{picture.height}"
-        raise ValueError(f"{file}: is {size} pixels; cut it as EG3D's crops are (photos are not cropped here)")
+        raise NotSquare(f"is {size} pixels, and no crop as EG3D's are; --crop finds the faces in photos and cuts them")
     return picture

@@ -1,6 +1,8 @@
 """Pictures -> camera labels, by Deep3DFaceRecon's regressor or by the network of an embedded world."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,9 +12,20 @@ from PIL import Image
 from dataset_preprocessing.ffhq import pos
 from dataset_preprocessing.ffhq.fitted_cameras import fitted_labels, lookat_labels
 from dataset_preprocessing.ffhq.recon_net import load_recon
+from eg3d.faces.face_mesh import PRESENT
+from eg3d.faces.mesh_pose import MeshPose
+from eg3d.geometry.cameras import mirror_label, split_label
 from eg3d.metrics.align import usable
 from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READERS, disagreement, load_reader, load_source
 from eg3d.metrics.network_file import VERSION
+from eg3d.metrics.pose import rotation_error
+
+
+class Reading(NamedTuple):
+    """A camera, label [25], and by how many degrees that of the mirrored picture differs."""
+
+    label: torch.Tensor
+    mirror_deg: float
 
 
 class NoFace(Exception):
@@ -75,12 +88,52 @@ class ReconPose:
         return [row if row.isfinite().all() else "the regressor gives numbers that are not finite" for row in labels]
 
 
-def load_pose_estimator(recon_weights: str | None, device, landmarks: str = "template", mode: str = "orig"):
+def load_pose_estimator(
+    recon_weights: str | None, device, landmarks: str = "template", mode: str = "orig", mesh: bool = False
+):
     """The estimator that flags of preprocess_in_the_wild.py ask for; None and `embedded` are the embedded network."""
+    if mesh:
+        return MeshPose(device)
     if (world := recon_weights or "embedded") in READERS:
         return WorldPose(device, world)
     source = None if landmarks == "template" else load_source(landmarks, device=device)
     return ReconPose(Path(recon_weights), source, mode, device)
+
+
+def with_mirror_images(estimator, pictures: Sequence[Image.Image], names: Sequence[str]) -> list[Reading | str]:
+    """A reading of each picture, or the reason why there is none."""
+    if isinstance(estimator, MeshPose):  # which looks at both anyway
+        return _mesh_readings(estimator, torch.stack([estimator.prepare(picture, "") for picture in pictures]))
+    found: list[Reading | str] = [""] * len(pictures)
+    inputs = {}
+    for row, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        try:
+            mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            inputs[row] = estimator.prepare(picture, name), estimator.prepare(mirrored, name)
+        except NoFace as reason:
+            found[row] = str(reason)
+    if not inputs:
+        return found
+    plain, mirrored = (estimator.labels(torch.stack(batch)) for batch in zip(*inputs.values(), strict=True))
+    for row, one, other in zip(inputs, plain, mirrored, strict=True):
+        found[row] = next((said for said in (one, other) if isinstance(said, str)), None) or _compared(one, other)
+    return found
+
+
+def _mesh_readings(estimator: MeshPose, crops: torch.Tensor) -> list[Reading | str]:
+    read = estimator.read(crops.to(estimator.device))
+    return [
+        Reading(label, degrees) if presence >= PRESENT else f"FaceMesh sees no face (presence {presence:.2f})"
+        for label, degrees, presence in zip(
+            read.labels.cpu(), read.disagreement_deg.tolist(), read.presence.tolist(), strict=True
+        )
+    ]
+
+
+def _compared(label: torch.Tensor, mirrored: torch.Tensor) -> Reading:
+    """Both [25]; the second is that of the mirrored picture."""
+    rotations = [split_label(rows)[0][:, :3, :3] for rows in (label[None], mirror_label(mirrored[None]))]
+    return Reading(label, float(rotation_error(*rotations).rad2deg()))
 
 
 def _tensor(picture: Image.Image) -> torch.Tensor:

@@ -18,7 +18,7 @@ from eg3d.faces.similarity import mean_shape, umeyama
 from eg3d.geometry.landmarks import STANDARD_DM
 from eg3d.running.cli import OUTPUT_FILE, Command
 from eg3d.world.rendered_sets import camera_label
-from eg3d.world.worlds import world_of
+from eg3d.world.worlds import WORLDS, world_of
 from groundwork.files import atomic_write
 
 SIZE, YAWS = 256, (-0.25, 0.0, 0.25)
@@ -26,15 +26,16 @@ SIZE, YAWS = 256, (-0.25, 0.0, 0.25)
 
 @click.command(cls=Command)
 @click.option("--dest", type=OUTPUT_FILE, required=True, help="File to write, FILE.npz.")
+@click.option("--world", type=click.Choice(WORLDS), default="people", show_default=True, help="Whose heads.")
 @click.option("--heads", type=click.IntRange(min=2), default=300, show_default=True, help="Number of heads.")
-def main(dest, heads):
+def main(dest, world, heads):
     """Draws heads from three sides, reads each picture and its mirror image, and takes the mean of the meshes.
 
     Each mesh is moved, turned and scaled to the mean of all. The mean is put where its five points are nearest to those
     of the standard face, in decimetres.
     """
     mesh = FaceMesh()
-    meshes = torch.cat([read(mesh, pictures(number)) for number in tqdm(range(heads), "reading heads")])
+    meshes = torch.cat([read(mesh, pictures(world, number)) for number in tqdm(range(heads), "reading heads")])
     mean = mean_shape(upright(meshes))
     face = umeyama(five_of(mean[None]), STANDARD_DM)(mean)
     rest = (five_of(face)[0] - STANDARD_DM).square().sum(dim=1).mean().sqrt().item()
@@ -44,9 +45,9 @@ def main(dest, heads):
     click.echo(f"{len(meshes)} meshes; five points {100 * rest:.1f} mm from the standard face -> {dest}")
 
 
-def pictures(number: int) -> torch.Tensor:
-    """A head from all sides [K, 3, SIZE, SIZE] in [-1, 1], looking ahead."""
-    world = world_of("cartoons")
+def pictures(name: str, number: int) -> torch.Tensor:
+    """A head of a world from all sides [K, 3, SIZE, SIZE] in [-1, 1], looking ahead."""
+    world = world_of(name)
     head = world.draw("features", number)
     drawn = np.stack([world.render(head, camera_label(yaw, 0.0), (0, 0, 1), SIZE).rgb for yaw in YAWS])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1

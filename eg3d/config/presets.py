@@ -156,7 +156,7 @@ PEOPLE = TrainConfig(
         conv_clamp=None,
         mapping=MappingConfig(num_layers=2),
     ),
-    gaze=GazeLossConfig(weight=5.0, l2cs_path="people", eye_x=0.0838, eye_y=0.0843),
+    gaze=GazeLossConfig(weight=5.0, l2cs_path="people", eye_x=0.0815, eye_y=0.09),
     loss=LossConfig(r1_gamma=1.0, density_reg=0.0),
     schedule=ScheduleConfig(
         blur_init_sigma=2.0,
@@ -176,20 +176,25 @@ PEOPLE = TrainConfig(
     snap=5,
 )
 
-# people-64: the same at half the size, thrice as fast. people starts from it by --resume and --resume-partial: layers
-# that only the larger networks have begin with random weights.
-PEOPLE_64 = replace(
-    PEOPLE,
-    preset="people-64",
-    generator=replace(
-        PEOPLE.generator, resolution=64, backbone=replace(PEOPLE.generator.backbone, plane_resolution=64)
-    ),
-    schedule=replace(PEOPLE.schedule, raw_resolution_final=None),
-    data=replace(PEOPLE.data, path=""),
-)
 
-PRESETS = {config.preset: config for config in (FFHQ, AFHQ, SHAPENET, WORLD, PEOPLE, PEOPLE_64)}
-EMBEDDED = (WORLD.preset, PEOPLE.preset, PEOPLE_64.preset)  # of an embedded world: networks made for one size
+def _smaller(size: int) -> TrainConfig:
+    """The networks of people for pictures of another size."""
+    backbone = replace(PEOPLE.generator.backbone, plane_resolution=size)
+    return replace(
+        PEOPLE,
+        preset=f"people-{size}",
+        generator=replace(PEOPLE.generator, resolution=size, backbone=backbone),
+        schedule=replace(PEOPLE.schedule, raw_resolution_initial=size // 2, raw_resolution_final=None),
+        data=replace(PEOPLE.data, path=""),
+    )
+
+
+# people-32, people-64: how the training of people begins. The next larger starts from the smaller by --resume and
+# --resume-partial: layers that only the larger networks have begin with random weights.
+PEOPLE_32, PEOPLE_64 = _smaller(32), _smaller(64)
+
+PRESETS = {config.preset: config for config in (FFHQ, AFHQ, SHAPENET, WORLD, PEOPLE, PEOPLE_64, PEOPLE_32)}
+EMBEDDED = ("embedded", "people", "people-64", "people-32")  # of an embedded world: networks made for one size
 
 
 def ray_ranges(network=None) -> list[tuple[float, float]]:

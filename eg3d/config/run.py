@@ -95,8 +95,8 @@ class TrainConfig:
     resume: str | None = setting(
         None,
         flag="--resume",
-        help="Start from the weights of this checkpoint: ours, a published .pkl, a .pt, embedded-base or an https:// "
-        "address; latest: go on with the run in --outdir, which there must be.",
+        help="Start from the weights of this checkpoint: ours, a published .pkl, a .pt, embedded-base, people-base, or "
+        "an https:// address; latest: go on with the run in --outdir, which there must be.",
         group="start",
         metavar="NETWORK",
         place=START,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from eg3d.data.labels import read_entries
 from groundwork.archive import Folder, Unreadable, Zip, open_archive, shown
-from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE, Matched, faceless_in, match_names
+from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE, Matched, faceless_in, match_names, unusable_in
 from groundwork.strict_json import JsonError, parse_json
 
 FACTS_BYTES = 2**26  # of pose_estimate.json; a name and a reason take some 100
@@ -83,7 +83,8 @@ def look_into(path: Path, flag: str = "--data") -> LabelledFiles:
     others = archive.left_out({folder + LABEL_FILE, folder + FACTS_FILE, folder + RENDERED_FILE})
     if label_file is None:
         return LabelledFiles(archive, images, None, "", 0, {}, match_names([], images), notes, others)
-    faceless = [folder + name for name in _faceless(archive, folder + FACTS_FILE)]
+    facts = _facts(archive, folder + FACTS_FILE)
+    faceless, unusable = ([folder + name for name in names(facts)] for names in (faceless_in, unusable_in))
     from_root = read_entries(archive, label_file)
     entries = {folder + name: label for name, label in from_root.items()}
     if entries.keys().isdisjoint(images) and not from_root.keys().isdisjoint(images):
@@ -92,7 +93,7 @@ def look_into(path: Path, flag: str = "--data") -> LabelledFiles:
     if None in entries.values():  # such an image has no label; if it is not there, it is listed all the same
         there = match_names(listed, images).pictures
         listed = [name for name in listed if entries[name] is not None or name not in there]
-    matched = match_names(listed, images, faceless).without(archive.unreadable)
+    matched = match_names(listed, images, faceless, unusable).without(archive.unreadable)
     labels = {image: entries[name] for name, image in matched.pictures.items()}
     return LabelledFiles(archive, images, label_file, folder, len(entries), labels, matched, notes, others)
 
@@ -113,11 +114,11 @@ def _find_label_file(archive: Folder | Zip, flag: str) -> tuple[str | None, list
     return (found[0], [f"{archive.path}: {shown(found[0])} is read as its {LABEL_FILE}"]) if found else (None, [])
 
 
-def _faceless(archive: Folder | Zip, name: str) -> list[str]:
-    """The pictures that preprocess_in_the_wild.py has found no face in, as it wrote them beside the labels."""
+def _facts(archive: Folder | Zip, name: str) -> object:
+    """What preprocess_in_the_wild.py has written beside the labels: which pictures it has found no face in."""
     if archive.bytes.get(name, FACTS_BYTES + 1) > FACTS_BYTES:
-        return []
+        return None
     try:
-        return faceless_in(parse_json(archive.read(name)))
+        return parse_json(archive.read(name))
     except (JsonError, Unreadable):
-        return []
+        return None

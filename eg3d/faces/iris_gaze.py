@@ -22,7 +22,7 @@ class EyeCentre(NamedTuple):
     up: float
 
 
-EYE_CENTRE = EyeCentre(back=0.55, inward=0.0, up=0.0)
+EYE_CENTRE = EyeCentre(back=0.55, inward=0.0, up=0.05)
 
 
 def gaze_directions(irises: Irises, head: torch.Tensor, centre: EyeCentre = EYE_CENTRE) -> torch.Tensor:

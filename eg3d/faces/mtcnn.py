@@ -4,6 +4,9 @@ Multi-task Cascaded Convolutional Networks"), the detector that EG3D's photos ar
 Three small networks look one after the other: the first at windows of 12 px in the photo and in shrunk copies of it,
 the second at what the first takes for faces, in 24 px, the third at what is left, in 48 px. Their weights lie in the
 package `mtcnn`.
+
+The third network's points depend on how its box lies round the face. So it looks at each face again, in several boxes
+and mirrored, and the points are the mean. Then a crop that is cropped again stays where it is: docs/photos.md.
 """
 
 import io
@@ -44,6 +47,9 @@ STEP = 0.709  # from one shrunk copy to the next, 1 / sqrt(2)
 THRESHOLDS = (0.6, 0.7, 0.7)  # of the three networks' probabilities
 SAME_IN_A_COPY, SAME = 0.5, 0.7  # overlap from which two boxes are one face
 AT_ONCE = 512  # boxes that a network looks at together
+# The boxes in which a face is looked at again, round its own: (right, down, larger), parts of half a side.
+LOOKS = ((0.07, 0.07, 0.9), (-0.07, -0.07, 0.9), (0.07, -0.07, 1.1), (-0.07, 0.07, 1.1))
+MIRRORED = [1, 0, 2, 4, 3]  # the five points of a mirrored face
 
 
 class Faces(NamedTuple):
@@ -70,23 +76,23 @@ class Mtcnn:
         size = [max(1, round(side * factor)) for side in photo.size]
         small = photo if factor == 1 else photo.resize(size, Image.Resampling.BOX)
         pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).to(self.device)
-        boxes = self._windows(pixels)
         sums = summed(pixels)
-        boxes = self._refined(sums, boxes)
-        boxes, scores, points = self._pointed(sums, boxes)
+        boxes, scores = self._sure(sums, self._refined(sums, self._windows(sums)))
+        points = self._points(sums, boxes)
         order = scores.argsort(descending=True, stable=True)
         back = torch.tensor([photo.width / size[0], photo.height / size[1]], dtype=torch.float64)
         boxes, scores, points = (values[order].double().cpu() for values in (boxes, scores, points))
         return Faces((boxes * back.repeat(2)).numpy(), scores.numpy(), (points * back).numpy())
 
-    def _windows(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Photo [3, H, W] -> square boxes [N, 4] that may hold a face."""
+    def _windows(self, sums: torch.Tensor) -> torch.Tensor:
+        """Photo as `summed` has it -> square boxes [N, 4] that may hold a face."""
+        height, width = (side - 1 for side in sums.shape[1:])
+        whole = torch.tensor([[0.0, 0.0, width, height]], device=self.device)
         found, scores, scale = [], [], WINDOW / SMALLEST
-        while min(size := [round(side * scale) for side in pixels.shape[1:]]) >= WINDOW:
-            shrunk = F.interpolate(normalised(pixels)[None], size, mode="area")
-            shift, faces = self.networks["P"](shrunk)
+        while min(size := (round(height * scale), round(width * scale))) >= WINDOW:
+            shift, faces = self.networks["P"](cut_out(sums, whole, size))
             row, column = (faces[0] > THRESHOLDS[0]).nonzero().unbind(1)
-            scales = torch.tensor([pixels.shape[2] / size[1], pixels.shape[1] / size[0]], device=self.device)
+            scales = torch.tensor([width / size[1], height / size[0]], device=self.device)
             corner = STRIDE * torch.stack([column, row], dim=1)
             boxes = torch.cat([corner, corner + WINDOW], dim=1) * scales.repeat(2)
             score = faces[0, row, column]
@@ -107,22 +113,36 @@ class Mtcnn:
         kept = nms(boxes, scores, SAME)
         return squared(moved(boxes[kept], shift[kept]))
 
-    def _pointed(self, sums: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The faces among boxes [N, 4]: boxes [M, 4], scores [M], points [M, 5, 2]."""
-        shift, points, scores = self._looked_at("O", sums, boxes)
+    def _sure(self, sums: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The faces among boxes [N, 4], as the third network sees them: boxes [M, 4], scores [M]."""
+        shift, _, scores = self._looked_at("O", sums, boxes)
         sure = scores > THRESHOLDS[2]
-        boxes, shift, points, scores = boxes[sure], shift[sure], points[sure], scores[sure]
-        side = boxes[:, 2:] - boxes[:, :2]
-        points = boxes[:, None, :2] + points.unflatten(1, (2, 5)).mT * side[:, None]
-        boxes = moved(boxes, shift)
+        boxes, scores = moved(boxes[sure], shift[sure]), scores[sure]
         kept = apart(boxes, scores)
-        return boxes[kept], scores[kept], points[kept]
+        return boxes[kept], scores[kept]
 
-    def _looked_at(self, name: str, sums: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What a network says about each box."""
+    def _points(self, sums: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Five points [M, 5, 2] of faces in boxes [M, 4]: the mean of all looks at them."""
+        square = squared(boxes)
+        centre, half = (square[:, :2] + square[:, 2:]) / 2, (square[:, 2:] - square[:, :2]) / 2
+        x, y, size = torch.tensor(LOOKS, device=self.device).T[:, :, None, None]
+        centre = centre + torch.cat([x, y], dim=2) * half  # [looks, M, 2]
+        looks = torch.cat([centre - half * size, centre + half * size], dim=2).flatten(0, 1).round()
+        side = (looks[:, 2:] - looks[:, :2])[:, None]
+        plain = self._looked_at("O", sums, looks)[1].unflatten(1, (2, 5)).mT
+        mirrored = self._looked_at("O", sums, looks, mirror=True)[1].unflatten(1, (2, 5)).mT[:, MIRRORED]
+        mirrored = mirrored * mirrored.new_tensor([-1, 1]) + mirrored.new_tensor([1, 0])
+        points = looks[:, None, :2] + (plain + mirrored) / 2 * side
+        return points.unflatten(0, (len(LOOKS), len(boxes))).mean(dim=0)
+
+    def _looked_at(
+        self, name: str, sums: torch.Tensor, boxes: torch.Tensor, mirror: bool = False
+    ) -> tuple[torch.Tensor, ...]:
+        """What a network says about each box, or about its mirror image."""
         network = self.networks[name]
         parts = boxes.split(AT_ONCE) if len(boxes) else [boxes]
-        said = [network(cut_out(sums, part, network.side)) for part in parts]
+        seen = (cut_out(sums, part, (network.side, network.side)) for part in parts)
+        said = [network(pixels.flip(3) if mirror else pixels) for pixels in seen]
         return tuple(torch.cat(values) for values in zip(*said, strict=True))
 
 
@@ -262,24 +282,26 @@ def summed(pixels: torch.Tensor) -> torch.Tensor:
     return F.pad(pixels.int().cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32), (1, 0, 1, 0))
 
 
-def cut_out(sums: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
-    """The pixels of boxes [N, 4], rounded to whole ones, each averaged to [side, side]; black outside the photo.
+def cut_out(sums: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The pixels of boxes [N, 4], rounded to whole ones, averaged to `size` (h, w); black outside the photo.
 
-    `sums`: of `summed`. An average over cells of whole pixels, which overlap where the box has no multiple of `side`,
-    as torch's "area" does: -> [N, 3, side, side] as the networks see it.
+    `sums`: of `summed`. An average over cells of whole pixels, which overlap where the box has no multiple of `size`,
+    as torch's "area" does: -> [N, 3, h, w] as the networks see it.
     """
     start = boxes[:, :2].round().long()
-    size = (boxes[:, 2:].round().long() - start).clamp(min=1)
-    cell = torch.arange(side, device=boxes.device)
-    low = start[:, :, None] + cell * size[:, :, None] // side  # [N, 2, side]
-    high = start[:, :, None] + ((cell + 1) * size[:, :, None] + side - 1) // side
-    limits = torch.tensor([sums.shape[2] - 1, sums.shape[1] - 1], device=boxes.device)[None, :, None]
-    left, right = (edge.clamp(min=0).minimum(limits) for edge in (low, high))
-    (x0, y0), (x1, y1) = left.unbind(1), right.unbind(1)
+    sides = (boxes[:, 2:].round().long() - start).clamp(min=1)
+
+    def cells(axis: int, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Where the cells begin and end in the photo, [N, count], and how many pixels they have, also outside."""
+        number, side = torch.arange(count, device=boxes.device), sides[:, axis, None]
+        low = start[:, axis, None] + number * side // count
+        high = start[:, axis, None] + ((number + 1) * side + count - 1) // count
+        most = sums.shape[2 - axis] - 1
+        return low.clamp(0, most), high.clamp(0, most), high - low
 
     def corner(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        return sums[:, y[:, :, None], x[:, None, :]]  # [3, N, side, side]
+        return sums[:, y[:, :, None], x[:, None, :]]  # [3, N, h, w]
 
+    (y0, y1, h), (x0, x1, w) = cells(1, size[0]), cells(0, size[1])
     total = corner(y1, x1) - corner(y0, x1) - corner(y1, x0) + corner(y0, x0)
-    (w, h) = (high - low).unbind(1)
     return normalised(total.float() / (h[:, :, None] * w[:, None, :])).transpose(0, 1)

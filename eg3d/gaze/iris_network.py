@@ -22,6 +22,7 @@ class IrisGaze:
     """A `GazeNetwork` that only scores; NaN for a picture in which it finds no face."""
 
     differentiable = False
+    input_size = 512  # px: what is larger may be made smaller before it comes here
     facts = {"name": "iris", "limits": LIMITS}
     sha256 = hashlib.sha256("".join(one.sha256 for one in (ShortRange, FaceMesh, IrisFinder)).encode()).hexdigest()
 

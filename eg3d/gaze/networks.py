@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 
+from eg3d.gaze.iris_network import load_iris_gaze
 from eg3d.gaze.onnx_network import load_onnx_network
 from l2cs.estimator import WORLD_NETWORKS, GazeAngles, GazeEstimator
 
@@ -25,13 +26,17 @@ class GazeNetwork(Protocol):
     differentiable: bool
 
     def __call__(self, images: torch.Tensor) -> GazeAngles:
-        """Images [N, 3, H, W] in [-1, 1], one face each -> yaw and pitch [N] in radians, float32."""
+        """Images [N, 3, H, W] in [-1, 1], one face each -> yaw and pitch [N] in radians, float32.
+
+        NaN for a picture in which the network finds no face; L2CS-Net always answers.
+        """
 
 
 # An ending of file names, with its dot, or a whole name -> the loader, a function of (name, device). All other names
 # are L2CS-Net's: `embedded`, `embedded-judge`, published .pkl and our .safetensors files.
-LOADERS: dict[str, Callable[..., GazeNetwork]] = {".onnx": load_onnx_network}
-SCORES_ONLY = {".onnx"}  # of these; known before a file is read
+LOADERS: dict[str, Callable[..., GazeNetwork]] = {".onnx": load_onnx_network, "iris": load_iris_gaze}
+SCORES_ONLY = {".onnx", "iris"}  # of these; known before a file is read
+NEEDS_FACES = {"iris"}  # of these: NaN where no face is found, as in all early pictures of a training
 
 
 def load_gaze_network(name, device="cpu") -> GazeNetwork:
@@ -44,6 +49,15 @@ def _row_of(name) -> str | None:
     """The key of LOADERS that a name means; None: L2CS-Net."""
     name = str(name)
     return next((k for k in LOADERS if name == k or (k.startswith(".") and name.lower().endswith(k))), None)
+
+
+def check_always_answers(name: str | None, what: str) -> None:
+    """ValueError for a network that finds no face in some pictures, where every picture needs an answer."""
+    if name is not None and _row_of(name) in NEEDS_FACES:
+        raise ValueError(
+            f"{what}: finds no face in some pictures, and every one needs an answer here; give L2CS-Net's weights or "
+            "embedded, and let this one judge a finished network, as in calc_gfas.py --judge"
+        )
 
 
 def check_name_for_loss(name: str, what: str) -> None:

@@ -21,6 +21,7 @@ from eg3d.gaze.crop import CROPS
 from eg3d.gaze.jitter import Jitter, disturb
 from eg3d.gaze.networks import (
     GazeNetwork,
+    check_always_answers,
     check_differentiable,
     check_name_for_loss,
     load_gaze_network,
@@ -131,7 +132,8 @@ class GazeLossConfig:
     l2cs_path: str | None = setting(
         None,
         flag="--l2cs-path",
-        help="Gaze network of the term and of the scores at snapshots: a weights file, embedded or embedded-judge.",
+        help="Gaze network of the term and of the scores at snapshots: a weights file, embedded, people, or a "
+        "judge: embedded-judge, people-judge.",
         metavar="FILE",
         place=NamedInput(FILE, [*GAZE_NETWORK.names, ""]),  # empty: none, of a preset that has one
     )
@@ -189,6 +191,8 @@ class GazeLossConfig:
                 "the gaze loss is on (weight {weight:value}) but has no L2CS-Net weights: pass {l2cs_path:FILE}, "
                 "or {weight:0} to train without it",
             )
+        if self.l2cs_path:
+            check_always_answers(self.l2cs_path, f"--l2cs-path={self.l2cs_path}")
         if self.weight > 0:
             check_name_for_loss(self.l2cs_path, f"--l2cs-path={self.l2cs_path}")
         if not 0 < self.mask_radius < 1:

@@ -94,7 +94,10 @@ def _use_ops(ctx, param, value: str) -> None:
 
 def network_of(place: NamedInput):
     """--network."""
-    text = "Generator: a .safetensors, published .pkl or .pt file, embedded, embedded-base, or an https:// address."
+    text = (
+        "Generator: a .safetensors, published .pkl or .pt file, embedded, people, embedded-base, people-base, or an "
+        "https:// address."
+    )
     return click.option("--network", type=place, required=True, help=text)
 
 

@@ -66,7 +66,7 @@ def drawn_world(network: str, resolution: int) -> str | None:
     with contextlib.suppress(ValueError):
         if (data := trained_on(network)) in EMBEDDED:
             return data
-    preset = (facts.get("preset") or "embedded").removesuffix("-64")  # the small preset of people
+    preset = (facts.get("preset") or "embedded").removesuffix("-64").removesuffix("-32")
     if facts.get("published") or preset not in SIZES or resolution > SIZES[preset]:
         return ""
     return None

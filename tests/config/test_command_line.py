@@ -30,17 +30,17 @@ OF_THE_COMMAND = {
 }  # fmt: skip
 # Values of each preset as a page of help shows them; worked out by hand from eg3d/config/presets.py.
 SHOWN = {
-    "--gaze-weight": "ffhq, afhq, shapenet 1 with --l2cs-path, else 0; embedded, people, people-64 5",
-    "--gamma": "ffhq, embedded, people, people-64 1; afhq 5; shapenet 0.3",
-    "--batch": "ffhq, afhq, shapenet 32; embedded, people, people-64 16",
-    "--blur_fade_kimg": "ffhq, afhq, shapenet 200; embedded, people, people-64 20",  # 10 for its batch of 16
-    "--gpc_reg_prob": "ffhq, afhq, shapenet 0.5 with --gen_pose_cond=True; embedded, people, people-64 1",
-    "--gen_pose_cond": "ffhq, afhq, shapenet False; embedded, people, people-64 True",
-    "--cbase": "ffhq, afhq, shapenet 32768; embedded 2048, discriminator 1024; people, people-64 2048",
+    "--gaze-weight": "ffhq, afhq, shapenet 1 with --l2cs-path, else 0; embedded, people, people-64, people-32 5",
+    "--gamma": "ffhq, embedded, people, people-64, people-32 1; afhq 5; shapenet 0.3",
+    "--batch": "ffhq, afhq, shapenet 32; embedded, people, people-64, people-32 16",
+    "--blur_fade_kimg": "ffhq, afhq, shapenet 200; embedded, people, people-64, people-32 20",  # 10 for its batch of 16
+    "--gpc_reg_prob": "ffhq, afhq, shapenet 0.5 with --gen_pose_cond=True; embedded, people, people-64, people-32 1",
+    "--gen_pose_cond": "ffhq, afhq, shapenet False; embedded, people, people-64, people-32 True",
+    "--cbase": "ffhq, afhq, shapenet 32768; embedded 2048, discriminator 1024; people, people-64, people-32 2048",
     "--freezed": "0",
     "--glr": "0.0025",
     "--keep": "all",
-    "--l2cs-path": "ffhq, afhq, shapenet none; embedded embedded; people, people-64 people",
+    "--l2cs-path": "ffhq, afhq, shapenet none; embedded embedded; people, people-64, people-32 people",
     "--resume": "none, random weights",
 }
 
@@ -80,7 +80,7 @@ def test_the_page_shows_the_value_of_each_preset_and_one_where_they_agree(flag):
 def test_the_page_follows_a_preset():
     other = dataclasses.replace(PRESETS["afhq"], gaze=GazeLossConfig(weight=2.0, l2cs_path="x"))
     shown = default_of(TABLE["gaze_weight"], PRESETS | {"afhq": other})
-    assert shown == "ffhq, shapenet 1 with --l2cs-path, else 0; afhq 2; embedded, people, people-64 5"
+    assert shown == "ffhq, shapenet 1 with --l2cs-path, else 0; afhq 2; embedded, people, people-64, people-32 5"
 
 
 def test_what_the_page_shows_is_what_a_run_without_the_flag_has():

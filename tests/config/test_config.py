@@ -341,11 +341,13 @@ def test_every_flag_changes_the_configuration():
 
 
 def test_people_start_small_and_their_rays_grow_unless_they_go_on_from_weights():
-    config, small = resolve("people", **NO_GAZE), resolve("people-64", **NO_GAZE, data="x.zip")
+    config = resolve("people", **NO_GAZE)
     rays = config.schedule.raw_resolution_initial, config.schedule.raw_resolution_final
     assert rays == (32, 64) and config.data.path == "people" and config.generator.resolution == 128
-    assert small.generator.resolution == 64 and small.schedule.raw_resolution_final is None
-    assert small.discriminator == config.discriminator and small.generator.mapping == config.generator.mapping
+    for size in (32, 64):
+        small = resolve(f"people-{size}", **NO_GAZE, data="x.zip")
+        assert small.generator.resolution == size and small.schedule.raw_resolution_final is None
+        assert small.discriminator == config.discriminator and small.generator.mapping == config.generator.mapping
     going_on = resolve("people", **NO_GAZE, resume="people-base").schedule
     assert (going_on.raw_resolution_initial, going_on.raw_resolution_final) == (64, None)
     grown = dict(neural_rendering_resolution_initial=32, neural_rendering_resolution_final=64)

@@ -126,13 +126,15 @@ def test_of_boxes_in_each_other_the_surest_is_left():
 def test_boxes_are_shrunk_as_torch_averages_areas(box):
     pixels = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (3, 64, 48), dtype=np.uint8))
     x0, y0, x1, y1 = box
-    expected = F.interpolate((pixels[:, y0:y1, x0:x1].float()[None] - 127.5) / 128, (24, 24), mode="area")
-    assert torch.allclose(cut_out(summed(pixels), torch.tensor([box]).float(), 24), expected, atol=1e-5)
+    part = (pixels[:, y0:y1, x0:x1].float()[None] - 127.5) / 128
+    for size in ((24, 24), (12, 17)):
+        expected = F.interpolate(part, size, mode="area")
+        assert torch.allclose(cut_out(summed(pixels), torch.tensor([box]).float(), size), expected, atol=1e-5)
 
 
 def test_outside_the_photo_is_black():
     white = torch.full((3, 20, 20), 255, dtype=torch.uint8)
-    part = cut_out(summed(white), torch.tensor([[-12.0, 0, 12, 24]]), 24)[0, 0]
+    part = cut_out(summed(white), torch.tensor([[-12.0, 0, 12, 24]]), (24, 24))[0, 0]
     assert (part[:20, 12:] > 0.99).all() and (part[:, :12] < -0.99).all() and (part[20:] < -0.99).all()
 
 

@@ -150,3 +150,28 @@ def test_slope_error_follows_the_seeds_not_the_number_of_views():
 
 def test_slope_is_undefined_without_spread_in_yaw():
     assert slope_with_error(np.zeros(6), np.arange(6.0), np.repeat([0, 1], 3)) == (None, None)
+
+
+class Blind(Follows):
+    """Finds no face in one view of the first head."""
+
+    def __call__(self, labels):
+        found = super().__call__(labels)
+        nothing = torch.arange(len(labels)) == 1
+        return GazeAngles(*(angle.masked_fill(nothing, torch.nan) for angle in found))
+
+
+def test_a_head_whose_face_is_missed_once_is_left_out_whole_and_counted():
+    report = gaze_face_alignment([batch([5, 9])], Blind(0, {"limits": "yaw near the lens"}))
+    whole = gaze_face_alignment([batch([9])], Follows(0))
+    assert report.views_failed == 1 and report.seeds == 1 and list(report.per_seed_mse_sum) == [9]
+    assert report.gfas_mse_sum == whole.gfas_mse_sum and report.slope == whole.slope
+    *numbers, left_out = report.lines()
+    assert all(line.endswith("[yaw near the lens]") for line in numbers)
+    assert left_out == "pictures without a face     1   (all views of these heads are left out)"
+    assert whole.views_failed == 0 and "without a face" not in "".join(whole.lines())
+
+
+def test_a_network_that_finds_no_whole_head_gives_no_score():
+    with pytest.raises(ValueError, match="finds no face in 1 of 3 pictures, so no head is left"):
+        gaze_face_alignment([batch([5])], Blind(0))

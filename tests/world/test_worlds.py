@@ -1,14 +1,17 @@
 """The registry of worlds: what a world is asked for, and that nobody needs the packages of another one."""
 
+import io
 import subprocess
 import sys
+import zipfile
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from eg3d.data.opening import WORLD_OF
 from eg3d.world.cartoon.heads import SETTING
-from eg3d.world.rendered_sets import camera_label, make_sample
+from eg3d.world.rendered_sets import _DRAWS, camera_label, make_sample, vector_to_head_angles, write_faces
 from eg3d.world.worlds import WORLDS, world_of
 from groundwork.places import DATA_SET
 
@@ -50,3 +53,39 @@ def test_irises_are_where_the_gaze_leaves_the_eyeballs(yaw):
 
 def test_a_size_that_is_left_out_is_the_worlds():
     assert make_sample(0, "gaze", "test", 0).rendered.rgb.shape == (64, 64, 3)
+
+
+@pytest.fixture(scope="module")
+def people():
+    if find_spec("anny") is None:  # importing it would import much else
+        pytest.skip("the package anny is not installed: make people")
+    return world_of("people")
+
+
+def test_people_are_rendered_as_cartoons_are(people, tmp_path):
+    sample = make_sample(0, "gaze", "test", 0, size=32, world="people")
+    assert sample.rendered.rgb.shape == (32, 32, 3) and sample.rendered.irises.shape == (2, 2)
+    again = make_sample(0, "gaze", "test", 0, size=32, world="people")
+    assert np.array_equal(sample.rendered.rgb, again.rendered.rgb)
+    write_faces(tmp_path / "faces.zip", 2, size=32, world="people")
+    with zipfile.ZipFile(tmp_path / "faces.zip") as archive:
+        assert np.load(io.BytesIO(archive.read("truth.npz")))["irises"].shape == (2, 2, 2)
+
+
+def test_a_persons_views_share_the_head_and_not_light_clothes_or_expression(people):
+    one, other = people.draw("test", 0), people.draw("test", 1)
+    moved = people.vary(one, other)
+    assert moved.setting == other.setting and moved.outfit.cloth == other.outfit.cloth
+    assert moved.outfit.frame == one.outfit.frame and (moved.shape, moved.hair) == (one.shape, one.hair)
+    label, ahead = camera_label(0.0, 0.0), (0.0, 0.0, 1.0)
+    first, second = (people.render(one, label, gaze, 32).landmarks for gaze in (ahead, (0.01, 0.0, 1.0)))
+    assert np.abs(first[48:60] - second[48:60]).max() > 0.1  # the mouth moves from picture to picture
+    assert np.array_equal(first, people.render(one, label, ahead, 32).landmarks)
+
+
+def test_no_gaze_of_people_leaves_the_range_of_their_eyes(people):
+    for index in range(20):
+        rng = np.random.default_rng(index)
+        label, gaze, _ = _DRAWS["faces"](rng, people.draw("test", index), people)
+        yaw, pitch = vector_to_head_angles(gaze)
+        assert abs(yaw) <= people.eye_range[0] + 1e-6 and abs(pitch) <= people.eye_range[1] + 1e-6

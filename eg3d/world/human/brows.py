@@ -4,15 +4,17 @@ Places are those of the base mesh, as in `hair.py`.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
 
-from eg3d.world.human.hair import GREY, Colour, Hair, ripple, scalp_cover, strand_colour
+from eg3d.world.human.hair import GREY, Colour, Hair, ripple, scalp_cover
 from eg3d.world.human.pieces import smooth
 
 # The middle of a brow from its head beside the nose to its tail, on the base mesh.
 BROW_X = np.array([0.10, 0.16, 0.24, 0.33, 0.42, 0.50, 0.58])
-BROW_Y = np.array([7.495, 7.515, 7.537, 7.556, 7.562, 7.538, 7.485])
+BROW_Y = np.array([7.455, 7.475, 7.498, 7.520, 7.528, 7.506, 7.455])
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 BEARD_SHARES = np.array([0.46, 0.26, 0.06, 0.08, 0.14])  # among men
 
@@ -55,11 +57,11 @@ class FaceHair:
             side=1,
             seed=int(rng.integers(1 << 31)),
             brow=_plain(brow),
-            thickness=uniform(0.026, 0.042) + uniform(0.0, 0.016) * male,
+            thickness=uniform(0.032, 0.050) + uniform(0.0, 0.018) * male,
             density=uniform(0.55, 0.95),
             height=uniform(-0.014, 0.014),
-            tilt=uniform(-0.05, 0.04),
-            arch=uniform(-0.012, 0.022) * (1.3 - male),
+            tilt=uniform(-0.05, 0.025),
+            arch=uniform(-0.018, 0.014) * (1.3 - male),
             reach=uniform(0.92, 1.04),
             lash_length=uniform(0.75, 1.0) if painted else uniform(0.45, 0.8) - 0.12 * male,
             lash=_plain((0.004, 0.0035, 0.0035) if painted else np.minimum(colour, 0.05 + 0.2 * colour) * 0.6),
@@ -82,7 +84,7 @@ def _plain(colour) -> Colour:
 def brow_cover(face_hair: FaceHair, rest: np.ndarray, pixel: float) -> np.ndarray:
     """How much of the skin [P] the hairs of the brows hide at places [P, 3]; pixel: its width in decimetres."""
     cover = np.zeros(len(rest), np.float32)
-    near = np.flatnonzero((np.abs(rest[:, 1] - 7.53) < 0.16) & (rest[:, 2] > 0.9) & (np.abs(rest[:, 0]) < 0.66))
+    near = np.flatnonzero((np.abs(rest[:, 1] - 7.50) < 0.16) & (rest[:, 2] > 0.9) & (np.abs(rest[:, 0]) < 0.66))
     if not len(near):
         return cover
     x, y = rest[near, 0] * face_hair.side, rest[near, 1]
@@ -90,16 +92,20 @@ def brow_cover(face_hair: FaceHair, rest: np.ndarray, pixel: float) -> np.ndarra
     along = (ax - BROW_X[0]) / ((BROW_X[-1] - BROW_X[0]) * face_hair.reach)
     middle = np.interp(BROW_X[0] + along * (BROW_X[-1] - BROW_X[0]), BROW_X, BROW_Y) + face_hair.height
     middle = middle + face_hair.tilt * (along - 0.4) + face_hair.arch * np.sin(np.pi * np.clip(along, 0, 1) ** 1.6)
-    half = face_hair.thickness * np.interp(along, [-0.06, 0.0, 0.12, 0.55, 1.0], [0.55, 0.8, 1.0, 0.85, 0.18])
+    half = face_hair.thickness * np.interp(along, [-0.06, 0.0, 0.12, 0.55, 1.0], [0.7, 0.9, 1.0, 0.85, 0.25])
     off = (y - middle) / half
     # Hairs rise from the head of the brow and lie down along it toward the tail.
-    slant = np.interp(along, [0.0, 0.25, 0.7, 1.0], [1.6, 0.5, 0.15, 0.1])
-    strand = ripple((y - middle - slant * ax) / 0.0095 + 31 * np.sign(x) + face_hair.seed % 997)
-    clump = ripple((y - middle - slant * ax) / 0.028 + 77 * np.sign(x) + face_hair.seed % 463)
+    lain = smooth(along, 0.05, 0.55)
+    rise, lie = ((y - middle) - slope * ax for slope in (1.5, 0.22))
+    apart = 31 * np.sign(x) + face_hair.seed % 997
+    strand, clump = (
+        (1 - lain) * ripple(rise / (1.7 * size) + apart) + lain * ripple(lie / size + apart + 40)
+        for size in (0.0075, 0.019)
+    )
     fine = min(1.0, 0.012 / pixel)
-    edge = np.abs(off) + 0.22 * clump + 0.28 * fine * strand
-    body = smooth(-edge, -1.25, -0.55) * smooth(along, -0.07, 0.09) * (1 - smooth(along, 0.93, 1.05))
-    texture = 1 + 0.35 * fine * strand + 0.15 * clump
+    edge = np.abs(off) + 0.20 * clump + 0.30 * fine * strand
+    body = smooth(-edge, -1.35, -0.35) * smooth(along, -0.10, 0.12) * (1 - smooth(along, 0.93, 1.05))
+    texture = 0.95 + 0.35 * fine * strand + 0.2 * clump
     cover[near] = np.clip(face_hair.density * body * texture, 0, 0.97)
     return cover
 
@@ -108,14 +114,12 @@ def beard_region(rest: np.ndarray, lips: np.ndarray) -> np.ndarray:
     """Where a beard grows [P, 3]: moustache, chin, and cheeks with throat; each 0..1, at places [P, 3]."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     bare = (1 - smooth(lips, 0.15, 0.5)) * (z > 0.2)
-    upper = np.interp(x, [0.0, 0.22, 0.30, 0.50, 0.66, 0.74], [6.50, 6.56, 6.70, 6.82, 7.12, 7.30])
-    cheeks = smooth(upper - y, -0.03, 0.08) * smooth(y, 6.02, 6.22) * (1 - smooth(x, 0.74, 0.80))
-    moustache = (
-        smooth(6.86 - 0.18 * x - y, -0.01, 0.05) * smooth(y - 6.68 + 0.2 * x, -0.02, 0.03) * (1 - smooth(x, 0.27, 0.34))
-    )
-    chin = (1 - smooth(x, 0.17, 0.27)) * (1 - smooth(y, 6.56, 6.64)) * smooth(y, 6.22, 6.32)
+    upper = np.interp(x, [0.0, 0.20, 0.29, 0.42, 0.60, 0.70, 0.74], [6.48, 6.54, 6.76, 6.80, 6.98, 7.16, 7.30])
+    cheeks = smooth(upper - y, -0.03, 0.11) * smooth(y + 0.35 * z, 6.42, 6.62) * (1 - smooth(x, 0.70, 0.76))
+    moustache = smooth(6.87 - 0.30 * x - y, -0.01, 0.06) * smooth(y - 6.62, -0.06, 0.04) * (1 - smooth(x, 0.27, 0.36))
+    chin = (1 - smooth(np.hypot(x / 0.24, (y - 6.40) / 0.20), 0.7, 1.15)) * (1 - smooth(y, 6.54, 6.62))
     patch = 1 - 0.75 * np.exp(-(((x - 0.17) / 0.05) ** 2) - ((y - 6.50) / 0.05) ** 2)  # thin beside the lower lip
-    return np.stack([moustache * bare, chin * bare, cheeks * bare * patch], axis=1) * (z > 0.35)[:, None]
+    return np.stack([moustache * bare, chin * bare, cheeks * bare * patch], axis=1) * smooth(z, 0.42, 0.62)[:, None]
 
 
 WORN = {  # share of moustache, chin, cheeks
@@ -123,20 +127,47 @@ WORN = {  # share of moustache, chin, cheeks
 }  # fmt: skip
 
 
+@lru_cache(maxsize=1)
+def _dashes() -> np.ndarray:
+    """Smooth noise on a periodic grid [256, 256], of mean 0 and deviation 0.5."""
+    noise = gaussian_filter(np.random.default_rng(23).standard_normal((256, 256)), 0.7, mode="wrap")
+    return (0.5 * noise / noise.std()).astype(np.float32)
+
+
+def _speckle(place: np.ndarray, size: float) -> np.ndarray:
+    """Noise in dashes round the jaw [P] at places [P, 3]: `size` decimetres across, three times that down."""
+    around = 0.62 * np.arctan2(place[:, 0], place[:, 2] - 0.45)
+    down = place[:, 1] - 0.7 * place[:, 2]
+    return map_coordinates(
+        _dashes(), np.stack([around, 0.35 * down]) / size, order=1, mode="grid-wrap", prefilter=False
+    )
+
+
 def beard_cover(face_hair: FaceHair, rest: np.ndarray, lips: np.ndarray, pixel: float) -> np.ndarray:
     """How much of the skin [P] a beard or its shaven shadow hides."""
     if face_hair.beard == "none" and face_hair.stubble < 0.02:
         return np.zeros(len(rest), np.float32)
-    region = beard_region(rest, lips)
-    x = rest[:, 0] * face_hair.side
-    fine = min(1.0, 0.011 / pixel)
-    speckle = ripple(x * 83 + 57 * rest[:, 1] + 3 * ripple(rest[:, 1] * 91 + 40 * x)) * fine
-    clump = ripple(x * 21 + 13 * rest[:, 2] + face_hair.seed % 811) * ripple(rest[:, 1] * 17 + 5 * x)
+    cover = np.zeros(len(rest), np.float32)
+    near = np.flatnonzero((rest[:, 1] < 7.35) & (rest[:, 1] > 5.8) & (rest[:, 2] > 0.42))
+    region = beard_region(rest[near], lips[near])
+    place = rest[near] * np.array([face_hair.side, 1, 1], np.float32)
+    speckle = _speckle(place, 0.007) * min(1.0, 0.010 / pixel)
     shadow = 0.42 * face_hair.stubble * region.max(axis=1)
-    share = {"none": 0.0, "stubble": 0.32}.get(face_hair.beard, 0.88) * face_hair.fullness
-    worn = (region * np.array(WORN[face_hair.beard])).max(axis=1)
-    worn = smooth(worn + 0.25 * clump * worn * (1 - worn) * 4, 0.15, 0.85) * share
-    return np.clip(np.maximum(shadow, worn) * (1 + 0.4 * speckle), 0, 0.96).astype(np.float32)
+    worn = (region * np.array(WORN[face_hair.beard], np.float32)).max(axis=1)
+    if face_hair.beard != "none":
+        share = {"stubble": 0.34}.get(face_hair.beard, 0.93) * (0.75 + 0.25 * face_hair.fullness)
+        clump = _speckle(place, 0.035) * 0.6
+        worn = smooth(worn + 0.25 * clump * worn * (1 - worn) * 4, 0.15, 0.85) * share
+    cover[near] = np.clip(np.maximum(shadow, worn) * (1 + 0.55 * speckle), 0, 0.97)
+    return cover
+
+
+def _grained(colour: Colour, grey: float, place: np.ndarray) -> np.ndarray:
+    """Colour [P, 3] of short hair with a share of grey, in grains."""
+    own = np.asarray(colour, np.float32)
+    grains = _speckle(place + 7, 0.012)
+    mixed = own + np.clip(grey * (1 + 0.7 * grains), 0, 1)[:, None] * (GREY - own)
+    return mixed * (1 + 0.25 * grains[:, None])
 
 
 def painted_hair(hair: Hair, face_hair: FaceHair, rest, lips, pixel: float) -> tuple[np.ndarray, np.ndarray]:
@@ -144,16 +175,14 @@ def painted_hair(hair: Hair, face_hair: FaceHair, rest, lips, pixel: float) -> t
 
     Args: rest [P, 3]: places on the base mesh; lips [P]: mask; pixel: width of a pixel in decimetres.
     """
-    scalp, brow, beard = (
-        scalp_cover(hair, rest),
-        brow_cover(face_hair, rest, pixel),
-        beard_cover(face_hair, rest, lips, pixel),
-    )
+    scalp, brow = scalp_cover(hair, rest), brow_cover(face_hair, rest, pixel)
+    beard = beard_cover(face_hair, rest, lips, pixel)
     cover = np.maximum(np.maximum(scalp, brow), beard)
-    across = rest[:, 0] * hair.side + 0.3 * rest[:, 1] + 0.2 * rest[:, 2]
-    strands = np.stack([across, rest[:, 1] * 0.5, np.full(len(rest), 0.75)], axis=1)
-    colour = strand_colour(hair, strands)
-    grey = face_hair.beard_grey * smooth(ripple(across * 140), -0.6, 0.6)[:, None]
-    chin = np.asarray(face_hair.beard_colour) + grey * (GREY - np.asarray(face_hair.beard_colour))
-    colour = np.where((brow >= scalp)[:, None], np.asarray(face_hair.brow, np.float32), colour)
-    return cover, np.where((beard >= np.maximum(scalp, brow))[:, None], chin, colour).astype(np.float32)
+    colour = np.zeros((len(rest), 3), np.float32)
+    at = np.flatnonzero((scalp > 0) & (scalp >= beard))
+    colour[at] = _grained(hair.colour, hair.grey, rest[at] * np.array([hair.side, 1, 1], np.float32))
+    at = np.flatnonzero((beard > 0) & (beard > scalp))
+    place = rest[at] * np.array([face_hair.side, 1, 1], np.float32)
+    colour[at] = _grained(face_hair.beard_colour, face_hair.beard_grey, place)
+    colour[(brow > 0) & (brow >= scalp) & (brow >= beard)] = face_hair.brow
+    return cover, colour

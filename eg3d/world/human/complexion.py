@@ -9,21 +9,22 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter
 
 from eg3d.world.human.eyeballs import Iris
 from eg3d.world.human.lamps import linear
 
 TONES = np.array(  # sRGB from very light to very dark
     [
-        (0.960, 0.850, 0.785), (0.930, 0.785, 0.700), (0.885, 0.715, 0.605), (0.815, 0.630, 0.505),
-        (0.720, 0.530, 0.405), (0.600, 0.420, 0.310), (0.470, 0.315, 0.230), (0.345, 0.225, 0.170),
+        (0.915, 0.780, 0.715), (0.890, 0.735, 0.650), (0.855, 0.680, 0.575), (0.790, 0.605, 0.490),
+        (0.705, 0.515, 0.400), (0.595, 0.415, 0.310), (0.475, 0.320, 0.240), (0.360, 0.240, 0.185),
     ]
 )  # fmt: skip
 TYPICAL_TONE = np.array([0.78, 0.33, 0.14])  # by ancestry (African, Asian, Caucasian)
 MELANIN = np.array([0.62, 1.00, 1.38], np.float32)  # what one unit absorbs of red, green, blue
 BLOOD = np.array([0.14, 1.00, 0.82], np.float32)
-GRAIN_VOXEL = 0.0085  # decimetres
+PORES = 0.0085  # decimetres
+SIDE = 64  # of the grid of noise
 SPOT_TABLE = 4096
 FACE_RADIUS = 0.9  # decimetres: of the cylinder on which the skin is unrolled
 
@@ -72,7 +73,7 @@ class Complexion:
             lips=uniform(0.75, 1.7) if painted else uniform(0.28, 0.62),
             lip_colour=uniform(0.0, 0.5) if painted else uniform(0.05, 0.22),
             circles=uniform(0.0, 0.22) + 0.12 * old,
-            mottle=uniform(0.04, 0.10) + 0.06 * old,
+            mottle=uniform(0.012, 0.04) + 0.02 * old,
             freckles=uniform(0.1, 0.7) if uniform() < 0.30 * fair + 0.03 else 0.0,
             moles=uniform(0.0, 0.16) if uniform() < 0.7 else 0.0,
             spots=uniform(0, 0.25) * old,
@@ -128,9 +129,9 @@ def skin_vertices(skin: Complexion, rest: np.ndarray, masks: dict[str, np.ndarra
     rest = np.ascontiguousarray(rest, np.float32)
     z = _zones(rest.tobytes(), len(rest))
     lips, lids, ears = masks["lips"], masks["lids"], masks["ears"]
-    own = rest * np.array((skin.side, 1, 1), np.float32)
+    own = (rest * np.array((skin.side, 1, 1), np.float32)).T
     broad = _noise(skin, own, 0.11)  # blotches of some centimetres
-    other = _noise(skin, own[:, [2, 0, 1]], 0.07)
+    other = _noise(skin, own[[2, 0, 1]], 0.07)
     bare = 1 - lips
     blood = (
         skin.blush * z["cheeks"] + skin.nose * z["nose"] - 0.05 * z["forehead"] + 0.10 * z["around_eyes"]
@@ -145,61 +146,66 @@ def skin_vertices(skin: Complexion, rest: np.ndarray, masks: dict[str, np.ndarra
 
 
 def skin_paint(skin: Complexion, coats: np.ndarray, rest: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
-    """Coats [P, 4] (`skin_vertices`, interpolated) at places rest [P, 3] -> colour [P, 3] (linear), sheen [P].
+    """Coats [4, P] (`skin_vertices`, interpolated) at places rest [3, P] -> colour [3, P] (linear), sheen [P].
 
     pixel: width of a pixel in decimetres; what is finer is blurred by it.
     """
-    melanin, blood, sheen, freckled = coats.T
-    rest = rest * np.array((skin.side, 1, 1), np.float32)
-    grain = _noise(skin, rest, GRAIN_VOXEL) * np.float32(min(1.0, GRAIN_VOXEL / pixel))
-    patch = _noise(skin, rest[:, [1, 2, 0]], 0.028) * np.float32(min(1.0, 0.028 / pixel))
-    melanin = melanin + np.float32(0.035 * skin.grain) * grain + np.float32(0.35 * skin.mottle) * patch
-    blood = blood + np.float32(0.6 * skin.mottle) * patch
-    flat = np.stack(
-        [np.float32(FACE_RADIUS) * np.arctan2(rest[:, 0], rest[:, 2] - np.float32(0.3)), rest[:, 1]], axis=1
-    )
+    melanin, blood, sheen, freckled = coats
+    rest = np.concatenate([rest[:1] * np.float32(skin.side), rest[1:]])
+    grain = _noise(skin, rest, PORES) * np.float32(min(1.0, PORES / pixel))
+    patch = _noise(skin, rest[[1, 2, 0]], 0.028) * np.float32(min(1.0, 0.028 / pixel))
+    melanin = melanin + np.float32(0.035 * skin.grain) * grain + np.float32(0.3 * skin.mottle) * patch
+    blood = blood + np.float32(0.45 * skin.mottle) * patch
+    if skin.freckles or skin.spots or skin.moles:
+        around = np.float32(FACE_RADIUS) * np.arctan2(rest[0], rest[2] - np.float32(0.3))
+        flat = np.stack([around, rest[1]])
     if skin.freckles:
-        melanin = melanin + freckled * 0.5 * _spots(skin, flat, 0.042, skin.freckles, (0.13, 0.30), pixel)
+        melanin += freckled * np.float32(0.5) * _spots(skin, flat, 0.042, skin.freckles, (0.13, 0.30), pixel)
     if skin.spots:
-        melanin = melanin + 0.3 * _spots(skin, flat + np.float32(51), 0.16, skin.spots, (0.10, 0.30), pixel)
+        melanin += np.float32(0.3) * _spots(skin, flat + np.float32(51), 0.16, skin.spots, (0.10, 0.30), pixel)
     if skin.moles:
-        melanin = melanin + 1.4 * _spots(skin, flat + np.float32(93), 0.30, skin.moles, (0.022, 0.06), pixel)
-    colour = skin.colour * np.exp(-(melanin[:, None] * MELANIN + blood[:, None] * BLOOD))
+        melanin += np.float32(1.4) * _spots(skin, flat + np.float32(93), 0.30, skin.moles, (0.022, 0.06), pixel)
+    colour = skin.colour[:, None] * np.exp(-(MELANIN[:, None] * melanin + BLOOD[:, None] * blood))
     return colour, sheen * (1 + np.float32(0.45 * skin.grain) * grain)
 
 
 def _spots(skin: Complexion, flat: np.ndarray, cell: float, share: float, radii, pixel: float) -> np.ndarray:
-    """Round spots, at most one in a square of side `cell`, in a share of the squares: density [P] in 0..1.
+    """Round spots, at most one in a square of side `cell`, in a share of the squares: density float32 [P] in 0..1.
 
-    flat [P, 2]: places on the skin unrolled; radii: range, as parts of the cell. A spot narrower than a pixel is drawn
+    flat [2, P]: places on the skin unrolled; radii: range, as parts of the cell. A spot narrower than a pixel is drawn
     wider and fainter.
     """
     place = flat * np.float32(1 / cell)
     square = np.floor(place)
     index = square.astype(np.int32)
-    row = (index[:, 0] * 73856093 ^ index[:, 1] * 19349663 ^ skin.seed) & (SPOT_TABLE - 1)
-    table = _spot_table()[row]
-    radius = radii[0] + (radii[1] - radii[0]) * table[:, 2] ** 2
+    row = (index[0] * 73856093 ^ index[1] * 19349663 ^ skin.seed) & (SPOT_TABLE - 1)
+    drawn = np.flatnonzero(_spot_table()[3, row] < share)
+    x, y, size, _, strength = _spot_table()[:, row[drawn]]
+    radius = np.float32(radii[0]) + np.float32(radii[1] - radii[0]) * size**2
     wide = np.maximum(radius, np.float32(0.6 * pixel / cell))
-    away = place - square - (radii[1] + (1 - 2 * radii[1]) * table[:, :2])
-    distance = np.sqrt((away * away).sum(axis=1))
-    density = np.clip((wide - distance) / (0.5 * wide) + 0.25, 0, 1) * (radius / wide) ** 2
-    return np.where(table[:, 3] < share, density * (0.4 + 0.6 * table[:, 4]), np.float32(0))
+    inner, span = np.float32(radii[1]), np.float32(1 - 2 * radii[1])
+    away = (place - square)[:, drawn]
+    distance = np.hypot(away[0] - inner - span * x, away[1] - inner - span * y)
+    density = np.zeros(flat.shape[1], np.float32)
+    edge = np.clip((wide - distance) / (np.float32(0.5) * wide) + np.float32(0.25), 0, 1) * (radius / wide) ** 2
+    density[drawn] = edge * (np.float32(0.4) + np.float32(0.6) * strength)
+    return density
 
 
 @lru_cache(maxsize=1)
 def _spot_table() -> np.ndarray:
-    return np.random.default_rng(14).random((SPOT_TABLE, 5), dtype=np.float32)
+    return np.random.default_rng(14).random((5, SPOT_TABLE), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
 def _volume() -> np.ndarray:
-    """Smooth noise on a periodic grid, float32 [64, 64, 64], of mean 0 and deviation 1."""
-    noise = gaussian_filter(np.random.default_rng(41).standard_normal((64, 64, 64)), 0.8, mode="wrap")
-    return (noise / noise.std()).astype(np.float32)
+    """Smooth noise of mean 0 and deviation 1 on a periodic grid, float32 [SIDE^3]; its grain is two steps."""
+    noise = gaussian_filter(np.random.default_rng(41).standard_normal((SIDE, SIDE, SIDE)), 1.4, mode="wrap")
+    return (noise / noise.std()).astype(np.float32).ravel()
 
 
-def _noise(skin: Complexion, rest: np.ndarray, voxel: float) -> np.ndarray:
-    """Solid noise [P] at places [P, 3]; `voxel` (decimetres) is its grain."""
-    shift = np.array([skin.seed & 1023, (skin.seed >> 10) & 1023, (skin.seed >> 20) & 1023], np.float32) / 16
-    return map_coordinates(_volume(), (rest / np.float32(voxel) + shift).T, order=1, mode="grid-wrap", prefilter=False)
+def _noise(skin: Complexion, rest: np.ndarray, grain: float) -> np.ndarray:
+    """Solid noise [P] at places [3, P]; `grain`: its coarseness in decimetres."""
+    shift = np.array([skin.seed & 1023, (skin.seed >> 10) & 1023, (skin.seed >> 20) & 1023], np.float32)[:, None]
+    cell = (rest * np.float32(2 / grain) + (shift + 16 * SIDE)).astype(np.int32) & (SIDE - 1)
+    return _volume()[(cell[0] * SIDE + cell[1]) * SIDE + cell[2]]

@@ -9,7 +9,7 @@ from eg3d.world.human.garments import garments
 from eg3d.world.human.glasses import glasses
 from eg3d.world.human.head_shape import HumanMesh, human_head
 from eg3d.world.human.lashes import lashes
-from eg3d.world.human.locks import locks
+from eg3d.world.human.locks import beard_locks, locks
 from eg3d.world.human.person import Person
 from eg3d.world.human.pieces import Piece
 
@@ -32,7 +32,7 @@ class DressedMesh:
 
 def dressed(person: Person, head: HumanMesh) -> DressedMesh:
     """The head of this person (any gaze, any expression) with its hair, lashes, glasses and clothes."""
-    pieces = [*worn(person), *lashes(person.face_hair, head)]
+    pieces = [*worn(person), *lashes(person.face_hair, head), *beard_locks(person.face_hair, head)]
     starts = np.cumsum([len(head.vertices)] + [len(p.vertices) for p in pieces])
     return DressedMesh(
         np.concatenate([head.vertices] + [p.vertices for p in pieces]),

@@ -11,12 +11,13 @@ from eg3d.world.human.scalp import Scalp, scalp_of
 # outer corner rises, and how much it narrows toward the nose.
 LENSES = {
     "round": (0.225, 0.222, 2.1, 0.0, 0.0),
-    "panto": (0.240, 0.215, 2.6, 0.02, 0.10),
+    "panto": (0.240, 0.205, 2.6, 0.02, 0.10),
     "rectangle": (0.262, 0.165, 4.0, 0.01, 0.03),
     "aviator": (0.275, 0.245, 2.5, -0.02, 0.22),
     "cat": (0.255, 0.175, 2.9, 0.07, 0.08),
 }
 RIM_POINTS, SIDES = 36, 6
+NOSE = 0.08  # decimetres from the middle of the face to the nearest point of a rim
 PALE = (0.10, 0.62)  # of places on the base mesh: skin between these |x| must stay behind the lenses
 
 
@@ -31,7 +32,8 @@ def glasses(outfit: Outfit, head: HumanMesh) -> tuple[Piece, ...]:
     apart = (eyes[1, 0] - eyes[0, 0]) / scale / 2 + 0.022
     skin = (head.vertices[_skin_vertices(head)].astype(np.float64) - middle) / scale
     rest = head.rest[_skin_vertices(head)]
-    outline = _outline(outfit) + np.array([apart, -0.03])
+    outline = _outline(outfit)
+    outline = outline + np.array([max(apart, NOSE - outline[:, 0].min()), -0.03])
     front = _clearance(outfit, skin, rest)
 
     def sheet(points: np.ndarray) -> np.ndarray:  # [N, 2] in the plane of the lenses -> [N, 3]
@@ -58,8 +60,9 @@ def _outline(outfit: Outfit) -> np.ndarray:
     turn = np.linspace(0, 2 * np.pi, RIM_POINTS, endpoint=False)
     x = np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** (2 / power)
     y = np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** (2 / power)
-    y = y * (1 - taper * np.clip(-x, 0, 1) * (y < 0)) + rise / height * np.clip(x, 0, 1) * np.clip(y, 0, 1)
-    x = x - taper * np.clip(-y, 0, 1) * np.clip(-x, 0, 1) * -0.5
+    inward, outward, low = np.clip(-x, 0, 1), np.clip(x, 0, 1), np.clip(-y, 0, 1)
+    y = y * (1 - taper * inward * (y < 0)) + rise / height * outward**2 * np.clip(1 + y, 0, 2) / 2
+    x = x + 0.5 * taper * low * inward
     return outfit.lens * np.column_stack([width * x, height * y])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eg3d.world.human.lamps import linear
-from eg3d.world.human.pieces import smooth, unit
+from eg3d.world.human.pieces import dot, smooth, unit
 
 Colour = tuple[float, float, float]  # linear light, 0..1
 
@@ -57,13 +57,15 @@ SHARES = np.array(  # of the colours, by ancestry (African, Asian, Caucasian)
         (0.10, 0.20, 0.24, 0.19, 0.08, 0.11, 0.08),
     ]
 )
-GREY = linear((0.70, 0.695, 0.69)).astype(np.float32)
+PARTED = ("parted", "bob", "fringe", "wavy", "long")  # styles whose parting shows
+
+GREY = linear((0.62, 0.615, 0.61)).astype(np.float32)
 
 SCALP_CENTRE = np.array([0.0, 7.45, 0.45])  # middle of the skull
 CROWN = np.array([0.0, 0.80, -0.60])  # direction of the whorl
 # The hairline: elevation in degrees, seen from the scalp's centre, by azimuth (0 in front, 180 behind).
 LINE_AZIMUTH = np.array([0, 22, 38, 48, 57, 64, 71, 78, 90, 103, 113, 130, 150, 180.0])
-LINE_ELEVATION = np.array([38, 39, 38, 31, 17, 0, -9, -3, 6, -2, -22, -40, -46, -47.0])
+LINE_ELEVATION = np.array([35, 36, 34, 27, 12, -6, -13, -4, 5, -2, -22, -40, -46, -47.0])
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Hair:
 
 def _draw_style(rng: np.random.Generator, male: float, age: float, ancestry: tuple[float, float, float]) -> str:
     african, asian, _ = ancestry
+    male = float(smooth(male, 0.2, 0.8))
     likely = {
         "bald": (age > 28) * (0.5 + age / 60),
         "receding": smooth(age, 25, 50) * 1.6,
@@ -147,29 +150,28 @@ def scalp_cover(hair: Hair, rest: np.ndarray) -> np.ndarray:
     """How much of the skin [P] at places [P, 3] of the base mesh the roots of the hair hide: 0..1, soft at its edge."""
     if hair.style == "bald":
         return np.zeros(len(rest), np.float32)
-    mirror = np.array([hair.side, 1, 1])
-    offset = (rest - SCALP_CENTRE) * mirror
+    cover = np.zeros(len(rest), np.float32)
+    y, z = rest[:, 1], rest[:, 2]
+    near = np.flatnonzero((y > 6.65) & ((z < 1.0) | (y > 7.75)))  # nothing grows on the face
+    offset = (rest[near] - SCALP_CENTRE.astype(np.float32)) * np.array([hair.side, 1, 1], np.float32)
     directions = unit(offset)
-    above = hairline_height(hair, directions)
-    ragged = 2.2 * np.sin(29 * offset[:, 0] + 3 * np.sin(17 * offset[:, 2])) + 1.5 * np.sin(
-        67 * offset[:, 0] + 41 * offset[:, 2]
-    )
-    sides = smooth(np.abs(offset[:, 0]), 0.4, 0.65)
-    cover = smooth(above + ragged * (0.4 + 0.6 * sides), -1.5, 5.0)
-    ear = (
-        (np.abs(offset[:, 0]) > 0.70) & (np.abs(offset[:, 2] - 0.10) < 0.26) & (offset[:, 1] < 0.12)
-    )  # the ear's own skin
-    cover = cover * ~ear
-    thin = hair.recession * smooth(directions @ unit(CROWN), 0.80, 0.97)
+    x, y, z = offset.T
+    ragged = 2.2 * np.sin(29 * x + 3 * np.sin(17 * z)) + 1.5 * np.sin(67 * x + 41 * z)
+    sides = smooth(np.abs(x), 0.4, 0.65)
+    grown = smooth(hairline_height(hair, directions) + ragged * (0.4 + 0.6 * sides), -1.5, 5.0)
+    grown = grown * ~((np.abs(x) > 0.77) & (np.abs(z - 0.10) < 0.26) & (y < 0.06))  # the ear
+    thin = hair.recession * smooth(directions @ unit(CROWN).astype(np.float32), 0.80, 0.97)
     if hair.style == "buzz":
-        return (cover * (0.62 - 0.35 * thin)).astype(np.float32)
-    if hair.style == "receding":
-        return (cover * (1 - 0.75 * thin) * (0.65 + 0.35 * sides)).astype(np.float32)
-    if hair.style in ("parted", "bob", "wavy", "long", "fringe", "swept"):
-        line = offset[:, 0] - hair.parting - 0.012 * np.sin(23 * offset[:, 2])
-        parting = np.exp(-((line / 0.016) ** 2)) * smooth(offset[:, 2], -0.1, 0.1) * (hair.style != "swept")
-        cover = cover * (1 - 0.6 * parting)
-    return (cover * (1 - 0.4 * thin)).astype(np.float32)
+        grown = grown * (0.62 - 0.35 * thin)
+    elif hair.style == "receding":
+        grown = grown * (1 - 0.75 * thin) * (0.65 + 0.35 * sides)
+    elif hair.style in PARTED:
+        parting = np.exp(-(((x - hair.parting - 0.012 * np.sin(23 * z)) / 0.016) ** 2)) * smooth(z, -0.1, 0.1)
+        grown = grown * (1 - 0.4 * thin) * (1 - 0.6 * parting)
+    else:
+        grown = grown * (1 - 0.4 * thin)
+    cover[near] = grown
+    return cover
 
 
 _STRANDS = np.random.default_rng(7).uniform(-1, 1, 4096).astype(np.float32)
@@ -186,11 +188,12 @@ def ripple(at: np.ndarray) -> np.ndarray:
 def strand_colour(hair: Hair, coords: np.ndarray) -> np.ndarray:
     """Albedo [P, 3] by (place across the strands in decimetres, place along them 0..1, brightness)."""
     across, along, light = coords.T
-    fine = ripple(across * 210 + 2.0 * along)
-    broad = ripple(across * 60 + 1.2 * along + 500)
+    fine = ripple(across * 120 + 2.0 * along)
+    broad = ripple(across * 38 + 1.2 * along + 500)
     colour = np.asarray(hair.colour, np.float32)
-    grey = smooth(0.5 * fine + 0.5 * broad + 2 * hair.grey - 1, -0.45, 0.45)[:, None]
-    level = (1 + 0.22 * fine + 0.16 * broad) * light
+    mixed = 4 * hair.grey * (1 - hair.grey)
+    grey = np.clip(hair.grey + mixed * (0.16 * fine + 0.20 * broad), 0, 1)[:, None]
+    level = (1 + 0.15 * fine + 0.13 * broad) * light
     return ((colour + grey * (GREY - colour)) * level[:, None]).astype(np.float32)
 
 
@@ -203,9 +206,8 @@ def hair_shade(hair: Hair, coords, tangents, normals, directions, lamps, ambient
     """
     albedo = strand_colour(hair, coords)
     jitter = 0.10 * ripple(coords[:, 0] * 90 + 900)
-    toward = -directions
-    facing = np.sign((normals * toward).sum(-1, keepdims=True))
-    normals = unit(normals * facing)
+    towards = -directions
+    normals = normals * np.sign(dot(normals, towards))[:, None]
     primary = unit(tangents + (jitter - 0.08)[:, None] * normals)
     secondary = unit(tangents + (jitter + 0.14)[:, None] * normals)
     colour = albedo * ambient
@@ -213,10 +215,12 @@ def hair_shade(hair: Hair, coords, tangents, normals, directions, lamps, ambient
         lamp = np.asarray(lamp, np.float32)
         along = tangents @ lamp
         wrap = np.clip((normals @ lamp + 0.3) / 1.3, 0, 1)
-        half = unit(toward + lamp)
-        first, second = (np.clip(1 - (t * half).sum(-1) ** 2, 0, 1) for t in (primary, secondary))
-        diffuse = np.sqrt(np.clip(1 - along**2, 0, 1)) * wrap
-        shine = wrap * hair.gloss
-        lit = albedo * (0.85 * diffuse + 0.9 * shine * second**10)[:, None] + (0.10 * shine * first**45)[:, None]
-        colour = colour + lit * strength
+        half = unit(towards + lamp)
+        first, second = (np.clip(1 - dot(t, half) ** 2, 0, 1) for t in (primary, secondary))
+        for _ in range(3):
+            first, second = first * first, second * second
+        white = np.square(np.square(first))  # sine to the 64th power; the tinted highlight is to the 16th
+        shine = hair.gloss * wrap
+        lit = albedo * (0.85 * np.sqrt(1 - np.minimum(along * along, 1)) * wrap + 0.8 * shine * second)[:, None]
+        colour = colour + (lit + (0.06 * shine * white)[:, None]) * strength
     return colour.astype(np.float32)

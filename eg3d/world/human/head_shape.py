@@ -15,7 +15,7 @@ from scipy import sparse
 from eg3d.geometry.landmarks import five_points, standard_face
 from eg3d.world.human.makehuman import MASKS, Head, head_data
 from eg3d.world.human.person import Person
-from eg3d.world.human.physique import MEAN_SHAPE, Expression, Shape
+from eg3d.world.human.physique import Expression, Shape
 from eg3d.world.human.pieces import smooth
 
 SKIN, EYE_RIGHT, EYE_LEFT, TEETH, LASH, HAIR, GLASSES, CLOTHES = range(8)  # right: the subject's, at -x
@@ -25,10 +25,10 @@ EYE_MAX_YAW, EYE_MAX_PITCH = 0.6, 0.4  # rad, eye in head, either way: what lids
 # MakeHuman's eyeballs are a third larger than life; ours have the distance from the centre of rotation to the cornea
 # (13.5 mm where the eyes are 63 mm apart). Their fronts stay where they were, and the lids follow.
 BALL = 0.79
-TOUCH, FAR = 1.022, 1.045  # radii: how near to the ball's centre a lid comes, and how far its rim may stay away
-_PITCH = 0.022  # rad: lays the mean person along the standard face
+# Radii: how near to the ball's centre a lid comes, how far the inner edge of its rim may stay away, how thick it is.
+TOUCH, FAR, THICKNESS = 1.025, 1.03, 0.06
+_PITCH = -0.073  # rad: so tilted, heads show their five points in a frontal picture as the standard face does
 _UPRIGHT = np.array([[1, 0, 0], [0, np.cos(_PITCH), -np.sin(_PITCH)], [0, np.sin(_PITCH), np.cos(_PITCH)]])
-IRIS_ANGLE = 0.45  # rad, half angle of an iris of 11.7 mm on such a ball
 
 # Margins of the left eye's upper and lower lid, from the nose outward, above one another; two columns at the middle.
 _UPPER, _LOWER = (11484, 11483, 11465, 11466, 11467, 11468), (13367, 13368, 13370, 13372, 13373, 13374)
@@ -38,15 +38,16 @@ OPEN = 0.26  # radii: the upper lid of eyes that look ahead stays at least so fa
 CLOSED = 1.02  # share of the gap between the lids that a blink closes
 JAW, PRESSED = "faceunits/jawOpen", 0.01  # weight by which the lips of a closed mouth press on each other
 # MakeHuman's teeth, smaller and farther back: they show at the corners of closed mouths else.
-TEETH_WIDTH, TEETH_DROP, TEETH_BACK = (0.7, 0.88), (0.05, 0.10), 0.03  # closed and open; upper and lower, dm; dm
+TEETH_WIDTH, TEETH_BACK = (0.7, 0.88), (0.15, 0.03)  # behind closed lips, and if the mouth is open; share, dm
+TEETH_DROP = (0.05, 0.10)  # upper and lower, dm
 _LID_UNITS = ("LookUp", "LookDown", "Wide", "Squint", "Blink")
 FOLLOW_UPPER, FOLLOW_LOWER = 0.95, 0.5  # how far lids go with the gaze
 
 # dlib's 68 points as vertices of MakeHuman's mesh: those of the middle and of the image's right half.
 _LANDMARKS = {
-    8: 5296, 9: 11899, 10: 11901, 11: 7457, 12: 7597, 13: 7614, 14: 11712, 15: 12347, 16: 12001,  # chin to ear
-    22: 7006, 23: 6997, 24: 7002, 25: 11867, 26: 10411,  # brow
-    27: 132, 28: 131, 29: 201, 30: 5054, 33: 317, 34: 7094, 35: 7099,  # nose
+    8: 5296, 9: 11899, 10: 11901, 11: 7457, 12: 7597, 13: 7614, 14: 11712, 15: 12010, 16: 12001,  # chin to ear
+    22: 6983, 23: 6980, 24: 6996, 25: 7004, 26: 11869,  # brow
+    27: 132, 28: 131, 29: 201, 30: 5054, 33: 317, 34: 7076, 35: 7055,  # nose
     42: 6854, 43: 11483, 44: 11466, 45: 6805, 46: 13372, 47: 13367,  # lids
     51: 455, 52: 7210, 53: 11956, 54: 7185, 55: 7235, 56: 7241, 57: 492,  # lips, outside
     62: 520, 63: 7261, 64: 10374, 65: 7242, 66: 493,  # lips, inside
@@ -91,11 +92,11 @@ def human_head(person: Person, gaze_head=None, expression: Expression | None = N
     units = expression.targets | _lid_targets(build, gaze, expression)
     face = build.face + head.moved(units)[fixed.used]
     face = face + head.moved({JAW: _jaw_weight(face, expression.jaw)})[fixed.used]
-    width = np.interp(expression.jaw, (0, 0.1), TEETH_WIDTH)
+    width, back = (np.interp(expression.jaw, (0, 0.1), ends) for ends in (TEETH_WIDTH, TEETH_BACK))
     for teeth, drop in zip(fixed.teeth, TEETH_DROP, strict=True):
-        face[teeth] = face[teeth] * [width, 1, 1] - [0, drop, TEETH_BACK]
+        face[teeth] = face[teeth] * [width, 1, 1] - [0, drop, back]
     for side, (centre, radius) in enumerate(zip(build.centres, build.radii, strict=True)):
-        face[fixed.lids[side]] = _touching(face[fixed.lids[side]], fixed.rim[side], centre, radius)
+        face[fixed.lids[side]] = _touching(face[fixed.lids[side]], fixed.lid_depth[side], centre, radius)
     face = build.placed(face)
     centres, radii = build.placed(build.centres), build.radii * build.scale
     balls = centres[:, None] + radii[:, None, None] * fixed.balls
@@ -111,13 +112,6 @@ def human_head(person: Person, gaze_head=None, expression: Expression | None = N
         centres,
         radii,
     )
-
-
-@lru_cache(maxsize=1)
-def mean_eye_centres() -> np.ndarray:
-    """[2, 3]: the eyeballs' centres of the mean person, image left first."""
-    build = _build(MEAN_SHAPE)
-    return build.placed(build.centres)
 
 
 # ---------------------------------------------------------------- what never changes
@@ -137,13 +131,13 @@ class Topology:
     balls: np.ndarray  # [2, B, 3]: the right and the left eyeball, round the origin, of radius 1
     eyes: tuple[np.ndarray, np.ndarray]  # rows of `Head` that are MakeHuman's eyeballs, right and left
     lids: tuple[np.ndarray, np.ndarray]  # rows of the face near the right and the left eyeball
-    rim: tuple[np.ndarray, np.ndarray]  # among these: which lie on the ball in the base mesh
+    lid_depth: tuple[np.ndarray, np.ndarray]  # their distance from the ball's centre in the base mesh, in radii
     landmarks: np.ndarray  # [68]
     margins: tuple[np.ndarray, np.ndarray]  # [2, 6] each: upper and lower lid of the right and the left eye
     lid_moves: dict[str, np.ndarray]  # [2, 6]: how far a unit's weight 1 raises these margins
-    lips: np.ndarray  # [2, 2]: upper and lower lip where they meet
+    lips: np.ndarray  # [2, 3]: upper and lower lip where they meet
     teeth: tuple[np.ndarray, np.ndarray]  # upper and lower
-    jaw_reach: np.ndarray  # [2]: how far the jaw's unit parts them
+    jaw_reach: np.ndarray  # [3]: how far the jaw's unit parts them
 
 
 @lru_cache(maxsize=1)
@@ -161,10 +155,10 @@ def _topology() -> Topology:
     corners, triangle = skin.T.ravel(), np.tile(np.arange(len(skin)), 3)
     gather = sparse.csr_matrix((np.ones(len(corners)), (corners, triangle)), (len(used), len(skin)))
     eyes = tuple(head.members(name) for name in ("eye-right", "eye-left"))
-    lids, rim = zip(*(_near(head, used, members) for members in eyes), strict=True)
+    lids, depth = zip(*(_near(head, used, members) for members in eyes), strict=True)
     margins = np.stack([head.places(_UPPER), head.places(_LOWER)])
-    lips = [head.places(numbers) for numbers in _LIPS]
-    jaw = head.moved({JAW: 1.0})[np.stack(lips), 1]
+    lips = np.array([[middle, side, head.mirror[side]] for middle, side in map(head.places, _LIPS)])
+    jaw = head.moved({JAW: 1.0})[lips, 1]
     balls = np.stack([ball * [-1, 1, 1], ball])
     return Topology(
         used=used,
@@ -177,7 +171,7 @@ def _topology() -> Topology:
         balls=balls,
         eyes=eyes,
         lids=lids,
-        rim=rim,
+        lid_depth=depth,
         landmarks=new[_landmark_rows(head)],
         margins=tuple(new[rows] for rows in (head.mirror[margins], margins)),
         lid_moves={name: head.moved({f"faceunits/eye{name}Left": 1.0})[margins, 1] for name in _LID_UNITS},
@@ -188,12 +182,11 @@ def _topology() -> Topology:
 
 
 def _near(head: Head, used: np.ndarray, eye: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the face near an eyeball, and which of them are the rims of its lids."""
+    """Rows of the face near an eyeball, and their distance from its centre in radii of the ball."""
     centre, radius = _sphere_through(head.vertices[eye].astype(np.float64))
-    offset = head.vertices[used] - centre
-    distance = np.sqrt((offset**2).sum(1)) / radius
-    lids = np.flatnonzero(distance < 1.8)
-    return lids, (distance < 1.07)[lids] & (offset[lids, 2] > 0)
+    depth = np.sqrt(((head.vertices[used] - centre) ** 2).sum(1)) / radius
+    lids = np.flatnonzero(depth < 1.8)
+    return lids, depth[lids]
 
 
 def _sphere() -> tuple[np.ndarray, np.ndarray]:
@@ -318,11 +311,16 @@ def _jaw_weight(face: np.ndarray, jaw: float) -> float:
     return float(jaw - ((upper - lower) / reach).max() - PRESSED)
 
 
-def _touching(lids: np.ndarray, rim: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
-    """Lids [P, 3] moved along rays from the ball's centre, so that none lies in the ball and no rim gapes."""
+def _touching(lids: np.ndarray, depth: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
+    """Lids [P, 3] moved along rays from the ball's centre, so that none lies in the ball and no rim gapes.
+
+    What is farther from the ball in the base mesh (depth [P]) stays farther: a lid has an inner and an outer side.
+    """
     offset = lids - centre
     distance = np.sqrt((offset**2).sum(1)) / radius
-    wanted = np.maximum(np.where(rim & (offset[:, 2] > 0), np.minimum(distance, FAR), distance), TOUCH)
+    nearest = TOUCH + THICKNESS * smooth(depth, 1.03, 1.12)
+    rim = (depth < 1.07) & (offset[:, 2] > 0)
+    wanted = np.maximum(np.where(rim, np.minimum(distance, FAR + depth - 1.02), distance), nearest)
     return centre + offset * (wanted / distance)[:, None]
 
 

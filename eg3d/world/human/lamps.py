@@ -11,8 +11,9 @@ Colour = tuple[float, float, float]
 
 BACKDROPS = np.array(  # sRGB
     [
-        (0.46, 0.52, 0.60), (0.42, 0.50, 0.36), (0.62, 0.56, 0.48), (0.30, 0.30, 0.34), (0.72, 0.72, 0.70),
-        (0.55, 0.40, 0.32), (0.35, 0.45, 0.55), (0.80, 0.76, 0.68), (0.24, 0.28, 0.24), (0.52, 0.46, 0.56),
+        (0.46, 0.52, 0.60), (0.42, 0.50, 0.30), (0.62, 0.56, 0.48), (0.30, 0.30, 0.34), (0.72, 0.72, 0.70),
+        (0.55, 0.38, 0.28), (0.33, 0.45, 0.58), (0.80, 0.76, 0.66), (0.22, 0.30, 0.20), (0.52, 0.44, 0.54),
+        (0.60, 0.72, 0.86), (0.64, 0.62, 0.58), (0.36, 0.30, 0.26), (0.66, 0.52, 0.40),
     ]
 )  # fmt: skip
 WARM, COOL = np.array((1.0, 0.80, 0.58)), np.array((0.82, 0.92, 1.0))
@@ -74,10 +75,10 @@ class Setting:
             rim = uniform(0.4, 1.6)
             behind = rng.choice((-1.0, 1.0)) * uniform(2.0, 2.7)
             lamps.append(_lamp(rng, behind, uniform(0.1, 0.9), rim, rng.normal(0, 0.7), (0.1, 0.3)))
-        ambient = uniform(0.45, 1.1) if outside else uniform(0.22, 0.6)
+        ambient = uniform(0.4, 0.9) if outside else uniform(0.16, 0.45)
         sky = ambient * _tint(rng.normal(-0.3 if outside else 0.1, 0.3))
         ground = sky * uniform(0.35, 0.75) * np.array((1.0, 0.93, 0.86))
-        exposure = uniform(0.85, 1.2) / _brightness(lamps, sky, ground)
+        exposure = uniform(0.78, 1.08) / _brightness(lamps, sky, ground)
         lamps = tuple(replace(lamp, colour=_plain(exposure * np.asarray(lamp.colour))) for lamp in lamps)
         return cls(lamps, _plain(exposure * sky), _plain(exposure * ground), *_backdrop(rng))
 
@@ -114,7 +115,7 @@ def _brightness(lamps, sky: np.ndarray, ground: np.ndarray) -> float:
 
 def _backdrop(rng: np.random.Generator):
     uniform = rng.uniform
-    base = BACKDROPS[rng.integers(len(BACKDROPS))] * uniform(0.5, 1.15)
+    base = BACKDROPS[rng.integers(len(BACKDROPS))] * uniform(0.45, 1.35)
     other = base + 0.5 * uniform() * (BACKDROPS[rng.integers(len(BACKDROPS))] - base)
     glows = []
     for _ in range(int(rng.choice((0, 2, 4, 7, 10)))):

@@ -5,14 +5,19 @@ parted on the left; the other side is the mirror image of the result.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
+from eg3d.world.human.brows import WORN, FaceHair, beard_region
 from eg3d.world.human.hair import CROWN, Hair, hairline_height
 from eg3d.world.human.head_shape import HAIR, HumanMesh
+from eg3d.world.human.makehuman import MASKS, head_data
 from eg3d.world.human.pieces import Piece, grid_piece, smooth, unit
 from eg3d.world.human.scalp import Scalp, scalp_of
 
+EDGE_ROOTS = 60
 DOWN = np.array([0.0, -1.0, 0.0])
 # Locks that are no fringe keep this far from the middle of the face, by height above the middle of the skull.
 CURTAIN_Y = np.array([-1.4, -1.0, -0.6, -0.15, 0.1, 0.3, 0.5, 0.68])
@@ -31,23 +36,25 @@ class Growth:
     hold: float  # how much it follows the comb rather than itself
     cling: float  # how much it is drawn to the coat
     sides: float = 1.0  # thickness and length at the sides and the nape, 1: as on top
+    tip: float = 0.06  # width of the tip, 1: as at the root
 
 
 GROWTHS = {
-    "receding": Growth(560, 4, 0.050, 0.3, 0.10, 0.4, 0.7, 0.7),
-    "short": Growth(720, 5, 0.055, 0.55, 0.10, 0.35, 0.45, 0.55),
-    "crop": Growth(760, 5, 0.055, 0.3, 0.12, 0.5, 0.7, 0.5),
-    "parted": Growth(640, 6, 0.065, 0.5, 0.10, 0.5, 0.6, 0.45),
-    "swept": Growth(640, 6, 0.065, 0.8, 0.04, 0.45, 0.5, 0.45),
-    "curls": Growth(680, 10, 0.055, 0.8, 0.16, 0.25, 0.3, 0.8),
-    "afro": Growth(1100, 3, 0.050, 1.0, 0.0, 0.0, 0.0, 0.85),
-    "bob": Growth(560, 9, 0.085, 0.4, 0.22, 0.45, 0.4),
-    "fringe": Growth(600, 9, 0.085, 0.3, 0.22, 0.45, 0.45),
-    "wavy": Growth(520, 12, 0.085, 0.5, 0.20, 0.4, 0.35),
-    "long": Growth(540, 10, 0.080, 0.3, 0.24, 0.45, 0.45),
-    "bun": Growth(560, 8, 0.075, 0.1, 0.0, 0.9, 0.9),
-    "tail": Growth(560, 8, 0.075, 0.1, 0.0, 0.9, 0.9),
+    "receding": Growth(1000, 4, 0.024, 0.3, 0.10, 0.4, 0.7, 0.7),
+    "short": Growth(1150, 5, 0.026, 0.55, 0.10, 0.35, 0.45, 0.55),
+    "crop": Growth(1150, 5, 0.026, 0.3, 0.12, 0.5, 0.7, 0.5),
+    "parted": Growth(1000, 6, 0.034, 0.5, 0.10, 0.5, 0.6, 0.45),
+    "swept": Growth(1000, 6, 0.034, 0.8, 0.04, 0.45, 0.5, 0.45),
+    "curls": Growth(380, 16, 0.075, 0.8, 0.16, 0.25, 0.3, 0.8),
+    "afro": Growth(760, 4, 0.045, 1.0, 0.0, 0.0, 0.0),
+    "bob": Growth(620, 9, 0.070, 0.4, 0.22, 0.45, 0.4, tip=0.5),
+    "fringe": Growth(600, 8, 0.072, 0.3, 0.22, 0.45, 0.45, tip=0.3),
+    "wavy": Growth(400, 15, 0.080, 0.5, 0.20, 0.4, 0.35, tip=0.2),
+    "long": Growth(580, 10, 0.070, 0.3, 0.24, 0.45, 0.45, tip=0.3),
+    "bun": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
+    "tail": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
 }
+BEARD, BEARD_LOCKS = Growth(0, 3, 0.026, 0, 0, 0, 0), 360
 KNOTS = {"bun": unit(np.array([0.0, 0.80, -0.62])), "tail": unit(np.array([0.0, 0.30, -0.95]))}
 
 
@@ -61,7 +68,10 @@ def locks(hair: Hair, head: HumanMesh) -> tuple[Piece, ...]:
     rng = np.random.default_rng(hair.seed)
     growth = GROWTHS[hair.style]
     roots = _roots(hair, growth.roots, rng)
-    pieces = [_ribbons(scalp, growth, *_grown(hair, growth, scalp, roots, rng), rng)]
+    grown = _tufts(hair, scalp, roots, rng) if hair.style == "afro" else _grown(hair, growth, scalp, roots, rng)
+    pieces = [_ribbons(scalp, growth, *grown, rng)]
+    if hair.style == "afro":
+        pieces.append(_cloud(hair, scalp, rng))
     if hair.style == "bun":
         pieces.append(_bun(hair, scalp, rng))
     if hair.style == "tail":
@@ -77,10 +87,21 @@ def _roots(hair: Hair, count: int, rng: np.random.Generator) -> np.ndarray:
     ring = np.sqrt(1 - height**2)
     directions = np.stack([ring * np.sin(turn), height, ring * np.cos(turn)], axis=1)
     directions = unit(directions + rng.normal(0, 0.35 / np.sqrt(count), directions.shape))
+    directions = np.concatenate([directions, _edge(hair, rng)])
+    count = len(directions)
     above = hairline_height(hair, directions)
     thin = hair.recession * smooth(directions @ unit(CROWN), 0.80, 0.97)
     ear = (np.abs(directions[:, 0]) > 0.9) & (np.abs(directions[:, 2]) < 0.4) & (directions[:, 1] < 0.05)
     return directions[(above > rng.normal(1.5, 1.5, count)) & (thin < rng.uniform(0.35, 1.0, count)) & ~ear]
+
+
+def _edge(hair: Hair, rng: np.random.Generator) -> np.ndarray:
+    """More roots [E, 3] just above the hairline round the face, where each lock shows."""
+    count = 2 * EDGE_ROOTS if hair.style == "fringe" else EDGE_ROOTS
+    azimuth = np.radians(rng.uniform(-72, 72, count))
+    low = np.stack([np.sin(azimuth), np.zeros(count), np.cos(azimuth)], axis=1)
+    elevation = np.radians(rng.uniform(1, 7, count) - hairline_height(hair, low))[:, None]
+    return np.cos(elevation) * low + np.sin(elevation) * np.array([0.0, 1.0, 0.0])
 
 
 def _comb(hair: Hair, at: np.ndarray, sign: np.ndarray, fringe: np.ndarray) -> np.ndarray:
@@ -101,11 +122,9 @@ def _comb(hair: Hair, at: np.ndarray, sign: np.ndarray, fringe: np.ndarray) -> n
         case "parted":
             front = smooth(z, 0.2, 0.8)
             return np.stack([1.0 * sign * top, -0.9 * (1 - top), -0.35 + 0.35 * front], axis=1)
-        case "afro":
-            return at
     back = smooth(-z, 0.1, 0.7)
     combed = np.stack([0.9 * sign * (1 - back), -0.5 - 0.4 * back, -0.25 - 0.1 * back], axis=1)
-    forward = np.stack([0.12 * sign, -0.25 + zero, 1.0 + zero], axis=1)
+    forward = np.stack([0.05 * sign, -0.25 + zero, 1.0 + zero], axis=1)
     return np.where(fringe[:, None], forward, combed)
 
 
@@ -117,7 +136,7 @@ def _grown(hair: Hair, growth: Growth, scalp: Scalp, roots: np.ndarray, rng) -> 
     side = 1 - (1 - growth.sides) * (1 - smooth(roots[:, 1], -0.1, 0.6))
     azimuth = np.degrees(np.arctan2(roots[:, 0], roots[:, 2]))
     has_fringe = hair.style == "fringe"
-    fringe = has_fringe & (np.abs(azimuth) < 42 + rng.normal(0, 4, count)) & (roots[:, 1] < 0.88) & (roots[:, 2] > 0.3)
+    fringe = has_fringe & (np.abs(azimuth) < 50 + rng.normal(0, 4, count)) & (roots[:, 1] < 0.88) & (roots[:, 2] > 0.3)
     place = roots * scalp.at(roots)[:, None]
     parting = hair.parting + rng.normal(0, 0.012, count)
     sign = np.where(place[:, 0] > parting, 1.0, -1.0)
@@ -177,7 +196,7 @@ def _waved(hair: Hair, paths: np.ndarray, length: np.ndarray, rng) -> np.ndarray
     out, tangent = unit(paths), unit(np.gradient(paths, axis=1))
     across = unit(np.cross(tangent, out))
     along = np.linspace(0, 1, paths.shape[1])
-    turns = length / (0.55 if hair.style != "curls" else 0.38)
+    turns = length / (1.1 if hair.style != "curls" else 0.5)
     phase = (
         2
         * np.pi
@@ -200,8 +219,8 @@ def _ribbons(scalp: Scalp, growth: Growth, paths: np.ndarray, layer: np.ndarray,
     half = (
         0.5
         * growth.width
-        * rng.uniform(0.6, 1.35, count)[:, None]
-        * np.interp(along, [0, 0.2, 0.65, 1], [0.55, 1, 0.9, 0.04])
+        * (rng.uniform(0.6, 1.2, count) * (2.0 - 1.1 * layer))[:, None]
+        * np.interp(along, [0, 0.2, 0.65, 1], [0.55, 1, 0.9, growth.tip])
     )
     edges = np.stack([paths - half[..., None] * across, paths + half[..., None] * across], axis=2)
     light = (0.62 + 0.38 * layer)[:, None] * np.interp(along, [0, 0.25, 1], [0.72, 0.95, 1.08])
@@ -214,8 +233,42 @@ def _ribbons(scalp: Scalp, growth: Growth, paths: np.ndarray, layer: np.ndarray,
         axis=-1,
     )
     piece = grid_piece(scalp.world(edges), HAIR, coords, tangents=np.repeat(tangent[:, :, None], 2, axis=2))
-    round_ = unit(np.stack([out - 0.6 * across, out + 0.6 * across], axis=2)).reshape(-1, 3).astype(np.float32)
+    round_ = unit(np.stack([out - 0.45 * across, out + 0.45 * across], axis=2)).reshape(-1, 3).astype(np.float32)
     return Piece(piece.vertices, round_, piece.faces, HAIR, piece.coords, piece.tangents)
+
+
+def _tufts(hair: Hair, scalp: Scalp, roots: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Small arcs that stand on the body of an afro: paths [N, 5, 3] and layers [N]."""
+    count = len(roots)
+    near_edge = smooth(hairline_height(hair, roots), 0, 14)
+    away = hair.thickness * np.sqrt(near_edge) * rng.uniform(0.82, 1.02, count) * (0.8 + 0.2 * roots[:, 1])
+    base = roots * (scalp.at(roots) + away)[:, None]
+    aside = _tangent(rng.normal(0, 1, roots.shape), roots)
+    turn = np.linspace(0, np.pi * 1.2, 5)
+    size = hair.length * rng.uniform(0.25, 0.5, count)[:, None, None]
+    arc = np.sin(turn)[:, None] * roots[:, None] + (1 - np.cos(turn))[:, None] * aside[:, None]
+    return base[:, None] + size * arc, rng.uniform(0.3, 1, count)
+
+
+def _cloud(hair: Hair, scalp: Scalp, rng: np.random.Generator) -> Piece:
+    """The dense body of an afro: a bumpy shell from the crown down to the hairline."""
+    rows, columns = 26, 72
+    azimuth = np.linspace(-np.pi, np.pi, columns, endpoint=False)
+    low = np.stack([np.sin(azimuth), np.zeros(columns), np.cos(azimuth)], axis=1)
+    rim = np.radians(-hairline_height(hair, low) - 1.0)
+    t = np.linspace(0, 1, rows)[:, None]
+    elevation = np.pi / 2 - 0.01 + t * (rim - np.pi / 2)
+    flat = np.cos(elevation)[..., None]
+    directions = flat * low + np.sin(elevation)[..., None] * np.array([0.0, 1.0, 0.0])
+    bumps = gaussian_filter(rng.standard_normal((rows, columns)), (0.7, 0.9), mode=("nearest", "wrap"))
+    bumps = 1 + 0.13 * (bumps / bumps.std()) * smooth(1 - t, 0, 0.3)
+    edge = np.sqrt(np.clip(1 - t**5, 0, 1))
+    away = 0.01 + hair.thickness * edge * bumps * (0.8 + 0.2 * directions[..., 1])
+    points = directions * (scalp.at(directions) + away)[..., None]
+    tangents = unit(rng.normal(0, 1, points.shape))
+    light = 0.8 + 0.25 * (bumps - 1) / 0.13 * 0.3
+    coords = np.stack(np.broadcast_arrays(azimuth * 3 + 40 * t, t, light), axis=-1)
+    return grid_piece(scalp.world(points), HAIR, coords, closed=True, tangents=tangents)
 
 
 def _bun(hair: Hair, scalp: Scalp, rng) -> Piece:
@@ -248,3 +301,45 @@ def _tail(hair: Hair, scalp: Scalp, rng) -> Piece:
     )
     paths = knot + fall + spread * np.sqrt(along)[:, None]
     return _ribbons(scalp, GROWTHS["tail"], paths, rng.uniform(0, 1, count), rng)
+
+
+def beard_locks(face_hair: FaceHair, head: HumanMesh) -> tuple[Piece, ...]:
+    """A beard as short locks, which stand on the skin and go where the jaw goes; stubble is only painted."""
+    if face_hair.beard not in ("moustache", "goatee", "full"):
+        return ()
+    rng = np.random.default_rng(face_hair.seed)
+    data = head_data()
+    faces = data.faces("skin")
+    count = len(data.members("skin"))
+    vertices, normals = head.vertices[:count].astype(np.float64), head.normals[:count].astype(np.float64)
+    if face_hair.side < 0:  # the head in a mirror
+        vertices, normals = (a[data.mirror[:count]] * np.array([-1, 1, 1]) for a in (vertices, normals))
+    area = _beard_area(face_hair.beard)
+    chance = np.cumsum(area)
+    number = int(BEARD_LOCKS * area.sum() / _beard_area("full").sum())
+    at = faces[np.searchsorted(chance, rng.uniform(0, chance[-1], number))]
+    share = rng.dirichlet((1, 1, 1), number)[..., None]
+    scalp = scalp_of(head.vertices)
+    root = ((vertices[at] * share).sum(axis=1) - scalp.origin * (face_hair.side, 1, 1)) / scalp.scale
+    out = unit((normals[at] * share).sum(axis=1))
+    way = unit(0.55 * out + DOWN + rng.normal(0, 0.22, out.shape))
+    above = smooth(root[:, 1], -0.86, -0.78) * (np.abs(root[:, 0]) < 0.36)  # the mouth: a moustache is short
+    way = unit(way + above[:, None] * np.sign(root[:, :1]) * np.array([0.7, 0, 0]))
+    length = rng.uniform(0.05, 0.16, number) * (0.6 + 0.6 * face_hair.fullness) * (1 - 0.5 * above)
+    along = np.linspace(0, 1, 4)[:, None]
+    paths = root[:, None] + length[:, None, None] * (along * way[:, None] + 0.25 * along**2 * DOWN)
+    if face_hair.side < 0:
+        scalp = scalp.mirrored()
+    piece = _ribbons(scalp, BEARD, paths, rng.uniform(0, 1, number), rng)
+    return (piece.mirrored() if face_hair.side < 0 else piece,)
+
+
+@lru_cache(maxsize=4)
+def _beard_area(beard: str) -> np.ndarray:
+    """Area of each triangle of the base mesh's skin on which this beard grows, else 0: [F]."""
+    data = head_data()
+    corners = data.vertices[data.faces("skin")].astype(np.float64)
+    lips = data.masks[data.faces("skin"), MASKS.index("lips")].max(axis=1)
+    region = (beard_region(corners.mean(axis=1), lips) * np.array(WORN[beard])).max(axis=1)
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    return np.where(region > 0.6, area, 0.0)

@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import io
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -61,6 +61,11 @@ class Head:
     which: np.ndarray
     delta: np.ndarray
 
+    @cached_property
+    def target_place(self) -> dict[str, int]:
+        """Name of a target -> its place in `targets`."""
+        return {name: place for place, name in enumerate(self.targets.tolist())}
+
     def places(self, numbers) -> np.ndarray:
         """Rows of the vertices with these numbers in MakeHuman's mesh."""
         return np.searchsorted(self.number, numbers)
@@ -77,18 +82,9 @@ class Head:
         """What targets add to the vertices: float64 [V, 3]. Keys are names of targets."""
         moved = np.zeros_like(self.vertices, dtype=np.float64)
         for name, weight in weights.items():
-            rows = slice(*self.start[(t := _place_of(self)[name]) : t + 2])
+            rows = slice(*self.start[(target := self.target_place[name]) : target + 2])
             moved[self.which[rows]] += weight * self.delta[rows]
         return moved
-
-
-@lru_cache(maxsize=2)
-def _places(names: tuple[str, ...]) -> dict[str, int]:
-    return {name: place for place, name in enumerate(names)}
-
-
-def _place_of(head: Head) -> dict[str, int]:
-    return _places(tuple(head.targets.tolist()))
 
 
 @lru_cache(maxsize=1)

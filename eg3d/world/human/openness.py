@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
+BEND = 1.9  # more than 1: the surfaces near by are coarse triangles, which cover too little
 BLOCK = 512  # receivers at a time: bounds the memory
 
 
@@ -23,7 +24,7 @@ def openness(vertices: np.ndarray, normals: np.ndarray, areas: np.ndarray) -> np
         ahead = np.maximum(n[rows] @ points.T - offset[rows, None], 0)  # r cos(i)
         facing = np.maximum(points[rows] @ n.T - offset, 0)  # r cos(j): how far the receiver lies before surface j
         covered[rows] = (ahead * facing / (r2 * (np.pi * r2 + areas)) * areas).sum(axis=1)
-    return np.exp(-1.25 * covered)
+    return np.exp(-BEND * covered)
 
 
 def vertex_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -58,11 +58,6 @@ class Person:
         parts = ("shape", "complexion", "hair", "face_hair", "outfit", "setting")
         return replace(self, **{part: getattr(self, part).mirrored() for part in parts})
 
-    def in_setting_of(self, other: "Person") -> "Person":
-        """The person in the light, the clothes and before the backdrop of another; glasses belong to the person."""
-        glasses = {name: getattr(self.outfit, name) for name in ("frame", "frame_colour", "metal", "rim", "lens")}
-        return replace(self, setting=other.setting, outfit=replace(other.outfit, **glasses))
-
 
 def drawn_expression(person: Person, picture: int = 0) -> Expression:
     """The expression of a person in one of its pictures."""

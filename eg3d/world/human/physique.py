@@ -123,9 +123,6 @@ class Shape:
         return whole | dict(self.weights)
 
 
-MEAN_SHAPE = Shape((1 / 3, 1 / 3, 1 / 3), 0.5, 40.0, ())
-
-
 @dataclass(frozen=True)
 class Expression:
     """What a face does in one picture; all zero is neutral. 1 is as far as a face goes."""
@@ -142,7 +139,7 @@ class Expression:
     def draw(cls, rng: np.random.Generator) -> "Expression":
         """An expression as portraits have it: most smile a little, hardly any eye is closed."""
         smile = float(np.clip(rng.normal(0.15, 0.35), 0, 0.9))
-        jaw = rng.uniform(0, 0.35) if rng.uniform() < 0.2 else 0.0
+        jaw = rng.uniform(0.05, 0.3) if rng.uniform() < (0.65 if smile > 0.35 else 0.12) else 0.0
         return cls(
             smile=smile,
             lean=rng.uniform(-0.3, 0.3),

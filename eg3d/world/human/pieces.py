@@ -53,21 +53,27 @@ def grid_faces(rows: int, columns: int, closed: bool) -> np.ndarray:
     index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     left, right = (index, np.roll(index, -1, axis=1)) if closed else (index[:, :-1], index[:, 1:])
     a, b, c, d = left[:-1], right[:-1], left[1:], right[1:]
-    return np.concatenate([np.stack([a, b, d], -1).reshape(-1, 3), np.stack([a, d, c], -1).reshape(-1, 3)])
+    return np.concatenate([np.stack([a, d, b], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
 
 
 def grid_normals(points: np.ndarray, closed: bool = False) -> np.ndarray:
-    """Unit normals of sheets [..., R, C, 3]: along the columns times down the rows."""
+    """Unit normals of sheets [..., R, C, 3], outward if the rows go down and the columns go to the left as seen from
+    inside."""
     if closed:
         along = np.roll(points, -1, axis=-2) - np.roll(points, 1, axis=-2)
     else:
         along = np.gradient(points, axis=-2)
-    return unit(np.cross(along, np.gradient(points, axis=-3)))
+    return unit(np.cross(np.gradient(points, axis=-3), along))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors [..., 3] at length one."""
-    return vectors / (np.sqrt((vectors * vectors).sum(-1, keepdims=True)) + 1e-12)
+    return vectors / (np.sqrt(dot(vectors, vectors))[..., None] + 1e-12)
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Inner products [...] of vectors [..., 3]."""
+    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
 
 
 def smooth(x, low, high):

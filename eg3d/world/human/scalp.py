@@ -25,29 +25,30 @@ AZIMUTHS = np.arange(0, 360, 7.5)  # 0 in front, 90 at the subject's left
 class Scalp:
     """Skin of a person in decimetres of the base mesh round a point inside: world = origin + scale * place.
 
-    radius [E, A]: distance of the skin by `ELEVATIONS`, `AZIMUTHS`.
+    points [E, A, 3]: places of the skin, by the directions (`ELEVATIONS`, `AZIMUTHS`) they have on the base mesh;
+    radius [E, A]: their distance.
     """
 
     origin: np.ndarray
     scale: float
+    points: np.ndarray
     radius: np.ndarray
 
     def at(self, places: np.ndarray) -> np.ndarray:
         """Distance [...] of the skin from the point inside, in the directions of places [..., 3]."""
-        x, y, z = np.moveaxis(places, -1, 0)
-        row = (np.degrees(np.arctan2(y, np.hypot(x, z))) - ELEVATIONS[0]) / 5.0
-        row = np.clip(row, 0, len(ELEVATIONS) - 1.001)
-        column = np.degrees(np.arctan2(x, z)) / 7.5
-        i, j = np.floor(row).astype(int), np.floor(column).astype(int)
-        a, b = row - i, column - j
-        j, k = j % len(AZIMUTHS), (j + 1) % len(AZIMUTHS)
-        r = self.radius
-        return (1 - a) * ((1 - b) * r[i, j] + b * r[i, k]) + a * ((1 - b) * r[i + 1, j] + b * r[i + 1, k])
+        return _bilinear(self.radius, places)
+
+    def skin(self, directions: np.ndarray) -> np.ndarray:
+        """Places [..., 3] of the skin that have these directions [..., 3] on the base mesh."""
+        return _bilinear(self.points, directions)
 
     def mirrored(self) -> "Scalp":
         """The head in a mirror."""
         flip = np.array([-1, 1, 1])
-        return replace(self, origin=self.origin * flip, radius=self.radius[:, -np.arange(len(AZIMUTHS))])
+        other = -np.arange(len(AZIMUTHS))
+        return replace(
+            self, origin=self.origin * flip, points=self.points[:, other] * flip, radius=self.radius[:, other]
+        )
 
     def world(self, places: np.ndarray) -> np.ndarray:
         """Places round the point inside -> the head frame."""
@@ -61,8 +62,21 @@ def scalp_of(vertices: np.ndarray, part: str = "head") -> Scalp:
     middle = points.mean(axis=0)
     scale = float(np.sqrt(((points - middle) ** 2).sum() / ((at_rest - at_rest.mean(axis=0)) ** 2).sum()))
     origin = middle - scale * at_rest.mean(axis=0)
-    radius = np.sqrt((((points - origin) / scale) ** 2).sum(axis=1))
-    return Scalp(origin, scale, radius.reshape(len(ELEVATIONS), len(AZIMUTHS)))
+    places = ((points - origin) / scale).reshape(len(ELEVATIONS), len(AZIMUTHS), 3)
+    return Scalp(origin, scale, places, np.sqrt((places**2).sum(axis=-1)))
+
+
+def _bilinear(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Values of a table [E, A, ...] between its directions."""
+    x, y, z = np.moveaxis(places, -1, 0)
+    row = np.clip((np.degrees(np.arctan2(y, np.hypot(x, z))) - ELEVATIONS[0]) / 5.0, 0, len(ELEVATIONS) - 1.001)
+    column = np.degrees(np.arctan2(x, z)) / 7.5
+    i, j = np.floor(row).astype(int), np.floor(column).astype(int)
+    a, b = row - i, column - j
+    if table.ndim == 3:
+        a, b = a[..., None], b[..., None]
+    j, k = j % len(AZIMUTHS), (j + 1) % len(AZIMUTHS)
+    return (1 - a) * ((1 - b) * table[i, j] + b * table[i, k]) + a * ((1 - b) * table[i + 1, j] + b * table[i + 1, k])
 
 
 @lru_cache(maxsize=2)
@@ -101,7 +115,7 @@ def _outer_triangles(head: Head, offset: np.ndarray, part: str) -> np.ndarray:
     faces = head.faces("skin")
     corners = offset[faces]
     normal = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-    outward = (normal * unit(corners.mean(axis=1))).sum(axis=1) > 0.3
+    outward = (normal * unit(corners.mean(axis=1))).sum(axis=1) > (0.3 if part == "head" else 0.1)
     hidden = (
         np.maximum(head.masks[:, MASKS.index("ears")], head.masks[:, MASKS.index("mouth")])[faces].max(axis=1) > 0.3
     )

@@ -25,7 +25,7 @@ def places(count: int = 4000) -> np.ndarray:
 
 def painted(skin: Complexion, rest: np.ndarray, pixel: float = 0.002) -> np.ndarray:
     masks = {name: np.zeros(len(rest), np.float32) for name in ("lips", "lids", "ears")}
-    return skin_paint(skin, skin_vertices(skin, rest, masks), rest, pixel)[0]
+    return skin_paint(skin, skin_vertices(skin, rest, masks).T, rest.T, pixel)[0].T
 
 
 def test_tones_fit_the_ancestry_but_not_slavishly():
@@ -126,3 +126,33 @@ def test_the_ball_is_darkest_under_the_upper_lid():
     lids = Lids.of(5 + 0.1 * rim, np.full(3, 5.0))
     up, middle, down = lids.openness(np.stack([[0, np.sin(p), np.cos(p)] for p in (0.44, 0.05, -0.3)]))
     assert up < down < middle and up < 0.6 and middle > 0.85
+
+
+def test_creases_lie_where_they_are_named_and_mirror():
+    from eg3d.world.human.creases import Creases, creased
+
+    rest = places(20000)
+    rest[:, 2] = 1.3
+    deep = Creases(forehead=1.0, fold=1.0, bag=1.0, feet=1.0, side=1, seed=5)
+    at, tilt, depth = creased(deep, rest.T)
+    assert 0.7 < depth.max() <= 1.0 and 0.03 < (depth > 0.1).mean() < 0.3
+    y = rest[at, 1]
+    for name, low, high in (("forehead", 7.6, 8.0), ("fold", 6.45, 7.0), ("bag", 7.05, 7.25), ("feet", 7.1, 7.5)):
+        one = Creases(**{"forehead": 0.0, "fold": 0.0, "bag": 0.0, "feet": 0.0, "side": 1, "seed": 5, name: 1.0})
+        inside = creased(one, rest.T)[2] > 0.2
+        assert inside.any() and (y[inside] > low).all() and (y[inside] < high).all()
+    flipped = creased(replace(deep, side=-1), (rest * FLIP.astype(np.float32)).T)
+    assert np.array_equal(flipped[0], at) and np.abs(flipped[2] - depth).max() < 1e-5
+    assert np.abs(flipped[1].T * FLIP - tilt.T).max() < 1e-5
+    assert np.abs(creased(deep, (rest * FLIP.astype(np.float32)).T)[2] - depth).max() > 0.2  # not symmetric
+
+
+def test_a_crease_is_a_valley():
+    from eg3d.world.human.creases import Creases, creased
+
+    y = np.linspace(7.05, 7.2, 301, dtype=np.float32)  # across the line below the middle of the left eye
+    rest = np.stack([np.full_like(y, 0.3), y, np.full_like(y, 1.3)], axis=1)
+    bag = Creases(forehead=0.0, fold=0.0, bag=1.0, feet=0.0, side=1, seed=0)
+    _, tilt, depth = creased(bag, rest.T)
+    bottom = int(depth.argmax())
+    assert (tilt[1, : bottom - 3] >= 0).all() and (tilt[1, bottom + 3 :] <= 0).all() and np.abs(tilt[1]).max() > 0.2

