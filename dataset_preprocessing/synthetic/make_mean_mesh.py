@@ -36,9 +36,10 @@ def main(dest, world, heads, seed, device):
     Each mesh is moved, turned and scaled to the mean of all. The mean is put where its five points are nearest to those
     of the standard face, in decimetres.
     """
-    mesh, first = FaceMesh(cli.pick_device(device)), seed * IDENTITIES_PER_SEED
+    device, first = cli.pick_device(device), seed * IDENTITIES_PER_SEED
+    mesh = FaceMesh(device)
     numbers = tqdm(range(first, first + heads), "reading heads")
-    meshes = torch.cat([read(mesh, pictures(world, number).to(mesh.device)).cpu() for number in numbers])
+    meshes = torch.cat([read(mesh, pictures(world, number).to(device)).cpu() for number in numbers])
     mean = mean_shape(upright(meshes))
     face = umeyama(five_of(mean[None]), STANDARD_DM)(mean)
     rest = (five_of(face)[0] - STANDARD_DM).square().sum(dim=1).mean().sqrt().item()
