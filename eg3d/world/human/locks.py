@@ -94,7 +94,8 @@ def _roots(hair: Hair, count: int, rng: np.random.Generator) -> np.ndarray:
     above = hairline_height(hair, directions)
     thin = hair.recession * smooth(directions @ unit(CROWN), 0.80, 0.97)
     ear = (np.abs(directions[:, 0]) > 0.9) & (np.abs(directions[:, 2]) < 0.4) & (directions[:, 1] < 0.05)
-    return directions[(above > np.maximum(rng.normal(1.5, 1.5, count), 0.5)) & (thin < rng.uniform(0.35, 1.0, count)) & ~ear]
+    grown = above > np.maximum(rng.normal(1.5, 1.5, count), 0.5)
+    return directions[grown & (thin < rng.uniform(0.35, 1.0, count)) & ~ear]
 
 
 def _edge(hair: Hair, rng: np.random.Generator) -> np.ndarray:
