@@ -1,8 +1,8 @@
 """MediaPipe's Iris network: the contour of each eye and its iris, from the eye's corners in the face mesh.
 
 The corners of the eye are level in the square round it, which is 2.3 times as wide as the eye, as MediaPipe's
-description of its iris pipeline says. The network also looks at a larger one, for the mean of both is steadier. It knows
-eyes at the image's left; the other eye is shown to it mirrored.
+description of its iris pipeline says. The network also looks at a larger one, for the mean of both is steadier. It
+knows eyes at the image's left; the other eye is shown to it mirrored.
 """
 
 from typing import NamedTuple
