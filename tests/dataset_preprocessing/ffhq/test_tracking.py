@@ -52,6 +52,12 @@ def test_points_tremble_less_and_move_as_before():
     assert np.abs(np.diff(steady[5:-5], axis=0)).mean() < 0.25 * np.abs(np.diff(raw[5:-5], axis=0)).mean()
 
 
+def test_a_face_that_moves_steadily_is_where_it_is_in_the_first_and_last_frame_too():
+    numbers = [0, 2, 4, 10, 12, 14, 16]
+    (track,) = follow({i: faces((100 + 3.0 * i, 80 - 1.0 * i)) for i in numbers}, every=2)
+    assert np.abs(track.steady_points() - [POINTS + (100 + 3.0 * i, 80 - 1.0 * i) for i in numbers]).max() < 1e-9
+
+
 def test_a_track_of_one_frame_is_as_it_is():
     (track,) = follow({7: faces((50, 60))})
     assert np.allclose(track.steady_points(), POINTS[None] + (50, 60))
