@@ -23,6 +23,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Data sets": (
         "dataset_preprocessing.dataset_tool", "dataset_preprocessing.check_dataset",
         "dataset_preprocessing.filter_by_gaze", "dataset_preprocessing.mirror_dataset",
+        "dataset_preprocessing.rebalance_dataset",
         "dataset_preprocessing.ffhq.preprocess_in_the_wild", "dataset_preprocessing.ffhq.preprocess_ffhq",
         "dataset_preprocessing.synthetic.make_faces", "dataset_preprocessing.synthetic.make_gaze",
         "dataset_preprocessing.synthetic.make_mean_mesh",

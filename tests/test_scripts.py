@@ -22,6 +22,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "dataset_preprocessing/dataset_tool.py",
     "dataset_preprocessing/check_dataset.py",
     "dataset_preprocessing/mirror_dataset.py",
+    "dataset_preprocessing/rebalance_dataset.py",
     "eg3d/calc_pose.py",
 }
 DRAWS_NOTHING = {

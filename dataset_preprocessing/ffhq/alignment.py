@@ -57,8 +57,9 @@ def to_aligned(points: np.ndarray, quad: np.ndarray, side: int = SIDE) -> np.nda
     return (points - quad[0]) @ axes.T / (axes**2).sum(axis=1) * side - 0.5
 
 
-def align(photo: Image.Image, quad: np.ndarray, side: int = SIDE, warped: int = WARPED) -> Image.Image:
-    """The square `quad` of an RGB photo, upright, as a picture of `side` px."""
+def align(photo: Image.Image, quad: np.ndarray, side: int = SIDE, warped: int | None = None) -> Image.Image:
+    """The square `quad` of an RGB photo, upright, as a picture of `side` px; warped: see WARPED."""
+    warped = warped or WARPED
     photo, quad = _shrunk(photo, quad, side)
     photo, quad = _cut(photo, quad)
     photo, quad = _padded(photo, quad)

@@ -63,6 +63,10 @@ def main(indir, outdir, landmarks, cropping_params, crop_points, labels, recon_w
     Stages: FFHQ's alignment by 68 landmarks, EG3D's crop by five points, cameras, gaze, packing. What is there already
     is not made again. Photos and what belongs to them are matched by name. A photo that gives no crop has a line in
     manifest.jsonl that says why, and the others go on.
+
+    Licences: MTCNN's weights are MIT, trained on research data, and its author calls them not for commercial use;
+    MediaPipe's FaceMesh is Apache-2.0; FFHQ's photos, its 68 landmarks (iBUG's terms: no commercial use) and
+    Deep3DFaceRecon's weights have their own.
     """
     check(outdir, dest, cropping_params, crop_points, labels=labels, recon_weights=recon_weights, pose=pose)
     device = cli.pick_device(device)

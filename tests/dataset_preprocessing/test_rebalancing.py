@@ -1,8 +1,15 @@
+import json
 import math
+import zipfile
 
 import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
 
+from dataset_preprocessing import rebalance_dataset
 from dataset_preprocessing.rebalancing import repeated_name, repeats_by_arc, repeats_of
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
 # Rows of EG3D's FFHQ with mirrored copies by number of copies; that many images come of them.
 PUBLISHED, IMAGES = {1: 68262, 2: 57980, 4: 12154, 8: 1408, 16: 110}, 245862
@@ -42,3 +49,19 @@ def test_an_image_and_its_mirrored_copy_are_repeated_equally_often_and_keep_thei
 @pytest.mark.parametrize("yaws", [[], [0.0], [0.3]])
 def test_a_set_of_one_pose_stays_as_it_is(yaws):
     assert repeats_of(["a.png"] * len(yaws), yaws) == [1] * len(yaws)
+
+
+def test_the_script_repeats_images_byte_by_byte_with_their_cameras(tmp_path):
+    labels = make_label(lookat_pose(torch.tensor([0.0, 0.0, 0.8]), torch.zeros(3)), intrinsics_matrix(FFHQ_FOCAL))
+    rows = [[f"{name}.png", label] for name, label in zip("abc", labels.tolist(), strict=True)]
+    (tmp_path / "set").mkdir()
+    for name, _ in rows:
+        Image.new("RGB", (8, 8), name[0] == "c" and "red" or "blue").save(tmp_path / "set" / name)
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps({"labels": rows}))
+    ran = CliRunner().invoke(rebalance_dataset.main, [f"--data={tmp_path / 'set'}", f"--dest={tmp_path / 'new.zip'}"])
+    assert ran.exit_code == 0 and "2 images 1 times, 1 images 4 times: 6 images" in ran.stdout, ran.output
+    with zipfile.ZipFile(tmp_path / "new.zip") as archive:
+        found = dict(json.loads(archive.read("dataset.json"))["labels"])
+        assert list(found) == ["a.png", "b.png", "c.png", "c_01.png", "c_02.png", "c_03.png"]
+        assert found["c_03.png"] == rows[2][1] and archive.read("c_03.png") == (tmp_path / "set/c.png").read_bytes()
+    assert json.loads((tmp_path / "new.manifest.json").read_text())["images_by_copies"] == {"1": 2, "4": 1}

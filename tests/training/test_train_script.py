@@ -207,7 +207,7 @@ def test_a_published_option_of_a_feature_that_is_off_is_a_note(call, tmp_path):
 def test_a_state_that_is_a_link_to_nothing_starts_no_new_run(call, tmp_path, target, more):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "training-state.pt").symlink_to(target)
-    code, _, err = call(*RUN, *more)
+    code, _, err = call(*RUN, "--data=nowhere.zip", *more)
     assert code == 2 and "training-state.pt: is a link that leads to no file; mend it" in err and err.count("\n") == 1
     assert os.readlink(tmp_path / "run" / "training-state.pt") == target
 

@@ -55,7 +55,7 @@ def centre_of(picture, near, reach=8):
 
 @pytest.mark.parametrize(
     "size, half, side",
-    [((600, 500), 150, 300), ((600, 500), 200, 100), ((600, 500), 400, 300), ((90, 80), 60, 300)],
+    [((600, 500), 150, 300), ((600, 500), 220, 100), ((600, 500), 400, 300), ((90, 80), 60, 300)],
     ids=["within the photo", "of a photo that is reduced first", "reaching over its edge", "of a small photo"],
 )
 def test_what_is_drawn_in_a_photo_arrives_where_the_square_says(size, half, side):

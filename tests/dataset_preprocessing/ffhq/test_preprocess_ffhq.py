@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage import data
 
-from dataset_preprocessing.ffhq import aligned_crops, preprocess_ffhq
-from dataset_preprocessing.ffhq.aligned_crops import Photo, Rejected, Rules, cropped, photos_of, share_outside
+from dataset_preprocessing.ffhq import aligned_crops, alignment, preprocess_ffhq
+from dataset_preprocessing.ffhq.aligned_crops import Rejected, Rules, cropped, share_outside
 from dataset_preprocessing.ffhq.alignment import eyes_of, quad_of, to_aligned
 from dataset_preprocessing.ffhq.photo_landmarks import Landmarks, by_photo, read_crops, read_landmarks
 from dataset_preprocessing.ffhq.pos import frontal_points
@@ -19,6 +19,15 @@ from dataset_preprocessing.mirroring import mirrored_name
 from eg3d.faces import mtcnn
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, mirror_label
 from eg3d.geometry.landmarks import STANDARD_DM
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """The warp at the size of its result, a third of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment, "WARPED", alignment.SIDE)
+        yield
+
 
 # 68 points with the mean face's five among them, in decimetres, x right and y down.
 FLAT = STANDARD_DM.double().numpy()[:, :2] * (1, -1)
@@ -67,7 +76,7 @@ def test_names_match_whole_first_and_stems_only_where_they_are_the_only_ones():
     entries = dict.fromkeys(["a/x", "b/x", "c/y", "z"])
     photos = ["a/x.png", "other/x.png", "y.png", "d/z.png"]
     assert by_photo(photos, entries) == {"a/x.png": "a/x", "y.png": "c/y", "d/z.png": "z"}
-    assert by_photo(["q/y.png", "r/y.png"], entries) == {}
+    assert by_photo(["q/y.png", "r/y.png"], entries) == by_photo(["x.png"], entries) == {}
 
 
 @pytest.mark.parametrize(
@@ -226,13 +235,21 @@ def test_a_second_run_makes_only_what_is_missing(made, monkeypatch):
     assert (folder / "out" / "manifest.jsonl").read_text() == text
 
 
-def test_a_crop_of_other_landmarks_is_made_anew(made):
+def test_a_crop_of_other_landmarks_is_made_anew_and_one_that_is_rejected_now_goes(made, tmp_path):
     folder, _, _ = made
-    photos = photos_of(folder / "photos", {"00000/00000.png": folder / "photos/00000/00000.png"},
-                       read_landmarks(folder / "v2.json"))  # fmt: skip
-    (photo,) = photos
-    moved = Photo(photo.name, photo.file, photo.stamp, Landmarks(photo.landmarks.points + 1e-9, photo.landmarks.size))
-    assert photo.key(Rules()) != moved.key(Rules()) and photo.key(Rules()) != photo.key(Rules(enlarged=3))
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    entries = json.loads((folder / "v2.json").read_text())
+    given = tmp_path / "moved.json"
+    out, options = tmp_path / "out", [f"--indir={tmp_path / 'photos'}", f"--landmarks={given}"]
+    crop = out / "00000" / "00001.png"
+    contents = []
+    for shift, scale in ((0, 1), (9, 1), (0, 3)):
+        points = np.array(entries["1"]["in_the_wild"]["face_landmarks"])
+        moved = (points - points.mean(axis=0)) / scale + points.mean(axis=0) + shift
+        given.write_text(json.dumps({"1": ffhq_entry("00000/00001.png", moved, (400, 320)), "2": entries["2"]}))
+        assert run(folder, *options, f"--outdir={out}").exit_code == 0
+        contents.append(crop.read_bytes() if crop.exists() else None)
+    assert None not in contents[:2] and contents[0] != contents[1] and contents[2] is None
 
 
 def test_a_data_set_has_mirrored_copies_with_mirrored_cameras_and_gaze_and_repeats_rare_poses(made):
