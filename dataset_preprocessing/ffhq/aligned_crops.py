@@ -174,7 +174,7 @@ def made(photo: Photo, outdir: Path, rules: Rules) -> dict:
     try:
         if photo.landmarks is None and not rules.find:
             raise Rejected("no landmarks")
-        picture = read_picture(_content(photo.file), shown(photo.name))
+        picture = read_picture(_content(photo.file), "the photo")
         crop, numbers = cropped(picture, photo.landmarks or found_face(picture), photo.five, rules)
     except (Rejected, Unreadable) as error:
         return line | {"reason": str(error)}
