@@ -26,7 +26,7 @@ from groundwork.files import sha256, write_text
 from groundwork.places import (
     DATA_SET,
     DLIB_IDENTITY,
-    GAZE_NETWORK,
+    GAZE_JUDGE,
     GENERATOR,
     IDENTITY_NETWORK,
     INPUT_FILE,
@@ -41,7 +41,7 @@ METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 @click.option(
     "--network", "networks", type=GENERATOR, multiple=True, required=True, help="Generator; give it several times."
 )
-@click.option("--l2cs-path", "gaze", type=GAZE_NETWORK, multiple=True, default=("embedded-judge", "embedded"),
+@click.option("--l2cs-path", "gaze", type=GAZE_JUDGE, multiple=True, default=("embedded-judge", "embedded"),
               show_default=True, help="Gaze networks that score.")  # fmt: skip
 @click.option(
     "--seeds", type=cli.DISTINCT_SEEDS, default="0-1999", show_default=True, help="Heads for all but distances."

@@ -109,6 +109,20 @@ def test_cameras_of_a_batch_are_cut_out_seed_by_seed():
     assert part.seeds == [7, 7, 9, 9] and part.camera == [0, 1, 0, 1]
 
 
+def test_what_limits_a_gaze_network_stands_beside_each_of_its_numbers():
+    from metrics.test_gfas import Blind, batch
+
+    from eg3d.metrics.gfas import gaze_face_alignment
+
+    def rows(limits: dict) -> list:
+        return all_scores._gaze_rows("iris", gaze_face_alignment([batch([5, 9])], Blind(0, limits)))
+
+    *numbers, missed = rows({"limits": "not for pitch"})
+    assert len(numbers) == 5 and all(row.name.endswith(" (iris: not for pitch)") for row in numbers)
+    assert missed == all_scores.Row("pictures without a face (iris)", "lower", 1, None)
+    assert [row.name for row in rows({})] == [row.name.replace(": not for pitch", "") for row in numbers]
+
+
 def test_numbers_keep_four_digits_whatever_their_size():
     rows = [all_scores.Row("a", "lower", 0.00061234, 0.00002), all_scores.Row("b", "higher", None, None)]
     lines = all_scores.table({"x": rows})

@@ -10,13 +10,16 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_networks import tiny_gaze_network
 
-from eg3d.checkpoints.loading import save_snapshot
+from eg3d.checkpoints.loading import GENERATORS, save_snapshot
+from eg3d.config.flags import resolve
 from eg3d.config.presets import PRESETS
+from eg3d.data.opening import open_dataset
 from eg3d.demo import main
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 from eg3d.models.discriminator import DualDiscriminator
 from eg3d.models.generator import TriPlaneGenerator
 from groundwork.files import sha256
+from l2cs.estimator import WORLD_NETWORKS
 from l2cs.weights import save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mirrored faces")  # the gaze networks here are random
@@ -89,3 +92,23 @@ def test_demo_without_its_weights_is_one_line_and_exit_code_2(inputs):
     result = run(inputs, inputs / "out", "--network=gone.safetensors")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: gone.safetensors") and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("world", "name"), [("people", "people"), ("cartoons", "embedded")])
+def test_a_world_brings_its_own_networks_data_and_preset(world, name, inputs, monkeypatch):
+    monkeypatch.setitem(GENERATORS, f"{name}-base", inputs / "base.safetensors")
+    for judge, file in ((name, "loss"), (f"{name}-judge", "judge")):
+        monkeypatch.setitem(WORLD_NETWORKS, judge, inputs / f"{file}.safetensors")
+    asked = []
+    monkeypatch.setattr(
+        "eg3d.demo.open_dataset", lambda data, **_: asked.append(data) or open_dataset(inputs / "faces")
+    )
+
+    def trained(config, *_, **__):
+        raise ValueError(f"{config.preset} {config.data.path} {config.resume}")
+
+    monkeypatch.setattr("eg3d.demo.resolve", lambda cfg, size, **more: resolve(cfg, **more))
+    monkeypatch.setattr("eg3d.demo.train", trained)
+    result = CliRunner().invoke(main, [f"--world={world}", f"--outdir={inputs / 'out'}", "--seeds=0", "--device=cpu"])
+    assert result.exit_code == 2 and asked == [name]
+    assert result.stderr.splitlines()[-1] == f"error: {name} {name} {name}-base"

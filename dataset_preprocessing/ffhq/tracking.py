@@ -24,7 +24,10 @@ def is_film(name: str) -> bool:
 
 def frames(file: Path, every: int = 1) -> Iterator[tuple[int, Image.Image]]:
     """(number, picture) of every `every`-th frame of a film, upright. `Unreadable` if it is damaged or no film."""
-    ffmpeg = require_ffmpeg()
+    try:
+        ffmpeg = require_ffmpeg()
+    except ValueError as error:
+        raise Unreadable(str(error)) from None
     reader = ffmpeg.read_frames(str(file), pix_fmt="rgb24")
     try:
         size = next(reader)["size"]

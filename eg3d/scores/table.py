@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eg3d.metrics.gfas import GazeTally
+from eg3d.metrics.gfas import GazeTally, GfasReport
 from eg3d.metrics.identity import IdentityTally
 from eg3d.metrics.pose import pose_report
 from eg3d.pictures.layout import to_uint8
@@ -84,8 +84,16 @@ def view_scores(G, seeds: Sequence[int], judges: Judges, seed: int, progress: st
         estimated += found
     if distributed.rank() > 0:
         return []
-    rows = [row for name, tally in tallies.items() for row in _rows_of(GAZE, tally.report(), f" ({name})")]
+    rows = [row for name, tally in tallies.items() for row in _gaze_rows(name, tally.report())]
     return rows + _rows_of(IDENTITY, alike.report()) + _pose_rows(torch.cat(rendered), estimated)
+
+
+def _gaze_rows(name: str, report: GfasReport) -> list[Row]:
+    """Of one gaze network; what limits it stands beside each number."""
+    if report.limits is None:
+        return _rows_of(GAZE, report, f" ({name})")
+    missed = Row(f"pictures without a face ({name})", "lower", report.views_failed, None)
+    return [*_rows_of(GAZE, report, f" ({name}: {report.limits})"), missed]
 
 
 def _pose_rows(rendered: torch.Tensor, estimated: list) -> list[Row]:

@@ -118,6 +118,7 @@ def test_the_weight_of_the_embedded_world_is_the_presets_in_every_command():
     for command in (demo, make_embedded):
         (option,) = [option for option in command.params if option.name == "gaze_weight"]
         assert option.default == PRESETS["embedded"].gaze.weight == resolve("embedded").gaze.weight
+        assert option.default == PRESETS["people"].gaze.weight
     assert resolve("ffhq", l2cs_path="x").gaze.weight == GazeLossConfig(l2cs_path="x").weight == 1
 
 

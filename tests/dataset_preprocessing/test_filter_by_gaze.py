@@ -216,3 +216,32 @@ def test_the_script_needs_a_gaze_network_to_filter_by_gaze(folder, tmp_path, cap
 def test_degrees_are_named_as_such(folder):
     with pytest.raises(ValueError, match="--min-abs-yaw=23: is in radians, and 23 degrees are 0.401"):
         selection.choose(["a"], [0.5], 23, None)
+
+
+class SeesOne:
+    """Finds a face in the first picture of a batch alone, and reads 0.7 rad there."""
+
+    sha256, facts, differentiable = "0" * 64, {"limits": "yaw near the lens"}, False
+
+    def __call__(self, images):
+        yaw = torch.full((len(images),), torch.nan)
+        yaw[0] = 0.7
+        return GazeAngles(yaw, 0 * yaw)
+
+
+def test_images_without_a_face_are_left_out_and_counted(folder, tmp_path, capsys, monkeypatch):
+    from eg3d.gaze import networks
+
+    monkeypatch.setitem(networks.LOADERS, "seesone", lambda name, device: SeesOne())
+    code, out, _ = run(capsys, f"--data={folder}", f"--dest={tmp_path / 'new.zip'}", "--by=gaze", "--l2cs-path=seesone",
+                       "--batch=4")  # fmt: skip
+    assert code == 0 and "kept 2 of 2 images" in out and "[yaw near the lens]" in out
+    assert "left out, for no face is found: 3 images, the first is a/y.png" in out
+    manifest = json.loads((tmp_path / "new.manifest.json").read_text())
+    assert manifest["without_face"] == 3 and manifest["limits"] == "yaw near the lens" and manifest["images"] == 2
+    assert [name for name, _ in manifest["kept"]] == [list(YAWS)[0], list(YAWS)[4]]
+
+
+def test_a_set_in_which_no_face_is_found_is_refused(folder):
+    with pytest.raises(ValueError, match="finds a face in none of 5 images"):
+        selection.with_face(selection.FaceSet(folder), [float("nan")] * 5)

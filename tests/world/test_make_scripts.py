@@ -1,6 +1,7 @@
 """make_faces.py and make_gaze.py, as a user runs them."""
 
 import zipfile
+from importlib.util import find_spec
 
 import pytest
 
@@ -42,3 +43,21 @@ def test_bad_input_is_one_line_and_leaves_nothing(run_script, tmp_path, script, 
 def test_a_world_that_is_not_there_is_refused(run_script, script):
     code, _, err = run_script(script, "--world=dolls", "--sheet=sheet.png")
     assert code == 2 and "'dolls' is not one of 'cartoons', 'people'" in err
+
+
+@pytest.mark.skipif(find_spec("anny") is None, reason="the package anny is not installed: make people")
+def test_the_scripts_render_the_world_that_is_asked_for(run_script, tmp_path):
+    for script, first in ((FACES, "img00000000.png"), (GAZE, "set/Image/train/00000000.png")):
+        found = []
+        for world in ("cartoons", "people"):
+            place = "--dest=faces.zip" if script == FACES else "--outdir=set"
+            code, _, err = run_script(script, place, "--count=10" if script == GAZE else "--count=1", "--size=16",
+                                      f"--world={world}")  # fmt: skip
+            assert code == 0, err
+            if script == FACES:
+                with zipfile.ZipFile(tmp_path / "faces.zip") as archive:
+                    found.append(archive.read(first))
+            else:
+                found.append((tmp_path / first).read_bytes())
+                (tmp_path / "set").rename(tmp_path / world)
+        assert found[0] != found[1]

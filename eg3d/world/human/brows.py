@@ -14,7 +14,7 @@ from eg3d.world.human.pieces import smooth
 
 # The middle of a brow from its head beside the nose to its tail, on the base mesh.
 BROW_X = np.array([0.10, 0.16, 0.24, 0.33, 0.42, 0.50, 0.58])
-BROW_Y = np.array([7.455, 7.475, 7.498, 7.520, 7.528, 7.506, 7.455])
+BROW_Y = np.array([7.446, 7.460, 7.476, 7.504, 7.521, 7.500, 7.449])
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 BEARD_SHARES = np.array([0.46, 0.26, 0.06, 0.08, 0.14])  # among men
 
@@ -84,7 +84,7 @@ def _plain(colour) -> Colour:
 def brow_cover(face_hair: FaceHair, rest: np.ndarray, pixel: float) -> np.ndarray:
     """How much of the skin [P] the hairs of the brows hide at places [P, 3]; pixel: its width in decimetres."""
     cover = np.zeros(len(rest), np.float32)
-    near = np.flatnonzero((np.abs(rest[:, 1] - 7.50) < 0.16) & (rest[:, 2] > 0.9) & (np.abs(rest[:, 0]) < 0.66))
+    near = np.flatnonzero((np.abs(rest[:, 1] - 7.49) < 0.16) & (rest[:, 2] > 0.9) & (np.abs(rest[:, 0]) < 0.66))
     if not len(near):
         return cover
     x, y = rest[near, 0] * face_hair.side, rest[near, 1]
@@ -134,12 +134,13 @@ def _dashes() -> np.ndarray:
     return (0.5 * noise / noise.std()).astype(np.float32)
 
 
-def _speckle(place: np.ndarray, size: float) -> np.ndarray:
-    """Noise in dashes round the jaw [P] at places [P, 3]: `size` decimetres across, three times that down."""
+def _speckle(place: np.ndarray, size: float, apart: float = 0.0) -> np.ndarray:
+    """Noise in dashes round the jaw [P] at places [P, 3]: `size` decimetres across, three times that down.
+    apart: another number gives other noise."""
     around = 0.62 * np.arctan2(place[:, 0], place[:, 2] - 0.45)
     down = place[:, 1] - 0.7 * place[:, 2]
     return map_coordinates(
-        _dashes(), np.stack([around, 0.35 * down]) / size, order=1, mode="grid-wrap", prefilter=False
+        _dashes(), np.stack([around, 0.35 * down]) / size + apart, order=1, mode="grid-wrap", prefilter=False
     )
 
 
@@ -151,22 +152,22 @@ def beard_cover(face_hair: FaceHair, rest: np.ndarray, lips: np.ndarray, pixel: 
     near = np.flatnonzero((rest[:, 1] < 7.35) & (rest[:, 1] > 5.8) & (rest[:, 2] > 0.42))
     region = beard_region(rest[near], lips[near])
     place = rest[near] * np.array([face_hair.side, 1, 1], np.float32)
-    speckle = _speckle(place, 0.007) * min(1.0, 0.010 / pixel)
+    speckle = _speckle(place, 0.0045) * min(1.0, 0.008 / pixel)
     shadow = 0.42 * face_hair.stubble * region.max(axis=1)
     worn = (region * np.array(WORN[face_hair.beard], np.float32)).max(axis=1)
     if face_hair.beard != "none":
         share = {"stubble": 0.34}.get(face_hair.beard, 0.93) * (0.75 + 0.25 * face_hair.fullness)
-        clump = _speckle(place, 0.035) * 0.6
+        clump = _speckle(place, 0.035, apart=33.0) * (0.1 if face_hair.beard == "stubble" else 0.6)
         worn = smooth(worn + 0.25 * clump * worn * (1 - worn) * 4, 0.15, 0.85) * share
-    cover[near] = np.clip(np.maximum(shadow, worn) * (1 + 0.55 * speckle), 0, 0.97)
+    cover[near] = np.clip(np.maximum(shadow, worn) * (1 + 0.7 * speckle), 0, 0.97)
     return cover
 
 
 def _grained(colour: Colour, grey: float, place: np.ndarray) -> np.ndarray:
     """Colour [P, 3] of short hair with a share of grey, in grains."""
     own = np.asarray(colour, np.float32)
-    grains = _speckle(place + 7, 0.012)
-    mixed = own + np.clip(grey * (1 + 0.7 * grains), 0, 1)[:, None] * (GREY - own)
+    grains = _speckle(place, 0.007, apart=77.0)
+    mixed = own + np.clip(grey * (1 + 0.4 * grains), 0, 1)[:, None] * (GREY - own)
     return mixed * (1 + 0.25 * grains[:, None])
 
 

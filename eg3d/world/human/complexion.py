@@ -23,7 +23,7 @@ TONES = np.array(  # sRGB from very light to very dark
 TYPICAL_TONE = np.array([0.78, 0.33, 0.14])  # by ancestry (African, Asian, Caucasian)
 MELANIN = np.array([0.62, 1.00, 1.38], np.float32)  # what one unit absorbs of red, green, blue
 BLOOD = np.array([0.14, 1.00, 0.82], np.float32)
-PORES = 0.0085  # decimetres
+PORES, ROUGH = 0.0085, 0.027  # decimetres; how far they tilt the normal
 SIDE = 64  # of the grid of noise
 SPOT_TABLE = 4096
 FACE_RADIUS = 0.9  # decimetres: of the cylinder on which the skin is unrolled
@@ -145,14 +145,18 @@ def skin_vertices(skin: Complexion, rest: np.ndarray, masks: dict[str, np.ndarra
     return np.stack([melanin, blood, sheen, z["freckled"] * bare], axis=1).astype(np.float32)
 
 
-def skin_paint(skin: Complexion, coats: np.ndarray, rest: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
-    """Coats [4, P] (`skin_vertices`, interpolated) at places rest [3, P] -> colour [3, P] (linear), sheen [P].
+def skin_paint(
+    skin: Complexion, coats: np.ndarray, rest: np.ndarray, pixel: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coats [4, P] (`skin_vertices`, interpolated) at places rest [3, P] -> colour [3, P] (linear), sheen [P], and
+    what pores add to the normal [2, P] (x, y).
 
     pixel: width of a pixel in decimetres; what is finer is blurred by it.
     """
     melanin, blood, sheen, freckled = coats
     rest = np.concatenate([rest[:1] * np.float32(skin.side), rest[1:]])
-    grain = _noise(skin, rest, PORES) * np.float32(min(1.0, PORES / pixel))
+    finer = np.float32(min(1.0, PORES / pixel))
+    grain = _noise(skin, rest, PORES) * finer
     patch = _noise(skin, rest[[1, 2, 0]], 0.028) * np.float32(min(1.0, 0.028 / pixel))
     melanin = melanin + np.float32(0.035 * skin.grain) * grain + np.float32(0.3 * skin.mottle) * patch
     blood = blood + np.float32(0.45 * skin.mottle) * patch
@@ -166,7 +170,9 @@ def skin_paint(skin: Complexion, coats: np.ndarray, rest: np.ndarray, pixel: flo
     if skin.moles:
         melanin += np.float32(1.4) * _spots(skin, flat + np.float32(93), 0.30, skin.moles, (0.022, 0.06), pixel)
     colour = skin.colour[:, None] * np.exp(-(MELANIN[:, None] * melanin + BLOOD[:, None] * blood))
-    return colour, sheen * (1 + np.float32(0.45 * skin.grain) * grain)
+    rough = np.float32(ROUGH * skin.grain)
+    tilt = np.stack([rough * grain * np.float32(skin.side), rough * finer * _noise(skin, rest[[2, 0, 1]], PORES)])
+    return colour, sheen * (1 + np.float32(0.25 * skin.grain) * grain), tilt
 
 
 def _spots(skin: Complexion, flat: np.ndarray, cell: float, share: float, radii, pixel: float) -> np.ndarray:

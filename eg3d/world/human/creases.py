@@ -40,34 +40,39 @@ def creased(creases: Creases, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     side, ax = np.sign(x), np.abs(x)
     tilt, depth = np.zeros((3, len(at)), np.float32), np.zeros(len(at), np.float32)
 
-    def groove(distance, half_width, strength, across_x, across_y):
-        """A valley along the zero line of `distance`; its walls tilt along (across_x, across_y)."""
+    def groove(rows, distance, half_width, strength, across_x, across_y):
+        """A valley along the zero line of `distance` at some places; its walls tilt along (across_x, across_y)."""
         t = distance / half_width
         valley = strength * np.exp(-t * t)
         slope = 1.2 * t * valley
-        depth[:] = np.maximum(depth, valley)
-        tilt[0] -= slope * across_x * side
-        tilt[1] -= slope * across_y
+        depth[rows] = np.maximum(depth[rows], valley)
+        tilt[0, rows] -= slope * across_x * side[rows]
+        tilt[1, rows] -= slope * across_y
 
     if creases.fold > 0.03:
-        ends = _window(y, 6.50, 6.95, 0.10)
-        groove(ax - np.interp(y, FOLD_Y, FOLD_X), 0.022, creases.fold * ends, 0.85, 0.5)
+        rows = np.flatnonzero((y < 6.96) & (ax > 0.15) & (ax < 0.45))
+        ends = _window(y[rows], 6.50, 6.95, 0.10)
+        groove(rows, ax[rows] - np.interp(y[rows], FOLD_Y, FOLD_X), 0.022, creases.fold * ends, 0.85, 0.5)
     if creases.bag > 0.03:
-        ends = _window(ax, 0.12, 0.48, 0.12)
-        groove(y - np.interp(ax, BAG_X, BAG_Y), 0.016, 0.8 * creases.bag * ends, 0.0, 1.0)
+        rows = np.flatnonzero((y > 7.04) & (y < 7.24) & (ax > 0.11) & (ax < 0.49))
+        ends = _window(ax[rows], 0.12, 0.48, 0.12)
+        groove(rows, y[rows] - np.interp(ax[rows], BAG_X, BAG_Y), 0.016, 0.8 * creases.bag * ends, 0.0, 1.0)
     if creases.forehead > 0.03:
-        own, phase = x * creases.side, creases.seed % 628 / 100
-        wavy = y - 0.05 * ax * ax + 0.009 * np.sin(9 * own + phase) + 0.005 * np.sin(23 * own + 3 * phase)
+        rows = np.flatnonzero((y > 7.6) & (ax < 0.43))
+        across = ax[rows]
+        own, phase = x[rows] * creases.side, creases.seed % 628 / 100
+        wavy = y[rows] - 0.05 * across**2 + 0.009 * np.sin(9 * own + phase) + 0.005 * np.sin(23 * own + 3 * phase)
         for number, height in enumerate(FOREHEAD):
-            reach = 0.42 - 0.05 * abs(number - 1.3)
+            ends = _window(across, -1.0, 0.42 - 0.05 * abs(number - 1.3), 0.2)
             weight = (0.75 + 0.25 * np.sin(phase + 2 * number)) * creases.forehead
-            groove(wavy - height, 0.013, 0.8 * weight * _window(ax, -1.0, reach, 0.2), 0.0, 1.0)
+            groove(rows, wavy - height, 0.013, 0.8 * weight * ends, 0.0, 1.0)
     if creases.feet > 0.03:
-        radius = np.hypot(ax - CORNER[0], y - CORNER[1])
-        angle = np.arctan2(y - CORNER[1], ax - CORNER[0])
+        rows = np.flatnonzero((ax > CORNER[0]) & (np.abs(y - CORNER[1]) < 0.17))
+        radius = np.hypot(ax[rows] - CORNER[0], y[rows] - CORNER[1])
+        angle = np.arctan2(y[rows] - CORNER[1], ax[rows] - CORNER[0])
         for foot in FEET:
             strength = 0.7 * creases.feet * _window(radius, 0.03, 0.16, 0.07)
-            groove((angle - foot) * radius, 0.008, strength, -np.sin(foot), np.cos(foot))
+            groove(rows, (angle - foot) * radius, 0.008, strength, -np.sin(foot), np.cos(foot))
     return at, tilt, depth
 
 

@@ -118,4 +118,5 @@ def _tube(outfit: Outfit, bust: Scalp, azimuth: np.ndarray, line: np.ndarray) ->
     """The collar of a turtleneck: goes up with the skin of the neck and turns in at the top."""
     climb = np.radians([-2, 0, 2, 4, 5, 4.5])[:, None]
     points = _places(bust, azimuth, line + climb, np.broadcast_to(TUBE[:, None], (len(TUBE), COLUMNS)))
+    points = gaussian_filter1d(points, 2.0, axis=1, mode="wrap")
     return grid_piece(bust.world(points[::-1]), CLOTHES, _coords(outfit, azimuth, -climb)[::-1], closed=True)

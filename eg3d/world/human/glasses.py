@@ -18,6 +18,7 @@ LENSES = {
 }
 RIM_POINTS, SIDES = 36, 6
 NOSE = 0.08  # decimetres from the middle of the face to the nearest point of a rim
+EAR = np.array([0.79, 7.42, 0.50])  # where a temple rests, on the base mesh, the subject's left
 PALE = (0.10, 0.62)  # of places on the base mesh: skin between these |x| must stay behind the lenses
 
 
@@ -26,12 +27,11 @@ def glasses(outfit: Outfit, head: HumanMesh) -> tuple[Piece, ...]:
     if outfit.frame == "none":
         return ()
     scalp = scalp_of(head.vertices)
-    scale = scalp.scale
-    eyes = head.eye_centres.astype(np.float64)
+    eyes = scalp.places(head.eye_centres)
     middle = eyes.mean(axis=0)
-    apart = (eyes[1, 0] - eyes[0, 0]) / scale / 2 + 0.022
-    skin = (head.vertices[_skin_vertices(head)].astype(np.float64) - middle) / scale
-    rest = head.rest[_skin_vertices(head)]
+    apart = (eyes[1, 0] - eyes[0, 0]) / 2 + 0.022
+    rows = np.unique(head.faces[head.part == SKIN])
+    skin, rest = scalp.places(head.vertices[rows]) - middle, head.rest[rows]
     outline = _outline(outfit)
     outline = outline + np.array([max(apart, NOSE - outline[:, 0].min()), -0.03])
     front = _clearance(outfit, skin, rest)
@@ -46,12 +46,9 @@ def glasses(outfit: Outfit, head: HumanMesh) -> tuple[Piece, ...]:
     outer = rim[np.argmax(outline[:, 0] + 0.9 * outline[:, 1])]
     tubes.append(_bridge(inner, skin, outfit.rim))
     for flip in (-1, 1):
-        tubes.append(_temple(head, scalp, middle, outer, flip, outfit.rim))
-    return tuple(_piece(tube, middle, scale) for tube in tubes)
-
-
-def _skin_vertices(head: HumanMesh) -> np.ndarray:
-    return np.unique(head.faces[head.part == SKIN])
+        ear = np.argmin(((rest - EAR * (flip, 1, 1)) ** 2).sum(axis=1))
+        tubes.append(_temple(scalp, middle, outer * (flip, 1, 1), skin[ear], outfit.rim))
+    return tuple(_piece(tube, scalp, middle) for tube in tubes)
 
 
 def _outline(outfit: Outfit) -> np.ndarray:
@@ -88,18 +85,15 @@ def _bridge(inner: np.ndarray, skin: np.ndarray, rim: float) -> np.ndarray:
     return _tube(path, rim, rim)
 
 
-def _temple(head: HumanMesh, scalp: Scalp, middle, hinge: np.ndarray, flip: int, rim: float) -> np.ndarray:
+def _temple(scalp: Scalp, middle: np.ndarray, hinge: np.ndarray, ear: np.ndarray, rim: float) -> np.ndarray:
     """From the outer edge of a lens along the side of the head to the ear."""
-    ear = np.argmin(((head.rest - np.array([flip * 0.79, 7.42, 0.50])) ** 2).sum(axis=1))
-    end = (head.vertices[ear] - middle) / scalp.scale + np.array([flip * 0.01, 0.05, -0.05])
-    start = hinge * (flip, 1, 1)
-    t = np.linspace(0, 1, 12)[:, None]
-    corner = start + np.array([flip * 0.045, 0.0, -0.03])
-    path = np.concatenate([start[None], corner + t * (end - corner)])
-    place = (path * scalp.scale + middle - scalp.origin) / scalp.scale
-    out = np.sqrt((place**2).sum(axis=1))
-    place = place * np.maximum(1, (scalp.at(place) + 0.02 + rim) / out)[:, None]
-    return _tube((scalp.world(place) - middle) / scalp.scale, rim, rim)
+    flip = np.sign(ear[0])
+    end = ear + np.array([flip * 0.01, 0.05, -0.05])
+    corner = hinge + np.array([flip * 0.045, 0.0, -0.03])
+    path = np.concatenate([hinge[None], corner + np.linspace(0, 1, 12)[:, None] * (end - corner)]) + middle
+    out = np.sqrt((path**2).sum(axis=1))
+    path = path * np.maximum(1, (scalp.at(path) + 0.02 + rim) / out)[:, None]
+    return _tube(path - middle, rim, rim)
 
 
 def _tube(path: np.ndarray, width: float, depth: float, closed: bool = False) -> np.ndarray:
@@ -119,7 +113,7 @@ def _tube(path: np.ndarray, width: float, depth: float, closed: bool = False) ->
     return path[:, None] + width * np.cos(turn) * first[:, None] + depth * np.sin(turn) * second[:, None]
 
 
-def _piece(tube: np.ndarray, middle: np.ndarray, scale: float) -> Piece:
-    piece = grid_piece(middle + scale * tube, GLASSES, tube, closed=True)
-    outward = unit((tube - tube.mean(axis=1, keepdims=True)).reshape(-1, 3)).astype(np.float32)
-    return Piece(piece.vertices, outward, piece.faces, GLASSES, piece.coords, piece.tangents)
+def _piece(tube: np.ndarray, scalp: Scalp, middle: np.ndarray) -> Piece:
+    piece = grid_piece(scalp.world(middle + tube), GLASSES, tube, closed=True)
+    outward = scalp.turned(unit((tube - tube.mean(axis=1, keepdims=True)).reshape(-1, 3)))
+    return Piece(piece.vertices, outward.astype(np.float32), piece.faces, GLASSES, piece.coords, piece.tangents)

@@ -36,9 +36,9 @@ STYLES = {
     "curls": Style(0.05, 0.11, (0.7, 1.6), (0.25, 0.4), (0.06, 0.10)),
     "afro": Style(0.04, 0.06, (0.12, 0.2), (0.25, 0.6)),
     "bob": Style(0.0, 0.16, (1.7, 2.3), (0.12, 0.22)),
-    "fringe": Style(0.0, 0.10, (1.7, 3.4), (0.12, 0.2)),
-    "wavy": Style(0.01, 0.14, (2.4, 3.4), (0.16, 0.28), (0.05, 0.09)),
-    "long": Style(0.01, 0.14, (2.8, 3.8), (0.10, 0.18)),
+    "fringe": Style(0.0, 0.10, (1.7, 2.8), (0.12, 0.2)),
+    "wavy": Style(0.01, 0.14, (2.0, 2.8), (0.16, 0.28), (0.05, 0.09)),
+    "long": Style(0.01, 0.14, (2.4, 3.0), (0.10, 0.18)),
     "bun": Style(0.0, 0.08, (1.0, 1.0), (0.03, 0.07)),
     "tail": Style(0.0, 0.05, (1.0, 1.0), (0.03, 0.07)),
 }
@@ -158,7 +158,7 @@ def scalp_cover(hair: Hair, rest: np.ndarray) -> np.ndarray:
     x, y, z = offset.T
     ragged = 2.2 * np.sin(29 * x + 3 * np.sin(17 * z)) + 1.5 * np.sin(67 * x + 41 * z)
     sides = smooth(np.abs(x), 0.4, 0.65)
-    grown = smooth(hairline_height(hair, directions) + ragged * (0.4 + 0.6 * sides), -1.5, 5.0)
+    grown = smooth(hairline_height(hair, directions) + ragged * (0.4 + 0.6 * sides), -2.5, 3.0)
     grown = grown * ~((np.abs(x) > 0.77) & (np.abs(z - 0.10) < 0.26) & (y < 0.06))  # the ear
     thin = hair.recession * smooth(directions @ unit(CROWN).astype(np.float32), 0.80, 0.97)
     if hair.style == "buzz":
@@ -167,7 +167,7 @@ def scalp_cover(hair: Hair, rest: np.ndarray) -> np.ndarray:
         grown = grown * (1 - 0.75 * thin) * (0.65 + 0.35 * sides)
     elif hair.style in PARTED:
         parting = np.exp(-(((x - hair.parting - 0.012 * np.sin(23 * z)) / 0.016) ** 2)) * smooth(z, -0.1, 0.1)
-        grown = grown * (1 - 0.4 * thin) * (1 - 0.6 * parting)
+        grown = grown * (1 - 0.4 * thin) * (1 - 0.45 * parting)
     else:
         grown = grown * (1 - 0.4 * thin)
     cover[near] = grown

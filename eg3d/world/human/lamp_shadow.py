@@ -17,14 +17,14 @@ def lamp_shadow(mesh: DressedMesh, scene: raycast.Scene, lamp: Lamp) -> np.ndarr
     toward = np.asarray(lamp.toward, np.float64)
     label = lamp_camera(toward)
     hits = scene.cast(label, SIZE)[2]
-    seen = np.pad(hits.distance.reshape(SIZE, SIZE), 1, constant_values=np.inf)
+    seen = np.pad(hits.distance.reshape(SIZE, SIZE), 1, constant_values=np.inf).ravel()
     points = mesh.vertices + np.float32(0.006) * mesh.normals
-    place = raycast.project(label, points.astype(np.float64), SIZE)
-    distance = np.linalg.norm(points - label[[3, 7, 11]], axis=1) - BIAS
+    column, row = raycast.project(label, points.astype(np.float64), SIZE).T.astype(np.float32) + np.float32(1)
+    distance = np.linalg.norm(points - label[[3, 7, 11]], axis=1).astype(np.float32) - np.float32(BIAS)
     lit = np.zeros(len(points), np.float32)
-    for tap in TAPS * (0.5 + 2 * lamp.spread):
-        column, row = np.clip(np.floor(place + tap).astype(np.int64) + 1, 0, SIZE + 1).T
-        lit += seen[row, column] > distance
+    for right, down in np.float32(TAPS * (0.5 + 2 * lamp.spread)):
+        x, y = (np.clip(place, 0, np.float32(SIZE + 1.5)).astype(np.int32) for place in (column + right, row + down))
+        lit += seen[y * (SIZE + 2) + x] > distance
     return lit / np.float32(len(TAPS))
 
 

@@ -115,8 +115,8 @@ def _brightness(lamps, sky: np.ndarray, ground: np.ndarray) -> float:
 
 def _backdrop(rng: np.random.Generator):
     uniform = rng.uniform
-    base = BACKDROPS[rng.integers(len(BACKDROPS))] * uniform(0.45, 1.35)
-    other = base + 0.5 * uniform() * (BACKDROPS[rng.integers(len(BACKDROPS))] - base)
+    base = BACKDROPS[rng.integers(len(BACKDROPS))] * uniform(0.45, 1.2)
+    other = base + uniform(0.2, 0.9) * (BACKDROPS[rng.integers(len(BACKDROPS))] - base)
     glows = []
     for _ in range(int(rng.choice((0, 2, 4, 7, 10)))):
         width = uniform(0.03, 0.35)
@@ -127,7 +127,7 @@ def _backdrop(rng: np.random.Generator):
                 width=width,
                 height=width * uniform(0.7, 2.5),
                 power=float(rng.choice((2, 2, 4, 6))),
-                colour=_plain(uniform(-0.6, 1.0) * linear(base) + uniform(0, 0.15) * rng.uniform(0, 1, 3)),
+                colour=_plain(uniform(-0.35, 1.0) * linear(base) * rng.uniform(0.75, 1.25, 3)),
             )
         )
     shade = uniform(0.75, 1.0)
@@ -169,5 +169,6 @@ def backdrop(setting: Setting, size: int) -> np.ndarray:
         power = np.array([glow.power for glow in setting.glows])[:, None]
         across, down = (np.exp(-(np.abs((place - g[k]) / g[k + 2]) ** power)) for k in (0, 1))
         colours = np.array([glow.colour for glow in setting.glows])
-        picture = picture + np.einsum("ky,kx,kc->yxc", down, across, colours, optimize=True)
+        glowing = picture + np.einsum("ky,kx,kc->yxc", down, across, colours, optimize=True)
+        picture = np.maximum(glowing, 0.3 * picture)
     return np.clip(picture, 0.003, BRIGHTEST).astype(np.float32)

@@ -36,21 +36,22 @@ class Growth:
     hold: float  # how much it follows the comb rather than itself
     cling: float  # how much it is drawn to the coat
     sides: float = 1.0  # thickness and length at the sides and the nape, 1: as on top
+    inner: float = 2.0  # width of the innermost locks, 1: as above; the outermost are 0.9 wide
     tip: float = 0.06  # width of the tip, 1: as at the root
 
 
 GROWTHS = {
-    "receding": Growth(1000, 4, 0.024, 0.3, 0.10, 0.4, 0.7, 0.7),
-    "short": Growth(1150, 5, 0.026, 0.55, 0.10, 0.35, 0.45, 0.55),
-    "crop": Growth(1150, 5, 0.026, 0.3, 0.12, 0.5, 0.7, 0.5),
-    "parted": Growth(1000, 6, 0.034, 0.5, 0.10, 0.5, 0.6, 0.45),
-    "swept": Growth(1000, 6, 0.034, 0.8, 0.04, 0.45, 0.5, 0.45),
+    "receding": Growth(1000, 4, 0.024, 0.3, 0.10, 0.4, 0.7, 0.7, inner=1.3),
+    "short": Growth(1150, 5, 0.026, 0.55, 0.10, 0.35, 0.45, 0.55, inner=1.3),
+    "crop": Growth(1150, 5, 0.026, 0.3, 0.12, 0.5, 0.7, 0.5, inner=1.3),
+    "parted": Growth(1000, 6, 0.034, 0.5, 0.10, 0.5, 0.6, 0.45, inner=1.3),
+    "swept": Growth(1000, 6, 0.034, 0.8, 0.04, 0.45, 0.5, 0.45, inner=1.3),
     "curls": Growth(380, 16, 0.075, 0.8, 0.16, 0.25, 0.3, 0.8),
     "afro": Growth(760, 4, 0.045, 1.0, 0.0, 0.0, 0.0),
     "bob": Growth(620, 9, 0.070, 0.4, 0.22, 0.45, 0.4, tip=0.5),
     "fringe": Growth(600, 8, 0.072, 0.3, 0.22, 0.45, 0.45, tip=0.3),
-    "wavy": Growth(400, 15, 0.080, 0.5, 0.20, 0.4, 0.35, tip=0.2),
-    "long": Growth(580, 10, 0.070, 0.3, 0.24, 0.45, 0.45, tip=0.3),
+    "wavy": Growth(400, 13, 0.080, 0.5, 0.20, 0.4, 0.35, tip=0.2),
+    "long": Growth(580, 9, 0.070, 0.3, 0.24, 0.45, 0.45, tip=0.3),
     "bun": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
     "tail": Growth(600, 8, 0.060, 0.1, 0.0, 0.9, 0.9),
 }
@@ -137,7 +138,8 @@ def _grown(hair: Hair, growth: Growth, scalp: Scalp, roots: np.ndarray, rng) -> 
     azimuth = np.degrees(np.arctan2(roots[:, 0], roots[:, 2]))
     has_fringe = hair.style == "fringe"
     fringe = has_fringe & (np.abs(azimuth) < 50 + rng.normal(0, 4, count)) & (roots[:, 1] < 0.88) & (roots[:, 2] > 0.3)
-    place = roots * scalp.at(roots)[:, None]
+    place = scalp.skin(roots)
+    roots = unit(place)
     parting = hair.parting + rng.normal(0, 0.012, count)
     sign = np.where(place[:, 0] > parting, 1.0, -1.0)
     if hair.style in KNOTS:
@@ -219,7 +221,7 @@ def _ribbons(scalp: Scalp, growth: Growth, paths: np.ndarray, layer: np.ndarray,
     half = (
         0.5
         * growth.width
-        * (rng.uniform(0.6, 1.2, count) * (2.0 - 1.1 * layer))[:, None]
+        * (rng.uniform(0.6, 1.2, count) * (growth.inner - (growth.inner - 0.9) * layer))[:, None]
         * np.interp(along, [0, 0.2, 0.65, 1], [0.55, 1, 0.9, growth.tip])
     )
     edges = np.stack([paths - half[..., None] * across, paths + half[..., None] * across], axis=2)
@@ -232,8 +234,11 @@ def _ribbons(scalp: Scalp, growth: Growth, paths: np.ndarray, layer: np.ndarray,
         ),
         axis=-1,
     )
-    piece = grid_piece(scalp.world(edges), HAIR, coords, tangents=np.repeat(tangent[:, :, None], 2, axis=2))
-    round_ = unit(np.stack([out - 0.45 * across, out + 0.45 * across], axis=2)).reshape(-1, 3).astype(np.float32)
+    piece = grid_piece(
+        scalp.world(edges), HAIR, coords, tangents=np.repeat(scalp.turned(tangent)[:, :, None], 2, axis=2)
+    )
+    round_ = scalp.turned(unit(np.stack([out - 0.45 * across, out + 0.45 * across], axis=2)))
+    round_ = np.ascontiguousarray(round_.reshape(-1, 3), np.float32)
     return Piece(piece.vertices, round_, piece.faces, HAIR, piece.coords, piece.tangents)
 
 
@@ -242,7 +247,7 @@ def _tufts(hair: Hair, scalp: Scalp, roots: np.ndarray, rng: np.random.Generator
     count = len(roots)
     near_edge = smooth(hairline_height(hair, roots), 0, 14)
     away = hair.thickness * np.sqrt(near_edge) * rng.uniform(0.82, 1.02, count) * (0.8 + 0.2 * roots[:, 1])
-    base = roots * (scalp.at(roots) + away)[:, None]
+    base = scalp.skin(roots) + away[:, None] * roots
     aside = _tangent(rng.normal(0, 1, roots.shape), roots)
     turn = np.linspace(0, np.pi * 1.2, 5)
     size = hair.length * rng.uniform(0.25, 0.5, count)[:, None, None]
@@ -264,11 +269,11 @@ def _cloud(hair: Hair, scalp: Scalp, rng: np.random.Generator) -> Piece:
     bumps = 1 + 0.13 * (bumps / bumps.std()) * smooth(1 - t, 0, 0.3)
     edge = np.sqrt(np.clip(1 - t**5, 0, 1))
     away = 0.01 + hair.thickness * edge * bumps * (0.8 + 0.2 * directions[..., 1])
-    points = directions * (scalp.at(directions) + away)[..., None]
+    points = scalp.skin(directions) + away[..., None] * directions
     tangents = unit(rng.normal(0, 1, points.shape))
     light = 0.8 + 0.25 * (bumps - 1) / 0.13 * 0.3
     coords = np.stack(np.broadcast_arrays(azimuth * 3 + 40 * t, t, light), axis=-1)
-    return grid_piece(scalp.world(points), HAIR, coords, closed=True, tangents=tangents)
+    return grid_piece(scalp.world(points), HAIR, coords, closed=True, tangents=scalp.turned(tangents))
 
 
 def _bun(hair: Hair, scalp: Scalp, rng) -> Piece:
@@ -287,7 +292,7 @@ def _bun(hair: Hair, scalp: Scalp, rng) -> Piece:
     ball = middle + size * wound[..., None] * (np.sin(polar)[..., None] * ring + 0.8 * np.cos(polar)[..., None] * axis)
     tangent = unit(around + 0.45 * np.sin(2 * polar + turn)[..., None] * axis)
     coords = np.stack([size * polar + 0.05 * turn, turn / 6.3, np.full_like(turn, 0.9)], axis=-1)
-    return grid_piece(scalp.world(ball), HAIR, coords, closed=True, tangents=tangent)
+    return grid_piece(scalp.world(ball), HAIR, coords, closed=True, tangents=scalp.turned(tangent))
 
 
 def _tail(hair: Hair, scalp: Scalp, rng) -> Piece:
@@ -320,16 +325,16 @@ def beard_locks(face_hair: FaceHair, head: HumanMesh) -> tuple[Piece, ...]:
     at = faces[np.searchsorted(chance, rng.uniform(0, chance[-1], number))]
     share = rng.dirichlet((1, 1, 1), number)[..., None]
     scalp = scalp_of(head.vertices)
-    root = ((vertices[at] * share).sum(axis=1) - scalp.origin * (face_hair.side, 1, 1)) / scalp.scale
-    out = unit((normals[at] * share).sum(axis=1))
+    if face_hair.side < 0:
+        scalp = scalp.mirrored()
+    root = scalp.places((vertices[at] * share).sum(axis=1))
+    out = unit((normals[at] * share).sum(axis=1)) @ scalp.turn
     way = unit(0.55 * out + DOWN + rng.normal(0, 0.22, out.shape))
     above = smooth(root[:, 1], -0.86, -0.78) * (np.abs(root[:, 0]) < 0.36)  # the mouth: a moustache is short
     way = unit(way + above[:, None] * np.sign(root[:, :1]) * np.array([0.7, 0, 0]))
     length = rng.uniform(0.05, 0.16, number) * (0.6 + 0.6 * face_hair.fullness) * (1 - 0.5 * above)
     along = np.linspace(0, 1, 4)[:, None]
     paths = root[:, None] + length[:, None, None] * (along * way[:, None] + 0.25 * along**2 * DOWN)
-    if face_hair.side < 0:
-        scalp = scalp.mirrored()
     piece = _ribbons(scalp, BEARD, paths, rng.uniform(0, 1, number), rng)
     return (piece.mirrored() if face_hair.side < 0 else piece,)
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from eg3d.world import raycast
 from eg3d.world.human.dressing import DressedMesh
-from eg3d.world.human.head_shape import CLOTHES, EYE_LEFT, EYE_RIGHT, GLASSES, LASH, SKIN
+from eg3d.world.human.head_shape import CLOTHES, EYE_LEFT, EYE_RIGHT, GLASSES, HAIR, LASH, SKIN
 
 CORNERS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # of a pixel: rays besides the one at its centre
 SMOOTH = (SKIN, CLOTHES)  # parts whose light changes little within a pixel
-STEP = 3.0  # pixels by which depth jumps at an edge
+STEP = 3.0  # pixels by which depth departs from a straight line at an edge
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,15 @@ def cast_picture(scene: raycast.Scene, mesh: DressedMesh, label: np.ndarray, siz
 
 
 def _edges(mesh: DressedMesh, hits: raycast.Hits, size: int, step: float) -> np.ndarray:
-    """Pixels where the part changes against a neighbour, or depth by more than `step`; and all of eyes and lashes."""
+    """Pixels beside which the part changes, or where depth bends by more than `step`; and all of eyes and lashes."""
     part = np.where(hits.triangle >= 0, mesh.part[hits.triangle].astype(np.int16), -1).reshape(size, size)
-    depth = np.where(np.isfinite(hits.distance), hits.distance, 1e3).reshape(size, size)
+    depth = np.where(np.isfinite(hits.distance), hits.distance, np.float32(1e3)).reshape(size, size)
     edge = np.isin(part, (EYE_RIGHT, EYE_LEFT, LASH, GLASSES))
-    for before, after in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        differs = (part[before] != part[after]) | (np.abs(depth[before] - depth[after]) > step)
-        edge[before] |= differs
-        edge[after] |= differs
+    bent = np.where(part == HAIR, np.float32(2 * step), np.float32(step))
+    for before, here, after in (
+        (np.s_[:, :-2], np.s_[:, 1:-1], np.s_[:, 2:]),
+        (np.s_[:-2], np.s_[1:-1], np.s_[2:]),
+    ):
+        edge[here] |= (part[before] != part[here]) | (part[here] != part[after])
+        edge[here] |= np.abs(depth[before] - 2 * depth[here] + depth[after]) > bent[here]
     return np.flatnonzero(edge)

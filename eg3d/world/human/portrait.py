@@ -44,7 +44,9 @@ def render_person(
     shadow = lamp_shadow(mesh, scene, person.setting.lamps[0])
     surface = Surface(person, expression, head, mesh, samples, shadow)
 
-    light = backdrop(person.setting, size).reshape(-1, 3)[samples.pixel]
+    light = np.empty((len(samples.pixel), 3), np.float32)
+    beside = np.flatnonzero(samples.part < 0)
+    light[beside] = backdrop(person.setting, size).reshape(-1, 3)[samples.pixel[beside]]
     light[samples.shaded] = surface.light(gaze, painted_eyes=eyes == "painted")
     light[samples.copied] = light[samples.pixel[samples.copied]]
     eyeball = np.isin(samples.part, (EYE_RIGHT, EYE_LEFT)).astype(np.float32)

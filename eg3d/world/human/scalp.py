@@ -23,7 +23,7 @@ AZIMUTHS = np.arange(0, 360, 7.5)  # 0 in front, 90 at the subject's left
 
 @dataclass(frozen=True)
 class Scalp:
-    """Skin of a person in decimetres of the base mesh round a point inside: world = origin + scale * place.
+    """Skin of a person in decimetres of the base mesh round a point inside: world = origin + scale * turn @ place.
 
     points [E, A, 3]: places of the skin, by the directions (`ELEVATIONS`, `AZIMUTHS`) they have on the base mesh;
     radius [E, A]: their distance.
@@ -31,6 +31,7 @@ class Scalp:
 
     origin: np.ndarray
     scale: float
+    turn: np.ndarray  # [3, 3], about x: how much the head is tilted
     points: np.ndarray
     radius: np.ndarray
 
@@ -52,18 +53,30 @@ class Scalp:
 
     def world(self, places: np.ndarray) -> np.ndarray:
         """Places round the point inside -> the head frame."""
-        return self.origin + self.scale * places
+        return self.origin + self.scale * self.turned(places)
+
+    def turned(self, directions: np.ndarray) -> np.ndarray:
+        """Directions there -> in the head frame."""
+        return directions @ self.turn.T
+
+    def places(self, points: np.ndarray) -> np.ndarray:
+        """Points of the head frame -> places round the point inside."""
+        return (points - self.origin) @ self.turn / self.scale
 
 
 def scalp_of(vertices: np.ndarray, part: str = "head") -> Scalp:
     """The "head" or the "bust" of a person, from its vertices [V, 3] (the base mesh's come first, in its order)."""
     at_rest, weights = _table(part)
     points = weights @ vertices[: weights.shape[1]].astype(np.float64)
-    middle = points.mean(axis=0)
-    scale = float(np.sqrt(((points - middle) ** 2).sum() / ((at_rest - at_rest.mean(axis=0)) ** 2).sum()))
-    origin = middle - scale * at_rest.mean(axis=0)
-    places = ((points - origin) / scale).reshape(len(ELEVATIONS), len(AZIMUTHS), 3)
-    return Scalp(origin, scale, places, np.sqrt((places**2).sum(axis=-1)))
+    middle, middle_at_rest = points.mean(axis=0), at_rest.mean(axis=0)
+    here, there = points - middle, at_rest - middle_at_rest
+    (yy, yz), (zy, zz) = there[:, 1:].T @ here[:, 1:]
+    tilt = np.arctan2(yz - zy, yy + zz)  # least squares, about x
+    turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    scale = float(np.sqrt((here**2).sum() / (there**2).sum()))
+    origin = middle - scale * turn @ middle_at_rest
+    places = ((points - origin) @ turn / scale).reshape(len(ELEVATIONS), len(AZIMUTHS), 3)
+    return Scalp(origin, scale, turn, places, np.sqrt((places**2).sum(axis=-1)))
 
 
 def _bilinear(table: np.ndarray, places: np.ndarray) -> np.ndarray:

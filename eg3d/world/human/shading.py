@@ -65,7 +65,7 @@ def _lobes(cosine: np.ndarray, facing: np.ndarray, between: np.ndarray) -> np.nd
     fresnel = F0 + (1 - F0) * f2 * f2 * f
     lobes = np.float32(0.65 * (BROAD + 8) / (8 * np.pi)) * broad
     lobes += np.float32(0.35 * (NARROW + 8) / (8 * np.pi)) * narrow
-    return fresnel * lobes * np.clip(cosine, 0, 1) * np.float32(3.4)
+    return fresnel * lobes * np.clip(cosine, 0, 1) * np.float32(4.0)
 
 
 def matt_light(setting: Setting, paint, normals, openness, shadow, wrap: float = 0.1) -> np.ndarray:

@@ -100,7 +100,8 @@ class Surface:
             rows, tilt, depth = creased(self.creases, rest)
             normals[:, rows] = unit((normals[:, rows] + tilt).T).T
             coats[:2, rows] += depth * np.array(((0.10,), (0.22,)), np.float32)
-        paint, sheen = skin_paint(self.person.complexion, coats, rest, self.scale)
+        paint, sheen, tilt = skin_paint(self.person.complexion, coats, rest, self.scale)
+        normals[:2] += tilt
         cover, colour = painted_hair(self.person.hair, self.person.face_hair, rest.T, lips, self.scale)
         hairy = np.flatnonzero(cover)
         cover = cover[hairy]

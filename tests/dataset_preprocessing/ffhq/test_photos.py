@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from eg3d.faces.mtcnn import FILES, Faces
 from eg3d.faces.packaged import FACE_MESH
 from eg3d.geometry.landmarks import STANDARD_DM
 from eg3d.metrics.pose import angles_of_label
+from eg3d.pictures.video import write_video
 
 STANDARD = STANDARD_DM.double().numpy()[:, :2] * (1, -1)
 packaged = pytest.mark.skipif(
@@ -75,11 +77,14 @@ def indir(tmp_path):
 
 
 @pytest.fixture
-def run(indir, tmp_path, monkeypatch):
+def run(indir, tmp_path, monkeypatch, request):
     """run(faces of pictures by size, *options) -> the script's result."""
     monkeypatch.setattr(photos, "Mtcnn", Detector)
     monkeypatch.setattr(pose_estimators, "WorldPose", lambda device, world: Estimator())
     monkeypatch.setattr(Estimator, "seen", [])
+    if "data_set" not in request.node.name:  # one test looks at the pictures of a data set, which take a while
+        monkeypatch.setattr(photo_set, "draw_poses", lambda *of: None)
+        monkeypatch.setattr(photo_set, "contact_sheet", lambda *of: np.zeros((1, 1, 3), dtype=np.uint8))
 
     def run(known, *options, yaws=None):
         monkeypatch.setattr(Detector, "known", known)
@@ -208,7 +213,7 @@ def test_a_run_that_was_stopped_keeps_what_it_has(run, indir, tmp_path, monkeypa
     assert len(json.loads((tmp_path / "set" / "dataset.json").read_text())["labels"]) == 4
 
 
-def test_no_face_anywhere_is_an_error_and_no_data_set(run, indir, tmp_path):
+def test_no_face_anywhere_is_an_error_and_nothing_else(run, indir, tmp_path):
     noise((600, 500)).save(indir / "a.png")
     result = run({})
     assert result.exit_code == 2 and "no face became a picture" in result.stderr and "a.png: no face" in result.stderr
@@ -289,6 +294,48 @@ def test_photos_are_known_by_their_shapes(tmp_path, square, oblong, expected):
     assert not photo_set.are_photos(tmp_path)
 
 
+def test_a_film_becomes_numbered_crops_and_a_broken_one_a_line(run, indir, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    write_video(indir / "clip.mp4", [np.asarray(noise((300, 240), seed)) for seed in range(5)], fps=25)
+    (indir / "bad.mov").write_bytes(b"no film")
+    known = {(300, 240): [(150, 110, 60, 0.99), (40, 200, 40, 0.95), (200, 200, 40, 0.5)]}
+    result = run(known, "--min-side=50", "--every=2", "--min-sharpness=0")
+    assert result.exit_code == 0, result.output
+    _, rows = manifest_of(tmp_path)
+    assert rows["bad.mov"]["fate"] == "unreadable" and "cannot be read as a film" in rows["bad.mov"]["reason"]
+    faces = rows["clip.mp4"]["faces"]
+    assert [face["frame"] for face in faces] == [0, 0, 2, 2, 4, 4] and {face["track"] for face in faces} == {1, 2}
+    assert [face["fate"] for face in faces] == ["kept", "smaller"] * 3 and rows["clip.mp4"]["frames"] == 3
+    crops = ["clip_000000.png", "clip_000002.png", "clip_000004.png"]
+    assert sorted(open_labelled(tmp_path / "set").labels) == crops
+    Estimator.seen.clear()
+    again = run(known, "--min-side=50", "--every=2", "--min-sharpness=0")
+    assert again.exit_code == 0 and not Estimator.seen and "2 photos were done before" in again.stderr
+
+
+def test_films_without_ffmpeg_are_lines_that_say_what_to_install(run, indir, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    noise((600, 500)).save(indir / "a.png")
+    (indir / "clip.mp4").write_bytes(b"a film")
+    assert run(ONE).exit_code == 0
+    assert "films need ffmpeg; pip install" in manifest_of(tmp_path)[1]["clip.mp4"]["reason"]
+
+
+@pytest.mark.slow
+@packaged
+def test_two_processes_write_what_one_does(indir, tmp_path, run_process):
+    for name in "abcde":
+        noise((90, 80), ord(name)).save(indir / f"{name}.png")
+    texts = []
+    for number in (1, 2):
+        options = [f"--indir={indir}", f"--outdir={tmp_path / 'set'}", "--recon-weights=embedded", "--batch=1"]
+        ran = run_process("dataset_preprocessing/ffhq/preprocess_in_the_wild.py", *options, f"--gpus={number}")
+        assert ran.code == 2 and "no face became a picture" in ran.stderr, ran.stderr
+        texts.append((tmp_path / "set.manifest.jsonl").read_text())
+        (tmp_path / "set.manifest.jsonl").unlink()
+    assert texts[0] == texts[1] and texts[0].count("no face found") == 5
+
+
 # ------------------------------------------------------------------ with the packages
 
 
@@ -306,7 +353,7 @@ def test_the_astronaut_is_labelled(indir, tmp_path):
     _, rows = manifest_of(tmp_path)
     (face,) = rows["astronaut.png"]["faces"]
     assert np.abs(np.array([face["pitch"], face["yaw"], face["roll"]]) - (7, 0, -1)).max() < 3, face
-    assert face["mirror"] < 2.5
+    assert face["mirror"] < 3.5
     (other,) = rows["mirrored.png"]["faces"]
     assert abs(face["yaw"] + other["yaw"]) < 2.5 and abs(face["pitch"] - other["pitch"]) < 2.5
 

@@ -68,7 +68,7 @@ def test_no_lock_runs_inside_the_head(style):
         if style == "bun" and piece.coords[:, 2].std() == 0:
             continue  # the ball of a bun sits on the head and is closed
         middle = piece.vertices if style == "afro" else (piece.vertices[0::2] + piece.vertices[1::2]) / 2
-        places = (middle - scalp.origin) / scalp.scale
+        places = scalp.places(middle)
         inside = scalp.at(places) - np.sqrt((places**2).sum(axis=1))
         assert np.quantile(inside, 0.99) < 0.02  # decimetres
 
