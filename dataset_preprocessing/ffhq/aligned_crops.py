@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path, PurePosixPath
@@ -25,7 +25,7 @@ from dataset_preprocessing.ffhq.cutting import cut_face
 from dataset_preprocessing.ffhq.photo_landmarks import Landmarks, by_photo
 from eg3d.faces.mtcnn import LONGEST, Faces, Mtcnn
 from eg3d.metrics.dlib_points import DlibPoints
-from groundwork.archive import Unreadable, read_file, shown
+from groundwork.archive import Unreadable, is_inside, read_file, shown
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import first_of
@@ -264,8 +264,10 @@ def make_crops(photos: list[Photo], outdir: Path, rules: Rules, workers: int) ->
     todo = [photo for photo in photos if photo.name not in done]
     _check_finders(todo, rules)
     outdir.mkdir(parents=True, exist_ok=True)
-    for photo in todo:  # of other landmarks, say; none is left if the photo is rejected now
-        (outdir / photo.crop).unlink(missing_ok=True)
+    # What is made anew, of other landmarks, say, may be rejected now; and crops of photos that are gone have no camera.
+    stale = {photo.crop for photo in todo} | {crop for crop in crops_in(before.values()) if is_inside(crop)}
+    for crop in stale - {photo.crop for photo in photos if photo.name in done}:
+        (outdir / crop).unlink(missing_ok=True)
     lines = dict(done)
     _write(outdir, lines.values())
     work = functools.partial(made, outdir=outdir, rules=rules)
@@ -280,7 +282,7 @@ def make_crops(photos: list[Photo], outdir: Path, rules: Rules, workers: int) ->
     return in_order
 
 
-def crops_in(lines: list[dict]) -> list[str]:
+def crops_in(lines: Iterable[dict]) -> list[str]:
     """Names of the crops."""
     return [line["crop"] for line in lines if line["status"] == KEPT]
 
