@@ -103,7 +103,7 @@ def main(indir, outdir, landmarks, cropping_params, crop_points, labels, recon_w
         beside_it = f"   [{limits}]" if limits else ""
         click.echo(f"{len(gaze)} directions of gaze -> {outdir / crop_labels.GAZE_FILE}{beside_it}")
         if without := [crop for crop in crops if crop not in gaze]:
-            cli.tell([f"without gaze, as no face is found there: {len(without)} of {len(crops)} crops, {first_of(without)}"])
+            cli.tell([f"no gaze, as no face is found there: {len(without)} of {len(crops)} crops, {first_of(without)}"])
     if dest is not None:
         record = rebalancing.write_balanced(FaceSet(outdir), dest, mirror, rebalance, gaze)
         facts |= {key: record[key] for key in ("written", "images_by_copies")}
