@@ -271,7 +271,8 @@ def make_crops(photos: list[Photo], outdir: Path, rules: Rules, workers: int) ->
     lines = dict(done)
     _write(outdir, lines.values())
     work = functools.partial(made, outdir=outdir, rules=rules)
-    results: Iterator[dict] = in_processes(work, todo, workers) if workers > 1 and len(todo) > 1 else map(work, todo)
+    shared = workers > 1 and len(todo) > 1
+    results: Iterator[dict] = in_processes(work, todo, workers, at_once=1) if shared else map(work, todo)
     with open(outdir / MANIFEST, "a", encoding="utf-8") as file:
         for line in tqdm(results, "aligning and cropping", len(todo), unit="img"):
             lines[line["photo"]] = line
@@ -305,8 +306,9 @@ def read_manifest(outdir: Path) -> list[dict]:
             line = parse_json(text)
         except JsonError:
             line = None
-        if not isinstance(line, dict) or not all(isinstance(line.get(k), str) for k in ("photo", "status", "key")):
-            raise ValueError(f"{path}: line {number} is damaged; remove that line, or the file, and start again")
+        texts = ("photo", "status", "key", *(["crop"] if isinstance(line, dict) and line.get("status") == KEPT else []))
+        if not isinstance(line, dict) or not all(isinstance(line.get(k), str) for k in texts):
+            raise ValueError(f"{path}: line {number} is damaged; remove that line, and start again")
         found.append(line)
     return found
 

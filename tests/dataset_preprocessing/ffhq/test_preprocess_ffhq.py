@@ -235,6 +235,29 @@ def test_a_second_run_makes_only_what_is_missing(made, monkeypatch):
     assert (folder / "out" / "manifest.jsonl").read_text() == text
 
 
+def test_a_run_that_is_stopped_loses_no_more_than_the_photos_in_work(made, monkeypatch, tmp_path):
+    folder, _, _ = made
+
+    def stopped_at_the_fourth(work, items, processes, at_once=32):
+        done = [work(item) for item in items[: 3 // at_once * at_once]]
+        yield from done
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(aligned_crops, "in_processes", stopped_at_the_fourth)
+    assert run(folder, "--workers=2", f"--outdir={tmp_path}").exit_code != 0
+    assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", "no JSON", '{"photo": "x.png"}', '{"photo": "x.png", "status": "kept", "key": "k", "crop": 5}']
+)
+def test_a_damaged_line_of_the_manifest_is_named(tmp_path, line):
+    good = {"photo": "a.png", "status": "rejected", "key": "k", "reason": "small"}
+    (tmp_path / "manifest.jsonl").write_text(f"{json.dumps(good)}\n{line}\n")
+    with pytest.raises(ValueError, match="manifest.jsonl: line 2 is damaged; remove that line"):
+        aligned_crops.read_manifest(tmp_path)
+
+
 def test_a_crop_of_other_landmarks_is_made_anew_and_one_that_is_rejected_now_goes(made, tmp_path):
     folder, _, _ = made
     shutil.copytree(folder / "photos", tmp_path / "photos")
