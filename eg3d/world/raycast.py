@@ -122,8 +122,12 @@ class Scene:
         if pixels is None:
             pixels = np.arange(size * size)
         if self._built is not None:
-            place = [((pixels % size + 0.5 + x) / size, (pixels // size + 0.5 + y) / size) for x, y in shifts]
-            origin, directions = _rays_through(label, *(np.concatenate(axis) for axis in zip(*place, strict=True)))
+            row = np.floor((pixels + 0.5) / size)
+            column = pixels - size * row
+            places = [
+                np.concatenate([axis + 0.5 + shift[k] for shift in shifts]) for k, axis in enumerate((column, row))
+            ]
+            origin, directions = _rays_through(label, *(place.astype(np.float32) for place in places), size)
             return origin, directions, _ask(self._built, origin, directions)
         casts = [self._picture(label, size, shift) for shift in shifts]
         directions = np.concatenate([directions[pixels] for _, directions, _ in casts])
@@ -138,14 +142,17 @@ class Scene:
         return origin, directions, self._caster(*self._mesh, origin, directions)
 
 
-def _rays_through(label: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Camera position [3] and unit directions [P, 3] through places (u, v) [P] of a picture, in its widths."""
+def _rays_through(label: np.ndarray, right: np.ndarray, down: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Camera position [3] and unit directions float32 [P, 3] through places (right, down) [P], in pixels; float32."""
     pose, k = label[:16].reshape(4, 4), label[16:25].reshape(3, 3)
-    y = (v - k[1, 2]) / k[1, 1]
-    x = (u - k[0, 2] - k[0, 1] * y) / k[0, 0]
-    length = np.sqrt(x * x + y * y + 1)
-    directions = np.stack([x / length, y / length, 1 / length], axis=1) @ pose[:3, :3].T
-    return pose[:3, 3].astype(np.float32), directions.astype(np.float32)
+    inverse = np.linalg.inv(k)  # pixels -> camera's plane at depth one
+    to_world = (pose[:3, :3] @ inverse @ np.diag([1 / size, 1 / size, 1])).astype(np.float32)
+    directions = np.empty((len(right), 3), np.float32)
+    axes = [across * right + along * down + ahead for across, along, ahead in to_world]
+    length = np.sqrt(sum(axis * axis for axis in axes))
+    for number, axis in enumerate(axes):
+        directions[:, number] = axis / length
+    return pose[:3, 3].astype(np.float32), directions
 
 
 def _boxes(corners: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, ...]:
