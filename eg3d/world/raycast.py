@@ -115,8 +115,8 @@ class Scene:
     def cast(self, label, size: int, pixels=None, shifts=((0.0, 0.0),)) -> tuple[np.ndarray, np.ndarray, Hits]:
         """Origin [3], unit directions [P, 3] and first hits of the rays through pixels of a camera's picture.
 
-        pixels: row-major numbers, or all; shifts: (right, down) of the rays from the pixels' centres, in pixels. With
-        several shifts, all pixels of the first come first.
+        pixels: row-major numbers, or all; shifts: (right, down) of the rays from the pixels' centres, in pixels. All
+        rays of a pixel come one after the other.
         """
         label = np.asarray(label, np.float64).reshape(-1)
         if pixels is None:
@@ -124,15 +124,15 @@ class Scene:
         if self._built is not None:
             row = np.floor((pixels + 0.5) / size)
             column = pixels - size * row
-            places = [
-                np.concatenate([axis + 0.5 + shift[k] for shift in shifts]) for k, axis in enumerate((column, row))
-            ]
+            places = [(axis[:, None] + 0.5 + np.array(shifts)[:, k]).ravel() for k, axis in enumerate((column, row))]
             origin, directions = _rays_through(label, *(place.astype(np.float32) for place in places), size)
             return origin, directions, _ask(self._built, origin, directions)
         casts = [self._picture(label, size, shift) for shift in shifts]
-        directions = np.concatenate([directions[pixels] for _, directions, _ in casts])
+        directions = np.stack([directions[pixels] for _, directions, _ in casts], axis=1)
         columns = ([vars(hits)[f][pixels] for *_, hits in casts] for f in ("triangle", "distance", "weights"))
-        return casts[0][0], directions, Hits(*(np.concatenate(column) for column in columns))
+        triangle, distance, weights = (np.stack(column, axis=1) for column in columns)
+        hits = Hits(triangle.ravel(), distance.ravel(), weights.reshape(-1, 3))
+        return casts[0][0], directions.reshape(-1, 3), hits
 
     def _picture(self, label: np.ndarray, size: int, shift) -> tuple[np.ndarray, np.ndarray, Hits]:
         """All rays of a picture, for a caster that needs a square of them."""
