@@ -17,6 +17,7 @@ from dataset_preprocessing import overview
 from dataset_preprocessing.checking import examine
 from dataset_preprocessing.conversion import Conversion, convert
 from dataset_preprocessing.ffhq import labelling
+from dataset_preprocessing.ffhq.cutting import Photo
 from dataset_preprocessing.mirroring import mirror, mirrored_name
 from dataset_preprocessing.selection import FaceSet
 from eg3d.data.dataset import ImageDataset
@@ -117,6 +118,7 @@ DOORS = {
     "check_dataset": by_checking,
     "contact sheet": by_sheet,
     "filter_by_gaze": lambda folder, name: ((FaceSet(folder).image(name) + 1) * 127.5).permute(1, 2, 0).round().numpy(),
+    "photos": lambda folder, name: np.asarray(Photo.open(folder / name, name).picture),
     "in the wild": lambda folder, name: np.asarray(labelling.read_square(labelling.pictures(folder)[0][name])),
     "l2cs demo": lambda folder, name: read_image(image_files(folder)[0][name]),
     "l2cs training": lambda folder, name: FaceImages([folder / name], SIDE)[torch.tensor([0])][0].permute(1, 2, 0),

@@ -9,9 +9,11 @@ import torch
 from dataset_preprocessing.ffhq import labelling, photos, tracking
 from dataset_preprocessing.ffhq.cutting import SIDE
 from dataset_preprocessing.ffhq.manifest import ENDING, Manifest
+from dataset_preprocessing.ffhq.pose_estimators import MeshCameras
 from dataset_preprocessing.overview import contact_sheet, draw_poses
 from dataset_preprocessing.selection import beside
 from eg3d.faces.mtcnn import FILES
+from eg3d.faces.packaged import FACE_MESH
 from eg3d.geometry.cameras import FFHQ_PIVOT
 from eg3d.pictures.layout import write_png
 from eg3d.running import distributed, processes
@@ -84,7 +86,7 @@ def make(indir: Path, outdir: Path, estimator, rules: photos.Rules, batch: int, 
     files, notes = distributed.from_first(lambda: labelling.pictures(indir, films_in))
     distributed.tell_once(notes)
     found = distributed.from_first(lambda: photos.sources(Folder(indir), list(files)))
-    manifest = distributed.by_first(lambda: _opened(outdir, photos.rules_of(rules, estimator)))
+    manifest = distributed.by_first(lambda: _opened(outdir, rules, estimator))
     todo = distributed.from_first(lambda: [one for one in found if not manifest.done(one.name, one.stamp, outdir)])
     chain = distributed.together(lambda: photos.Chain(estimator, rules, outdir, device, batch))
     parts = [one for one in todo if not tracking.is_film(one.name)], [one for one in todo if tracking.is_film(one.name)]
@@ -99,8 +101,10 @@ def make(indir: Path, outdir: Path, estimator, rules: photos.Rules, batch: int, 
     return _written(manifest, outdir, estimator, len(found) - len(todo))
 
 
-def _opened(outdir: Path, rules: dict) -> Manifest:
-    manifest = Manifest(_beside(outdir, ENDING), rules, {"detector": [file.facts() for file in FILES.values()]})
+def _opened(outdir: Path, rules: photos.Rules, estimator) -> Manifest:
+    files = [*FILES.values(), *([FACE_MESH] if isinstance(estimator, MeshCameras) else [])]
+    about = {"files": [file.facts() for file in files]}  # with their licences
+    manifest = Manifest(_beside(outdir, ENDING), photos.rules_of(rules, estimator), about)
     manifest.begin()
     return manifest
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from dataset_preprocessing.ffhq import pos
+from dataset_preprocessing.ffhq.cutting import SIDE
 from dataset_preprocessing.ffhq.fitted_cameras import fitted_labels, lookat_labels
 from dataset_preprocessing.ffhq.recon_net import load_recon
 from eg3d.faces.face_mesh import PRESENT
@@ -88,12 +89,30 @@ class ReconPose:
         return [row if row.isfinite().all() else "the regressor gives numbers that are not finite" for row in labels]
 
 
+class MeshCameras(MeshPose):
+    """FaceMesh and a mean face; looks at a crop and its mirror image anyway."""
+
+    def prepare(self, picture: Image.Image, name: str) -> torch.Tensor:
+        """A square picture of any size -> what `labels` stacks."""
+        small = picture if picture.width == SIDE else picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        return super().prepare(small, name)
+
+    def readings(self, pictures: Sequence[Image.Image]) -> list[Reading | str]:
+        read = self.read(torch.stack([self.prepare(picture, "") for picture in pictures]).to(self.device))
+        return [
+            Reading(label, degrees) if presence >= PRESENT else f"FaceMesh sees no face (presence {presence:.2f})"
+            for label, degrees, presence in zip(
+                read.labels.cpu(), read.disagreement_deg.tolist(), read.presence.tolist(), strict=True
+            )
+        ]
+
+
 def load_pose_estimator(
     recon_weights: str | None, device, landmarks: str = "template", mode: str = "orig", mesh: bool = False
 ):
     """The estimator that flags of preprocess_in_the_wild.py ask for; None and `embedded` are the embedded network."""
     if mesh:
-        return MeshPose(device)
+        return MeshCameras(device)
     if (world := recon_weights or "embedded") in READERS:
         return WorldPose(device, world)
     source = None if landmarks == "template" else load_source(landmarks, device=device)
@@ -102,8 +121,8 @@ def load_pose_estimator(
 
 def with_mirror_images(estimator, pictures: Sequence[Image.Image], names: Sequence[str]) -> list[Reading | str]:
     """A reading of each picture, or the reason why there is none."""
-    if isinstance(estimator, MeshPose):  # which looks at both anyway
-        return _mesh_readings(estimator, torch.stack([estimator.prepare(picture, "") for picture in pictures]))
+    if isinstance(estimator, MeshCameras):
+        return estimator.readings(pictures)
     found: list[Reading | str] = [""] * len(pictures)
     inputs = {}
     for row, (picture, name) in enumerate(zip(pictures, names, strict=True)):
@@ -118,16 +137,6 @@ def with_mirror_images(estimator, pictures: Sequence[Image.Image], names: Sequen
     for row, one, other in zip(inputs, plain, mirrored, strict=True):
         found[row] = next((said for said in (one, other) if isinstance(said, str)), None) or _compared(one, other)
     return found
-
-
-def _mesh_readings(estimator: MeshPose, crops: torch.Tensor) -> list[Reading | str]:
-    read = estimator.read(crops.to(estimator.device))
-    return [
-        Reading(label, degrees) if presence >= PRESENT else f"FaceMesh sees no face (presence {presence:.2f})"
-        for label, degrees, presence in zip(
-            read.labels.cpu(), read.disagreement_deg.tolist(), read.presence.tolist(), strict=True
-        )
-    ]
 
 
 def _compared(label: torch.Tensor, mirrored: torch.Tensor) -> Reading:

@@ -15,7 +15,7 @@ from groundwork.strict_pickle import one_line
 FILMS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
 SAME_FACE = 0.3  # overlap of two boxes, as a part of what both cover, from which they are one face
 LONGEST_GAP = 10  # frames in which a face may be missed
-STEADY = 2.0  # frames: standard deviation of the bell curve that smooths a face's points in time
+STEADY = 2.0  # frames: standard deviation of the bell curve that weighs frames near one
 
 
 def is_film(name: str) -> bool:
@@ -65,11 +65,17 @@ class Track:
         return float(sum(box[2] - box[0] + box[3] - box[1] for box in self.boxes))
 
     def steady_points(self) -> np.ndarray:
-        """[T, 5, 2]: the points of each frame, averaged with those of the frames near it."""
+        """[T, 5, 2]: the points of each frame, from a straight line through those of the frames near it.
+
+        A mean would lag behind a face that moves, at the first and the last frame.
+        """
         times = np.array(self.numbers, dtype=np.float64)
-        step = np.diff(times).min(initial=np.inf)
-        distance = (times[:, None] - times) / (step if np.isfinite(step) else 1)
-        weight = np.exp(-(distance**2) / (2 * STEADY**2))
+        steps = np.diff(times)
+        away = (times - times[:, None]) / (steps.min() if len(steps) else 1)  # [T, T], frames from each frame
+        weight = np.exp(-(away**2) / (2 * STEADY**2))
+        if len(times) > 1:  # weighted least squares, read off where `away` is 0
+            one, two = (np.sum(weight * away**power, axis=1, keepdims=True) for power in (1, 2))
+            weight = weight * (two - one * away)
         return np.einsum("st,tpc->spc", weight / weight.sum(axis=1, keepdims=True), np.stack(self.points))
 
 

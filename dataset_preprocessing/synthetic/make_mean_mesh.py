@@ -16,26 +16,30 @@ from eg3d.faces.face_mesh import FaceMesh, five_of
 from eg3d.faces.mesh_pose import framed_face, upright
 from eg3d.faces.similarity import mean_shape, umeyama
 from eg3d.geometry.landmarks import STANDARD_DM
-from eg3d.running.cli import OUTPUT_FILE, Command
-from eg3d.world.rendered_sets import camera_label
+from eg3d.running import cli
+from eg3d.world.rendered_sets import IDENTITIES_PER_SEED, camera_label
 from eg3d.world.worlds import WORLDS, world_of
 from groundwork.files import atomic_write
 
 SIZE, YAWS = 256, (-0.25, 0.0, 0.25)
 
 
-@click.command(cls=Command)
-@click.option("--dest", type=OUTPUT_FILE, required=True, help="File to write, FILE.npz.")
+@click.command(cls=cli.Command)
+@click.option("--dest", type=cli.OUTPUT_FILE, required=True, help="File to write, FILE.npz.")
 @click.option("--world", type=click.Choice(WORLDS), default="people", show_default=True, help="Whose heads.")
 @click.option("--heads", type=click.IntRange(min=2), default=300, show_default=True, help="Number of heads.")
-def main(dest, world, heads):
+@cli.seed_option
+@cli.device_option
+def main(dest, world, heads, seed, device):
     """Draws heads from three sides, reads each picture and its mirror image, and takes the mean of the meshes.
 
     Each mesh is moved, turned and scaled to the mean of all. The mean is put where its five points are nearest to those
     of the standard face, in decimetres.
     """
-    mesh = FaceMesh()
-    meshes = torch.cat([read(mesh, pictures(world, number)) for number in tqdm(range(heads), "reading heads")])
+    device, first = cli.pick_device(device), seed * IDENTITIES_PER_SEED
+    mesh = FaceMesh(device)
+    numbers = tqdm(range(first, first + heads), "reading heads")
+    meshes = torch.cat([read(mesh, pictures(world, number).to(device)).cpu() for number in numbers])
     mean = mean_shape(upright(meshes))
     face = umeyama(five_of(mean[None]), STANDARD_DM)(mean)
     rest = (five_of(face)[0] - STANDARD_DM).square().sum(dim=1).mean().sqrt().item()

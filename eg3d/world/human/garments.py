@@ -89,7 +89,7 @@ def _sheet(outfit: Outfit, bust: Scalp, azimuth: np.ndarray, line: np.ndarray) -
     """The edge of the cloth: from the neckline down to where the cover is sure to be."""
     down = np.linspace(0, 1, 6)[:, None]
     below = down * np.radians(16)
-    away = outfit.looseness * (0.4 + 0.9 * down) + 0.015 * down
+    away = outfit.looseness * (0.6 + 0.7 * down) + 0.015
     points = _places(bust, azimuth, line - below, away)
     return grid_piece(bust.world(points), CLOTHES, _coords(outfit, azimuth, below), closed=True)
 

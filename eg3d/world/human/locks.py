@@ -19,6 +19,7 @@ from eg3d.world.human.scalp import Scalp, scalp_of
 
 EDGE_ROOTS = 60
 DOWN = np.array([0.0, -1.0, 0.0])
+BEFORE_SHOULDERS = np.array([0.0, 0.0, 0.5])  # added to gravity on locks that fall before the shoulders
 # Locks that are no fringe keep this far from the middle of the face, by height above the middle of the skull.
 CURTAIN_Y = np.array([-1.4, -1.0, -0.6, -0.15, 0.1, 0.3, 0.5, 0.68])
 CURTAIN_X = np.array([0.50, 0.56, 0.64, 0.68, 0.62, 0.46, 0.22, 0.0])
@@ -46,7 +47,7 @@ GROWTHS = {
     "crop": Growth(1150, 5, 0.026, 0.3, 0.12, 0.5, 0.7, 0.5, inner=1.3),
     "parted": Growth(1000, 6, 0.034, 0.5, 0.10, 0.5, 0.6, 0.45, inner=1.3),
     "swept": Growth(1000, 6, 0.034, 0.8, 0.04, 0.45, 0.5, 0.45, inner=1.3),
-    "curls": Growth(380, 16, 0.075, 0.8, 0.16, 0.25, 0.3, 0.8),
+    "curls": Growth(360, 16, 0.075, 0.8, 0.16, 0.25, 0.3, 0.8),
     "afro": Growth(760, 4, 0.045, 1.0, 0.0, 0.0, 0.0),
     "bob": Growth(620, 9, 0.070, 0.4, 0.22, 0.45, 0.4, tip=0.5),
     "fringe": Growth(600, 8, 0.072, 0.3, 0.22, 0.45, 0.45, tip=0.3),
@@ -93,7 +94,8 @@ def _roots(hair: Hair, count: int, rng: np.random.Generator) -> np.ndarray:
     above = hairline_height(hair, directions)
     thin = hair.recession * smooth(directions @ unit(CROWN), 0.80, 0.97)
     ear = (np.abs(directions[:, 0]) > 0.9) & (np.abs(directions[:, 2]) < 0.4) & (directions[:, 1] < 0.05)
-    return directions[(above > rng.normal(1.5, 1.5, count)) & (thin < rng.uniform(0.35, 1.0, count)) & ~ear]
+    grown = above > np.maximum(rng.normal(1.5, 1.5, count), 0.5)
+    return directions[grown & (thin < rng.uniform(0.35, 1.0, count)) & ~ear]
 
 
 def _edge(hair: Hair, rng: np.random.Generator) -> np.ndarray:
@@ -125,7 +127,7 @@ def _comb(hair: Hair, at: np.ndarray, sign: np.ndarray, fringe: np.ndarray) -> n
             return np.stack([1.0 * sign * top, -0.9 * (1 - top), -0.35 + 0.35 * front], axis=1)
     back = smooth(-z, 0.1, 0.7)
     combed = np.stack([0.9 * sign * (1 - back), -0.5 - 0.4 * back, -0.25 - 0.1 * back], axis=1)
-    forward = np.stack([0.05 * sign, -0.25 + zero, 1.0 + zero], axis=1)
+    forward = np.stack([-0.08 * sign, -0.25 + zero, 1.0 + zero], axis=1)
     return np.where(fringe[:, None], forward, combed)
 
 
@@ -154,12 +156,14 @@ def _grown(hair: Hair, growth: Growth, scalp: Scalp, roots: np.ndarray, rng) -> 
         + _tangent(_comb(hair, roots, sign, fringe), roots)
         + disorder
     )
+    before = (rng.uniform(0, 1, count) < hair.forward) & (roots[:, 2] > -0.25) & (growth.gravity > 0.15)
     path = [place]
     for step in range(1, growth.steps + 1):
         at = unit(place)
         hold = growth.hold * smooth(at[:, 1], -0.45, -0.1)[:, None]
         combed = _tangent(_comb(hair, at, sign, fringe), at) + 0.5 * disorder
-        heading = unit((1 - hold) * heading + hold * combed + growth.gravity * DOWN)
+        pull = DOWN + (before * smooth(-place[:, 1], 0.1, 0.6))[:, None] * BEFORE_SHOULDERS
+        heading = unit((1 - hold) * heading + hold * combed + growth.gravity * pull)
         place = place + pace * heading
         rise = smooth(step / growth.steps, 0, 0.5) * (0.25 + 0.75 * layer)
         coat = scalp.at(place) + 0.012 + hair.thickness * side * rise

@@ -25,7 +25,7 @@ def skin_light(
     facing = np.clip((normals * towards).sum(axis=0), 0, 1)
     sky, ground = _column(setting.sky), _column(setting.ground)
     closed = 1 - openness
-    arrives = openness / (1 - np.float32(0.85) * paint * closed)  # light in a hollow is its skin's (Jimenez 2016)
+    arrives = openness / (1 - np.float32(0.85) * paint * closed)  # light goes from wall to wall
     light = (ground + (sky - ground) * (np.float32(0.5) + np.float32(0.5) * normals[1])) * arrives
     gate = np.clip(openness * np.float32(2.2) - np.float32(0.25), 0, 1)  # lamps do not reach into a hollow
     grazing = (1 - facing) ** 2

@@ -56,11 +56,14 @@ class Estimator:
     name, sha256, landmarks = "oracle", "0" * 64, "none"
     yaws: dict = {}
     seen: list = []
+    last = np.zeros((0, 0))
 
     def prepare(self, picture, name):
         self.seen.append(name)
         yaw, slip = self.yaws.get(name, (10.0, 0.0))
-        mirrored = len(self.seen) % 2 == 0
+        pixels = np.asarray(picture)
+        mirrored = np.array_equal(pixels, self.last[:, ::-1])
+        self.last = pixels
         return torch.tensor([slip - yaw if mirrored else yaw])
 
     def labels(self, batch):
@@ -116,7 +119,7 @@ def test_a_photo_becomes_a_data_set(run, indir, tmp_path):
     face = rows["a.png"]["faces"][0]
     assert face["fate"] == "kept" and face["crop"] == "a.png" and face["yaw"] == pytest.approx(10, abs=0.01)
     assert math.degrees(angles_of_label(torch.tensor([face["label"]]))[0, 1]) == pytest.approx(10, abs=0.01)
-    assert head["rules"]["max_yaw"] == 50 and "not for commercial use" in head["detector"][0]["licence"]
+    assert head["rules"]["max_yaw"] == 50 and "not for commercial use" in head["files"][0]["licence"]
     for ending in (".sheet.png", ".cameras.png"):
         assert Image.open(tmp_path / f"set{ending}").width > 100
 
@@ -374,3 +377,18 @@ def test_a_crop_cropped_again_is_the_same(indir, tmp_path):
     at = pos.place(np.array(face["points"]) - 0.5, 512)
     assert face["side"] == pytest.approx(512, rel=0.015)
     assert np.abs(np.array([at.x, 511 - at.y]) - 255.5).max() < 3
+
+
+@packaged
+def test_finished_crops_of_several_sizes_are_labelled_by_the_mesh(indir, tmp_path):
+    from skimage import data
+
+    square = Image.fromarray(data.astronaut()).crop((145, 35, 302, 192))
+    for side in (256, 512, 700):
+        square.resize((side, side), Image.Resampling.BICUBIC).save(indir / f"{side}.png")
+    noise((300, 300)).save(indir / "noise.png")
+    result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={indir}", "--pose=mesh"])
+    assert result.exit_code == 0 and "3 of 4 cameras by the FaceMesh" in result.stdout, result.output
+    labels = torch.tensor([row for _, row in json.loads((indir / "dataset.json").read_text())["labels"]])
+    assert angles_of_label(labels).rad2deg().std(dim=0).max() < 1
+    assert "no camera for noise.png: FaceMesh sees no face" in result.stderr

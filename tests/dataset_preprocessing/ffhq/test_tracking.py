@@ -32,7 +32,8 @@ def test_a_face_that_is_missed_for_a_moment_stays_one_and_a_cut_makes_a_new_one(
     found |= {i: faces((300, 200)) for i in range(30, 40)}
     assert [track.numbers[0] for track in follow(found)] == [0, 30]  # the longer one first
     assert len(follow({0: faces((100, 80)), 25: faces((100, 80))})) == 2
-    assert len(follow({0: faces((100, 80)), 25: faces((100, 80))}, every=5)) == 1
+    (track,) = follow({0: faces((100, 80)), 25: faces((100, 80))}, every=5)
+    assert track.numbers == [0, 25]
 
 
 def test_the_larger_face_comes_first():
@@ -49,6 +50,12 @@ def test_points_tremble_less_and_move_as_before():
     raw, steady = np.array(track.points) - truth, track.steady_points() - truth
     assert steady[5:-5].std() < 0.5 * raw[5:-5].std()
     assert np.abs(np.diff(steady[5:-5], axis=0)).mean() < 0.25 * np.abs(np.diff(raw[5:-5], axis=0)).mean()
+
+
+def test_a_face_that_moves_steadily_is_where_it_is_in_the_first_and_last_frame_too():
+    numbers = [0, 2, 4, 10, 12, 14, 16]
+    (track,) = follow({i: faces((100 + 3.0 * i, 80 - 1.0 * i)) for i in numbers}, every=2)
+    assert np.abs(track.steady_points() - [POINTS + (100 + 3.0 * i, 80 - 1.0 * i) for i in numbers]).max() < 1e-9
 
 
 def test_a_track_of_one_frame_is_as_it_is():
