@@ -184,7 +184,7 @@ def test_a_second_run_does_only_what_is_missing(run, indir, tmp_path):
     Estimator.seen.clear()
     result = run(ONE)
     assert result.exit_code == 0 and sorted(set(Estimator.seen)) == ["b.png", "c.png", "d.png"]
-    assert "1 photos were done before" in result.stderr and "4 crops of 4 photos" in result.stdout
+    assert "done before: 1 of 4 photos" in result.stderr and "4 crops of 4 photos" in result.stdout
     second = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "set").glob("?.png")}
     assert (
         second["a.png"] == first["a.png"]
@@ -313,7 +313,7 @@ def test_a_film_becomes_numbered_crops_and_a_broken_one_a_line(run, indir, tmp_p
     assert sorted(open_labelled(tmp_path / "set").labels) == crops
     Estimator.seen.clear()
     again = run(known, "--min-side=50", "--every=2", "--min-sharpness=0")
-    assert again.exit_code == 0 and not Estimator.seen and "2 photos were done before" in again.stderr
+    assert again.exit_code == 0 and not Estimator.seen and "done before: 2 of 2 photos" in again.stderr
 
 
 def test_films_without_ffmpeg_are_lines_that_say_what_to_install(run, indir, tmp_path, monkeypatch):
