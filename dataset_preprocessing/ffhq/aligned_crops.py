@@ -23,7 +23,8 @@ from dataset_preprocessing.ffhq import alignment, pos
 from dataset_preprocessing.ffhq.cutting import SIDE as CROP_SIDE
 from dataset_preprocessing.ffhq.cutting import cut_face
 from dataset_preprocessing.ffhq.photo_landmarks import Landmarks, by_photo
-from eg3d.faces.mtcnn import Faces, Mtcnn
+from eg3d.faces.mtcnn import LONGEST, Faces, Mtcnn
+from eg3d.metrics.dlib_points import DlibPoints
 from groundwork.archive import Unreadable, read_file, shown
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
@@ -43,11 +44,12 @@ NEAR = 0.5  # eye distances that MTCNN's points of the face may lie from the lan
 class Rules:
     """How crops are made, and what is no crop worth having.
 
-    find: look for a face where there are no landmarks; points: who places the crop, MTCNN or OWN. outside: share that
-    the photo does not show; enlarged: pixels of the crop for one of the photo, along a line.
+    find: what looks for a face where there are no landmarks, MTCNN or a dlib predictor's .dat; "": nothing does.
+    points: who places the crop, MTCNN or OWN. outside: share that the photo does not show; enlarged: pixels of the crop
+    for one of the photo, along a line.
     """
 
-    find: bool = False
+    find: str = ""
     points: str = OWN
     outside: float = 0.5
     enlarged: float = 4.0
@@ -118,6 +120,15 @@ def _checked(five: np.ndarray, quad: np.ndarray, size: tuple[int, int], rules: R
     return {"outside": round(outside, 4), "enlarged": round(enlarged, 3)}
 
 
+def _check_finders(todo: list[Photo], rules: Rules) -> None:
+    """ValueError, one line, if what is to find faces is not installed, or is none."""
+    finds = rules.find and any(photo.landmarks is None for photo in todo)
+    if finds and rules.find != MTCNN:
+        _predictor(rules.find)
+    if (finds and rules.find == MTCNN) or (rules.points == MTCNN and any(photo.five is None for photo in todo)):
+        _detector()
+
+
 @functools.cache
 def _detector() -> Mtcnn:
     """One for each process."""
@@ -133,13 +144,30 @@ def _seen(picture: Image.Image) -> Faces:
     return Faces(faces.boxes[sure], faces.scores[sure], faces.points[sure])
 
 
-def found_face(picture: Image.Image) -> Landmarks:
+@functools.cache
+def _predictor(path: str) -> DlibPoints:
+    return DlibPoints(Path(path))
+
+
+def found_face(picture: Image.Image, find: str = MTCNN) -> Landmarks:
     """Five points of the largest face of a photo, as EG3D takes it; Rejected if there is none."""
+    if find != MTCNN:
+        return _found_by_dlib(picture, find)
     faces = _seen(picture)
     if not len(faces.boxes):
         raise Rejected("no face was found")
     size = (faces.boxes[:, 2:] - faces.boxes[:, :2]).sum(axis=1)
     return Landmarks(faces.points[size.argmax()] - 0.5)
+
+
+def _found_by_dlib(picture: Image.Image, path: str) -> Landmarks:
+    small = picture.copy()
+    small.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
+    pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    points = _predictor(path)(pixels, torch.zeros(1, 25), [""])[0].double().numpy()
+    if not np.isfinite(points).all():
+        raise Rejected("no face was found")
+    return Landmarks(points * picture.width / small.width - 0.5)
 
 
 def _seen_near(aligned: Image.Image, own: np.ndarray) -> np.ndarray:
@@ -174,8 +202,8 @@ def made(photo: Photo, outdir: Path, rules: Rules) -> dict:
     try:
         if photo.landmarks is None and not rules.find:
             raise Rejected("no landmarks")
-        picture = read_picture(_content(photo.file), shown(photo.name))
-        crop, numbers = cropped(picture, photo.landmarks or found_face(picture), photo.five, rules)
+        picture = read_picture(_content(photo.file), "the photo")
+        crop, numbers = cropped(picture, photo.landmarks or found_face(picture, rules.find), photo.five, rules)
     except (Rejected, Unreadable) as error:
         return line | {"reason": str(error)}
     data = io.BytesIO()
@@ -234,6 +262,8 @@ def make_crops(photos: list[Photo], outdir: Path, rules: Rules, workers: int) ->
     before = {line["photo"]: line for line in read_manifest(outdir)}
     done = {p.name: before[p.name] for p in photos if _is_done(p, before.get(p.name), outdir, rules)}
     todo = [photo for photo in photos if photo.name not in done]
+    _check_finders(todo, rules)
+    outdir.mkdir(parents=True, exist_ok=True)
     for photo in todo:  # of other landmarks, say; none is left if the photo is rejected now
         (outdir / photo.crop).unlink(missing_ok=True)
     lines = dict(done)

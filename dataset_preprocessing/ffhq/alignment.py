@@ -95,25 +95,25 @@ def _padded(photo: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.ndarr
     pads = np.maximum([before, after], 0)
     if pads.max() <= border - 4:
         return photo, quad
-    (left, top), (right, bottom) = pads = np.maximum(pads, int(np.rint(0.3 * size)))
-    pixels = np.pad(np.asarray(photo, np.float32), ((top, bottom), (left, right), (0, 0)), "reflect")
+    (left, top), (right, bottom) = np.maximum(pads, int(np.rint(0.3 * size)))
+    pixels = np.pad(np.asarray(photo), ((top, bottom), (left, right), (0, 0)), "reflect")
     height, width = pixels.shape[:2]
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     # 1 at the new edge, 0 at the photo's own, and less inside
-    outside = np.maximum(1 - np.minimum(x / left, x[::-1] / right), 1 - np.minimum(y / top, y[::-1] / bottom))[
-        ..., None
-    ]
-    small = _resized(pixels, (max(1, round(width * SMALL)), max(1, round(height * SMALL))), Image.Resampling.BOX)
-    blurred = gaussian_filter(small, (0.02 * SMALL * size,) * 2 + (0,))
-    pixels += (_resized(blurred, (width, height), Image.Resampling.LANCZOS) - pixels) * np.clip(3 * outside + 1, 0, 1)
-    pixels += (np.median(small, axis=(0, 1)) - pixels) * np.clip(outside, 0, 1)
-    return Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8)), quad + (left, top)
+    outside = np.maximum(1 - np.minimum(x / left, x[::-1] / right), 1 - np.minimum(y / top, y[::-1] / bottom))
+    for colour in range(3):  # one by one: the photo may be large
+        sharp = pixels[..., colour].astype(np.float32)
+        small = _resized(sharp, (max(1, round(width * SMALL)), max(1, round(height * SMALL))), Image.Resampling.BOX)
+        blurred = gaussian_filter(small, 0.02 * SMALL * size)
+        sharp += (_resized(blurred, (width, height), Image.Resampling.LANCZOS) - sharp) * np.clip(3 * outside + 1, 0, 1)
+        sharp += (np.median(small) - sharp) * np.clip(outside, 0, 1)
+        pixels[..., colour] = np.rint(sharp).clip(0, 255)
+    return Image.fromarray(pixels), quad + (left, top)
 
 
-def _resized(pixels: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
-    """Floats [H, W, 3] -> floats of another size."""
-    channels = [Image.fromarray(np.ascontiguousarray(pixels[..., c])).resize(size, how) for c in range(3)]
-    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+def _resized(values: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
+    """Floats [H, W] -> floats of another size."""
+    return np.asarray(Image.fromarray(values).resize(size, how))
 
 
 def _border(quad: np.ndarray) -> int:

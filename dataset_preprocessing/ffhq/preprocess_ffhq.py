@@ -30,8 +30,8 @@ DEST = Output(EITHER, ("*",), beside=lambda dest: [beside(dest, end) for end in 
 @click.command(cls=cli.Command)
 @click.option("--indir", type=INPUT_FOLDER, required=True, help="Folder of photos; its subfolders too.")
 @click.option("--landmarks", type=PHOTO_LANDMARKS, required=True,
-              help="ffhq-dataset-v2.json, JSON {name: 68 or 5 points}, a folder of .txt, or mtcnn, to find the largest "
-              "face.")  # fmt: skip
+              help="ffhq-dataset-v2.json, JSON {name: 68 or 5 points}, or a folder of .txt; to find the largest face, "
+              "mtcnn or a dlib .dat.")  # fmt: skip
 @click.option("--outdir", type=OUTDIR, required=True, help="Folder for crops, labels, and manifest.jsonl.")
 @click.option("--cropping-params", type=INPUT_FILE,
               help="EG3D's cropping_params.json: five points of each aligned photo.")  # fmt: skip
@@ -73,11 +73,10 @@ def main(indir, outdir, landmarks, cropping_params, crop_points, labels, recon_w
     files, notes = labelling.pictures(indir)
     cli.tell(notes)
     five = photo_landmarks.read_crops(cropping_params) if cropping_params else None
-    find = landmarks == aligned_crops.MTCNN
+    find = landmarks if landmarks == aligned_crops.MTCNN or landmarks.endswith(".dat") else ""
     points = None if find else photo_landmarks.read_landmarks(Path(landmarks))
     photos = aligned_crops.photos_of(indir, files, points, five)
     rules = aligned_crops.Rules(find, crop_points or aligned_crops.MTCNN, most_outside, most_enlarged)
-    outdir.mkdir(parents=True, exist_ok=True)
     lines = aligned_crops.make_crops(photos, outdir, rules, workers)
     crops = aligned_crops.crops_in(lines)
     facts = {"photos": len(lines), "crops": len(crops)}

@@ -19,12 +19,9 @@ from eg3d.geometry.face_cameras import face_labels
 MEAN_FACE = Path(__file__).resolve().parent / "data" / "mean_mesh.npz"
 DEPTH = 1.2  # FaceMesh's depth is too flat by that: found on heads of known cameras, and on photos
 MOST_DISAGREEMENT_DEG = 6.0  # of the readings of a picture and its mirror image
-# Points of the skull's front, nose and brow, of the eyes' corners, and of the face's outline.
-RIGID = (
-    1, 2, 4, 5, 6, 8, 9, 10, 19, 33, 54, 67, 93, 94, 98, 117, 119, 121, 127, 129, 132, 133, 136, 143, 147, 151, 152,
-    168, 195, 197, 198, 205, 234, 263, 284, 297, 323, 327, 346, 348, 350, 356, 358, 361, 362, 365, 372, 376, 420, 425,
-    454,
-)  # fmt: skip
+# Regions of the mean face whose points move with expression and gaze; x to either side, decimetres: the others count.
+MOUTH = ((0.0, 0.32), (-0.60, -0.22))  # |x|, y
+EYES = ((0.12, 0.50), (0.15, 0.40))
 
 
 class PoseReading(NamedTuple):
@@ -50,7 +47,7 @@ class MeshPose:
 
     def __init__(self, device="cpu"):
         """ValueError, one line, if the package is not installed."""
-        self.device, self._mesh, self._face = device, FaceMesh(device), mean_face().to(device)
+        self.device, self._mesh, self._face = device, FaceMesh(device), MeanFace(device)
 
     def prepare(self, picture, name: str) -> torch.Tensor:
         """A square picture (PIL, RGB) -> what `labels` stacks."""
@@ -70,7 +67,7 @@ class MeshPose:
         plain = self._mesh.find(crops, square)
         mirrored = self._mesh.find(crops.flip(3), square)
         flip = torch.diag(plain.points.new_tensor([-1, 1, 1], dtype=torch.float64))
-        one, other = (head_rotation(reading.points, self._face) for reading in (plain, mirrored))
+        one, other = (self._face.rotation(reading.points) for reading in (plain, mirrored))
         other = flip @ other @ flip
         return PoseReading(
             labels=face_labels(camera_rotation(nearest_rotation(one + other))),
@@ -91,21 +88,28 @@ def _no_label(presence: float, disagreement_deg: float) -> str | None:
     return None
 
 
-def mean_face() -> torch.Tensor:
-    """The mean mesh [468, 3] in the frame of the standard face, decimetres (made by make_mean_mesh.py)."""
-    with np.load(MEAN_FACE) as file:
-        return torch.from_numpy(file["points"]).double()
-
-
 def upright(points: torch.Tensor) -> torch.Tensor:
     """Mesh points [..., 3] in pixels -> x right, y up, z toward the camera, as deep as a face is."""
     return points * points.new_tensor([1, -1, -DEPTH])
 
 
-def head_rotation(points: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
-    """Rotations [N, 3, 3] that turn the mean face as the mesh points [N, 468, 3] in pixels are seen."""
-    rigid = list(RIGID)
-    return umeyama(face[rigid], upright(points[:, rigid].double())).rotation
+class MeanFace:
+    """The mean mesh in the frame of the standard face, decimetres (made by make_mean_mesh.py).
+
+    Attributes: points [468, 3], on the CPU; rigid: numbers of those outside the regions that move.
+    """
+
+    def __init__(self, device="cpu"):
+        with np.load(MEAN_FACE) as file:
+            self.points = torch.from_numpy(file["points"]).double()
+        x, y = self.points[:, 0].abs(), self.points[:, 1]
+        moves = [(x > a) & (x < b) & (y > c) & (y < d) for (a, b), (c, d) in (MOUTH, EYES)]
+        self.rigid = (~(moves[0] | moves[1])).nonzero()[:, 0].tolist()
+        self._held = self.points[self.rigid].to(device)
+
+    def rotation(self, points: torch.Tensor) -> torch.Tensor:
+        """Rotations [N, 3, 3] that turn the mean face as the mesh points [N, 468, 3] in pixels are seen."""
+        return umeyama(self._held, upright(points[:, self.rigid].double())).rotation
 
 
 def camera_rotation(head: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from eg3d.faces.face_mesh import PRESENT, FaceMesh
 from eg3d.faces.iris_gaze import gaze_directions
 from eg3d.faces.irises import IrisFinder
-from eg3d.faces.mesh_pose import head_rotation, mean_face
+from eg3d.faces.mesh_pose import MeanFace
 from eg3d.faces.short_range import FOUND, ShortRange
 from l2cs.estimator import GazeAngles
 
@@ -28,7 +28,7 @@ class IrisGaze:
 
     def __init__(self, device="cpu"):
         self._find, self._mesh, self._irises = (kind(device) for kind in (ShortRange, FaceMesh, IrisFinder))
-        self._face = mean_face().to(device)
+        self._face = MeanFace(device)
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> GazeAngles:
@@ -42,7 +42,7 @@ class IrisGaze:
         images = images.float()
         found = self._find.find(images)
         mesh = self._mesh.find(images, found.squares)
-        head = head_rotation(mesh.points, self._face)
+        head = self._face.rotation(mesh.points)
         x, y, z = gaze_directions(self._irises.read(images, mesh.points), head).unbind(dim=1)
         none = (found.score < FOUND) | ~(mesh.presence >= PRESENT)
         return GazeAngles(*(a.float().masked_fill(none, torch.nan) for a in (torch.atan2(-x, z), torch.asin(y))))

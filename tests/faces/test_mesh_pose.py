@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from eg3d.faces.mesh_pose import MOST_DISAGREEMENT_DEG, MeshPose, PoseReading, head_rotation, mean_face, upright
+from eg3d.faces.mesh_pose import MOST_DISAGREEMENT_DEG, MeanFace, MeshPose, PoseReading, upright
 from eg3d.geometry.cameras import check_labels, mirror_label
 from eg3d.geometry.face_cameras import face_labels
 from eg3d.geometry.landmarks import STANDARD_DM
@@ -19,7 +19,7 @@ def pose(packaged_networks):
 def test_the_mean_face_lies_where_the_standard_face_does():
     from eg3d.faces.face_mesh import five_of
 
-    off = five_of(mean_face()[None])[0] - STANDARD_DM
+    off = five_of(MeanFace().points[None])[0] - STANDARD_DM
     assert off.norm(dim=1).max() < 0.09  # decimetres: FaceMesh's eyes, nose and mouth are not quite those of the table
     assert off.mean(dim=0).abs().max() < 1e-6
 
@@ -28,10 +28,23 @@ def test_a_turned_mean_face_gives_its_rotation_and_camera():
     angles = torch.tensor([[0.2, -0.5, 0.1], [-0.3, 0.7, -0.4]])
     rotation = rotation_of_angles(angles)
     head = (rotation * torch.tensor([1, -1, -1])).mT
-    seen = 219.0 * mean_face() @ head.mT + torch.tensor([250.0, -260.0, 40.0])
+    face = MeanFace()
+    seen = 219.0 * face.points @ head.mT + torch.tensor([250.0, -260.0, 40.0])
     pixels = seen / upright(torch.ones(3, dtype=torch.float64))
-    torch.testing.assert_close(head_rotation(pixels, mean_face()), head)
+    torch.testing.assert_close(face.rotation(pixels), head)
     torch.testing.assert_close(angles_of_label(face_labels(rotation)), angles.double(), atol=1e-6, rtol=0)
+
+
+def test_lips_and_lids_do_not_turn_the_head():
+    from eg3d.faces.face_mesh import EYE_CORNERS, MOUTH, NOSE
+
+    face = MeanFace()
+    assert not {*MOUTH, *EYE_CORNERS[0], *EYE_CORNERS[1]} & set(face.rigid) and NOSE in face.rigid
+    smiling = 100 * face.points / upright(torch.ones(3, dtype=torch.float64))
+    still = face.rotation(smiling[None])
+    smiling[[*MOUTH, *EYE_CORNERS[0]]] += torch.tensor([3.0, -12.0, 5.0])
+    torch.testing.assert_close(face.rotation(smiling[None]), still)
+    torch.testing.assert_close(still[0], torch.eye(3, dtype=torch.float64))
 
 
 def test_the_astronaut_is_labelled_as_her_head_is_turned(pose, astronaut_crop):

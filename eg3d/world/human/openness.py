@@ -12,7 +12,8 @@ def openness(vertices: np.ndarray, normals: np.ndarray, areas: np.ndarray) -> np
     """Share [V] of the sky over each vertex that the rest of the surface leaves open, in 0..1.
 
     What surfaces that face a vertex cover of its sky is the sum of their form factors between two discs,
-    A cos(i) cos(j) / (pi r^2 + A); surfaces one behind the other would count twice, so the sum is bent below 1.
+    A cos(i) cos(j) / (pi r^2 + A) (Wallace et al. 1989); surfaces one behind the other would count twice, so the sum
+    is bent below 1.
     Args: vertices, normals [V, 3], areas [V] of the surface round each vertex.
     """
     points, n = vertices.astype(np.float32), normals.astype(np.float32)

@@ -307,12 +307,21 @@ def test_a_leaning_photo_without_landmarks_gives_the_crop_of_the_upright_one():
     upright = Image.fromarray(data.astronaut())
     points = []
     for photo in (upright, upright.rotate(15, Image.Resampling.BICUBIC, center=(220, 110))):
-        crop, numbers = cropped(photo, aligned_crops.found_face(photo), None, Rules(find=True, points="mtcnn"))
+        crop, numbers = cropped(photo, aligned_crops.found_face(photo), None, Rules(find="mtcnn", points="mtcnn"))
         points.append(aligned_crops.found_face(crop).points)
         assert numbers["outside"] == 0 and numbers["enlarged"] == pytest.approx(3.25, abs=0.05)
     for left, right, *_ in points:
         assert abs(np.degrees(np.arctan2(*(right - left)[::-1]))) < 3
     assert np.abs(points[0] - points[1]).mean() < 6  # MTCNN is 2 px off in the photo, which is enlarged
+
+
+def test_a_missing_package_is_one_line_before_any_work(made, tmp_path, monkeypatch):
+    folder, _, _ = made
+    monkeypatch.setattr("eg3d.faces.packaged.package_folder", lambda module: None)
+    aligned_crops._detector.cache_clear()
+    ran = run(folder, "--crop-points=mtcnn", f"--outdir={tmp_path / 'out'}")
+    assert ran.exit_code == 2 and "make photos, or: pip install mtcnn" in ran.stderr and ran.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 @needs_mtcnn
@@ -323,3 +332,22 @@ def test_mtcnn_must_see_a_face_where_the_landmarks_are():
         cropped(photo, Landmarks(shuttle), None, Rules(points="mtcnn"))
     with pytest.raises(Rejected, match="no face was found"):
         aligned_crops.found_face(Image.new("RGB", (200, 200), "grey"))
+
+
+def test_a_face_found_in_a_shrunk_photo_has_its_place_in_the_photo(monkeypatch):
+    seen = []
+
+    def predictor(images, labels, names):  # the middle of what is red
+        seen.append(images.shape)
+        y, x = (images[0, 0] > 0).nonzero().double().mean(dim=0) + 0.5
+        return torch.stack([torch.stack([x, y])] * 5)[None]
+
+    monkeypatch.setattr(aligned_crops, "_predictor", lambda path: predictor)
+    photo = Image.new("RGB", (3000, 1500))
+    photo.paste((255, 0, 0), (900, 300, 960, 360))
+    found = aligned_crops.found_face(photo, "p.dat")
+    assert seen == [(1, 3, 500, 1000)]
+    np.testing.assert_allclose(found.points, [[929.5, 329.5]] * 5, atol=1)
+    monkeypatch.setattr(aligned_crops, "_predictor", lambda path: lambda *_: torch.full((1, 5, 2), torch.nan))
+    with pytest.raises(Rejected, match="no face was found"):
+        aligned_crops.found_face(photo, "p.dat")
