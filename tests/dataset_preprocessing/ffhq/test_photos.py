@@ -264,15 +264,12 @@ def test_one_oblong_picture_among_crops_gets_no_label_and_ends_nothing(run, indi
         (["--pose=recon"], "--pose=recon needs --recon-weights"),
         (["--pose=mesh", "--recon-weights=embedded"], "leave one of them out"),
         (["--crop", "--outdir={tmp}/file"], "--outdir"),
-        (["--crop", "--outdir={tmp}/locked/set"], "cannot be written"),
+        (["--crop", "--outdir=/proc/set"], "cannot be written"),
     ],
 )
 def test_wrong_options_are_one_line_before_any_work(indir, tmp_path, options, words, monkeypatch):
     noise((60, 50)).save(indir / "a.png")
     (tmp_path / "file").touch()
-    (tmp_path / "locked").mkdir(mode=0o500)
-    if os.geteuid() == 0 and "locked" in options[-1]:
-        pytest.skip("nothing is locked for root")
     monkeypatch.setattr(photos, "Mtcnn", None)
     arguments = [option.format(indir=indir, tmp=tmp_path) for option in options]
     result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={indir}", *arguments])
