@@ -33,6 +33,11 @@ WORLD_WEIGHTS = (Path(__file__).resolve().parent if REPOSITORY is None else REPO
 CACHE = user_cache() if REPOSITORY is None else REPOSITORY / ".cache"  # of rendered data sets; see `private`
 
 
+def how_made(weights: Path) -> str:
+    """For errors: what makes a file of WORLD_WEIGHTS that is not there."""
+    return f"`make embedded{' WORLD=people' if weights.name.startswith('people') else ''}` trains it"
+
+
 # ---------------------------------------------------------------- what is found again and used without a question
 
 

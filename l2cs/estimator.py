@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from groundwork.files import WORLD_WEIGHTS
+from groundwork.files import WORLD_WEIGHTS, how_made
 from groundwork.strict_json import JsonError, read_json
 from l2cs.decode import binning_of, decode
 from l2cs.model import L2CS
@@ -78,7 +78,7 @@ class GazeEstimator(nn.Module):
         """
         path = WORLD_NETWORKS.get(str(path_or_name), Path(path_or_name))
         if str(path_or_name) in WORLD_NETWORKS and not path.is_file():
-            raise ValueError(f"{path}: the embedded gaze network is missing; `make embedded` trains it")
+            raise ValueError(f"{path}: the embedded gaze network is missing; {how_made(path)}")
         model, facts, sha256 = load_weights(path)
         estimator = cls(model, sha256, {**facts, **measured_facts(path.parent, sha256)}).to(device)
         if check:

@@ -52,7 +52,7 @@ class Oracle:
 @pytest.fixture
 def estimate(rendered, tmp_path, monkeypatch):
     def estimate(oracle, *args):
-        monkeypatch.setattr(pose_estimators, "WorldPose", lambda device: oracle)
+        monkeypatch.setattr(pose_estimators, "WorldPose", lambda *of: oracle)
         arguments = [f"--indir={rendered}", f"--outdir={tmp_path}", "--batch=3", *args]
         return CliRunner().invoke(preprocess_in_the_wild.main, arguments)
 
@@ -137,7 +137,7 @@ def test_a_run_that_was_stopped_shows(rendered, tmp_path, monkeypatch):
         patch.setattr(gen_samples_pose, "atomic_write", stop)
         assert CliRunner().invoke(gen_samples_pose.main, arguments).exit_code == 130
     assert sorted(file.name for file in folder.iterdir()) == ["labels_generate.json", "seed0000.png", "seed0001.png"]
-    monkeypatch.setattr(pose_estimators, "WorldPose", lambda device: Oracle(rows_of(folder)))
+    monkeypatch.setattr(pose_estimators, "WorldPose", lambda *of: Oracle(rows_of(folder)))
     result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={folder}"])
     assert result.exit_code == 2 and not (folder / "dataset.json").exists()
     words = "2 of 4 pictures that it lists are missing, the first is seed0002.png (then seed0003.png)"
@@ -204,7 +204,7 @@ def test_bad_folders_of_pictures_are_one_line(what, tmp_path, monkeypatch):
         Image.new("RGB", (40, 30)).save(folder / "a.jpg")
     if what == "torn":
         (folder / "a.png").write_bytes(b"\x89PNG but not really")
-    monkeypatch.setattr(pose_estimators, "WorldPose", lambda device: Oracle({}))
+    monkeypatch.setattr(pose_estimators, "WorldPose", lambda *of: Oracle({}))
     result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={folder}"])
     assert result.exit_code == 2
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]

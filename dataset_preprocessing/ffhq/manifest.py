@@ -47,10 +47,18 @@ class Manifest:
         lines = [self._head, *(self.rows[name] for name in sorted(self.rows))]
         atomic_write(self.path, b"".join(_line(value) for value in lines))
 
-    def append(self, row: dict) -> None:
+    def append(self, row: dict, folder: Path) -> None:
+        """Adds a photo; crops in the folder that an earlier line of it has, and this one has not, are removed."""
+        before = self.rows.get(row["photo"])
         self.rows[row["photo"]] = row
         with open(self.path, "ab") as file:
             file.write(_line(row))
+        if before is not None:
+            self._remove(crops_of(before), folder)
+
+    def _remove(self, crops: Iterable[str], folder: Path) -> None:
+        for crop in set(crops) - set(crops_of(*self.rows.values())):
+            (folder / crop).unlink(missing_ok=True)
 
     def done(self, name: str, stamp: str, folder: Path) -> bool:
         """Whether a photo has its row, has not changed since, and all its crops are there."""
@@ -61,11 +69,9 @@ class Manifest:
 
     def keep_only(self, names: Iterable[str], folder: Path) -> None:
         """Forgets the photos that are gone, and removes what earlier runs have cut out and nobody lists now."""
-        before = {crop for row in self.rows.values() for crop in crops_of(row)}
-        wanted = set(names)
+        before, wanted = crops_of(*self.rows.values()), set(names)
         self.rows = {name: row for name, row in self.rows.items() if name in wanted}
-        for crop in before - set(crops_of(*self.rows.values())):
-            (folder / crop).unlink(missing_ok=True)
+        self._remove(before, folder)
 
     def kept(self) -> Iterator[dict]:
         """The faces that have a crop, in the order of the crops' names."""

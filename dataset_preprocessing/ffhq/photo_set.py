@@ -93,7 +93,7 @@ def make(indir: Path, outdir: Path, estimator, rules: photos.Rules, batch: int, 
     for part, at_once, title in ((parts[0], batch, "photos"), (parts[1], 1, "films")):
         for rows in processes.batches(part, at_once, chain, title if part else None):
             for row in rows:
-                manifest.append(row)
+                manifest.append(row, outdir)
     if distributed.rank() > 0:
         return {}
     manifest.keep_only(files, outdir)
@@ -132,5 +132,5 @@ def _written(manifest: Manifest, outdir: Path, estimator, before: int) -> dict:
 def summary(facts: dict) -> list[str]:
     """Lines about the photos and faces that are left out."""
     out = [f"{count} {WORDS[fate]}" for fate, count in facts["fates"].items() if fate in WORDS]
-    notes = [f"{facts['from_before']} photos were done before"] if facts["from_before"] else []
+    notes = [f"done before: {facts['from_before']} of {facts['photos']} photos"] if facts["from_before"] else []
     return notes + ([f"left out: {', '.join(out)}; {facts['manifest']} has the reason of each"] if out else [])

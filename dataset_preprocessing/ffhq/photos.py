@@ -189,10 +189,12 @@ class Chain:
 
     def _finish(self, candidates: Sequence[Candidate]) -> None:
         """Cameras for the crops; those that pass are written."""
-        pictures = [candidate.cut.picture for candidate in candidates]
-        names = [candidate.crop_name for candidate in candidates]
-        readings = with_mirror_images(self.estimator, pictures, names) if candidates else []
-        for candidate, reading in zip(candidates, readings, strict=True):
+        for first in range(0, len(candidates), self.batch):
+            self._label(candidates[first : first + self.batch])
+
+    def _label(self, candidates: Sequence[Candidate]) -> None:
+        pictures, names = zip(*((one.cut.picture, one.crop_name) for one in candidates), strict=True)
+        for candidate, reading in zip(candidates, with_mirror_images(self.estimator, pictures, names), strict=True):
             record, rules = candidate.record, self.rules
             if isinstance(reading, str):
                 _reject(record, "no camera", reading)

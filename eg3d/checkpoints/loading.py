@@ -18,7 +18,7 @@ from eg3d.checkpoints.published import PLANES_NOTE, open_published, open_torch
 from eg3d.checkpoints.stand_ins import REMEDY
 from eg3d.checkpoints.stored import Checkpoint, CheckpointError, Difference, compare
 from eg3d.ops.precision import set_precision
-from groundwork.files import WORLD_WEIGHTS, sha256
+from groundwork.files import WORLD_WEIGHTS, how_made, sha256
 from groundwork.places import is_address
 from groundwork.torch_file import LEGACY_START
 
@@ -50,8 +50,7 @@ def locate(name: str | Path) -> Path:
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path}: is a folder or device; name a checkpoint's file")
     if not path.is_file():
-        embedded = str(name) in GENERATORS
-        hint = "`make embedded` trains it" if embedded else "give a checkpoint, an https:// address or embedded"
+        hint = how_made(path) if str(name) in GENERATORS else "give a checkpoint, an https:// address or embedded"
         raise CheckpointError(f"{path}: there is no such file; {hint}")
     return path
 

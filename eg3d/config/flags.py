@@ -99,11 +99,10 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
         schedule["ema_rampup"], plain["augment"]["kimg"] = None, 100.0
         if not given.get("resume_blur", False):
             schedule["blur_init_sigma"], schedule["gpc_reg_fade_kimg"] = 0.0, 0.0
-        if not any("raw_resolution" in TABLE[name].name for name in given) and schedule["raw_resolution_final"]:
-            schedule["raw_resolution_initial"], schedule["raw_resolution_final"] = (
-                schedule["raw_resolution_final"],
-                None,
-            )
+        if (last := schedule["raw_resolution_final"]) and not any(
+            "raw_resolution" in TABLE[name].name for name in given
+        ):
+            schedule |= {"raw_resolution_initial": last, "raw_resolution_final": None}
     config = from_dict(plain)
     if unread := _unmet(given, config, published=True):
         return resolve(cfg, resolution, **{name: value for name, value in given.items() if name not in unread})

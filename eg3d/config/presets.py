@@ -156,7 +156,7 @@ PEOPLE = TrainConfig(
         conv_clamp=None,
         mapping=MappingConfig(num_layers=2),
     ),
-    gaze=GazeLossConfig(weight=5.0, l2cs_path="people", eye_x=0.0815, eye_y=0.09),
+    gaze=GazeLossConfig(weight=5.0, l2cs_path="people", eye_x=0.083, eye_y=0.0875),
     loss=LossConfig(r1_gamma=1.0, density_reg=0.0),
     schedule=ScheduleConfig(
         blur_init_sigma=2.0,

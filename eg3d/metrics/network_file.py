@@ -17,7 +17,7 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from groundwork import filling
-from groundwork.files import WORLD_WEIGHTS, atomic_write
+from groundwork.files import WORLD_WEIGHTS, atomic_write, how_made
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
 from groundwork.torch_file import read_torch, what_helps, why_not_tensors
@@ -70,9 +70,7 @@ def read_bytes(path: Path, kind: str) -> bytes:
             raise ValueError(f"{path}: has {path.stat().st_size} bytes, more than any {kind} network")
         data = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        helps = (
-            "`make embedded` trains it" if path.parent == WORLD_WEIGHTS else f"give the weights of the {kind} network"
-        )
+        helps = how_made(path) if path.parent == WORLD_WEIGHTS else f"give the weights of the {kind} network"
         raise ValueError(f"{path}: there is no such file; {helps}") from None
     if not data:
         raise ValueError(f"{path}: the file is empty; fetch the {kind} weights again")

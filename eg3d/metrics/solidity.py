@@ -14,8 +14,8 @@ from eg3d.geometry.cameras import split_label
 
 # Where nose tip and cheeks are in a frontal view of each embedded world, image coordinates (x, y) of 0..1: means of
 # the projected landmarks of 48 heads of the split "test" (30; half-way from jaw 2 or 14 to the nostril 31 or 35).
-NOSE_TIP = {"embedded": (0.500, 0.613), "people": (0.500, 0.523)}
-CHEEKS = {"embedded": ((0.328, 0.649), (0.672, 0.649)), "people": ((0.307, 0.526), (0.693, 0.526))}
+NOSE_TIP = {"embedded": (0.500, 0.613), "people": (0.500, 0.512)}
+CHEEKS = {"embedded": ((0.328, 0.649), (0.672, 0.649)), "people": ((0.313, 0.549), (0.687, 0.549))}
 WINDOW = 0.05  # half side of the square looked at, of the image's side
 
 

@@ -115,20 +115,24 @@ class Scene:
     def cast(self, label, size: int, pixels=None, shifts=((0.0, 0.0),)) -> tuple[np.ndarray, np.ndarray, Hits]:
         """Origin [3], unit directions [P, 3] and first hits of the rays through pixels of a camera's picture.
 
-        pixels: row-major numbers, or all; shifts: (right, down) of the rays from the pixels' centres, in pixels. With
-        several shifts, all pixels of the first come first.
+        pixels: row-major numbers, or all; shifts: (right, down) of the rays from the pixels' centres, in pixels. All
+        rays of a pixel come one after the other.
         """
         label = np.asarray(label, np.float64).reshape(-1)
         if pixels is None:
             pixels = np.arange(size * size)
         if self._built is not None:
-            place = [((pixels % size + 0.5 + x) / size, (pixels // size + 0.5 + y) / size) for x, y in shifts]
-            origin, directions = _rays_through(label, *(np.concatenate(axis) for axis in zip(*place, strict=True)))
+            row = np.floor((pixels + 0.5) / size)
+            column = pixels - size * row
+            places = [(axis[:, None] + 0.5 + np.array(shifts)[:, k]).ravel() for k, axis in enumerate((column, row))]
+            origin, directions = _rays_through(label, *(place.astype(np.float32) for place in places), size)
             return origin, directions, _ask(self._built, origin, directions)
         casts = [self._picture(label, size, shift) for shift in shifts]
-        directions = np.concatenate([directions[pixels] for _, directions, _ in casts])
+        directions = np.stack([directions[pixels] for _, directions, _ in casts], axis=1)
         columns = ([vars(hits)[f][pixels] for *_, hits in casts] for f in ("triangle", "distance", "weights"))
-        return casts[0][0], directions, Hits(*(np.concatenate(column) for column in columns))
+        triangle, distance, weights = (np.stack(column, axis=1) for column in columns)
+        hits = Hits(triangle.ravel(), distance.ravel(), weights.reshape(-1, 3))
+        return casts[0][0], directions.reshape(-1, 3), hits
 
     def _picture(self, label: np.ndarray, size: int, shift) -> tuple[np.ndarray, np.ndarray, Hits]:
         """All rays of a picture, for a caster that needs a square of them."""
@@ -138,14 +142,17 @@ class Scene:
         return origin, directions, self._caster(*self._mesh, origin, directions)
 
 
-def _rays_through(label: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Camera position [3] and unit directions [P, 3] through places (u, v) [P] of a picture, in its widths."""
+def _rays_through(label: np.ndarray, right: np.ndarray, down: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Camera position [3] and unit directions float32 [P, 3] through places (right, down) [P], in pixels; float32."""
     pose, k = label[:16].reshape(4, 4), label[16:25].reshape(3, 3)
-    y = (v - k[1, 2]) / k[1, 1]
-    x = (u - k[0, 2] - k[0, 1] * y) / k[0, 0]
-    length = np.sqrt(x * x + y * y + 1)
-    directions = np.stack([x / length, y / length, 1 / length], axis=1) @ pose[:3, :3].T
-    return pose[:3, 3].astype(np.float32), directions.astype(np.float32)
+    inverse = np.linalg.inv(k)  # pixels -> camera's plane at depth one
+    to_world = (pose[:3, :3] @ inverse @ np.diag([1 / size, 1 / size, 1])).astype(np.float32)
+    directions = np.empty((len(right), 3), np.float32)
+    axes = [across * right + along * down + ahead for across, along, ahead in to_world]
+    length = np.sqrt(sum(axis * axis for axis in axes))
+    for number, axis in enumerate(axes):
+        directions[:, number] = axis / length
+    return pose[:3, 3].astype(np.float32), directions
 
 
 def _boxes(corners: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, ...]:

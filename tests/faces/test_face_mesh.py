@@ -76,9 +76,10 @@ def test_the_mirrored_photo_has_mirrored_irises(mesh, astronaut, found):
         mirrored = finder.read(
             astronaut.flip(3), mesh.find(astronaut.flip(3), square(width - 223.0, 120.0, 160.0)).points
         )
-    other = mirrored.iris[:, :, CENTRE, :2].flip(1)
-    other = torch.stack([width - other[..., 0], other[..., 1]], dim=2)
-    assert (straight.iris[:, :, CENTRE, :2] - other).norm(dim=2).max() < 0.8
+    for ours, theirs, most in zip(straight, mirrored, (0.5, 0.25), strict=True):  # px of a face that is 105 px wide
+        other = theirs[..., :2].flip(1)
+        other = torch.stack([width - other[..., 0], other[..., 1]], dim=3)
+        assert (ours[..., :2] - other).norm(dim=3).mean(dim=2).max() < most
 
 
 def test_anchors_stand_in_the_middle_of_their_places():

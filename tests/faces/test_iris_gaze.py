@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eg3d.faces.iris_gaze import EYE_CENTRE, RADIUS_PER_IRIS, EyeCentre, gaze_directions
+from eg3d.faces.iris_gaze import EYE_CENTRE, RADIUS_PER_IRIS, RADIUS_PER_WIDTH, EyeCentre, gaze_directions
 from eg3d.faces.irises import INNER, OUTER, Irises
 from eg3d.metrics.pose import rotation_of_angles
 
@@ -18,7 +18,7 @@ def eyes(gaze, head, centre: EyeCentre) -> Irises:
         ball = torch.tensor([-60.0 * side, 12, 0])
         middle = ball - RADIUS * head @ torch.tensor([side * centre.inward, centre.up, -centre.back])
         for corner, sign in ((OUTER, 1), (INNER, -1)):
-            contour[0, eye, corner] = flip * (middle + 14 * sign * head[:, 0])
+            contour[0, eye, corner] = flip * (middle + RADIUS / RADIUS_PER_WIDTH / 2 * sign * head[:, 0])
         iris[0, eye] = flip * (ball + RADIUS * gaze)
         size = RADIUS / RADIUS_PER_IRIS / 2  # the disc is drawn as wide as it is, for one of its axes always is
         iris[0, eye, [1, 3], 0] += torch.tensor([-size, size])

@@ -52,7 +52,9 @@ def onnx():
 
 
 def test_names_and_files_of_l2cs_net_are_read_as_before(tmp_path):
-    for name, path in WORLD_NETWORKS.items():
+    made = {name: path for name, path in WORLD_NETWORKS.items() if path.is_file()}
+    assert {"embedded", "embedded-judge"} <= set(made)
+    for name, path in made.items():
         network = load_gaze_network(name)
         assert isinstance(network, GazeEstimator) and network.sha256 == sha256(path) and network.differentiable
     assert load_gaze_network(WORLD_NETWORKS["embedded"]).sha256 == load_gaze_network("embedded").sha256

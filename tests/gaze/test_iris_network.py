@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 
 from eg3d.faces.packaged import FACE_MESH
+from eg3d.gaze import iris_network
 from eg3d.gaze.iris_network import LEAST_SIDE, LIMITS
 from eg3d.gaze.networks import check_always_answers, load_gaze_network
 from eg3d.gaze.term import GazeLossConfig
+from l2cs.estimator import gaze_vector
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,13 @@ def test_eyes_on_the_camera_are_read_so_and_mirrored_they_are_too(iris, astronau
     yaw, pitch = (angle.rad2deg() for angle in found)
     assert yaw.abs().max() < 6 and pitch.abs().max() < 12
     assert abs(yaw.sum()) < 4 and abs(pitch.diff()) < 4
+
+
+def test_directions_become_angles_with_the_signs_of_gaze_networks(iris, astronaut, monkeypatch):
+    # the camera's axes are x right, y up, z toward it here, and x right, y down, z away in gaze networks
+    direction = torch.nn.functional.normalize(torch.tensor([[0.4, 0.2, 0.9]]), dim=1)
+    monkeypatch.setattr(iris_network, "gaze_directions", lambda irises, head: direction.double())
+    torch.testing.assert_close(gaze_vector(iris(astronaut)), direction * torch.tensor([1, -1, -1]))
 
 
 def test_a_picture_without_a_face_is_nan_and_changes_no_other(iris, astronaut):

@@ -100,10 +100,10 @@ def test_a_warning_where_nothing_tells_and_none_where_it_is_the_embedded_world(s
 
 
 def test_an_embedded_network_that_is_not_made_yet_is_one_line_that_says_how(monkeypatch, tmp_path):
-    monkeypatch.setitem(GENERATORS, "people-base", WORLD_WEIGHTS / "not-made.safetensors")
+    monkeypatch.setitem(GENERATORS, "people-base", WORLD_WEIGHTS / "people_not_made.safetensors")
     result = CliRunner().invoke(calc_id.main, ["--network=people-base", "--seeds=0"])
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
-    assert "not-made.safetensors: there is no such file; `make embedded` trains it" in result.stderr
+    assert "people_not_made.safetensors: there is no such file; `make embedded WORLD=people` trains it" in result.stderr
     with pytest.raises(ValueError, match="not-made.safetensors: there is no such file; `make embedded` trains it"):
         load_network(WORLD_WEIGHTS / "not-made.safetensors", "identity")
 

@@ -10,7 +10,7 @@ import numpy as np
 from eg3d.world.human.lamps import Setting, linear
 from eg3d.world.human.pieces import smooth, unit
 
-IRIS_ANGLE = 0.45  # rad, seen from the centre of the eyeball: 11.7 mm; as in head_shape.py
+IRIS_ANGLE = 0.45  # rad, half of what an iris of 11.7 mm spans, seen from the centre of the eyeball
 CORNEA = 0.47  # distance of the cornea's own centre from that of the eyeball, in radii of the eyeball
 SCLERA = np.array((0.72, 0.66, 0.61), np.float32)  # linear light
 

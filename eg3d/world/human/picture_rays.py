@@ -37,19 +37,19 @@ class Samples:
     def averaged(self, values: np.ndarray) -> np.ndarray:
         """Values of the rays [S, ...] -> of the pixels."""
         whole, more = self._split(values)
-        whole[self.edge] = (whole[self.edge] + more.sum(axis=0)) / np.float32(1 + len(CORNERS))
+        whole[self.edge] = (whole[self.edge] + more.sum(axis=1)) / np.float32(1 + len(CORNERS))
         return whole
 
     def nearest(self) -> np.ndarray:
         """Smallest distance of each pixel; inf on the backdrop."""
         whole, more = self._split(self.distance.copy())
-        whole[self.edge] = np.minimum(whole[self.edge], more.min(axis=0))
+        whole[self.edge] = np.minimum(whole[self.edge], more.min(axis=1))
         return whole
 
     def _split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Those of the centres, and [4, E, ...] of the others."""
+        """Those of the centres, and [E, 4, ...] of the others."""
         count = len(values) - len(CORNERS) * len(self.edge)
-        return values[:count], values[count:].reshape(len(CORNERS), len(self.edge), *values.shape[1:])
+        return values[:count], values[count:].reshape(len(self.edge), len(CORNERS), *values.shape[1:])
 
 
 def cast_picture(scene: raycast.Scene, mesh: DressedMesh, label: np.ndarray, size: int) -> Samples:
@@ -63,7 +63,7 @@ def cast_picture(scene: raycast.Scene, mesh: DressedMesh, label: np.ndarray, siz
         np.concatenate([vars(hits)[name] for hits in (first[1], more[1])])
         for name in ("triangle", "distance", "weights")
     )
-    pixel = np.concatenate([np.arange(size * size)] + [edge] * len(CORNERS))
+    pixel = np.concatenate([np.arange(size * size), np.repeat(edge, len(CORNERS))])
     hit = triangle >= 0
     part = np.where(hit, mesh.part[triangle].astype(np.int16), -1)
     with np.errstate(invalid="ignore"):
@@ -76,9 +76,9 @@ def cast_picture(scene: raycast.Scene, mesh: DressedMesh, label: np.ndarray, siz
         part=part,
         distance=distance,
         shaded=shaded,
-        triangle=triangle[shaded],
-        weights=weights[shaded].astype(np.float32),
-        direction=directions[shaded],
+        triangle=triangle.take(shaded),
+        weights=weights.take(shaded, axis=0).astype(np.float32, copy=False),
+        direction=directions.take(shaded, axis=0),
         copied=np.flatnonzero(alike),
         edge=edge,
         pixel_width=width,

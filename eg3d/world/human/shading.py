@@ -9,7 +9,7 @@ WRAP = np.array(
 )  # how far light of each colour creeps round an edge inside skin
 BLEED = np.array(((0.45,), (0.06,), (0.0,)), np.float32)  # and into half-shadow
 F0 = 0.028  # of skin, by Schlick 1994
-BROAD, NARROW = 16, 64  # exponents of the two lobes of the sheen
+BROAD, NARROW = 16, 32  # exponents of the two lobes of the sheen
 
 
 def skin_light(
@@ -59,13 +59,12 @@ def _lobes(cosine: np.ndarray, facing: np.ndarray, between: np.ndarray) -> np.nd
     near8 = near4 * near4
     broad = near8 * near8
     narrow = broad * broad
-    narrow = narrow * narrow
     f = 1 - half
     f2 = f * f
     fresnel = F0 + (1 - F0) * f2 * f2 * f
     lobes = np.float32(0.65 * (BROAD + 8) / (8 * np.pi)) * broad
     lobes += np.float32(0.35 * (NARROW + 8) / (8 * np.pi)) * narrow
-    return fresnel * lobes * np.clip(cosine, 0, 1) * np.float32(4.0)
+    return fresnel * lobes * np.clip(cosine, 0, 1) * np.float32(4.8)
 
 
 def matt_light(setting: Setting, paint, normals, openness, shadow, wrap: float = 0.1) -> np.ndarray:

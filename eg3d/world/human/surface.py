@@ -82,7 +82,8 @@ class Surface:
 
     def _between(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Values at vertices [V, K], normals first -> at hits [K, P]; normals are of length one again."""
-        corners, weights = self.mesh.faces[self.samples.triangle[at]], self.samples.weights[at]
+        corners = self.mesh.faces.take(self.samples.triangle.take(at), axis=0)
+        weights = self.samples.weights.take(at, axis=0)
         rows = np.arange(0, 3 * len(at) + 1, 3, dtype=np.int32)
         mix = sparse.csr_matrix((weights.ravel(), corners.ravel(), rows), (len(at), len(values)))
         mixed = np.ascontiguousarray((mix @ values).T)
@@ -91,7 +92,7 @@ class Surface:
 
     def _towards(self, at: np.ndarray) -> np.ndarray:
         """Unit vectors [3, P] from hits to the camera."""
-        return np.ascontiguousarray(-self.samples.direction[at].T)
+        return -np.ascontiguousarray(self.samples.direction.take(at, axis=0).T)
 
     def skin(self, at: np.ndarray) -> np.ndarray:
         values = self._between(self.bare, at)

@@ -184,7 +184,7 @@ def test_a_second_run_does_only_what_is_missing(run, indir, tmp_path):
     Estimator.seen.clear()
     result = run(ONE)
     assert result.exit_code == 0 and sorted(set(Estimator.seen)) == ["b.png", "c.png", "d.png"]
-    assert "1 photos were done before" in result.stderr and "4 crops of 4 photos" in result.stdout
+    assert "done before: 1 of 4 photos" in result.stderr and "4 crops of 4 photos" in result.stdout
     second = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "set").glob("?.png")}
     assert (
         second["a.png"] == first["a.png"]
@@ -264,15 +264,12 @@ def test_one_oblong_picture_among_crops_gets_no_label_and_ends_nothing(run, indi
         (["--pose=recon"], "--pose=recon needs --recon-weights"),
         (["--pose=mesh", "--recon-weights=embedded"], "leave one of them out"),
         (["--crop", "--outdir={tmp}/file"], "--outdir"),
-        (["--crop", "--outdir={tmp}/locked/set"], "cannot be written"),
+        (["--crop", "--outdir=/proc/set"], "cannot be written"),
     ],
 )
 def test_wrong_options_are_one_line_before_any_work(indir, tmp_path, options, words, monkeypatch):
     noise((60, 50)).save(indir / "a.png")
     (tmp_path / "file").touch()
-    (tmp_path / "locked").mkdir(mode=0o500)
-    if os.geteuid() == 0 and "locked" in options[-1]:
-        pytest.skip("nothing is locked for root")
     monkeypatch.setattr(photos, "Mtcnn", None)
     arguments = [option.format(indir=indir, tmp=tmp_path) for option in options]
     result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={indir}", *arguments])
@@ -313,7 +310,7 @@ def test_a_film_becomes_numbered_crops_and_a_broken_one_a_line(run, indir, tmp_p
     assert sorted(open_labelled(tmp_path / "set").labels) == crops
     Estimator.seen.clear()
     again = run(known, "--min-side=50", "--every=2", "--min-sharpness=0")
-    assert again.exit_code == 0 and not Estimator.seen and "2 photos were done before" in again.stderr
+    assert again.exit_code == 0 and not Estimator.seen and "done before: 2 of 2 photos" in again.stderr
 
 
 def test_films_without_ffmpeg_are_lines_that_say_what_to_install(run, indir, tmp_path, monkeypatch):

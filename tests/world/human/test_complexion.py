@@ -162,7 +162,7 @@ def test_pores_tilt_the_normal_a_little_and_mirror():
     skin, rest = replace(complexion(6), grain=1.0), places()
     coats = np.zeros((4, len(rest)), np.float32)
     tilt = skin_paint(skin, coats, rest.T, 0.003)[2]
-    assert 0.02 < tilt.std() < 0.04 and np.abs(tilt.mean(axis=1)).max() < 0.01
+    assert 0.015 < tilt.std() < 0.03 and np.abs(tilt.mean(axis=1)).max() < 0.01
     mirrored = skin_paint(skin.mirrored(), coats, (rest * FLIP.astype(np.float32)).T, 0.003)[2]
     assert np.abs(mirrored * [[-1], [1]] - tilt).max() < 1e-6
     far = skin_paint(skin, coats, rest.T, 0.03)[2]

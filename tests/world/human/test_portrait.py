@@ -179,7 +179,7 @@ def test_rays_beside_the_middle_of_some_pixels_agree_with_the_zbuffer():
     )
     assert np.array_equal(origin, same) and len(fast) == 2 * len(some) and np.abs(fast - plain).max() < 1e-6
     assert (hits.triangle == others.triangle).mean() > 0.99
-    target = origin + 2 * fast[[0, len(some)]]
+    target = origin + 2 * fast[[0, 1]]
     places = raycast.project(label.astype(float), target.astype(float), 48)
     assert np.abs(places - [[200 % 48 + 0.9, 200 // 48 + 0.2], [200 % 48 + 0.4, 200 // 48 + 0.7]]).max() < 1e-3
 
