@@ -57,7 +57,7 @@ class Mesh:
         self._embree, device = library()
         # Embree reads the arrays where they are, and one number beyond the last vertex.
         self._vertices = np.append(np.asarray(vertices, np.float32).ravel(), np.float32(0))
-        self._faces = np.ascontiguousarray(faces, np.int32)
+        self._faces = np.array(faces, np.int32, order="C")
         geometry = self._embree.rtcNewGeometry(device, TRIANGLES)
         for slot, kind, array, count in (
             (VERTICES, FLOAT3, self._vertices, len(vertices)),
