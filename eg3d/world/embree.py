@@ -27,6 +27,17 @@ SIGNATURES = {  # name: result, arguments (Embree 4, rtcore_*.h)
 TRIANGLES, INDICES, VERTICES, UINT3, FLOAT3 = 0, 0, 1, 0x5003, 0x9003  # rtcore_geometry.h, _buffer.h, _common.h
 LANES, ROWS = 16, 21  # rays of a packet; numbers of a ray and its hit: RTCRayHit16, with both levels of instances
 ORIGIN, DIRECTION, FAR, MASK, U, V, TRIANGLE = slice(0, 3), slice(4, 7), 8, 9, 15, 16, 17  # some of these numbers
+COHERENT, EVERYTHING = 1 << 16, 0xFFFFFFFF  # rays of a packet go much the same way; no feature is left out
+
+
+class Arguments(ctypes.Structure):
+    """RTCIntersectArguments."""
+
+    _fields_ = [
+        ("flags", _UINT),
+        ("features", _UINT),
+        *((name, _PTR) for name in ("context", "filter", "intersect", "spare")),
+    ]
 
 
 @cache
@@ -93,9 +104,10 @@ class Mesh:
         valid = _aligned(LANES).view(np.int32)
         valid[:] = -1
         cast, scene, first, step = self._embree.rtcIntersect16, self._scene, rays.ctypes.data, rays.strides[0]
-        active = valid.ctypes.data
+        active, how = valid.ctypes.data, Arguments(COHERENT, EVERYTHING)
+        how_at = ctypes.addressof(how)
         for packet in range(first, first + packets * step, step):
-            cast(active, scene, packet, None)
+            cast(active, scene, packet, how_at)
         triangle = whole_numbers[:, TRIANGLE].ravel()[:count]
         return triangle, *(rays[:, row].ravel()[:count] for row in (FAR, U, V))
 
