@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eg3d.world import embree
+
 try:
     from embreex.mesh_construction import TriangleMesh
     from embreex.rtcore_scene import EmbreeScene
@@ -54,6 +56,9 @@ def _built(vertices: np.ndarray, faces: np.ndarray):
 
 
 def _ask(scene, origin: np.ndarray, directions: np.ndarray) -> Hits:
+    if isinstance(scene, embree.Mesh):
+        triangle, distance, u, v = scene.first_hits(origin, directions)
+        return Hits(triangle, distance, np.stack([1 - u - v, u, v], axis=-1))
     origins = np.ascontiguousarray(np.broadcast_to(origin, directions.shape))
     out = scene.run(origins, directions, output=True)
     hit = out["primID"] >= 0
@@ -110,7 +115,9 @@ class Scene:
         """vertices float32 [V, 3], faces int32 [F, 3]; caster: `cast_embree` or `cast_zbuffer`, or the faster one."""
         self._caster = caster or (cast_embree if HAVE_EMBREE else cast_zbuffer)
         self._mesh = vertices, faces
-        self._built = _built(vertices, faces) if self._caster is cast_embree else None
+        self._built = None
+        if self._caster is cast_embree:
+            self._built = embree.Mesh(vertices, faces) if embree.library() else _built(vertices, faces)
 
     def cast(self, label, size: int, pixels=None, shifts=((0.0, 0.0),)) -> tuple[np.ndarray, np.ndarray, Hits]:
         """Origin [3], unit directions [P, 3] and first hits of the rays through pixels of a camera's picture.

@@ -4,21 +4,20 @@ Nothing but the head makes a person here: light, background, shirt, gaze and cam
 cameras roll too. Every view depends on (world and its version, split, person, view) alone.
 """
 
-import io
 import os
 from dataclasses import dataclass, fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from eg3d.geometry.landmarks import five_points
+from eg3d.world.kept_arrays import kept_arrays
 from eg3d.world.rendered_sets import GAZE_SET_CAMERA, camera_label, head_angles_to_vector
 from eg3d.world.worlds import world_of
 from groundwork.draws import draw_key
-from groundwork.files import CACHE, atomic_write, is_own, private
+from groundwork.files import CACHE, private
 from groundwork.workers import in_processes
 
 MAX_ROLL = 0.2  # rad, of the camera about its axis
@@ -86,11 +85,9 @@ def people_set(split: str, people: int, views: int = VIEWS, world: str = "cartoo
     """The same, kept in the cache: rendered once by up to four processes."""
     its = world_of(world)
     path = private(CACHE) / f"{its.prefix}people-v{its.version}-{split}-{people}x{views}.npz"
-    if not is_own(path):
+
+    def make() -> dict[str, np.ndarray]:
         processes = min(4, os.cpu_count() or 1)
-        made = render_people(split, people, views, processes=processes, progress=True, world=world)
-        out = io.BytesIO()
-        np.savez(out, **vars(made))
-        atomic_write(path, out.getvalue())
-    with np.load(Path(path)) as file:
-        return People(**{field.name: file[field.name] for field in fields(People)})
+        return vars(render_people(split, people, views, processes=processes, progress=True, world=world))
+
+    return People(**kept_arrays(path, [field.name for field in fields(People)], make))

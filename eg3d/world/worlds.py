@@ -64,7 +64,7 @@ CLOTHES = ("garment", "cloth", "second", "stripes", "looseness", "neckline")  # 
 
 
 def _people() -> World:
-    from eg3d.world.human.head_shape import EYE_MAX_PITCH, EYE_MAX_YAW, human_head
+    from eg3d.world.human.head_shape import EYE_MAX_PITCH, EYE_MAX_YAW, eye_centres
     from eg3d.world.human.person import HUMAN_VERSION, Person
     from eg3d.world.human.physique import Expression
     from eg3d.world.human.portrait import render_person
@@ -86,7 +86,7 @@ def _people() -> World:
         eye_range=(EYE_MAX_YAW, EYE_MAX_PITCH),
         draw=Person.draw,
         render=render,
-        eye_centres=lambda person: human_head(person).eye_centres,
+        eye_centres=eye_centres,
         vary=vary,
         prefix="people-",
     )

@@ -14,7 +14,7 @@ from eg3d.world.human.pieces import smooth
 
 # The middle of a brow from its head beside the nose to its tail, on the base mesh.
 BROW_X = np.array([0.10, 0.16, 0.24, 0.33, 0.42, 0.50, 0.58])
-BROW_Y = np.array([7.446, 7.460, 7.476, 7.504, 7.521, 7.500, 7.449])
+BROW_Y = np.array([7.464, 7.474, 7.486, 7.508, 7.519, 7.495, 7.440])
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 BEARD_SHARES = np.array([0.46, 0.26, 0.06, 0.08, 0.14])  # among men
 
@@ -60,7 +60,7 @@ class FaceHair:
             thickness=uniform(0.032, 0.050) + uniform(0.0, 0.018) * male,
             density=uniform(0.55, 0.95),
             height=uniform(-0.014, 0.014),
-            tilt=uniform(-0.05, 0.025),
+            tilt=uniform(-0.07, 0.015),
             arch=uniform(-0.018, 0.014) * (1.3 - male),
             reach=uniform(0.92, 1.04),
             lash_length=uniform(0.75, 1.0) if painted else uniform(0.45, 0.8) - 0.12 * male,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eg3d.world.human.lamps import Setting, linear
-from eg3d.world.human.pieces import smooth, unit
+from eg3d.world.human.pieces import cross, dot, smooth, unit
 
 IRIS_ANGLE = 0.45  # rad, half of what an iris of 11.7 mm spans, seen from the centre of the eyeball
 CORNEA = 0.47  # distance of the cornea's own centre from that of the eyeball, in radii of the eyeball
@@ -99,8 +99,8 @@ class Lids:
 
 def angles(direction: np.ndarray, gaze: np.ndarray) -> np.ndarray:
     """Angle [P] between unit vectors [P, 3] and the gaze [3], exact near zero too."""
-    cross = np.cross(direction, gaze)
-    return np.arctan2(np.sqrt((cross * cross).sum(axis=1)), direction @ gaze)
+    aside = cross(direction, gaze)
+    return np.arctan2(np.sqrt(dot(aside, aside)), direction @ gaze)
 
 
 def eye_paint(iris: Iris, direction: np.ndarray, gaze: np.ndarray, outward: float, soft: np.ndarray) -> np.ndarray:
@@ -112,8 +112,8 @@ def eye_paint(iris: Iris, direction: np.ndarray, gaze: np.ndarray, outward: floa
         soft: [P] half width (rad) over which edges are blurred: about half a pixel.
     """
     angle = angles(direction, gaze)
-    side = outward * unit(np.cross((0.0, 1.0, 0.0), gaze))
-    above = outward * np.cross(gaze, side)
+    side = outward * unit(cross((0.0, 1.0, 0.0), gaze))
+    above = outward * cross(gaze, side)
     turn = np.arctan2(direction @ above, direction @ side)
     along = np.clip((angle - iris.pupil) / (IRIS_ANGLE - iris.pupil), 0, 1)  # 0 at the pupil, 1 at the limbus
 

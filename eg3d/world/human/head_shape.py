@@ -16,7 +16,7 @@ from eg3d.geometry.landmarks import five_points, standard_face
 from eg3d.world.human.makehuman import MASKS, Head, head_data
 from eg3d.world.human.person import Person
 from eg3d.world.human.physique import Expression, Shape
-from eg3d.world.human.pieces import smooth
+from eg3d.world.human.pieces import cross, smooth
 
 SKIN, EYE_RIGHT, EYE_LEFT, TEETH, LASH, HAIR, GLASSES, CLOTHES = range(8)  # right: the subject's, at -x
 PARTS = {"skin": SKIN, "teeth-upper": TEETH, "teeth-lower": TEETH}  # groups of the base mesh
@@ -114,6 +114,12 @@ def human_head(person: Person, gaze_head=None, expression: Expression | None = N
     )
 
 
+def eye_centres(person: Person) -> np.ndarray:
+    """Centres [2, 3] of a person's eyeballs, which neither gaze nor expression moves; the one at -x first."""
+    build = _build(person.shape)
+    return build.placed(build.centres)
+
+
 # ---------------------------------------------------------------- what never changes
 
 
@@ -191,12 +197,14 @@ def _near(head: Head, used: np.ndarray, eye: np.ndarray) -> tuple[np.ndarray, np
 
 def _sphere() -> tuple[np.ndarray, np.ndarray]:
     """Front of a sphere of radius 1: vertices [B, 3] in rings round +z, the last one behind the equator; faces."""
-    polar, turn = np.linspace(0, 1.9, 26)[1:, None], np.arange(48) * (2 * np.pi / 48)
-    ring = [np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), np.broadcast_to(np.cos(polar), (25, 48))]
-    index = 1 + np.arange(25 * 48).reshape(25, 48)
+    rings, columns = 14, 32
+    polar = np.linspace(0, 1.9, rings + 1)[1:, None]
+    turn = np.arange(columns) * (2 * np.pi / columns)
+    ring = np.broadcast_arrays(np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), np.cos(polar))
+    index = 1 + np.arange(rings * columns).reshape(rings, columns)
     inner, outer = index[:-1], index[1:]
     after = [np.roll(rows, -1, axis=1) for rows in (inner, outer)]
-    cap = np.stack([np.zeros(48, int), index[0], np.roll(index[0], -1)], axis=-1)
+    cap = np.stack([np.zeros(columns, int), index[0], np.roll(index[0], -1)], axis=-1)
     one, two = np.stack([inner, outer, after[1]], -1), np.stack([inner, after[1], after[0]], -1)
     faces = np.concatenate([cap, one.reshape(-1, 3), two.reshape(-1, 3)])
     return np.concatenate([[[0.0, 0.0, 1.0]], np.stack(ring, -1).reshape(-1, 3)]), faces
@@ -247,12 +255,18 @@ def _build(shape: Shape) -> Build:
         heights.append(open_at - centre[1])
     centres, radii = (np.array(column) for column in zip(*balls, strict=True))
     points = five_points(face[fixed.landmarks]) @ _UPRIGHT.T
-    standard = standard_face().double().numpy()
-    standard = (standard + standard[[1, 0, 2, 4, 3]] * [-1, 1, 1]) / 2  # it leans by a hair's breadth
+    standard = _standard()
     middle, aim = points.mean(0), standard.mean(0)
     seen, wanted = (points - middle)[:, :2], (standard - aim)[:, :2]  # in the picture: depth does not scale a crop
     scale = float((seen * wanted).sum() / (seen**2).sum())
     return Build(face, centres, radii, np.array(heights), scale, aim - scale * middle)
+
+
+@lru_cache(maxsize=1)
+def _standard() -> np.ndarray:
+    """Five points [5, 3] of the standard face, which leans by a hair's breadth, made symmetric."""
+    standard = standard_face().double().numpy()
+    return (standard + standard[[1, 0, 2, 4, 3]] * [-1, 1, 1]) / 2
 
 
 def _sphere_through(points: np.ndarray) -> tuple[np.ndarray, float]:
@@ -327,7 +341,7 @@ def _touching(lids: np.ndarray, depth: np.ndarray, centre: np.ndarray, radius: f
 def _normals(face: np.ndarray, fixed: Topology) -> np.ndarray:
     """Smooth unit normals of the face [V, 3]: those of the triangles, weighted by area; teeth look outward."""
     a, b, c = (face[fixed.skin[:, k]] for k in range(3))
-    normals = fixed.gather @ np.cross(b - a, c - a)
+    normals = fixed.gather @ cross(b - a, c - a)
     for teeth in fixed.teeth:
         normals[teeth] = (face[teeth] - [0, 0, face[teeth, 2].min()]) * [1, 0, 1] + [0, 0, 1e-9]
     return normals / np.sqrt((normals**2).sum(1, keepdims=True))

@@ -5,10 +5,12 @@ import numpy as np
 from eg3d.world import raycast
 from eg3d.world.human.dressing import DressedMesh
 from eg3d.world.human.lamps import Lamp
+from eg3d.world.human.pieces import dot
 
 SIZE = 80  # pixels of the picture that a lamp sees
 DISTANCE, REACH = 8.0, 0.45  # of the lamp from the head; half of the width it sees
 BIAS = 0.009  # by which a surface must lie behind another to be in its shadow
+MARGIN = 8  # pixels round that picture where nothing is in the way
 TAPS = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-0.7, -0.7), (0.7, -0.7), (-0.7, 0.7), (0.7, 0.7)])
 
 
@@ -17,15 +19,18 @@ def lamp_shadow(mesh: DressedMesh, scene: raycast.Scene, lamp: Lamp) -> np.ndarr
     toward = np.asarray(lamp.toward, np.float64)
     label = lamp_camera(toward)
     hits = scene.cast(label, SIZE)[2]
-    seen = np.pad(hits.distance.reshape(SIZE, SIZE), 1, constant_values=np.inf).ravel()
+    side = SIZE + 2 * MARGIN
+    seen = np.pad(hits.distance.reshape(SIZE, SIZE), MARGIN, constant_values=np.inf).ravel()
     points = mesh.vertices + np.float32(0.006) * mesh.normals
-    column, row = raycast.project(label, points.astype(np.float64), SIZE).T.astype(np.float32) + np.float32(1)
-    distance = np.linalg.norm(points - label[[3, 7, 11]], axis=1).astype(np.float32) - np.float32(BIAS)
-    lit = np.zeros(len(points), np.float32)
+    away = points - label[[3, 7, 11]].astype(np.float32)
+    distance = np.sqrt(dot(away, away)) - np.float32(BIAS)
+    places = raycast.project(label, points.astype(np.float64), SIZE).T.astype(np.float32)
+    reach = MARGIN / 2  # in the margin, and so far from its rim that no tap leaves it
+    column, row = np.clip(places + np.float32(MARGIN), reach, np.float32(side - reach))
+    lit = np.zeros(len(points), np.int32)
     for right, down in np.float32(TAPS * (0.5 + 2 * lamp.spread)):
-        x, y = (np.clip(place, 0, np.float32(SIZE + 1.5)).astype(np.int32) for place in (column + right, row + down))
-        lit += seen[y * (SIZE + 2) + x] > distance
-    return lit / np.float32(len(TAPS))
+        lit += seen.take((row + down).astype(np.int32) * side + (column + right).astype(np.int32)) > distance
+    return lit.astype(np.float32) / np.float32(len(TAPS))
 
 
 def lamp_camera(toward: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from eg3d.world.human.brows import FaceHair
 from eg3d.world.human.head_shape import LASH, HumanMesh
 from eg3d.world.human.makehuman import head_data
-from eg3d.world.human.pieces import Piece, grid_piece, unit
+from eg3d.world.human.pieces import Piece, cross, grid_piece, unit
 
 # Numbers, in MakeHuman's mesh, of the vertices along the rim of the left upper lid.
 UPPER_RIM = np.array([11490, 11485, 11484, 11483, 11465, 11466, 11467, 11468, 11469, 6799, 6802, 6805])
@@ -68,7 +68,7 @@ def _spikes(face_hair: FaceHair, head: HumanMesh, side: int, points: np.ndarray,
     bend = 0.45 * ALONG**2
     up = np.array([0.0, 1.0, 0.0])
     spine = root[:, None] + length[:, None, None] * (ALONG[:, None] * ahead[:, None] + bend[:, None] * up)
-    across = unit(np.cross(ahead, up))
+    across = unit(cross(ahead, up))
     half = (ROOT * length)[:, None] * TAPER
     sheets = np.stack([spine - half[..., None] * across[:, None], spine + half[..., None] * across[:, None]], axis=2)
     coords = np.broadcast_to(np.stack([ALONG, ALONG], axis=1)[None, :, :, None], sheets.shape)

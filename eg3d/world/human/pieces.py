@@ -63,7 +63,7 @@ def grid_normals(points: np.ndarray, closed: bool = False) -> np.ndarray:
         along = np.roll(points, -1, axis=-2) - np.roll(points, 1, axis=-2)
     else:
         along = np.gradient(points, axis=-2)
-    return unit(np.cross(np.gradient(points, axis=-3), along))
+    return unit(cross(np.gradient(points, axis=-3), along))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -74,6 +74,12 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Inner products [...] of vectors [..., 3]."""
     return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
+
+
+def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Outer products [..., 3] of vectors [..., 3], axis by axis: in less time than NumPy's for few vectors."""
+    (ax, ay, az), (bx, by, bz) = (tuple(np.asarray(v)[..., k] for k in range(3)) for v in (a, b))
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
 
 
 def smooth(x, low, high):

@@ -254,3 +254,11 @@ def test_shapes_differ_and_a_shape_names_targets_that_exist():
     points = np.array([human_head(replace(person(0), shape=s)).landmarks for s in shapes[:12]])
     apart = np.abs(points[:, None] - points[None]).max((2, 3))
     assert apart[~np.eye(12, dtype=bool)].min() > 0.01
+
+
+def test_brows_do_not_scowl_unless_the_face_lowers_them():
+    raised = human_head(person(0), None, Expression(brows=1)).landmarks - human_head(person(0)).landmarks
+    assert raised[22, 1] > 1.5 * raised[26, 1] > 0  # the inner end most
+    along = np.array([np.diff(human_head(person(index)).landmarks[[22, 25]], axis=0)[0] for index in range(40)])
+    rise = np.degrees(np.arctan2(along[:, 1], along[:, 0]))  # from the inner end to the peak
+    assert rise.mean() < 17 and np.percentile(rise, 95) < 23 and rise.std() > 1.5
