@@ -7,7 +7,6 @@ them lies in the user's cache afterwards. Lengths are decimetres; +y up, +z out 
 
 import gzip
 import hashlib
-import io
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
