@@ -1,6 +1,7 @@
 """Pictures of a data set: where its cameras stand, and what some of its images look like, by yaw."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +69,7 @@ def contact_sheet(
     columns = []
     for column in names:
         yaws = [float(yaw_pitch_of(cameras[name][None])[0].rad2deg()) for name in column]
-        span = f"{min(yaws):+.0f}" if round(min(yaws)) == round(max(yaws)) else f"{min(yaws):+.0f} to {max(yaws):+.0f}"
-        head = text_strip(TILE + 4, 24, f"{span}\N{DEGREE SIGN}", 14, centred=True)
+        head = text_strip(TILE + 4, 24, span(yaws), 14, centred=True)
         tiles = [_tile(archive, name, cameras[name], point, marks.get(name, ())) for name in column]
         tiles = [np.pad(tile, ((2, 2), (2, 2), (0, 0)), constant_values=255) for tile in tiles]
         columns.append(stack([head, *tiles]))
@@ -89,6 +89,12 @@ def spread_by_yaw(cameras: dict[str, torch.Tensor]) -> list[list[str]]:
     chosen = [ordered[round(i)] for i in np.linspace(0, len(ordered) - 1, count)]
     rows = max(1, -(-count // COLUMNS))
     return [chosen[i : i + rows] for i in range(0, count, rows)]
+
+
+def span(yaws: Sequence[float]) -> str:
+    """From the least to the largest, in whole degrees; what is nearly 0 is +0."""
+    ends = dict.fromkeys(f"{round(yaw):+d}" for yaw in (min(yaws), max(yaws)))
+    return f"{' to '.join(ends)}\N{DEGREE SIGN}"
 
 
 def project(points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:

@@ -103,8 +103,9 @@ def main(snapshot, source, output, check, json_path, skip_damaged, arch, device,
             with atomic_file(output / pictures[name]) as png:
                 draw_gaze(read_image(file), yaw, pitch).save(png, "PNG")
         atomic_write(output / "gaze.csv", ("\n".join(rows) + "\n").encode(errors="surrogateescape"))
+        said = {"limits": limits} if limits else {}
         numbers = {
-            name: None if math.isnan(yaw) else {"yaw": yaw, "pitch": pitch}
+            name: None if math.isnan(yaw) else {"yaw": yaw, "pitch": pitch} | said
             for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)
         }
         faceless = [name for name, found in numbers.items() if found is None]

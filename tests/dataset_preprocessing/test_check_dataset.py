@@ -11,7 +11,7 @@ from PIL import Image
 
 from dataset_preprocessing.check_dataset import main
 from dataset_preprocessing.checking import examine, nearest_point
-from dataset_preprocessing.overview import COLUMNS, ROWS, project, spread_by_yaw
+from dataset_preprocessing.overview import COLUMNS, ROWS, project, span, spread_by_yaw
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
 
@@ -142,6 +142,7 @@ def test_the_contact_sheet_spans_all_yaws_in_order():
     assert len(columns) == COLUMNS and {len(column) for column in columns} == {ROWS}
     assert shown == sorted(shown) and (shown[0], shown[-1]) == (float(yaw.min()), float(yaw.max()))
     assert spread_by_yaw({"one": rows[0]}) == [["one"]]
+    assert [span(yaws) for yaws in ([-0.4, 0.3], [-7.6], [-1.2, 2.0])] == ["+0°", "-8°", "-1 to +2°"]
 
 
 def test_pictures_and_numbers_are_written_once(tmp_path):

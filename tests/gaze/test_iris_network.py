@@ -79,4 +79,5 @@ def test_the_demo_of_gaze_leaves_faceless_pictures_out_and_names_the_limits(iris
     rows = (tmp_path / "drawn" / "gaze.csv").read_text().splitlines()
     assert rows[0] == "file,yaw_deg,pitch_deg,limits" and rows[2] == f'"wall.png",,,"{LIMITS}"'
     numbers = json.loads((tmp_path / "gaze.json").read_text())
-    assert numbers["wall.png"] is None and abs(math.degrees(numbers["a.png"]["yaw"])) < 6
+    assert numbers["a.png"]["limits"] == LIMITS and numbers["wall.png"] is None
+    assert abs(math.degrees(numbers["a.png"]["yaw"])) < 6
