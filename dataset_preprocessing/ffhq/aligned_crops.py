@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path, PurePosixPath
@@ -25,7 +25,7 @@ from dataset_preprocessing.ffhq.cutting import cut_face
 from dataset_preprocessing.ffhq.photo_landmarks import Landmarks, by_photo
 from eg3d.faces.mtcnn import LONGEST, Faces, Mtcnn
 from eg3d.metrics.dlib_points import DlibPoints
-from groundwork.archive import Unreadable, read_file, shown
+from groundwork.archive import Unreadable, is_inside, read_file, shown
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import first_of
@@ -264,12 +264,15 @@ def make_crops(photos: list[Photo], outdir: Path, rules: Rules, workers: int) ->
     todo = [photo for photo in photos if photo.name not in done]
     _check_finders(todo, rules)
     outdir.mkdir(parents=True, exist_ok=True)
-    for photo in todo:  # of other landmarks, say; none is left if the photo is rejected now
-        (outdir / photo.crop).unlink(missing_ok=True)
+    # What is made anew, of other landmarks, say, may be rejected now; and crops of photos that are gone have no camera.
+    stale = {photo.crop for photo in todo} | {crop for crop in crops_in(before.values()) if is_inside(crop)}
+    for crop in stale - {photo.crop for photo in photos if photo.name in done}:
+        (outdir / crop).unlink(missing_ok=True)
     lines = dict(done)
     _write(outdir, lines.values())
     work = functools.partial(made, outdir=outdir, rules=rules)
-    results: Iterator[dict] = in_processes(work, todo, workers) if workers > 1 and len(todo) > 1 else map(work, todo)
+    shared = workers > 1 and len(todo) > 1
+    results: Iterator[dict] = in_processes(work, todo, workers, at_once=1) if shared else map(work, todo)
     with open(outdir / MANIFEST, "a", encoding="utf-8") as file:
         for line in tqdm(results, "aligning and cropping", len(todo), unit="img"):
             lines[line["photo"]] = line
@@ -280,7 +283,7 @@ def make_crops(photos: list[Photo], outdir: Path, rules: Rules, workers: int) ->
     return in_order
 
 
-def crops_in(lines: list[dict]) -> list[str]:
+def crops_in(lines: Iterable[dict]) -> list[str]:
     """Names of the crops."""
     return [line["crop"] for line in lines if line["status"] == KEPT]
 
@@ -303,8 +306,9 @@ def read_manifest(outdir: Path) -> list[dict]:
             line = parse_json(text)
         except JsonError:
             line = None
-        if not isinstance(line, dict) or not all(isinstance(line.get(k), str) for k in ("photo", "status", "key")):
-            raise ValueError(f"{path}: line {number} is damaged; remove that line, or the file, and start again")
+        texts = ("photo", "status", "key", *(["crop"] if isinstance(line, dict) and line.get("status") == KEPT else []))
+        if not isinstance(line, dict) or not all(isinstance(line.get(k), str) for k in texts):
+            raise ValueError(f"{path}: line {number} is damaged; remove that line, and start again")
         found.append(line)
     return found
 

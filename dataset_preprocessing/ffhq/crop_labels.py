@@ -4,6 +4,7 @@ Numbers of two estimators never share a file, as they differ by degrees.
 """
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,13 @@ def estimate_cameras(folder: Path, crops: list[str], estimator, batch: int) -> d
     return failed
 
 
-def cameras_from(path: Path, folder: Path, crops: list[str]) -> dict[str, str]:
-    """As `estimate_cameras`, from a label file: NVIDIA's for FFHQ, say, which lists `00000.png`."""
-    labels = {without_ending(name): label.tolist() for name, label in read_labels(path, "--labels").items()}
+def read_cameras(path: Path) -> dict[str, list[float]]:
+    """{name without its ending: 25 numbers} of a label file: NVIDIA's for FFHQ, say, which lists `00000.png`."""
+    return {without_ending(name): label.tolist() for name, label in read_labels(path, "--labels").items()}
+
+
+def cameras_from(path: Path, labels: dict[str, list[float]], folder: Path, crops: list[str]) -> dict[str, str]:
+    """As `estimate_cameras`, from the content of a label file."""
     entry_of = by_photo(crops, labels)
     if not entry_of:
         raise ValueError(f"--labels={path}: lists none of the {len(crops)} crops; give the file of this data set")
@@ -55,8 +60,11 @@ def cameras_from(path: Path, folder: Path, crops: list[str]) -> dict[str, str]:
 
 
 def estimate_gaze(folder: Path, crops: list[str], network, name: str, batch: int, device) -> dict[str, list[float]]:
-    """Completes `gaze.json` in the folder, and returns where the eyes of each crop look: [yaw, pitch] in radians."""
-    facts = {"network": name, "sha256": network.sha256}
+    """Completes `gaze.json` in the folder, and returns where the eyes of each crop look: [yaw, pitch] in radians.
+
+    A crop in which the network finds no face has no entry, and is tried again.
+    """
+    facts = {"network": name, "sha256": network.sha256} | {k: v for k, v in network.facts.items() if k == "limits"}
     known = _still_true(folder, GAZE_FILE, crops) if _made_as(_facts_of(folder / GAZE_FILE), facts) else {}
     missing = [crop for crop in crops if crop not in known]
     for first in range(0, len(missing), AT_ONCE):
@@ -66,7 +74,8 @@ def estimate_gaze(folder: Path, crops: list[str], network, name: str, batch: int
             with torch.no_grad():
                 found = network(torch.stack([_pixels(folder / crop) for crop in names]).to(device))
             for crop, *angles in zip(names, found.yaw.tolist(), found.pitch.tolist(), strict=True):
-                known[crop] = [round(angle, 6) for angle in angles]
+                if all(map(math.isfinite, angles)):
+                    known[crop] = [round(angle, 6) for angle in angles]
         _write_gaze(folder, crops, known, facts)
     return known
 

@@ -15,7 +15,7 @@ from groundwork.files import atomic_write
 from groundwork.strict_json import JsonError, parse_json
 
 ENDING = ".manifest.jsonl"
-KEPT = "kept"
+KEPT, UNREADABLE = "kept", "unreadable"
 
 
 class Manifest:
@@ -28,6 +28,7 @@ class Manifest:
         """
         self.path, self._head = path, {"rules": rules, **about}
         self.rows: dict[str, dict] = {}
+        self._made: set[str] = set()  # crops of all lines, also of those that later ones replace
         if path.exists():
             self._read(rules)
 
@@ -39,39 +40,38 @@ class Manifest:
             before, now = (known.get(key) for known in (head["rules"], rules))
             if before != now:
                 raise ValueError(f"{self.path}: these crops were made with {key} {before}, not {now}; give another "
-                                 "--outdir, or remove this file to make them again")  # fmt: skip
-        self.rows = {row["photo"]: row for row in lines if is_row(row)}
+                                 "--outdir, or remove this file and the crops to make them again")  # fmt: skip
+        rows = [row for row in lines if is_row(row)]
+        self.rows, self._made = {row["photo"]: row for row in rows}, set(crops_of(*rows))
 
     def begin(self) -> None:
         """Writes the file as it is known; what a run that was killed has left half written goes."""
         lines = [self._head, *(self.rows[name] for name in sorted(self.rows))]
         atomic_write(self.path, b"".join(_line(value) for value in lines))
 
-    def append(self, row: dict, folder: Path) -> None:
-        """Adds a photo; crops in the folder that an earlier line of it has, and this one has not, are removed."""
-        before = self.rows.get(row["photo"])
+    def append(self, row: dict) -> None:
+        """Adds a photo, or what is now known of it."""
         self.rows[row["photo"]] = row
+        self._made.update(crops_of(row))
         with open(self.path, "ab") as file:
             file.write(_line(row))
-        if before is not None:
-            self._remove(crops_of(before), folder)
-
-    def _remove(self, crops: Iterable[str], folder: Path) -> None:
-        for crop in set(crops) - set(crops_of(*self.rows.values())):
-            (folder / crop).unlink(missing_ok=True)
 
     def done(self, name: str, stamp: str, folder: Path) -> bool:
-        """Whether a photo has its row, has not changed since, and all its crops are there."""
+        """Whether a photo has its row, has not changed since, and all its crops are there.
+
+        What could not be read is tried again: a package, a permission or a network drive may have been missing.
+        """
         row = self.rows.get(name)
-        if row is None or row["stamp"] != stamp:
+        if row is None or row["stamp"] != stamp or row["fate"] == UNREADABLE:
             return False
         return all((folder / crop).is_file() for crop in crops_of(row))
 
     def keep_only(self, names: Iterable[str], folder: Path) -> None:
-        """Forgets the photos that are gone, and removes what earlier runs have cut out and nobody lists now."""
-        before, wanted = crops_of(*self.rows.values()), set(names)
+        """Forgets the photos that are gone, and removes the crops of any line that no photo has now."""
+        wanted = set(names)
         self.rows = {name: row for name, row in self.rows.items() if name in wanted}
-        self._remove(before, folder)
+        for crop in self._made - set(crops_of(*self.rows.values())):
+            (folder / crop).unlink(missing_ok=True)
 
     def kept(self) -> Iterator[dict]:
         """The faces that have a crop, in the order of the crops' names."""

@@ -8,7 +8,7 @@ import torch
 
 from dataset_preprocessing.ffhq import labelling, photos, tracking
 from dataset_preprocessing.ffhq.cutting import SIDE
-from dataset_preprocessing.ffhq.manifest import ENDING, Manifest
+from dataset_preprocessing.ffhq.manifest import ENDING, UNREADABLE, Manifest
 from dataset_preprocessing.ffhq.pose_estimators import MeshCameras
 from dataset_preprocessing.overview import contact_sheet, draw_poses
 from dataset_preprocessing.selection import beside
@@ -26,7 +26,7 @@ SHEET, PLOT = ".sheet.png", ".cameras.png"  # endings of what lies beside the da
 LOOKED_AT = 25  # pictures whose size says whether a folder holds photos
 # What is said about fates of the manifest, after their number.
 WORDS = {
-    "unreadable": "cannot be read",
+    UNREADABLE: "cannot be read",
     "no face": "without a face",
     "unsure": "unsure faces",
     "smaller": "smaller faces of a photo",
@@ -86,14 +86,14 @@ def make(indir: Path, outdir: Path, estimator, rules: photos.Rules, batch: int, 
     files, notes = distributed.from_first(lambda: labelling.pictures(indir, films_in))
     distributed.tell_once(notes)
     found = distributed.from_first(lambda: photos.sources(Folder(indir), list(files)))
+    chain = distributed.together(lambda: photos.Chain(estimator, rules, outdir, device, batch))
     manifest = distributed.by_first(lambda: _opened(outdir, rules, estimator))
     todo = distributed.from_first(lambda: [one for one in found if not manifest.done(one.name, one.stamp, outdir)])
-    chain = distributed.together(lambda: photos.Chain(estimator, rules, outdir, device, batch))
     parts = [one for one in todo if not tracking.is_film(one.name)], [one for one in todo if tracking.is_film(one.name)]
     for part, at_once, title in ((parts[0], batch, "photos"), (parts[1], 1, "films")):
         for rows in processes.batches(part, at_once, chain, title if part else None):
             for row in rows:
-                manifest.append(row, outdir)
+                manifest.append(row)
     if distributed.rank() > 0:
         return {}
     manifest.keep_only(files, outdir)
@@ -104,7 +104,11 @@ def make(indir: Path, outdir: Path, estimator, rules: photos.Rules, batch: int, 
 def _opened(outdir: Path, rules: photos.Rules, estimator) -> Manifest:
     files = [*FILES.values(), *([FACE_MESH] if isinstance(estimator, MeshCameras) else [])]
     about = {"files": [file.facts() for file in files]}  # with their licences
-    manifest = Manifest(_beside(outdir, ENDING), photos.rules_of(rules, estimator), about)
+    where = _beside(outdir, ENDING)
+    if outdir.is_dir() and not where.exists() and (strangers := Folder(outdir).pictures):
+        raise ValueError(f"--outdir={outdir}: holds {shown(strangers[0])} and no {where.name} lies beside it, so what "
+                         "this run cuts out would be mixed with it; give a new folder, or remove that one")  # fmt: skip
+    manifest = Manifest(where, photos.rules_of(rules, estimator), about)
     manifest.begin()
     return manifest
 

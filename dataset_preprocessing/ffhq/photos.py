@@ -12,7 +12,7 @@ from PIL import Image
 
 from dataset_preprocessing.ffhq import tracking
 from dataset_preprocessing.ffhq.cutting import Cut, Photo, sharpness
-from dataset_preprocessing.ffhq.manifest import KEPT
+from dataset_preprocessing.ffhq.manifest import KEPT, UNREADABLE
 from dataset_preprocessing.ffhq.pose_estimators import with_mirror_images
 from eg3d.faces.mtcnn import Faces, Mtcnn
 from eg3d.metrics.pose import angles_of_label
@@ -39,7 +39,8 @@ class Rules:
 
 
 class Source(NamedTuple):
-    """A photo or film: its name in the folder, its file, and what the names of its crops begin with."""
+    """A photo or film: its name in the folder, its file, what the names of its crops begin with, and a stamp, which
+    changes if the file or that beginning does."""
 
     name: str
     file: Path
@@ -58,7 +59,7 @@ class Candidate:
 
 def sources(folder: Folder, names: Sequence[str]) -> list[Source]:
     stems = crop_stems(names)
-    return [Source(name, folder.file(name), stems[name], folder.stamps[name]) for name in names]
+    return [Source(name, folder.file(name), stems[name], f"{folder.stamps[name]} {stems[name]}") for name in names]
 
 
 def crop_stems(names: Sequence[str]) -> dict[str, str]:
@@ -67,7 +68,8 @@ def crop_stems(names: Sequence[str]) -> dict[str, str]:
     plain = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
     owners: dict[str, set[str]] = {}
     for name, stem in plain.items():
-        owners.setdefault(stem.casefold(), set()).add(name)
+        for taken in (stem, name):
+            owners.setdefault(taken.casefold(), set()).add(name)
     clear = {}
     for name, stem in plain.items():
         root = re.fullmatch(r"(.*?)(_\d{6})?(_face\d+)?", stem.casefold(), re.DOTALL)[1]
@@ -95,7 +97,7 @@ class Chain:
                 else:
                     candidates += self._photo(source, row)
             except Unreadable as error:
-                row |= {"fate": "unreadable", "reason": str(error).removeprefix(f"{source.file}: "), "faces": []}
+                row |= {"fate": UNREADABLE, "reason": str(error).removeprefix(f"{source.file}: "), "faces": []}
         self._finish(candidates)
         for row in rows:
             if not row["fate"]:

@@ -15,11 +15,10 @@ from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from dataset_preprocessing.packing import check_destination
 from dataset_preprocessing.selection import MANIFEST, FaceSet, beside
-from eg3d.faces.mesh_pose import MeshPose
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.running import cli
-from groundwork.matching import FACTS_FILE, LABEL_FILE
-from groundwork.places import EITHER, FOLDER, GAZE_NETWORK, INPUT_FILE, INPUT_FOLDER, POSE_NETWORK, NamedInput, Output
+from groundwork.matching import FACTS_FILE, LABEL_FILE, first_of
+from groundwork.places import EITHER, FOLDER, GAZE_JUDGE, INPUT_FILE, INPUT_FOLDER, POSE_NETWORK, NamedInput, Output
 
 LISTED = 10  # reasons for a terminal
 OUTDIR = Output(FOLDER, ("*.png", aligned_crops.MANIFEST, LABEL_FILE, FACTS_FILE, crop_labels.GAZE_FILE), joins=True)
@@ -44,7 +43,7 @@ DEST = Output(EITHER, ("*",), beside=lambda dest: [beside(dest, end) for end in 
 @click.option("--mode", type=click.Choice(MODES), default="orig", show_default=True,
               help="With --recon-weights: distance from the world's origin (FFHQ's labels) or the head's "
               "centre.")  # fmt: skip
-@click.option("--l2cs-path", type=GAZE_NETWORK, help="Also write gaze.json, by this gaze network.")
+@click.option("--l2cs-path", type=GAZE_JUDGE, help="Also write gaze.json, by this gaze network, or iris.")
 @click.option("--dest", type=DEST, help="Also pack a new data set: FILE.zip or a folder.")
 @click.option("--mirror", **cli.SWITCH, default=True, show_default=True, help="In DEST: add mirrored copies.")
 @click.option("--rebalance", **cli.SWITCH, default=False, help="In DEST: repeat rare poses, up to 16 times.")
@@ -77,6 +76,11 @@ def main(indir, outdir, landmarks, cropping_params, crop_points, labels, recon_w
     points = None if find else photo_landmarks.read_landmarks(Path(landmarks))
     photos = aligned_crops.photos_of(indir, files, points, five)
     rules = aligned_crops.Rules(find, crop_points or aligned_crops.MTCNN, most_outside, most_enlarged)
+    # Whatever is missing or damaged shows before hours of work.
+    table = crop_labels.read_cameras(labels) if labels else None
+    estimates = pose or recon_weights
+    estimator = load_pose_estimator(recon_weights, device, mode=mode, mesh=bool(pose)) if estimates else None
+    network = load_gaze_network(l2cs_path, device) if l2cs_path else None
     lines = aligned_crops.make_crops(photos, outdir, rules, workers)
     crops = aligned_crops.crops_in(lines)
     facts = {"photos": len(lines), "crops": len(crops)}
@@ -84,20 +88,22 @@ def main(indir, outdir, landmarks, cropping_params, crop_points, labels, recon_w
     cli.tell(aligned_crops.rejections(lines, LISTED))
     if not crops:
         raise ValueError(f"--indir={indir}: no photo gives a crop; {outdir / aligned_crops.MANIFEST} says why")
-    if labels or recon_weights or pose:
+    if labels or estimator:
         if labels:
-            failed = crop_labels.cameras_from(labels, outdir, crops)
+            failed = crop_labels.cameras_from(labels, table, outdir, crops)
         else:
-            estimator = MeshPose(device) if pose else load_pose_estimator(recon_weights, device, mode=mode)
             failed = crop_labels.estimate_cameras(outdir, crops, estimator, batch)
         facts["cameras"] = len(crops) - len(failed)
         click.echo(f"{facts['cameras']} cameras -> {outdir / LABEL_FILE}")
         cli.tell(labelling.failures(failed))
     gaze = None
-    if l2cs_path:
-        network = load_gaze_network(l2cs_path, device)
+    if network:
         gaze = crop_labels.estimate_gaze(outdir, crops, network, l2cs_path, batch, device)
-        click.echo(f"{len(crops)} directions of gaze -> {outdir / crop_labels.GAZE_FILE}")
+        facts["gaze"], limits = len(gaze), network.facts.get("limits")
+        beside_it = f"   [{limits}]" if limits else ""
+        click.echo(f"{len(gaze)} directions of gaze -> {outdir / crop_labels.GAZE_FILE}{beside_it}")
+        if without := [crop for crop in crops if crop not in gaze]:
+            cli.tell([f"no gaze, as no face is found there: {len(without)} of {len(crops)} crops, {first_of(without)}"])
     if dest is not None:
         record = rebalancing.write_balanced(FaceSet(outdir), dest, mirror, rebalance, gaze)
         facts |= {key: record[key] for key in ("written", "images_by_copies")}

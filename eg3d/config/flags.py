@@ -119,7 +119,7 @@ def passed_over(config: TrainConfig, flags: dict) -> list[str]:
     """Lines about given options that this configuration never looks at, and that the published script takes anyway."""
     given = {name: value for name, value in flags.items() if name in TABLE and value is not None}
     unmet = _unmet(given, config, published=True)
-    return [f"{TABLE[n].setting.flag}={given[n]} does nothing here: it is of {of}" for n, of in unmet.items()]
+    return [f"{TABLE[n].setting.flag}={given[n]} does nothing here: it belongs to {of}" for n, of in unmet.items()]
 
 
 def _unmet(given: dict, config: TrainConfig, published: bool) -> dict[str, str]:

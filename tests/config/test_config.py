@@ -232,7 +232,7 @@ def test_a_published_option_that_would_do_nothing_does_nothing_and_says_so(name)
     config = resolve("ffhq", **beside | option)
     assert config == resolve("ffhq", **beside)
     (line,) = passed_over(config, beside | option)
-    assert line.startswith(f"{shown} does nothing here: it is of ") and missing in line
+    assert line.startswith(f"{shown} does nothing here: it belongs to ") and missing in line
     assert not passed_over(config, beside)
 
 

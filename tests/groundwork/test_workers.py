@@ -25,6 +25,7 @@ if __name__ == "__main__":
 
 def test_results_come_in_order():
     assert list(in_processes(abs, range(-70, 0), 2)) == list(range(70, 0, -1))
+    assert list(in_processes(abs, range(-3, 0), 2, at_once=1)) == [3, 2, 1]
 
 
 @pytest.mark.parametrize("number, line", [(signal.SIGINT, "interrupted\n"), (signal.SIGTERM, "terminated\n"),

