@@ -28,7 +28,7 @@ def lamp_shadow(mesh: DressedMesh, scene: raycast.Scene, lamp: Lamp) -> np.ndarr
     reach = MARGIN / 2  # in the margin, and so far from its rim that no tap leaves it
     column, row = np.clip(places + np.float32(MARGIN), reach, np.float32(side - reach))
     lit = np.zeros(len(points), np.int32)
-    for right, down in np.float32(TAPS * (0.5 + 2 * lamp.spread)):
+    for right, down in np.float32(TAPS * min(0.5 + 2 * lamp.spread, reach - 1)):
         lit += seen.take((row + down).astype(np.int32) * side + (column + right).astype(np.int32)) > distance
     return lit.astype(np.float32) / np.float32(len(TAPS))
 

@@ -1,11 +1,14 @@
 """Lamps, backdrop, openness and the light on skin of the world of people."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from eg3d.world.human.lamps import FACING, Setting, backdrop, develop, linear
+from eg3d.world import raycast
+from eg3d.world.human.lamp_shadow import lamp_shadow
+from eg3d.world.human.lamps import FACING, Lamp, Setting, backdrop, develop, linear
 from eg3d.world.human.openness import BEND, openness, vertex_areas, vertex_normals
 from eg3d.world.human.shading import skin_light
 
@@ -61,6 +64,19 @@ def test_the_main_lamp_alone_casts_shadows_and_hollows_are_dark():
     assert np.allclose(skin_light(unlit, paint, sheen, ahead, ahead, one, one)[:, 0], shaded, atol=1e-6)
     open_, hollow = skin_light(setting, paint, sheen, ahead, ahead, np.array([1, 0.1], np.float32), one).T
     assert (hollow < 0.35 * open_).all()
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.45, 5.0])
+def test_what_lies_behind_a_plate_is_in_the_lamps_shadow(spread):
+    x = np.array([-0.2, 0.2])
+    plate, wall = ([(a, b, z) for b in scale * x for a in scale * x] for z, scale in ((0.3, 1), (0.0, 0.1)))
+    beside = [(0.4, 0.4, 0.0), (3.0, -3.0, 0.0)]  # the last one is out of the lamp's picture
+    vertices = np.float32(plate + wall + beside)
+    faces = np.int32([[0, 1, 2], [1, 3, 2], [4, 5, 6], [5, 7, 6]])
+    normals = np.broadcast_to(np.float32([0, 0, 1]), vertices.shape)
+    mesh = SimpleNamespace(vertices=vertices, normals=normals)
+    share = lamp_shadow(mesh, raycast.Scene(vertices, faces), Lamp((0.0, 0.0, 1.0), (1.0, 1.0, 1.0), spread))
+    assert (share[:4] > 0.9).all() and (share[4:8] == 0).all() and (share[8:] == 1).all()
 
 
 def grid(height) -> tuple[np.ndarray, np.ndarray]:
