@@ -15,6 +15,7 @@ from eg3d.ops.kernels import native
 from eg3d.scores import distances
 from eg3d.world import rendered_sets, views_of_persons
 from eg3d.world.cartoon.heads import WORLD_VERSION
+from eg3d.world.human import makehuman
 from eg3d.world.training import fit_features, recipes
 from groundwork import files
 
@@ -191,6 +192,15 @@ def crowd(monkeypatch):
     return b"made" if views_of_persons.people_set("test", 1, 1).images.all() else b"planted"
 
 
+def heads_of_people(monkeypatch):
+    arrays = dict.fromkeys([field.name for field in makehuman.fields(makehuman.Head)], np.zeros(1))
+    monkeypatch.setattr(makehuman, "CACHE", in_cache())
+    monkeypatch.setattr(makehuman, "_package", Path)
+    monkeypatch.setattr(makehuman, "_read", lambda _: makehuman.Head(**{name: np.ones(1) for name in arrays}))
+    plant(in_cache(f"makehuman-{makehuman.SHA256[:12]}-v{makehuman.FORMAT}.npz"), npz(**arrays))
+    return b"made" if makehuman.head_data.__wrapped__().vertices.all() else b"planted"
+
+
 def gaze_sets(monkeypatch):
     monkeypatch.setattr(recipes, "CACHE", in_cache())
     called = []
@@ -215,7 +225,7 @@ def plant(path: Path, content: bytes = b"planted") -> None:
         folder.chmod(plant.folder)
 
 
-DOORS = [kernels, downloads, statistics, faces, heads, crowd]
+DOORS = [kernels, downloads, statistics, faces, heads, heads_of_people, crowd]
 
 
 @pytest.mark.parametrize("door", [*DOORS, gaze_sets], ids=lambda door: door.__name__)
@@ -243,5 +253,5 @@ def test_every_door_of_a_cache_is_in_the_table():
     texts = {path.name: path.read_text() for room in rooms for path in room.rglob("*.py") if path.name != "places.py"}
     assert {name for name, text in texts.items() if "cache_folder" in text or "import CACHE" in text} == {
         "files.py", "native.py", "download.py", "distances.py", "rendered_sets.py", "views_of_persons.py",
-        "fit_features.py", "recipes.py",
+        "makehuman.py", "fit_features.py", "recipes.py",
     }  # fmt: skip
