@@ -22,9 +22,24 @@ def in_processes(work: Callable, items: Iterable, processes: int, at_once: int =
     """
     # Spawned, not forked: the caller may hold PyTorch's threads, which a fork would leave locked.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
-        with signals_held_back():
+        with signals_held_back(), _one_thread_each():
             results = pool.map(work, items, chunksize=at_once)
         yield from results
+
+
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """NumPy in processes that start inside multiplies in one thread, for the processes share the cores already."""
+    before = os.environ.get(BLAS_THREADS)
+    os.environ.setdefault(BLAS_THREADS, "1")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[BLAS_THREADS]
 
 
 @contextlib.contextmanager

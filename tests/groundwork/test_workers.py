@@ -28,6 +28,14 @@ def test_results_come_in_order():
     assert list(in_processes(abs, range(-3, 0), 2, at_once=1)) == [3, 2, 1]
 
 
+def test_numpy_of_a_process_has_one_thread_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert list(in_processes(os.getenv, ["OPENBLAS_NUM_THREADS"], 1)) == ["1"]
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    assert list(in_processes(os.getenv, ["OPENBLAS_NUM_THREADS"], 1)) == ["3"]
+
+
 @pytest.mark.parametrize("number, line", [(signal.SIGINT, "interrupted\n"), (signal.SIGTERM, "terminated\n"),
                                           (signal.SIGKILL, "")])  # fmt: skip
 def test_a_stop_of_the_whole_group_is_one_line_and_no_process_stays(tmp_path, number, line):
