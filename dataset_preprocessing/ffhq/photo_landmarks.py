@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from eg3d.geometry.landmarks import STANDARD_DM, five_points
-from eg3d.metrics.landmark_sources import LARGEST_POINTS, without_ending
-from groundwork.archive import Folder
+from eg3d.metrics.landmark_sources import LARGEST_POINTS, read_text_points, without_ending
 from groundwork.strict_json import JsonError, read_json
 
 WAYS = "write {name: [[x, y], ...]} with 5 or 68 points, or give ffhq-dataset-v2.json or a folder of .txt"
@@ -33,10 +32,7 @@ class Landmarks:
 def read_landmarks(path: Path) -> dict[str, Landmarks]:
     """{name without its ending: landmarks}; ValueError, one line, names the entry that is wrong."""
     if path.is_dir():
-        folder = Folder(path)
-        files = sorted(name for name in folder.bytes if name.endswith(".txt"))
-        texts = {name: folder.read(name).decode(errors="replace") for name in files}
-        entries = {name: [line.split() for line in text.splitlines() if line.strip()] for name, text in texts.items()}
+        entries = read_text_points(path)
     else:
         entries = read_named(path, WAYS)
     if not entries:

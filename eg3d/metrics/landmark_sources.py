@@ -118,13 +118,18 @@ def disagreement(reading: FaceReading, world: str = "embedded") -> torch.Tensor:
     return (points - scale[:, None, None] * turned).square().sum(dim=2).mean(dim=1).sqrt()
 
 
+def read_text_points(path: Path) -> dict[str, list[list[str]]]:
+    """{name: lines, each as its words} of the .txt files of a folder and its subfolders."""
+    folder = Folder(path)
+    files = sorted(name for name in folder.bytes if name.endswith(".txt"))
+    texts = {name: folder.read(name).decode(errors="replace") for name in files}
+    return {name: [line.split() for line in text.splitlines() if line.strip()] for name, text in texts.items()}
+
+
 def read_points(path: Path) -> dict[str, torch.Tensor]:
     """{stem: points [5, 2]} of a JSON file, or of a folder of text files; ValueError names the entry that is wrong."""
     if path.is_dir():
-        folder = Folder(path)
-        files = sorted(name for name in folder.bytes if name.endswith(".txt"))
-        texts = {name: folder.read(name).decode(errors="replace") for name in files}
-        entries = {name: [line.split() for line in text.splitlines() if line.strip()] for name, text in texts.items()}
+        entries = read_text_points(path)
     else:
         try:
             entries = read_json(path, LARGEST_POINTS, finite=False)
