@@ -101,7 +101,7 @@ $(READY): pyproject.toml constraints.txt
 	fi
 	@echo "Installing into $(VENV); PyTorch alone is some gigabytes. Log: $(VENV)/install.log"
 	@rm -f $(VENV)/.failed
-	@{ { $(RUN) $(INSTALL) -e '.[world,ffmpeg,photos,test]' && \
+	@{ { $(RUN) $(INSTALL) -e '.[world,ffmpeg,photos,novel-views,test]' && \
 	  $(RUN) $(ALONE) $(PHOTOS) $(PEOPLE); } 2>&1 || touch $(VENV)/.failed; } \
 	  | tee $(VENV)/install.log \
 	  | awk '/^Collecting /{print "  " $$2; fflush()} /^Installing collected/{print "  unpacking ..."; fflush()}'
