@@ -24,6 +24,10 @@ PUBLISHED = {  # name: block, blocks per layer
 }
 PUBLISHED_WIDTHS = (64, 128, 256, 512)
 PUBLISHED_INPUT = 448
+WINDOWS = {  # what of the network's input is looked at: left, top, right, bottom, in parts of its side
+    "all": (0.0, 0.0, 1.0, 1.0),
+    "eyes": (0.1875, 0.25, 0.8125, 0.5),  # of EG3D's crops, whose eyes lie there from every side of the face
+}
 MOST_BLOCKS, WIDEST, LARGEST_INPUT = 64, 4096, 4096  # far beyond every network; a damaged file must not build for hours
 
 
@@ -33,6 +37,7 @@ class Architecture:
 
     stem: "imagenet" is ResNet's (7x7 stride 2, then max-pool: a quarter of the side). "small" is for small pictures,
     where an iris is 4 pixels wide: one 3x3 convolution with stride 2 and no pooling.
+    window: a name in WINDOWS; what lies outside is cut off, so that life-size eyes can be looked at in more pixels.
     """
 
     block: str
@@ -41,11 +46,14 @@ class Architecture:
     bins: int = 90
     stem: str = "imagenet"
     input_size: int = PUBLISHED_INPUT
+    window: str = "all"
 
     def __post_init__(self):
         binning_of(self.bins)
         if self.block not in BLOCKS or self.stem not in ("imagenet", "small"):
             raise ValueError(f"gaze network with block '{self.block}' and stem '{self.stem}': unknown kind")
+        if self.window not in WINDOWS:
+            raise ValueError(f"gaze network with window '{self.window}': must be {' or '.join(WINDOWS)}")
         numbers = (*self.blocks, *self.widths, self.bins, self.input_size)
         if not all(type(number) is int for number in numbers):
             raise ValueError(f"gaze network with sizes {numbers}: all must be integers")
@@ -67,11 +75,11 @@ class Architecture:
         return cls(block, blocks, bins=bins)
 
     @classmethod
-    def small(cls, width: int = 16, input_size: int = 64, bins: int = 90) -> "Architecture":
+    def small(cls, width: int = 16, input_size: int = 64, bins: int = 90, window: str = "all") -> "Architecture":
         """One basic block per layer and `width` channels in the first, doubling; for the embedded world."""
         if width < 16 or width % 16:
             raise ValueError(f"width {width}: must be a multiple of 16")
-        return cls("basic", (1, 1, 1, 1), tuple(width * k for k in (1, 2, 4, 8)), bins, "small", input_size)
+        return cls("basic", (1, 1, 1, 1), tuple(width * k for k in (1, 2, 4, 8)), bins, "small", input_size, window)
 
     @property
     def name(self) -> str:
@@ -123,6 +131,8 @@ class L2CS(nn.Module):
         return nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        left, top, right, bottom = (round(edge * x.shape[-1]) for edge in WINDOWS[self.architecture.window])
+        x = x[:, :, top:bottom, left:right]
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = self.avgpool(x).flatten(1)

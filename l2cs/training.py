@@ -222,8 +222,11 @@ def initial_model(architecture: Architecture, snapshot: Path | None, pretrained:
     if snapshot is not None:
         model = load_weights(snapshot)[0]
         if model.architecture != architecture:
-            asked = f"{architecture.name} with {architecture.bins} bins at {architecture.input_size} px"
-            raise ValueError(f"{snapshot}: holds {model.architecture.name}, the flags ask for {asked}")
+            holds, asked = (
+                f"{one.name} with {one.bins} bins at {one.input_size} px, window {one.window}"
+                for one in (model.architecture, architecture)
+            )
+            raise ValueError(f"{snapshot}: holds {holds}; the flags ask for {asked}")
         return model
     with torch.random.fork_rng():
         torch.manual_seed(seed)

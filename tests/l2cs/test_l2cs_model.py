@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from l2cs.decode import binning_of, decode, decode_degrees, digitize
-from l2cs.model import L2CS, Architecture
+from l2cs.model import L2CS, WINDOWS, Architecture
 from l2cs.preprocess import preprocess
 
 PUBLISHED_COUNTS = [  # name, parameters with 90 bins, with 28 bins, state-dict entries
@@ -72,3 +72,24 @@ def test_preprocessing_is_the_published_bytes_and_imagenet_statistics():
     assert white.shape == (1, 3, 16, 16)
     assert white[0, 1, 3, 3].item() == pytest.approx((1 - 0.456) / 0.224, rel=1e-5)
     assert black[0, 0, 3, 3].item() == pytest.approx(-0.485 / 0.229, rel=1e-5)
+
+
+def test_a_window_of_the_eyes_sees_the_eyes_and_nothing_else():
+    torch.manual_seed(0)
+    model = L2CS(Architecture.small(input_size=64, window="eyes")).eval()
+    x = torch.randn(1, 3, 64, 64, requires_grad=True)
+    sum(logits.square().sum() for logits in model(x)).backward()
+    seen = x.grad.abs().sum(dim=(0, 1)) > 0
+    assert seen[16:32, 12:52].float().mean() > 0.9
+    seen[16:32, 12:52] = False
+    assert not seen.any()
+
+
+def test_windows_are_symmetric_so_that_a_mirrored_face_lies_in_them_too():
+    for left, _, right, _ in WINDOWS.values():
+        assert left + right == 1
+
+
+def test_a_window_that_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match="window 'mouth': must be all or eyes"):
+        Architecture.small(window="mouth")
