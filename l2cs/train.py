@@ -24,15 +24,13 @@ from groundwork.command import (
 )
 from groundwork.files import atomic_write
 from groundwork.places import FOLDER, INPUT, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Output
+from l2cs.estimator import CROP, FACE
 from l2cs.gaze_labels import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, read_labels, read_people, without_person
 from l2cs.model import PUBLISHED, WINDOWS, Architecture
 from l2cs.set_options import device_of, gaze360_options, gpu_option, mpii_options, views_of, views_option
 from l2cs.training import STATE_FILE, WEIGHTS_FILE, TrainingConfig, train_and_measure
 from l2cs.view_sets import LabelledFaces, joined, read_views, without
 
-# Pictures of data normalisation show 140 mm round the face's centre (448 px at a focal length of 960 px and a distance
-# of 300 mm): 2.1 times the distance of the eyes, as does the crop of this name of the gaze term.
-NORMALISED_CROP = "face"
 WRITES = [f"{folder}{file}" for folder in ("", "fold*/") for file in (WEIGHTS_FILE, STATE_FILE)]
 
 
@@ -104,7 +102,7 @@ def main(dataset, output, fold, arch, width, input_size, window, bins, json_path
     config = TrainingConfig.for_network(small, **{name: o[name] for name in given})
     facts, results = {"command": shlex.join(["l2cs/train.py", *sys.argv[1:]])}, {}
     if dataset == "views":
-        facts["crop"] = NORMALISED_CROP
+        facts[CROP] = FACE
     for folder, training, held_out in RUNS[dataset](output, fold, o):
         results[folder.name] = train_and_measure(
             architecture, config, training, held_out, folder, device, o["snapshot"], o["pretrained"], facts,
