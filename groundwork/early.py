@@ -26,7 +26,7 @@ SIGNS = ("DefaultCPUAllocator", "CUDA out of memory", "ALLOC_FAILED", "bad_alloc
 WAITING = {"GOMP_SPINCOUNT": "4000"}
 WAITING_SET_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
-PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing")
+PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing", "redirection")
 MORE_MEMORY = "free some, or raise the limit of this shell (ulimit -v)"
 
 
