@@ -15,7 +15,7 @@ from eg3d.__main__ import MODULES, main, overview
 from eg3d.checkpoints.own import HEADER_KEY
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing")
+PACKAGES = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing", "redirection")
 WHERE = """
 import json, eg3d, groundwork.files as files
 from eg3d.training.snapshots import git_commit
