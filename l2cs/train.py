@@ -25,7 +25,8 @@ from groundwork.command import (
 from groundwork.files import atomic_write
 from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Output
 from l2cs.gaze_labels import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, GazeList, read_labels, read_people, without_person
-from l2cs.model import PUBLISHED, WINDOWS, Architecture
+from l2cs.model import PUBLISHED, Architecture
+from l2cs.preprocess import WINDOWS
 from l2cs.set_options import device_of, gaze360_options, gpu_option, mpii_options
 from l2cs.training import STATE_FILE, WEIGHTS_FILE, TrainingConfig, train_and_measure
 
