@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from l2cs.decode import binning_of
+from l2cs.preprocess import WINDOWS
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 PUBLISHED = {  # name: block, blocks per layer
@@ -24,10 +25,6 @@ PUBLISHED = {  # name: block, blocks per layer
 }
 PUBLISHED_WIDTHS = (64, 128, 256, 512)
 PUBLISHED_INPUT = 448
-WINDOWS = {  # what of the network's input is looked at: left, top, right, bottom, in parts of its side
-    "all": (0.0, 0.0, 1.0, 1.0),
-    "eyes": (0.1875, 0.25, 0.8125, 0.5),  # of EG3D's crops, whose eyes lie there from every side of the face
-}
 MOST_BLOCKS, WIDEST, LARGEST_INPUT = 64, 4096, 4096  # far beyond every network; a damaged file must not build for hours
 
 
@@ -38,6 +35,7 @@ class Architecture:
     stem: "imagenet" is ResNet's (7x7 stride 2, then max-pool: a quarter of the side). "small" is for small pictures,
     where an iris is 4 pixels wide: one 3x3 convolution with stride 2 and no pooling.
     window: a name in WINDOWS; what lies outside is cut off, so that life-size eyes can be looked at in more pixels.
+    input_size: of the whole picture, in pixels, before that cut.
     """
 
     block: str
@@ -91,7 +89,7 @@ class Architecture:
 
 
 class L2CS(nn.Module):
-    """Network input [N, 3, S, S] -> logits of yaw [N, bins], logits of pitch [N, bins].
+    """Network input [N, 3, H, W] of `preprocess` -> logits of yaw [N, bins], logits of pitch [N, bins].
 
     `finetune` adds the linear layer `fc_finetune`, which no computation uses but every published file contains.
     """
@@ -131,8 +129,6 @@ class L2CS(nn.Module):
         return nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        left, top, right, bottom = (round(edge * x.shape[-1]) for edge in WINDOWS[self.architecture.window])
-        x = x[:, :, top:bottom, left:right]
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = self.avgpool(x).flatten(1)

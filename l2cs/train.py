@@ -26,7 +26,8 @@ from groundwork.files import atomic_write
 from groundwork.places import FOLDER, INPUT, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Output
 from l2cs.estimator import CROP, FACE
 from l2cs.gaze_labels import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, read_labels, read_people, without_person
-from l2cs.model import PUBLISHED, WINDOWS, Architecture
+from l2cs.model import PUBLISHED, Architecture
+from l2cs.preprocess import WINDOWS
 from l2cs.set_options import device_of, gaze360_options, gpu_option, mpii_options, views_of, views_option
 from l2cs.training import STATE_FILE, WEIGHTS_FILE, TrainingConfig, train_and_measure
 from l2cs.view_sets import LabelledFaces, joined, read_views, without
