@@ -26,12 +26,8 @@ from groundwork.files import atomic_write
 from groundwork.places import FOLDER, INPUT, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Output
 from l2cs.gaze_labels import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, read_labels, read_people, without_person
 from l2cs.model import PUBLISHED, Architecture
-<<<<<<< HEAD
 from l2cs.preprocess import WINDOWS
-from l2cs.set_options import device_of, gaze360_options, gpu_option, mpii_options
-=======
 from l2cs.set_options import device_of, gaze360_options, gpu_option, mpii_options, views_of, views_option
->>>>>>> main
 from l2cs.training import STATE_FILE, WEIGHTS_FILE, TrainingConfig, train_and_measure
 from l2cs.view_sets import LabelledFaces, joined, read_views, without
 
@@ -100,18 +96,12 @@ def main(dataset, output, fold, arch, width, input_size, window, bins, json_path
     if o["backgrounds"] and not o["swap_backgrounds"]:
         raise ValueError("--backgrounds: no image gets another background; add --swap-backgrounds=0.5")
     device, small = device_of(device, gpu), arch == "small"
-<<<<<<< HEAD
-    bins = int(bins or (90 if dataset == "gaze360" else 28))
+    bins = int(bins or (28 if dataset == "mpiigaze" else 90))
     if small:
         architecture = Architecture.small(width, input_size, bins, window)
     else:
         architecture = Architecture.published(arch, bins)
-    given = ("num_epochs", "batch_size", "lr", "recipe", "augment", "alpha", "seed")
-=======
-    bins = int(bins or (28 if dataset == "mpiigaze" else 90))
-    architecture = Architecture.small(width, input_size, bins) if small else Architecture.published(arch, bins)
     given = ("num_epochs", "batch_size", "lr", "recipe", "augment", "alpha", "seed", "swap_backgrounds")
->>>>>>> main
     config = TrainingConfig.for_network(small, **{name: o[name] for name in given})
     facts, results = {"command": shlex.join(["l2cs/train.py", *sys.argv[1:]])}, {}
     if dataset == "views":
