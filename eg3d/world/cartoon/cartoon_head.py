@@ -29,19 +29,25 @@ def render_head(identity: Identity, label, gaze_world, size: int = 64, eyes: str
     gaze = np.asarray(gaze_world, np.float64).reshape(3)
     gaze = gaze / np.linalg.norm(gaze)
     mesh, fine = head_mesh(identity), size * SUPERSAMPLING
-    origin, directions = raycast.camera_rays(label, fine)
     caster = caster or (raycast.cast_embree if raycast.HAVE_EMBREE else raycast.cast_zbuffer)
+    box = (slice(0, fine),) * 2  # the z-buffer needs the whole square
+    if caster is raycast.cast_embree:
+        box = _box_of(mesh.vertices, label, fine)
+    origin, directions = raycast.camera_rays(label, fine, *box)
+    near = (np.arange(fine)[box[0], None] * fine + np.arange(fine)[box[1]]).ravel()
     hits = caster(mesh.vertices, mesh.faces, origin, directions)
-    index = np.flatnonzero(hits.triangle >= 0)
-    triangle, weights = hits.triangle[index], hits.weights[index]
+    hit = np.flatnonzero(hits.triangle >= 0)
+    index, triangle, weights = near[hit], hits.triangle[hit], hits.weights[hit]
     part = mesh.part[triangle]
     corners = mesh.faces[triangle]
     normals = np.einsum("pk,pkc->pc", weights, mesh.normals[corners])
-    points = origin + directions[index] * hits.distance[index, None]
+    points = origin + directions[hit] * hits.distance[hit, None]
 
     rows = np.repeat((np.arange(fine, dtype=np.float32) + 0.5) / fine, fine)
     colours = background(identity, rows)
-    colours[index] = shade(identity, part, points, normals, directions[index], gaze, painted_eyes=eyes == "painted")
+    colours[index] = shade(identity, part, points, normals, directions[hit], gaze, painted_eyes=eyes == "painted")
+    distance = np.full(fine * fine, np.inf, np.float32)
+    distance[near] = hits.distance
     eyeball = np.zeros(fine * fine, np.float32)
     eyeball[index] = (part == EYE_RIGHT) | (part == EYE_LEFT)
 
@@ -51,9 +57,19 @@ def render_head(identity: Identity, label, gaze_world, size: int = 64, eyes: str
         rgb=_bytes(rgb),
         eye_mask=eyeball.reshape(blocks).mean(axis=(1, 3)) >= 0.5,
         landmarks=raycast.project(label, mesh.landmarks, size),
-        depth=hits.distance.reshape(blocks).min(axis=(1, 3)),
+        depth=distance.reshape(blocks).min(axis=(1, 3)),
         irises=raycast.project(label, identity.eye_centres + identity.eye_radius * gaze, size),
     )
+
+
+def _box_of(vertices: np.ndarray, label: np.ndarray, fine: int) -> tuple[slice, slice]:
+    """Rows and columns of the picture that hold a mesh; all of them, if a part of it is behind the camera."""
+    if ((vertices - label[[3, 7, 11]]) @ label[[2, 6, 10]]).min() <= 0:
+        return slice(0, fine), slice(0, fine)
+    corners = raycast.project(label, vertices, fine)
+    first = np.clip(np.floor(corners.min(axis=0)).astype(int) - 1, 0, fine - 1)
+    last = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, first + 1, fine)
+    return slice(first[1], last[1]), slice(first[0], last[0])
 
 
 def cartoon_canvas(identity: Identity, label, gaze_world, even_light: bool = False) -> Canvas:
