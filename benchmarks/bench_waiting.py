@@ -21,11 +21,11 @@ from timing import under, write_results
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.pictures.views import render_views
 from eg3d.running.cli import Command, write_json
-from groundwork.early import WAITING
+from groundwork.early import WAITING_ALONE, WAITING_AMONG_OTHERS
 
 CPU = torch.device("cpu")
 OPENMP = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-POLICIES = {"ours": WAITING, "PyTorch's": {}, "passive": {"OMP_WAIT_POLICY": "passive"}}
+POLICIES = {"alone": WAITING_ALONE, "among others": WAITING_AMONG_OTHERS, "PyTorch's": {}}  # ours, by how they start
 
 
 def drawing():

@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 DEBUG_VARIABLE = "EG3D_DEBUG"
@@ -20,13 +21,14 @@ STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 SIGNS = ("DefaultCPUAllocator", "CUDA out of memory", "ALLOC_FAILED", "bad_alloc", "failed to map segment",
          "annot allocate memory", "can't start new thread")  # fmt: skip
 
-# How long OpenMP's threads spin before they sleep. PyTorch's own number is 40 times as large. On a busy machine
-# they take the processor from the thread that they wait for. A smaller one costs time on an idle machine
-# (docs/performance.md).
-WAITING = {"GOMP_SPINCOUNT": "4000"}
+# How OpenMP's threads wait for each other. They spin before they sleep, by PyTorch 300,000 turns. Beside other programs
+# they take the processor from the thread that they wait for; on an idle machine fewer turns cost time
+# (docs/performance.md). So a script looks round when it starts.
+WAITING_ALONE = {"GOMP_SPINCOUNT": "8000"}
+WAITING_AMONG_OTHERS = {"OMP_WAIT_POLICY": "passive"}
 WAITING_SET_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
-PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing")
+PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing", "redirection")
 MORE_MEMORY = "free some, or raise the limit of this shell (ulimit -v)"
 
 
@@ -41,13 +43,30 @@ def begin() -> None:
     """
     sys.excepthook = _say
     if not any(name in os.environ for name in WAITING_SET_BY_USER):
-        os.environ.update(WAITING)  # OpenMP reads it while PyTorch is imported
+        # OpenMP reads it while PyTorch is imported
+        os.environ.update(WAITING_AMONG_OTHERS if others_compute() else WAITING_ALONE)
     for number in STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell starts a job in the background
             signal.signal(number, _leave)
     if line := foreign_package():
         os.write(2, f"error: {line}\n".encode())
         sys.exit(2)
+
+
+def others_compute() -> bool:
+    """Whether other programs use a quarter of the processors or more. False if the system does not tell (not Linux)."""
+    some = max(1, (os.cpu_count() or 1) // 4)
+    try:
+        for _ in range(3):  # a program that ends at once is not one that computes
+            with open("/proc/loadavg") as file:
+                if (
+                    int(file.read().split()[3].partition("/")[0]) - 1 < some
+                ):  # runnable now; one of them is this process
+                    return False
+            time.sleep(0.002)
+    except (OSError, ValueError, IndexError):
+        return False
+    return True
 
 
 def foreign_package() -> str | None:

@@ -66,14 +66,25 @@ def check_plot(path: Path | None, flag: str) -> None:
         raise ValueError(f"{flag}={path}: no picture format ends like this; use .png or .pdf")
 
 
-def plot_evaluation(path: Path, truth: torch.Tensor, estimated: torch.Tensor, error: torch.Tensor) -> None:
-    """Three panels: estimated against true yaw and pitch [N, 2] rad, and the histogram of the error [N] rad."""
+def plot_evaluation(
+    path: Path, truth: torch.Tensor, estimated: torch.Tensor, error: torch.Tensor, by_head: dict | None = None
+) -> None:
+    """Three panels: estimated against true yaw and pitch [N, 2] rad, and the histogram of the error [N] rad.
+
+    by_head: of `l2cs.head_bins.errors_by_head`; a bar for each bin of the head's yaw and pitch, in two more panels.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    panels = 3 if by_head is None else 5
+    figure = Figure(figsize=(4 * panels, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 3)
+    axes = figure.subplots(1, panels)
+    for place, (axis, rows) in zip(axes[3:], (by_head or {}).items(), strict=True):
+        names = [f"{row['from_deg']:g} to {row['to_deg']:g}" for row in rows]
+        bars = place.bar(names, [row["mean_angular_error_deg"] or 0 for row in rows])
+        place.bar_label(bars, [row["images"] for row in rows], fontsize="small")
+        place.set(xlabel=f"head {axis} (deg); on the bars: images", ylabel="mean angular error (deg)")
     for i, name in enumerate(("yaw", "pitch")):
         true_deg, found_deg = truth[:, i].rad2deg(), estimated[:, i].rad2deg()
         axes[i].scatter(true_deg, found_deg, s=4, alpha=0.4)

@@ -6,6 +6,8 @@ A label file is a header line, then one space-separated row per face; vectors ar
     Gaze360       Face Left Right Origin 3DGaze 2DGaze
     MPIIFaceGaze  Face Left Right Origin WhichEye 3DGaze 3DHead 2DGaze 2DHead Rmat Smat GazeOrigin
 
+2DHead, where there is one, is the head pose: "yaw,pitch" with the same signs.
+
 Several label files share one folder of images: those of training, of testing, of each person. An image counts as
 unlabelled if none of them names it, but one of them names others in its folder.
 """
@@ -20,6 +22,7 @@ import torch
 from groundwork.archive import Folder, normalised, read_file
 from groundwork.formats import is_hidden
 from groundwork.matching import Matched, first_of, match_names
+from l2cs.gaze_sets import FaceImages
 
 GAZE360_TRAIN_DEG, GAZE360_TEST_DEG, MPII_DEG = 180.0, 90.0, 42.0  # rows beyond are left out, as published
 MOST_RAD = math.pi + 1e-3  # of an angle, with room for rounding; larger ones are degrees
@@ -28,14 +31,23 @@ IMAGE_COLUMNS = ("Face", "Left", "Right")
 
 @dataclass(frozen=True)
 class GazeList:
-    """Files of face crops and their gaze [N, 2]: yaw, pitch in radians, float32; and what the user must know."""
+    """Files of face crops and their gaze [N, 2]: yaw, pitch in radians, float32; and what the user must know.
+
+    heads: where the heads turn [N, 2], likewise, NaN for those that are not known; None if no row says it.
+    """
 
     paths: list[Path]
     angles: torch.Tensor
     notes: tuple[str, ...] = ()
+    heads: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def images(self, max_size: int, masks: bool = False) -> FaceImages:
+        """The pictures, at most `max_size` pixels wide; such files have no face masks."""
+        del masks
+        return FaceImages(self.paths, max_size)
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class _Row:
     face: str
     yaw: float
     pitch: float
+    head: tuple[float, float]  # yaw, pitch; NaN if the file does not say it
 
     def within(self, limit_rad: float) -> bool:
         return max(abs(self.yaw), abs(self.pitch)) <= limit_rad
@@ -80,7 +93,9 @@ def without_person(people: list[GazeList], fold: int) -> tuple[GazeList, GazeLis
     if not 0 <= fold < len(people):
         raise ValueError(f"--fold={fold}: there are {len(people)} people, so folds 0 to {len(people) - 1}")
     rest = people[:fold] + people[fold + 1 :]
-    return GazeList([p for part in rest for p in part.paths], torch.cat([part.angles for part in rest])), people[fold]
+    heads = None if any(part.heads is None for part in rest) else torch.cat([part.heads for part in rest])
+    paths = [path for part in rest for path in part.paths]
+    return GazeList(paths, torch.cat([part.angles for part in rest]), heads=heads), people[fold]
 
 
 def _read(files: list[Path], image_dir: Path, limit_deg: float, skip: bool, others: Iterable[Path] = ()):
@@ -107,7 +122,9 @@ def _read(files: list[Path], image_dir: Path, limit_deg: float, skip: bool, othe
             notes.append(f"{gone}; folds are numbered without this person")
             continue
         angles = torch.tensor([(row.yaw, row.pitch) for row in kept], dtype=torch.float32)
-        lists.append(GazeList([Path(matched.pictures[row.face]) for row in kept], angles))
+        heads = torch.tensor([row.head for row in kept], dtype=torch.float32)
+        known = None if heads.isnan().all() else heads
+        lists.append(GazeList([Path(matched.pictures[row.face]) for row in kept], angles, heads=known))
     if len(lists) < min(len(files), 2):
         raise ValueError(f"{where}: only one person has images; leaving one person out needs at least two")
     return [replace(lists[0], notes=tuple(notes)), *lists[1:]]
@@ -119,6 +136,7 @@ def rows_of(label_file: Path) -> list[_Row]:
     if "Face" not in header or "2DGaze" not in header:
         raise ValueError(f"{label_file}: the first line must name the columns, with Face and 2DGaze among them")
     face, gaze = header.index("Face"), header.index("2DGaze")
+    head = header.index("2DHead") if "2DHead" in header else None
     rows, beyond = [], []
     for number, columns in lines:
         try:
@@ -129,7 +147,7 @@ def rows_of(label_file: Path) -> list[_Row]:
             raise ValueError(f"{label_file}: line {number} has no 'yaw,pitch' in column {gaze + 1} (2DGaze)") from None
         if face >= len(columns):
             raise ValueError(f"{label_file}: line {number} has no image in column {face + 1} (Face)")
-        rows.append(_Row(normalised(columns[face]), yaw, pitch))
+        rows.append(_Row(normalised(columns[face]), yaw, pitch, _head_in(columns, head)))
         if not rows[-1].within(MOST_RAD):
             beyond.append(f"{columns[gaze]} in line {number}")
     if beyond:
@@ -138,6 +156,15 @@ def rows_of(label_file: Path) -> list[_Row]:
             f"degrees? Column {gaze + 1} (2DGaze) must be radians: multiply all by pi/180"
         )
     return rows
+
+
+def _head_in(columns: list[str], at: int | None) -> tuple[float, float]:
+    """Yaw and pitch of the head; NaN if there are none, for only tables of errors need them."""
+    try:
+        yaw, pitch = (float(v) for v in columns[at].split(","))
+    except (IndexError, TypeError, ValueError):
+        return math.nan, math.nan
+    return (yaw, pitch) if max(abs(yaw), abs(pitch)) <= MOST_RAD else (math.nan, math.nan)
 
 
 def lines_of(label_file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

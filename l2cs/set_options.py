@@ -1,23 +1,25 @@
-"""Options that several scripts share: where labelled faces are (any set in the GazeHub layout, or the people of
-MPIIFaceGaze), which GPU computes, and which network a file should hold.
+"""Options that several scripts share: where labelled faces are (any set in the GazeHub layout, the people of
+MPIIFaceGaze, or HDF5 files), which GPU computes, and which network a file should hold.
 """
 
 import re
+from pathlib import Path
 
 import click
 import torch
 
 from groundwork.command import option_stack, pick_device
-from groundwork.places import INPUT_FILE, INPUT_FOLDER
+from groundwork.places import INPUT, INPUT_FILE, INPUT_FOLDER
 from l2cs.estimator import GazeEstimator
 from l2cs.model import PUBLISHED
+from l2cs.view_sets import ViewSet, read_views
 
 
 def gaze360_options(label_file: str, text: str):
     """--dataset, and images and labels of a set in the GazeHub layout; label_file is the default."""
     return option_stack(
-        click.option("--dataset", type=click.Choice(["gaze360", "mpiigaze"]), default="gaze360", show_default=True,
-                     help="Layout of the labels."),
+        click.option("--dataset", type=click.Choice(["gaze360", "mpiigaze", "views"]), default="gaze360",
+                     show_default=True, help="Layout of the labels; views: HDF5 files."),
         click.option("--gaze360image_dir", type=INPUT_FOLDER, default="datasets/Gaze360/Image", show_default=True,
                      help="gaze360: folder of the face images."),
         click.option("--gaze360label_dir", type=INPUT_FILE, default=f"datasets/Gaze360/Label/{label_file}",
@@ -32,9 +34,21 @@ mpii_options = option_stack(
                  show_default=True, help="mpiigaze: folder with a label file per person."),
 )  # fmt: skip
 
+views_option = click.option(
+    "--views", type=INPUT, multiple=True,
+    help="views: HDF5 file or folder of them, of novel views, MPII-NV or ETH-XGaze; several are mixed.",
+)  # fmt: skip
+
 gpu_option = click.option("--gpu", help="Number of the GPU that computes, as published.  [default: by --device]")
 arch_option = click.option("--arch", type=click.Choice(list(PUBLISHED)), help="The network that the weights must be "
                            "of.  [default: what the file holds]")  # fmt: skip
+
+
+def views_of(views: tuple[Path, ...], flag: str = "--views") -> dict[str, ViewSet]:
+    """The views of each person in what an option names; ValueError if it names nothing."""
+    if not views:
+        raise ValueError(f"--dataset=views: give the HDF5 files, or a folder of them, by {flag}=PATH")
+    return read_views(views)
 
 
 def device_of(device: str, gpu: str | None):

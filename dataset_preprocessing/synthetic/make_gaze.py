@@ -29,7 +29,8 @@ def main(outdir, world, count, split, size, sheet, seed):
 
     Head pose is uniform (camera yaw within 0.8, pitch within 0.4), and so is the gaze in the camera frame (yaw within
     0.9 rad, pitch within 0.55) as far as the eyes can turn. Labels: 2DGaze is "yaw,pitch" in radians, yaw positive
-    toward the image's left, pitch positive up, 0,0 into the lens. The contact sheet draws the true gaze as arrows.
+    toward the image's left, pitch positive up, 0,0 into the lens, and 2DHead likewise where the face points. The
+    contact sheet draws the true gaze as arrows.
     """
     if outdir is None and sheet is None:
         raise ValueError("nothing to do: pass --outdir=FOLDER, --sheet=FILE.png, or both")

@@ -255,7 +255,8 @@ def write_gaze(
     """Writes a gaze data set in GazeHub's Gaze360 layout: `Image/...png` and `Label/{train,val,test}.label`.
 
     80 / 10 / 10 % of the images, in order, are train / val / test; no two share an identity. `3DGaze` follows
-    Gaze360's axes (+x image left, +y up, (0, 0, -1) into the camera), `2DGaze` is "yaw,pitch" in radians.
+    Gaze360's axes (+x image left, +y up, (0, 0, -1) into the camera), `2DGaze` is "yaw,pitch" in radians, and `2DHead`
+    likewise where the face points.
     The folder must not exist or be empty; it appears when it is whole.
     """
     folder = Path(folder)
@@ -278,7 +279,11 @@ def _write_gaze_files(folder: Path, heads: Iterator[Sample], count: int) -> None
         target.write_bytes(png_bytes(sample.rendered.rgb))
         yaw, pitch = sample.gaze_cam
         x, y, z = camera_angles_to_vector(yaw, pitch) * (-1, -1, 1)
-        rows[part].append(f"{name} {name} {name} {name} {x:.6f},{y:.6f},{z:.6f} {yaw:.6f},{pitch:.6f}\n")
+        head_yaw, head_pitch = vector_to_camera_angles(sample.label[8:11])  # the head's +z as the camera sees it
+        angles = f"{yaw:.6f},{pitch:.6f} {head_yaw:.6f},{head_pitch:.6f}"
+        rows[part].append(f"{name} {name} {name} {name} {x:.6f},{y:.6f},{z:.6f} {angles}\n")
     (folder / "Label").mkdir(parents=True)
     for part, lines in rows.items():
-        (folder / "Label" / f"{part}.label").write_text("Face Left Right Origin 3DGaze 2DGaze\n" + "".join(lines))
+        (folder / "Label" / f"{part}.label").write_text(
+            "Face Left Right Origin 3DGaze 2DGaze 2DHead\n" + "".join(lines)
+        )

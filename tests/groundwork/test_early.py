@@ -1,6 +1,7 @@
 """How a script ends when it is stopped or the machine gives out: one line, the right exit code, no traceback."""
 
 import errno
+import io
 import os
 import resource
 import signal
@@ -172,12 +173,25 @@ def test_a_limit_of_the_shell_is_one_line_of_a_real_script(limit, tmp_path):
 
 # ---------------------------------------------------------------- how threads wait
 
-WAITS = [({}, "4000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)]
+WAITS = [
+    (["1.0 1.0 1.0 2/90 7"], {}, ("8000", None)),  # one runnable beside this process, on two processors
+    (["0 0 0 3/90 7"], {}, (None, "passive")),
+    (["0 0 0 9/90 7", "0 0 0 1/90 7"], {}, ("8000", None)),  # what ran has gone at the second look
+    (["nonsense"], {}, ("8000", None)),
+    ([], {}, ("8000", None)),  # not Linux
+    (["0 0 0 9/90 7"], {"GOMP_SPINCOUNT": "7"}, ("7", None)),
+    (["0 0 0 1/90 7"], {"OMP_WAIT_POLICY": "passive"}, (None, "passive")),
+]
 
 
-@pytest.mark.parametrize("set_by_user, spins", WAITS)
-def test_threads_soon_sleep_while_they_wait_unless_the_user_says_how(set_by_user, spins, monkeypatch):
+@pytest.mark.parametrize("looks, set_by_user, waits", WAITS)
+def test_threads_sleep_at_once_among_other_programs_and_soon_alone_unless_the_user_says_how(
+    looks, set_by_user, waits, monkeypatch
+):
     """On a busy machine threads that spin take the processor from the one that they wait for."""
+    seen = iter(looks + looks[-1:] * 3)
+    monkeypatch.setattr(early, "open", lambda _: io.StringIO(next(seen)) if looks else open("/nowhere"), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     for name in early.WAITING_SET_BY_USER:
         monkeypatch.delenv(name, raising=False)
     for name, value in set_by_user.items():
@@ -185,8 +199,9 @@ def test_threads_soon_sleep_while_they_wait_unless_the_user_says_how(set_by_user
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     early.begin()
-    assert os.environ.get("GOMP_SPINCOUNT") == spins
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert (os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLICY")) == waits
+    for name in early.WAITING_SET_BY_USER:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.robust
@@ -198,4 +213,4 @@ def test_openmp_has_read_it_when_pytorch_is_imported(script):
         environment.pop(name, None)
     done = subprocess.run([sys.executable, str(REPOSITORY / script), "--help"], env=environment, capture_output=True,
                           text=True, timeout=100)  # fmt: skip
-    assert "GOMP_SPINCOUNT = '4000'" in done.stderr
+    assert "GOMP_SPINCOUNT = '8000'" in done.stderr or "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -46,6 +47,39 @@ def write_discs(folder: Path, label_file: Path, count: int, seed: int) -> None:
         Image.fromarray(draw_disc(yaw, pitch)).save(folder / name)
         lines.append(f"{name} l r o 0,0,-1 {yaw:.6f},{pitch:.6f}")
     label_file.write_text("\n".join(lines) + "\n")
+
+
+def write_disc_views(path: Path, count: int, seed: int, side: int = 32, **left_out) -> np.ndarray:
+    """An HDF5 file of discs in the published layout (BGR, pitch before yaw); left_out: keys that are None are not
+    written. Returns gaze [N, 2], yaw and pitch."""
+    rng = np.random.default_rng(seed)
+    gaze, head = rng.uniform(-0.6, 0.6, (2, count, 2))
+    pictures = np.stack([draw_disc(yaw, pitch, side) for yaw, pitch in gaze])
+    pictures[..., 0] = 255  # red in RGB, so that channels in the wrong order are seen
+    masks = np.zeros((count, side, side), np.uint8)
+    masks[:, side // 4 :, :] = 255
+    rows = {"face_gaze": gaze[:, ::-1], "face_head_pose": head[:, ::-1], "face_mask": masks,
+            "face_patch": pictures[..., ::-1]} | left_out  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for name, values in rows.items():
+            if values is not None:
+                file.create_dataset(name, data=values, chunks=(1, *values.shape[1:]), compression="lzf")
+    return gaze.astype(np.float32)
+
+
+@pytest.fixture(name="write_disc_views", scope="session")
+def write_disc_views_fixture():
+    return write_disc_views
+
+
+@pytest.fixture(scope="session")
+def disc_views(tmp_path_factory) -> Path:
+    """full/p00.h5, p01.h5 and p02.h5, in the layout of novel views."""
+    root = tmp_path_factory.mktemp("disc-views")
+    for number, count in enumerate((160, 140, 40)):
+        write_disc_views(root / "full" / f"p{number:02d}.h5", count, seed=number)
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -171,7 +171,7 @@ def door(request, tmp_path, monkeypatch):
         else:
             estimator = SimpleNamespace(input_size=32, sha256="", architecture=SimpleNamespace(name="none"))
             monkeypatch.setattr(GazeEstimator, "load", lambda *_: estimator)
-            monkeypatch.setattr(evaluate, "FaceImages", lambda paths, _: used.extend(paths))
+            monkeypatch.setattr("l2cs.gaze_labels.FaceImages", lambda paths, _: used.extend(paths))
             monkeypatch.setattr(evaluate, "measure", lambda *_: {})
             done = CliRunner().invoke(evaluate.main, [*places, "--snapshot=embedded", *flags])
         assert isinstance(done.exception, SystemExit | None), repr(done.exception)

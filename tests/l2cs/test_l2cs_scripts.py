@@ -95,6 +95,58 @@ def test_leaving_one_person_out_trains_and_measures(disc_set, tmp_path):
     assert load_weights(tmp_path / "out/fold1/weights.safetensors")[0].architecture.bins == 28
 
 
+VIEWS = ["--dataset=views", "--arch=small", "--input-size=32", "--batch_size=32", "--lr=2e-3", "--device=cpu"]
+
+
+def test_training_on_hdf5_files_learns_and_is_measured_by_head_pose(disc_views, tmp_path):
+    files = disc_views / "full"
+    run(
+        train.main, *VIEWS, f"--views={files / 'p00.h5'}", f"--views={files / 'p01.h5'}", "--num_epochs=7",
+        f"--heldout-views={files / 'p02.h5'}", f"--output={tmp_path}", f"--json={tmp_path / 'r.json'}",
+    )  # fmt: skip
+    weights = tmp_path / "weights.safetensors"
+    held_out = json.loads((tmp_path / "r.json").read_text())[tmp_path.name]["held_out"]
+    assert held_out["mean_angular_error_deg"] < 12 and held_out["images"] == 40  # guessing the mean errs by 26
+    assert load_weights(weights)[1]["crop"] == "face"
+    told = run(
+        evaluate.main, "--dataset=views", f"--views={disc_views}", "--fold=2", f"--snapshot={weights}", "--device=cpu",
+        "--head-bins=0,20,40", f"--json={tmp_path / 'e.json'}", f"--plot={tmp_path / 'p.png'}",
+    )  # fmt: skip
+    numbers = json.loads((tmp_path / "e.json").read_text())
+    assert numbers["mean_angular_error_deg"] == pytest.approx(held_out["mean_angular_error_deg"], abs=1e-3)
+    bins = numbers["by_head"]["yaw"]
+    mean = sum(row["images"] * row["mean_angular_error_deg"] for row in bins) / sum(row["images"] for row in bins)
+    assert mean == pytest.approx(numbers["mean_angular_error_deg"], abs=1e-3) and "head yaw 0 to 20: " in told
+    assert Image.open(tmp_path / "p.png").width > 1800
+
+
+def test_each_person_of_hdf5_files_is_left_out_in_turn_and_backgrounds_are_swapped(disc_views, tmp_path):
+    common = [*VIEWS, f"--views={disc_views}", "--num_epochs=1"]
+    run(train.main, *common, "--fold=all", f"--output={tmp_path / 'all'}", f"--json={tmp_path / 'r.json'}")
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert [results[f"fold{k}"]["held_out"]["images"] for k in range(3)] == [160, 140, 40]
+    run(train.main, *common, "--fold=0", "--swap-backgrounds=0.7", f"--output={tmp_path / 'swapped'}")
+    (plain, facts), (swapped, swapped_facts) = (
+        load_weights(tmp_path / name / "fold0" / "weights.safetensors")[:2] for name in ("all", "swapped")
+    )
+    assert not torch.equal(plain.conv1.weight, swapped.conv1.weight)
+    assert swapped_facts["swap_backgrounds"] == 0.7 and "swap_backgrounds" not in facts
+    for more, message in (
+        (["--fold=3"], "--fold=3: there are 3 people"),
+        (["--fold=0", f"--heldout-views={disc_views}"], "give one of the two"),
+        ([f"--backgrounds={disc_views}"], "add --swap-backgrounds"),
+        (["--swap-backgrounds=2"], "is a share of the images"),
+        (["--swap-backgrounds=1", f"--backgrounds={disc_views}"], "no images in this folder"),
+        ([f"--views={disc_views / 'full/p00.h5'}"], "named twice"),
+        (["--dataset=gaze360", "--swap-backgrounds=1"], "only --dataset=views has"),
+    ):
+        result = CliRunner().invoke(train.main, [*common, f"--output={tmp_path / 'no'}", *more])
+        assert result.exit_code == 2 and message in result.stderr and result.stderr.count("error:") == 1, result.stderr
+        assert not (tmp_path / "no" / "weights.safetensors").exists()
+    result = CliRunner().invoke(train.main, ["--dataset=views", f"--output={tmp_path / 'no'}"])
+    assert result.exit_code == 2 and "by --views=PATH" in result.stderr
+
+
 def test_evaluate_prints_what_training_measured_and_draws_a_plot(disc_set, trained, tmp_path):
     run(
         evaluate.main, f"--snapshot={trained / 'weights.safetensors'}", f"--gaze360image_dir={disc_set / 'Image'}",

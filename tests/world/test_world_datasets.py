@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from eg3d.gaze.term import gaze_target
 from eg3d.geometry.cameras import check_labels
 from eg3d.world import rendered_sets as datasets
 from eg3d.world.cartoon.heads import EYE_MAX_PITCH, EYE_MAX_YAW, Identity
@@ -139,18 +140,21 @@ def test_angle_conversions_invert_each_other():
 
 def test_gaze_set_has_the_gazehub_layout(tmp_path):
     datasets.write_gaze(tmp_path / "set", 20, split="gaze-judge")
-    names = []
+    names, heads = [], []
     for part, count in (("train", 16), ("val", 2), ("test", 2)):
         header, *lines = (tmp_path / "set" / "Label" / f"{part}.label").read_text().splitlines()
-        assert header == "Face Left Right Origin 3DGaze 2DGaze" and len(lines) == count
+        assert header == "Face Left Right Origin 3DGaze 2DGaze 2DHead" and len(lines) == count
         for line in lines:
-            face, _, _, _, vector, angles = line.split(" ")
+            face, _, _, _, vector, angles, head = line.split(" ")
             x, y, z = map(float, vector.split(","))
             yaw, pitch = map(float, angles.split(","))
             assert np.allclose((np.arctan2(x, -z), np.arcsin(y)), (yaw, pitch), atol=1e-4)  # Gaze360's own rule
             assert (tmp_path / "set" / "Image" / face).is_file()
             names.append(face)
+            heads.append([float(number) for number in head.split(",")])
     assert len(set(names)) == 20
+    target = gaze_target(torch.from_numpy(datasets.gaze_samples("gaze-judge", 20)[2]))  # eyes along the face
+    assert np.allclose(heads, torch.stack(target, dim=1), atol=1e-5)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
 
 

@@ -1,0 +1,171 @@
+"""Reconstructed faces in files, as recon_mpii.py of Gaze-NV-Rendering writes them: three files for one photo.
+
+* `NNNN.obj`: coloured vertices and triangles. x and y are pixels of the crop; z, in the same unit, grows away from the
+  camera. Colours are RGB, 0 to 255.
+* `NNNN_lm.txt`: the 68 landmarks in the same space.
+* `NNNN_crop_params.txt`: the matrix A that takes homogeneous pixels of the photo to pixels of the crop.
+
+Files of other programs may have no colours, colours from 0 to 1, or faces with texture and normals (`1/1/1`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from groundwork.archive import read_file
+from groundwork.files import atomic_write
+
+LANDMARKS = 68
+OBJ, LANDMARK_FILE, CROP_FILE = ".obj", "_lm.txt", "_crop_params.txt"
+ENDINGS = (LANDMARK_FILE, CROP_FILE, OBJ)  # in the order of writing: if the mesh is there, the others are too
+MOST_VERTICES, MOST_FACES = 1_000_000, 2_000_000  # a published mesh has 53,215 and 105,840
+MOST_LINES, LONGEST_WORD = 4_000_000, 32
+LARGEST = 1e6  # of any coordinate; a crop has some hundred pixels
+PASSED_OVER = {b"#", b"vn", b"vt", b"vp", b"o", b"g", b"s", b"l", b"mtllib", b"usemtl"}  # of an OBJ file
+AGAIN = "make it again by recon_mpii.py"
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A face of a photo as a coloured mesh.
+
+    Attributes:
+        vertices: float64 [V, 3]: x, y in pixels of the crop, and z in the same unit, larger = further.
+        colours: uint8 [V, 3], RGB.
+        faces: int32 [F, 3], numbers of vertices from 0, in the order of the file.
+        landmarks: float64 [68, 3], in the space of the vertices.
+        crop: float64 [3, 3], photo pixels -> crop pixels.
+    """
+
+    vertices: np.ndarray
+    colours: np.ndarray
+    faces: np.ndarray
+    landmarks: np.ndarray
+    crop: np.ndarray
+
+
+def files_of(stem: Path) -> list[Path]:
+    """The three files of a photo; stem: its place without the ending, `OUT/p00/day01/0005`."""
+    return [Path(f"{stem}{ending}") for ending in ENDINGS]
+
+
+def is_written(stem: Path) -> bool:
+    """Whether all three files are there. Each appears as a whole or not at all."""
+    return all(path.is_file() for path in files_of(stem))
+
+
+def write_reconstruction(stem: Path, mesh: Reconstruction) -> None:
+    """Writes the three files; the mesh last, so that it is there only if all are."""
+    landmarks, crop, obj = files_of(stem)
+    atomic_write(landmarks, _rows("%.3f %.3f %.3f", mesh.landmarks.tolist()))
+    atomic_write(crop, _rows("%.4f %.4f %.4f", mesh.crop.tolist()))
+    coloured = ((*place, *colour) for place, colour in zip(mesh.vertices.tolist(), mesh.colours.tolist(), strict=True))
+    lines = _rows("v %.4f %.4f %.4f %d %d %d", coloured) + _rows("f %d %d %d", (mesh.faces + 1).tolist())
+    atomic_write(obj, lines)
+
+
+def read_reconstruction(stem: Path) -> Reconstruction:
+    """The three files of a photo. ValueError, one line with the file's name, if one is missing, damaged or foreign."""
+    landmarks, crop, obj = files_of(stem)
+    vertices, colours, faces = read_obj(obj)
+    if colours is None:
+        raise ValueError(f"{obj}: its vertices have no colours (v x y z r g b); {AGAIN}")
+    return Reconstruction(vertices, colours, faces, read_landmarks(landmarks), read_crop(crop))
+
+
+def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Vertices float64 [V, 3], colours uint8 [V, 3] or None, faces int32 [F, 3] of an OBJ file of triangles.
+
+    ValueError, one line, for anything else.
+    """
+    rows: dict[bytes, list[list[bytes]]] = {b"v": [], b"f": []}
+    for line in _bytes(path).splitlines():
+        kind, *words = line.split() or [b"#"]
+        if kind in rows:
+            rows[kind].append(words)
+        elif kind not in PASSED_OVER and not kind.startswith(b"#"):
+            raise ValueError(f"{path}: is no OBJ file, it has a line that begins with {kind[:20]!r}; {AGAIN}")
+    if len(rows[b"v"]) > MOST_VERTICES or len(rows[b"f"]) > MOST_FACES:
+        raise ValueError(f"{path}: has more than {MOST_VERTICES} vertices or {MOST_FACES} faces; give a coarser mesh")
+    numbers = _table(path, rows[b"v"], (3, 6), "vertices 'v x y z r g b'")
+    faces = _table(path, ([word.partition(b"/")[0] for word in words] for words in rows[b"f"]), (3,),
+                   "triangles 'f i j k'")  # fmt: skip
+    if faces.min() < 1 or faces.max() > len(numbers) or (faces % 1).any():
+        raise ValueError(f"{path}: a face names a vertex that is none of its {len(numbers)}; {AGAIN}")
+    return numbers[:, :3].copy(), _colours(path, numbers[:, 3:]), faces.astype(np.int32) - 1
+
+
+def read_landmarks(path: Path) -> np.ndarray:
+    """float64 [68, 3] of a file of 68 lines `x y z`; ValueError, one line, for anything else."""
+    lines = [line.split() for line in _bytes(path).splitlines() if line.strip()]
+    if len(lines) != LANDMARKS:
+        raise ValueError(f"{path}: has {len(lines)} landmarks, and {LANDMARKS} are needed, one 'x y z' a line; {AGAIN}")
+    return _table(path, lines, (3,), "landmarks 'x y z'")
+
+
+def read_crop(path: Path) -> np.ndarray:
+    """float64 [3, 3], photo pixels -> crop pixels; ValueError, one line, for anything else."""
+    lines = [line.split() for line in _bytes(path).splitlines() if line.strip()]
+    crop = _table(path, lines, (3,), "three rows of three numbers")
+    if crop.shape != (3, 3) or (crop[2] != (0, 0, 1)).any() or abs(np.linalg.det(crop)) < 1e-9:
+        raise ValueError(f"{path}: is no matrix from photo to crop (3 x 3, last row 0 0 1, invertible); {AGAIN}")
+    return crop
+
+
+def outward(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """The faces [F, 3], each turned over if the mesh as a whole is inside out: normals then leave the head.
+
+    Files of different programs wind triangles in different ways. The normal of (a, b, c) is (b - a) x (c - a). A head,
+    or its front as a shell, lies on the whole before its own middle.
+    """
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    normals = np.cross(b - a, c - a)  # twice the area long
+    middle = np.average((a + b + c) / 3, axis=0, weights=np.linalg.norm(normals, axis=1) + 1e-12)
+    return faces if ((a - middle) * normals).sum() >= 0 else faces[:, ::-1].copy()
+
+
+# ------------------------------------------------------------------ lines
+
+
+def _rows(form: str, rows: Iterable) -> bytes:
+    return "".join(f"{form}\n" % tuple(row) for row in rows).encode()
+
+
+def _bytes(path: Path) -> bytes:
+    data = read_file(path)
+    if b"\0" in data[:4096]:
+        raise ValueError(f"{path}: is no text file; {AGAIN}")
+    if data.count(b"\n") + data.count(b"\r") > MOST_LINES:
+        raise ValueError(f"{path}: has more than {MOST_LINES} lines; give a coarser mesh")
+    return data
+
+
+def _table(path: Path, rows: Iterable[list[bytes]], widths: tuple[int, ...], what: str) -> np.ndarray:
+    """float64 [N, width] of lines that were split into words."""
+    rows = list(rows)
+    width = len(rows[0]) if rows else 0
+    if width not in widths or any(len(row) != width for row in rows):
+        raise ValueError(f"{path}: has no {what}, or lines of different lengths; {AGAIN}")
+    words = [word for row in rows for word in row]
+    try:
+        if max(map(len, words)) > LONGEST_WORD:
+            raise ValueError
+        numbers = np.array(words).astype(np.float64).reshape(-1, width)
+    except ValueError:
+        raise ValueError(f"{path}: a number of its {what} cannot be read; {AGAIN}") from None
+    if not (np.abs(numbers) <= LARGEST).all():  # also NaN
+        raise ValueError(f"{path}: has numbers that are not finite or beyond {LARGEST:g}; {AGAIN}")
+    return numbers
+
+
+def _colours(path: Path, numbers: np.ndarray) -> np.ndarray | None:
+    """uint8 [V, 3] of what stands behind x y z: 0 to 255, or 0 to 1 as some programs write."""
+    if not numbers.size:
+        return None
+    if numbers.max() <= 1 and (numbers % 1).any():
+        numbers = 255 * numbers
+    if numbers.min() < 0 or numbers.max() > 255:
+        raise ValueError(f"{path}: has colours outside 0 to 255; {AGAIN}")
+    return np.rint(numbers).astype(np.uint8)

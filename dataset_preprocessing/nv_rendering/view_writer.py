@@ -1,0 +1,149 @@
+"""Writing the HDF5 files of novel views, so that a run that is killed loses no finished source and doubles none.
+
+HDF5 is not safe against a kill: a file that is open to write may be lost as a whole. So each finished source, with its
+N views, is a small HDF5 file of its own, a part, that gets its name when it is whole. When all sources of a person are
+there, the parts are packed into pXX.h5, which gets its name when it is whole too; then the parts go. Packing copies the
+compressed pieces as they are. A finished pXX.h5 is itself a part of a later run that knows more sources.
+"""
+
+import io
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from groundwork.files import atomic_write
+from l2cs.view_files import Key, keys_of, open_hdf5, row_shape
+
+ROWS = "source_rows"  # attribute: the sources that are in a file, in order
+COMPRESSION = "lzf"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which datasets a file has: ours, or those that the published program writes; side of the pictures in px."""
+
+    side: int = 224
+    published: bool = False
+
+    @property
+    def keys(self) -> dict[str, Key]:
+        return keys_of(self.published)
+
+
+def write_part(path: Path, layout: Layout, row: int, views: dict[str, np.ndarray]) -> None:
+    """The views of one source as a file of its own, whole or not at all.
+
+    Args:
+        row: of the source among those of its person.
+        views: by key, arrays [N, ...]; those that the layout does not have are left out. All N are one or more.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs[ROWS] = np.array([row], np.int32)
+        _make_datasets(file, layout)
+        append(file, layout, views)
+    atomic_write(path, buffer.getvalue())
+
+
+def append(file: h5py.File, layout: Layout, views: dict[str, np.ndarray]) -> None:
+    """Adds rows to all datasets of a file open to write; a missing key, or one of another shape, is our slip."""
+    count = len(views["face_gaze"])
+    for name, key in layout.keys.items():
+        rows = np.asarray(views[name])
+        assert rows.shape == (count, *row_shape(key, layout.side)), f"{name}: {rows.shape}"
+        dataset = file[name]
+        dataset.resize(len(dataset) + count, axis=0)
+        for place, row in enumerate(rows, len(dataset) - count):
+            dataset[place] = row
+
+
+def rows_in(path: Path) -> list[int]:
+    """The sources that a file of this writer holds, in order; none if there is no such file."""
+    if not path.exists():
+        return []
+    with open_hdf5(path) as file:
+        if ROWS not in file.attrs:
+            raise ValueError(f"{path}: was not written by this program; move it away, or give another folder")
+        return [int(row) for row in file.attrs[ROWS]]
+
+
+def pack(target: Path, layout: Layout, parts: Iterable[tuple[int, Path]], facts: dict) -> int:
+    """Writes `target` of the parts, whole or not at all, and says how many views it has.
+
+    Args:
+        parts: (source, file that holds it) in the order in which the sources are to stand.
+        facts: attributes of the file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    try:
+        with h5py.File(temporary, "w") as file:
+            for name, value in facts.items():
+                file.attrs[name] = value
+            _make_datasets(file, layout)
+            rows = _copy_all(file, layout, parts)
+            file.attrs[ROWS] = np.array(rows, np.int32)
+            count = len(file["face_gaze"])
+        with open(temporary, "rb+") as whole:
+            os.fsync(whole.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return count
+
+
+def _make_datasets(file: h5py.File, layout: Layout) -> None:
+    """Empty datasets that grow along their first axis, one row a piece, with their meaning as attributes.
+
+    Ours have a checksum for each piece, so that a damaged one is found when it is read.
+    """
+    for name, key in layout.keys.items():
+        shape = row_shape(key, layout.side)
+        made = file.create_dataset(
+            name, (0, *shape), key.dtype, maxshape=(None, *shape), chunks=(1, *shape), compression=COMPRESSION,
+            fletcher32=not layout.published,
+        )  # fmt: skip
+        for about in ("meaning", "unit", "columns"):
+            if text := getattr(key, about):
+                made.attrs[about] = text
+
+
+def _copy_all(file: h5py.File, layout: Layout, parts: Iterable[tuple[int, Path]]) -> list[int]:
+    """Copies the rows of each source; a file that holds several is opened once for those that follow each other."""
+    rows, opened, source, places = [], None, None, {}
+    try:
+        for row, path in parts:
+            if opened != path:
+                if source is not None:
+                    source.close()
+                source, opened = h5py.File(path, "r"), path
+                held = source.attrs[ROWS]
+                each = len(source["face_gaze"]) // len(held)
+                places = {int(number): place * each for place, number in enumerate(held)}
+            _copy(file, source, layout, places[row], each)
+            rows.append(row)
+    finally:
+        if source is not None:
+            source.close()
+    return rows
+
+
+def _copy(file: h5py.File, source: h5py.File, layout: Layout, first: int, count: int) -> None:
+    """Copies compressed rows as they are."""
+    for name in layout.keys:
+        old, new = source[name], file[name]
+        at, rest = len(new), (0,) * (new.ndim - 1)
+        new.resize(at + count, axis=0)
+        for row in range(count):
+            skipped, piece = old.id.read_direct_chunk((first + row, *rest))
+            new.id.write_direct_chunk((at + row, *rest), piece, skipped)
