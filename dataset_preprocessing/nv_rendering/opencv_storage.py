@@ -9,57 +9,30 @@ from groundwork.files import open_regular
 
 MOST_BYTES = 1 << 20
 MOST_NUMBERS = 1 << 16  # of one matrix
+# What OpenCV writes, and no more of YAML: a reader of all of it takes minutes for a file of brackets.
+MATRIX = re.compile(
+    r"^ *(\w+): *!!opencv-matrix\s+rows: *(\d{1,6})\s+cols: *(\d{1,6})\s+dt: *\S+\s+data: *\[([^\]]*)\]", re.MULTILINE
+)
 
 
 def read_matrices(path: Path) -> dict[str, np.ndarray]:
-    """Name -> matrix, float64 [rows, cols], of those at the top of the file; ValueError, naming the file.
-
-    The file is read as plain YAML: no tag but that of a matrix means anything, and no code runs.
-    """
+    """Name -> matrix, float64 [rows, cols], of all in the file; ValueError, naming the file."""
     with open_regular(path) as file:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise ValueError(f"{path}: has more than {MOST_BYTES >> 10} KiB; give a file with matrices alone")
-    matrices = {
-        name: _matrix(path, name, node)
-        for name, node in _mapping(path, data).items()
-        if isinstance(node, dict) and {"rows", "cols", "data"} <= node.keys()
-    }
-    if not matrices:
+    found = MATRIX.findall(data.decode(errors="replace"))
+    if not found:
         raise ValueError(f"{path}: holds no matrix as OpenCV's FileStorage writes it (rows, cols, dt, data)")
-    return matrices
+    return {name: _matrix(path, name, int(rows), int(cols), text.split(",")) for name, rows, cols, text in found}
 
 
-def _mapping(path: Path, data: bytes) -> dict:
+def _matrix(path: Path, name: str, rows: int, cols: int, words: list[str]) -> np.ndarray:
+    fits = 0 < rows * cols == len(words) <= MOST_NUMBERS
     try:
-        import yaml
-    except ImportError:
-        raise ValueError(f"{path}: needs PyYAML; pip install 'gaze-corrected-eg3d[novel-views]'") from None
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_constructor(
-        "tag:yaml.org,2002:opencv-matrix", lambda loader, node: loader.construct_mapping(node, deep=True)
-    )
-    # OpenCV writes `%YAML:1.0`, which is no directive of YAML.
-    text = re.sub(r"\A\ufeff?%YAML[^\n]*\n", "", data.decode(errors="replace"))
-    try:
-        value = yaml.load(text, Loader)
-    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path}: is no YAML that can be read ({' '.join(str(error).split())[:120]})") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: holds no named values; give a file of OpenCV's FileStorage")
-    return value
-
-
-def _matrix(path: Path, name: str, node: dict) -> np.ndarray:
-    try:
-        rows, cols = int(node["rows"]), int(node["cols"])
-        fits = 0 < rows and 0 < cols and rows * cols <= MOST_NUMBERS and len(node["data"]) == rows * cols
-        values = np.array([float(value) for value in node["data"]]) if fits else None
-    except (TypeError, ValueError, OverflowError):
-        values = None
-    if values is None or not np.isfinite(values).all():
+        values = np.array([float(word) for word in words]) if fits else np.array(np.nan)
+    except ValueError:
+        values = np.array(np.nan)
+    if not np.isfinite(values).all():
         raise ValueError(f"{path}: the matrix {name} must have rows x cols finite numbers as its data; mend the file")
     return values.reshape(rows, cols)

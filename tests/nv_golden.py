@@ -7,7 +7,8 @@ import numpy as np
 from dataset_preprocessing.nv_rendering.head_pose import HeadPose
 from l2cs.normalization import rotation_matrix
 
-GOLDEN = dict(np.load(Path(__file__).parents[2] / "data" / "nv_rendering.npz"))
+DATA = Path(__file__).parent / "data"
+GOLDEN = dict(np.load(DATA / "nv_rendering.npz"))
 EXACT = dict(rtol=1e-9, atol=1e-9)
 
 
