@@ -102,7 +102,7 @@ class GazeEstimator(nn.Module):
     def forward(self, images: torch.Tensor) -> GazeAngles:
         """Images [N, 3, H, W] in [-1, 1], one face each -> angles [N] in radians."""
         with torch.autocast(images.device.type, enabled=False):
-            yaw, pitch = self.model(preprocess(images.float(), self.input_size))
+            yaw, pitch = self.model(preprocess(images.float(), self.input_size, self.architecture.window))
             return GazeAngles(decode(yaw, self._binning), decode(pitch, self._binning))
 
 

@@ -7,7 +7,7 @@ import click
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-FOLDERS = ("eg3d", "l2cs", "dataset_preprocessing")
+FOLDERS = ("eg3d", "l2cs", "dataset_preprocessing", "redirection")
 SCRIPTS = sorted(
     str(file.relative_to(REPOSITORY))
     for folder in FOLDERS
