@@ -122,7 +122,8 @@ class Trainer:
     ):  # fmt: skip
         if len(images) < config.batch_size:
             raise ValueError(f"--batch_size={config.batch_size}: there are only {len(images)} training images")
-        self.model, self.images, self.angles = model.to(device), images, angles
+        self.model = model.to(device, memory_format=torch.channels_last)  # a quarter faster on CPUs
+        self.images, self.angles = images, angles
         self.config, self.folder, self.device, self.backgrounds = config, folder, device, backgrounds
         self.epoch = 0
         self._parameters = prepare(model, config.recipe)
@@ -172,7 +173,8 @@ class Trainer:
         done = (self.epoch * self.steps_per_epoch + step) / (config.num_epochs * self.steps_per_epoch)
         for group in self._optimizer.param_groups:
             group["lr"] = config.lr * (0.5 * (1 + math.cos(math.pi * done)) if config.recipe == "scratch" else 1)
-        logits, degrees = self.model(preprocess(images, architecture.input_size)), angles.rad2deg()
+        faces = preprocess(images, architecture.input_size, architecture.window)
+        logits, degrees = self.model(faces.contiguous(memory_format=torch.channels_last)), angles.rad2deg()
         binning = binning_of(architecture.bins)
         loss = sum(gaze_loss(logits[i], degrees[:, i], binning, config.alpha) for i in range(2))
         self._optimizer.zero_grad(set_to_none=True)
@@ -222,8 +224,11 @@ def initial_model(architecture: Architecture, snapshot: Path | None, pretrained:
     if snapshot is not None:
         model = load_weights(snapshot)[0]
         if model.architecture != architecture:
-            asked = f"{architecture.name} with {architecture.bins} bins at {architecture.input_size} px"
-            raise ValueError(f"{snapshot}: holds {model.architecture.name}, the flags ask for {asked}")
+            holds, asked = (
+                f"{one.name} with {one.bins} bins at {one.input_size} px, window {one.window}"
+                for one in (model.architecture, architecture)
+            )
+            raise ValueError(f"{snapshot}: holds {holds}; the flags ask for {asked}")
         return model
     with torch.random.fork_rng():
         torch.manual_seed(seed)
