@@ -28,7 +28,8 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.synthetic.make_faces", "dataset_preprocessing.synthetic.make_gaze",
         "dataset_preprocessing.synthetic.make_mean_mesh",
     ),
-    "Novel views": ("dataset_preprocessing.nv_rendering.main", "dataset_preprocessing.nv_rendering.render"),
+    "Novel views": ("dataset_preprocessing.nv_rendering.main", "dataset_preprocessing.nv_rendering.render",
+                    "dataset_preprocessing.nv_rendering.readh5"),  # fmt: skip
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 

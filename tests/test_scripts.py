@@ -28,6 +28,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "dataset_preprocessing/check_dataset.py",
     "dataset_preprocessing/mirror_dataset.py",
     "dataset_preprocessing/rebalance_dataset.py",
+    "dataset_preprocessing/nv_rendering/readh5.py",
     "eg3d/calc_pose.py",
 }
 DRAWS_NOTHING = {
@@ -49,6 +50,8 @@ COMPUTES_NUMBERS = {
     "l2cs/evaluate.py",
     "dataset_preprocessing/filter_by_gaze.py",
     "dataset_preprocessing/check_dataset.py",
+    "dataset_preprocessing/nv_rendering/main.py",
+    "dataset_preprocessing/nv_rendering/readh5.py",
 }
 
 
