@@ -26,10 +26,13 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.rebalance_dataset",
         "dataset_preprocessing.ffhq.preprocess_in_the_wild", "dataset_preprocessing.ffhq.preprocess_ffhq",
         "dataset_preprocessing.synthetic.make_faces", "dataset_preprocessing.synthetic.make_gaze",
+        "dataset_preprocessing.synthetic.make_mpii",
         "dataset_preprocessing.synthetic.make_mean_mesh",
     ),
-    "Novel views": ("dataset_preprocessing.nv_rendering.main", "dataset_preprocessing.nv_rendering.render",
-                    "dataset_preprocessing.nv_rendering.readh5"),  # fmt: skip
+    "Novel views": (
+        "dataset_preprocessing.nv_rendering.normalize", "dataset_preprocessing.nv_rendering.main",
+        "dataset_preprocessing.nv_rendering.render", "dataset_preprocessing.nv_rendering.readh5",
+    ),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 
