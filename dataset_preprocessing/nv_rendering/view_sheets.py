@@ -48,10 +48,10 @@ def sheet(file: ViewFile, rows: Sequence[int], columns: int = 8, side: int = SID
     """Pictures of some rows with arrows of gaze (red) and head (blue), uint8 RGB, with their masks below them."""
     gaze, head, shown = file.gaze(), file.head_pose(), []
     for row in rows:
-        picture = _sized(file.images([row])[0], side)
+        picture = sized(file.images([row])[0], side)
         parts = [with_arrows(picture, gaze[row], None if head is None else head[row])]
         if (masks := file.masks([row])) is not None:
-            parts.append(_sized(np.repeat(masks[0][..., None], 3, axis=2), side))
+            parts.append(sized(np.repeat(masks[0][..., None], 3, axis=2), side))
         shown.append(np.concatenate(parts))
     return tiles(shown, min(columns, len(shown)))
 
@@ -81,7 +81,8 @@ def write_jpeg(path: Path, picture: np.ndarray) -> None:
     atomic_write(path, out.getvalue())
 
 
-def _sized(picture: np.ndarray, side: int) -> np.ndarray:
+def sized(picture: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [S, S, 3] -> [side, side, 3]."""
     resampling = Image.Resampling.BOX if picture.shape[0] % side == 0 else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(picture).resize((side, side), resampling))
 
