@@ -19,6 +19,7 @@ NUMPY_ONLY = {
     "dataset_preprocessing/synthetic/make_gaze.py",
     "dataset_preprocessing/nv_rendering/main.py",
     "dataset_preprocessing/nv_rendering/render.py",
+    "dataset_preprocessing/nv_rendering/show_novel_views.py",
 }
 FILES_ONLY = {  # draw nothing, compute nothing
     "eg3d/convert.py",
