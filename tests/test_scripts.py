@@ -19,6 +19,7 @@ NUMPY_ONLY = {
     "dataset_preprocessing/synthetic/make_gaze.py",
     "dataset_preprocessing/nv_rendering/main.py",
     "dataset_preprocessing/nv_rendering/render.py",
+    "dataset_preprocessing/nv_rendering/show_novel_views.py",
 }
 FILES_ONLY = {  # draw nothing, compute nothing
     "eg3d/convert.py",
@@ -28,6 +29,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "dataset_preprocessing/check_dataset.py",
     "dataset_preprocessing/mirror_dataset.py",
     "dataset_preprocessing/rebalance_dataset.py",
+    "dataset_preprocessing/nv_rendering/readh5.py",
     "dataset_preprocessing/nv_rendering/normalize.py",
     "eg3d/calc_pose.py",
 }
@@ -51,6 +53,8 @@ COMPUTES_NUMBERS = {
     "l2cs/evaluate.py",
     "dataset_preprocessing/filter_by_gaze.py",
     "dataset_preprocessing/check_dataset.py",
+    "dataset_preprocessing/nv_rendering/main.py",
+    "dataset_preprocessing/nv_rendering/readh5.py",
 }
 
 
