@@ -30,6 +30,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.synthetic.make_mean_mesh",
     ),
     "Novel views": (
+        "dataset_preprocessing.nv_rendering.recon_mpii",
         "dataset_preprocessing.nv_rendering.main", "dataset_preprocessing.nv_rendering.render",
         "dataset_preprocessing.nv_rendering.normalize",
     ),
