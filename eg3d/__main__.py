@@ -28,6 +28,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.synthetic.make_faces", "dataset_preprocessing.synthetic.make_gaze",
         "dataset_preprocessing.synthetic.make_mean_mesh",
     ),
+    "Gaze redirection": ("redirection.crop_eyes",),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 
