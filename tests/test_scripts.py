@@ -14,7 +14,12 @@ SCRIPTS = sorted(
     for file in (REPOSITORY / folder).rglob("*.py")
     if "click.command(" in file.read_text()
 )
-NUMPY_ONLY = {"dataset_preprocessing/synthetic/make_faces.py", "dataset_preprocessing/synthetic/make_gaze.py"}
+NUMPY_ONLY = {
+    "dataset_preprocessing/synthetic/make_faces.py",
+    "dataset_preprocessing/synthetic/make_gaze.py",
+    "dataset_preprocessing/nv_rendering/main.py",
+    "dataset_preprocessing/nv_rendering/render.py",
+}
 FILES_ONLY = {  # draw nothing, compute nothing
     "eg3d/convert.py",
     "eg3d/inspect_checkpoint.py",
@@ -23,6 +28,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "dataset_preprocessing/check_dataset.py",
     "dataset_preprocessing/mirror_dataset.py",
     "dataset_preprocessing/rebalance_dataset.py",
+    "dataset_preprocessing/nv_rendering/normalize.py",
     "eg3d/calc_pose.py",
 }
 DRAWS_NOTHING = {

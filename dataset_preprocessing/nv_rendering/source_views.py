@@ -137,6 +137,12 @@ def materials(settings: ViewSettings) -> Materials:
     return Materials(pattern_of(settings.model.target_pose), backgrounds, model68, tables)
 
 
+def forget() -> None:
+    """Reads all files anew from here on; they may have changed."""
+    for kept in (sources_of, _places, materials):
+        kept.cache_clear()
+
+
 # ------------------------------------------------------------------ choices
 
 
