@@ -34,6 +34,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.nv_rendering.render", "dataset_preprocessing.nv_rendering.readh5",
         "dataset_preprocessing.nv_rendering.normalize", "dataset_preprocessing.nv_rendering.show_novel_views",
     ),
+    "Gaze redirection": ("redirection.crop_eyes",),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 
