@@ -16,7 +16,7 @@ from eg3d.world.worlds import NAMES, world_of
 
 SPLIT, PEOPLE = "people", 3000  # whom the networks learn from; no generator and no gaze network saw them
 TEST_SPLIT, TEST_PEOPLE, TEST_VIEWS = "test", 300, 4
-INPUT_SIZES = {"cartoons": (56, 64), "people": (112, 128)}  # px, of the identity and of the pose network
+INPUT_SIZES = {"cartoons": (56, 64), "people": (96, 64)}  # px, of the identity and of the pose network
 
 
 def test_people(world: str = "cartoons") -> People:
