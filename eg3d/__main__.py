@@ -29,7 +29,10 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.synthetic.make_mpii",
         "dataset_preprocessing.synthetic.make_mean_mesh",
     ),
-    "Novel views": ("dataset_preprocessing.nv_rendering.main", "dataset_preprocessing.nv_rendering.render"),
+    "Novel views": (
+        "dataset_preprocessing.nv_rendering.main", "dataset_preprocessing.nv_rendering.render",
+        "dataset_preprocessing.nv_rendering.normalize",
+    ),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 

@@ -28,6 +28,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "dataset_preprocessing/check_dataset.py",
     "dataset_preprocessing/mirror_dataset.py",
     "dataset_preprocessing/rebalance_dataset.py",
+    "dataset_preprocessing/nv_rendering/normalize.py",
     "eg3d/calc_pose.py",
 }
 DRAWS_NOTHING = {
