@@ -10,6 +10,7 @@ import pytest
 from eg3d.world.lens import distorted, undistorted
 from eg3d.world.painted_mesh import true_mesh
 from eg3d.world.photograph import (
+    FLIP,
     TRUTH_FILE,
     in_photo,
     millimetres,
@@ -106,9 +107,11 @@ def test_landmarks_and_irises_are_where_the_renderer_has_them(world):
 
     np.testing.assert_allclose(truth.landmarks, seen(head.landmarks), atol=1e-4)
     # The gaze that is said to be true leaves the eyeballs where the renderer paints the irises.
-    mesh = true_mesh(shot)
-    centres = mesh.eye_centres @ truth.rotation.T + truth.translation
-    np.testing.assert_allclose(in_photo(shot, centres + mesh.eye_radius * truth.gaze), seen(head.irises), atol=0.05)
+    canvas = world_of(world).canvas(person_of(shot), shot.label, shot.gaze)
+    scale = millimetres(shot.world, shot.split, shot.person)
+    centres = scale * canvas.eye_centres @ FLIP @ truth.rotation.T + truth.translation
+    irises = in_photo(shot, centres + scale * canvas.eye_radius * truth.gaze)
+    np.testing.assert_allclose(irises, seen(head.irises), atol=0.05)
 
 
 def test_the_true_mesh_covers_the_head_in_the_photo(world, cv2):
