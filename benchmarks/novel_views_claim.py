@@ -2,8 +2,8 @@
 
 Photos of some people whose heads turn little are the sources. Networks of one kind are trained on these photos alone
 and on novel views of them, for the same number of images seen, and measured on photos (rendered, not turned) of other
-people whose heads turn far. Everything is made by the commands of this repository, which are printed. Stopped, the same
-command goes on where it was.
+people whose heads turn far. All but the flat eyes is made by the commands of this repository, which are printed.
+Stopped, the same command goes on where it was.
 """
 
 if __name__ == "__main__":
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import flat_eyes
 import novel_views_page
 import torch
 from timing import write_results
@@ -33,6 +34,7 @@ from groundwork.strict_json import read_json
 SYNTHETIC, NV = "dataset_preprocessing/synthetic", "dataset_preprocessing/nv_rendering"
 EDGES = "0,15,30,45,60"  # degrees of |head yaw|
 SWAP = ["--swap-backgrounds=0.7"]
+FLAT = "meshes-flat"  # made by flat_eyes.py, all others by recon_mpii.py
 ARMS = {  # name -> sets that its network sees, more flags of its training; novel_views_page.TITLES says what they are
     "sources": ("sources", []),
     "novel": ("novel", []),
@@ -41,12 +43,13 @@ ARMS = {  # name -> sets that its network sees, more flags of its training; nove
     "novel-black-swap": ("novel-black", SWAP),
     "novel-flat": ("novel-flat", []),
 }
-# A set of novel views -> its meshes, and settings of main.py besides those of `config`.
+# A set of novel views -> its meshes, and how often each kind of background and light is drawn.
 VIEW_SETS = {
-    "novel": ("meshes", []),
-    "novel-black": ("meshes", ["model.share={black: 1, black_dark: 0, colour: 0, colour_dark: 0}"]),
-    "novel-flat": ("meshes-flat", []),
+    "novel": ("meshes", {"black": 1, "black_dark": 1, "colour": 4, "colour_dark": 4}),
+    "novel-black": ("meshes", {"black": 1, "black_dark": 0, "colour": 0, "colour_dark": 0}),
+    "novel-flat": (FLAT, {"black": 1, "black_dark": 1, "colour": 4, "colour_dark": 4}),
 }
+NO_PICTURES = {"picture": 0, "picture_dark": 0}  # an embedded world has none
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def check_plan(plan: Plan) -> None:
 
 
 def make_photos(plan: Plan) -> None:
-    """Photos of both kinds in MPIIFaceGaze's layout, and the same, normalised, as HDF5 files."""
+    """Photos of both kinds in MPIIFaceGaze's layout, and the same, normalised, in the GazeHub layout."""
     of = plan.workdir
     for name, split, people, photos, yaw, pitch in (
         ("sources", plan.split, plan.people, plan.photos, 15, 15),
@@ -133,23 +136,29 @@ def make_photos(plan: Plan) -> None:
         run(f"{SYNTHETIC}/make_mpii.py", of / f"{name}-photos", f"--world={plan.world}", f"--split={split}",
             f"--people={people}", f"--photos={photos}", f"--head-yaw={yaw}", f"--head-pitch={pitch}",
             to="outdir")  # fmt: skip
-        run(f"{NV}/normalize.py", of / name, f"--mpii={of / f'{name}-photos'}", to="outdir")
+        if not (of / name).exists():
+            run(f"{NV}/normalize.py", of / name, f"--mpii={of / f'{name}-photos'}", to="dest")
+        header, *_ = texts = [file.read_text() for file in sorted((of / name / "Label").glob("*.label"))]
+        lines = [line for text in texts for line in text.splitlines()[1:]]
+        atomic_write(of / f"{name}.label", "\n".join([header.splitlines()[0], *lines, ""]).encode())
 
 
 def make_views(plan: Plan, name: str) -> None:
     """Meshes, and novel views of them."""
-    of, (meshes, more) = plan.workdir, VIEW_SETS[name]
+    of, (meshes, shares) = plan.workdir, VIEW_SETS[name]
     photos = of / "sources-photos"
-    eyes = ["--eyes=flat"] if meshes.endswith("flat") else []
-    run(f"{NV}/recon_mpii.py", of / meshes, f"--mpii_path={photos}", "--regressor=world", *eyes, to="output_dir")
+    if meshes == FLAT:
+        flat_eyes.write_flat_meshes(photos, of / meshes)
+    else:
+        run(f"{NV}/recon_mpii.py", of / meshes, f"--mpii_path={photos}", "--regressor=world", to="output_dir")
     settings = {
         "data": {"mpii": {"raw": str(photos.resolve()), "obj": str((of / meshes).resolve())}},
         "model": {"target_pose": {"number_new_views": plan.views, "mode": "range", "pitch": [-50, 50],
-                                  "yaw": [-80, 80]}},
+                                  "yaw": [-80, 80]}, "variants": shares | NO_PICTURES},
     }  # fmt: skip
     config = of / f"{name}.yaml"
     atomic_write(config, json.dumps(settings, indent=2).encode())  # JSON is YAML
-    run(f"{NV}/main.py", of / name, f"--config={config}", *(f"--set={key}" for key in more), to="save_dir")
+    run(f"{NV}/main.py", of / name, f"--config={config}", to="save_dir")
 
 
 def measured(plan: Plan, name: str, seed: int) -> dict:
@@ -158,14 +167,21 @@ def measured(plan: Plan, name: str, seed: int) -> dict:
     errors = folder / "errors.json"
     if not errors.is_file():
         images = plan.people * plan.photos * (1 if views == "sources" else plan.views)
-        common = ["--dataset=views", f"--device={plan.device}"]
-        run("l2cs/train.py", folder, *common, f"--views={plan.workdir / views}", "--arch=small",
-            f"--width={plan.width}", f"--input-size={plan.input_size}", f"--seed={seed}", *flags,
+        data = (
+            photo_flags(plan, views) if views == "sources" else ["--dataset=views", f"--views={plan.workdir / views}"]
+        )
+        run("l2cs/train.py", folder, *data, f"--device={plan.device}", "--arch=small", f"--width={plan.width}",
+            f"--input-size={plan.input_size}", f"--seed={seed}", *flags,
             f"--num_epochs={max(1, round(plan.images / images))}", to="output")  # fmt: skip
-        run("l2cs/evaluate.py", errors, *common, f"--views={plan.workdir / 'test'}", f"--head-bins={EDGES}",
+        run("l2cs/evaluate.py", errors, *photo_flags(plan, "test"), f"--device={plan.device}", f"--head-bins={EDGES}",
             f"--snapshot={folder / 'weights.safetensors'}", to="json")  # fmt: skip
     score = read_json(errors)
     return {key: score[key] for key in ("mean_angular_error_deg", "by_head", "images")}
+
+
+def photo_flags(plan: Plan, name: str) -> list[str]:
+    """What names normalised photos to the gaze scripts."""
+    return [f"--gaze360image_dir={plan.workdir / name / 'Image'}", f"--gaze360label_dir={plan.workdir / name}.label"]
 
 
 def run(script: str, target: Path, *arguments: str, to: str) -> None:

@@ -30,8 +30,9 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.synthetic.make_mean_mesh",
     ),
     "Novel views": (
-        "dataset_preprocessing.nv_rendering.main", "dataset_preprocessing.nv_rendering.render",
-        "dataset_preprocessing.nv_rendering.normalize",
+        "dataset_preprocessing.nv_rendering.recon_mpii", "dataset_preprocessing.nv_rendering.main",
+        "dataset_preprocessing.nv_rendering.render", "dataset_preprocessing.nv_rendering.readh5",
+        "dataset_preprocessing.nv_rendering.normalize", "dataset_preprocessing.nv_rendering.show_novel_views",
     ),
     "Gaze redirection": ("redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect"),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),

@@ -19,6 +19,7 @@ NUMPY_ONLY = {
     "dataset_preprocessing/synthetic/make_gaze.py",
     "dataset_preprocessing/nv_rendering/main.py",
     "dataset_preprocessing/nv_rendering/render.py",
+    "dataset_preprocessing/nv_rendering/show_novel_views.py",
 }
 FILES_ONLY = {  # draw nothing, compute nothing
     "eg3d/convert.py",
@@ -28,12 +29,14 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "dataset_preprocessing/check_dataset.py",
     "dataset_preprocessing/mirror_dataset.py",
     "dataset_preprocessing/rebalance_dataset.py",
+    "dataset_preprocessing/nv_rendering/readh5.py",
     "dataset_preprocessing/nv_rendering/normalize.py",
     "eg3d/calc_pose.py",
 }
 DRAWS_NOTHING = {
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
+    "dataset_preprocessing/nv_rendering/recon_mpii.py",
 }
 COMPUTES_NUMBERS = {
     "eg3d/inspect_checkpoint.py",
@@ -50,6 +53,8 @@ COMPUTES_NUMBERS = {
     "l2cs/evaluate.py",
     "dataset_preprocessing/filter_by_gaze.py",
     "dataset_preprocessing/check_dataset.py",
+    "dataset_preprocessing/nv_rendering/main.py",
+    "dataset_preprocessing/nv_rendering/readh5.py",
 }
 
 

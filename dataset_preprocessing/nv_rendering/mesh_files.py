@@ -116,18 +116,6 @@ def read_crop(path: Path) -> np.ndarray:
     return crop
 
 
-def outward(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """The faces [F, 3], each turned over if the mesh as a whole is inside out: normals then leave the head.
-
-    Files of different programs wind triangles in different ways. The normal of (a, b, c) is (b - a) x (c - a). A head,
-    or its front as a shell, lies on the whole before its own middle.
-    """
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    normals = np.cross(b - a, c - a)  # twice the area long
-    middle = np.average((a + b + c) / 3, axis=0, weights=np.linalg.norm(normals, axis=1) + 1e-12)
-    return faces if ((a - middle) * normals).sum() >= 0 else faces[:, ::-1].copy()
-
-
 # ------------------------------------------------------------------ lines
 
 

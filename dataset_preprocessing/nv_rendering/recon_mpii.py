@@ -5,10 +5,13 @@ if __name__ == "__main__":
 
     begin()
 
+from dataclasses import replace
+
 import click
 
 from dataset_preprocessing.nv_rendering import mesh_files, reconstructing
 from dataset_preprocessing.nv_rendering.reconstructing import DDFA, FACEMESH, WORLD, Settings
+from eg3d.world.photograph import TRUTH_FILE
 from groundwork.command import (
     SWITCH,
     Command,
@@ -64,6 +67,8 @@ def main(mpii_path, output_dir, regressor, weights, configs, triangles, bbox_ini
     """
     files = {"weights": weights, "configs": configs, "triangles": triangles}
     settings = settings_of(regressor, files, legacy, bbox_init == "two", dlib_landmark)
+    if regressor == WORLD:
+        settings = replace(settings, truth=str(mpii_path / TRUTH_FILE))
     device = pick_device({"cpu": "cpu", "gpu": "cuda"}.get(mode, device))
     endings = (mesh_files.CROP_FILE,) + dump_pts * (mesh_files.LANDMARK_FILE,) + dump_obj * (mesh_files.OBJ,)
     photos = reconstructing.photos_of(mpii_path, output_dir)

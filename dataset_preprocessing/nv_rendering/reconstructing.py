@@ -24,12 +24,15 @@ from dataset_preprocessing.nv_rendering.regressors import (
     Regressor,
     View,
 )
+from dataset_preprocessing.nv_rendering.true_meshes import TrueMeshes
+from eg3d.world.photograph import read_shots
 from groundwork.archive import Unreadable, read_file
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
 from groundwork.opencv import opencv
 from groundwork.strict_json import JsonError, read_json
 from groundwork.workers import in_processes
+from l2cs.normalization import undistorted_points
 
 FACTS_FILE = "reconstruction.json"  # in the output folder: how its meshes were made, and which photos have none
 ENDINGS = (".png", ".jpg", ".JPG", ".PNG")  # of photos, as the published program looks for
@@ -40,7 +43,7 @@ MOST_FACTS = 1 << 26
 @dataclass(frozen=True)
 class Settings:
     """What decides about a mesh. regressor: a name of the above, or a folder; legacy: the photo stays distorted, and
-    pixels are mixed as published; weights, configs, triangles: 3DDFA's files."""
+    pixels are mixed as published; weights, configs, triangles: 3DDFA's files; truth: the world's."""
 
     regressor: str
     legacy: bool = False
@@ -49,6 +52,7 @@ class Settings:
     weights: str = ""
     configs: str = ""
     triangles: str = ""
+    truth: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,10 +160,8 @@ def view_of(photo: Photo, distorted: bool = False) -> View:
     matrix, lens, six = photo.camera.matrix, photo.camera.distortion, photo.landmarks6
     if distorted or not lens.any():
         return View(photo.name, pixels, matrix, six)
-    cv2 = opencv()
-    if six is not None:
-        six = cv2.undistortPoints(six.reshape(-1, 1, 2), matrix, lens, P=matrix).reshape(-1, 2)
-    return View(photo.name, cv2.undistort(pixels, matrix, lens), matrix, six)
+    six = None if six is None else undistorted_points(six, matrix, lens)
+    return View(photo.name, opencv().undistort(pixels, matrix, lens), matrix, six)
 
 
 @functools.lru_cache(maxsize=1)
@@ -173,4 +175,9 @@ def regressor_of(settings: Settings, device: str) -> Regressor:
         finder = MeshFinder(device)
         ways = DdfaWays(settings.twice, settings.by_landmarks, settings.legacy)
         return DdfaRegressor(files, lambda view: finder(view).landmarks, ways, device)
+    if settings.regressor == WORLD:
+        return TrueMeshes(read_shots(Path(settings.truth)))
+    if not Path(settings.regressor).is_dir():
+        raise ValueError(f"--regressor={settings.regressor}: there is no such folder of meshes; give one, {FACEMESH}, "
+                         f"{DDFA}, or {WORLD}")  # fmt: skip
     return FolderRegressor(Path(settings.regressor))

@@ -1,8 +1,9 @@
-"""docs/novel_views.md says what the committed results say, and its verdict is computed right."""
+"""docs/novel_views.md says what the committed results say, its verdict is computed right, and flat eyes are flat."""
 
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -10,12 +11,16 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS, PAGE = REPOSITORY / "benchmarks", REPOSITORY / "docs" / "novel_views.md"
 
 
-@pytest.fixture(scope="module")
-def maker():
-    spec = importlib.util.spec_from_file_location("novel_views_page", BENCHMARKS / "novel_views_page.py")
+def module_of(name: str):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def maker():
+    return module_of("novel_views_page")
 
 
 def score(*errors, images=(10, 10, 30, 10)) -> dict:
@@ -60,3 +65,24 @@ def test_the_table_has_a_line_for_each_arm_and_a_page_without_results_says_so(ma
     assert maker.made(text, {"cartoons": record}) == text
     maker.plot(tmp_path / "p.png", scores)
     assert Image.open(tmp_path / "p.png").width == 700
+
+
+def test_flat_eyes_look_the_same_to_the_camera_and_lie_in_the_plane_of_the_lids():
+    rng = np.random.default_rng(0)
+    centres = np.array([[-31.5, 0, 560], [31.5, 0, 552]])
+    ball = rng.normal(size=(400, 3))
+    ball *= 12 / np.linalg.norm(ball, axis=1, keepdims=True)
+    skin = rng.uniform(-60, 60, (50, 3)) + [0, 0, 550]
+    vertices = np.concatenate([centres[0] + ball, centres[1] + ball, skin])
+    part = np.repeat([2, 3, 1], [400, 400, 50])
+    turns = np.linspace(0, 2 * np.pi, 6, endpoint=False)
+    rim = np.stack([11 * np.cos(turns), 6 * np.sin(turns), -9 + 0.2 * np.cos(turns)], axis=1)
+    landmarks = np.zeros((68, 3))
+    landmarks[36:42], landmarks[42:48] = centres[0] + rim, centres[1] + rim
+    flat = module_of("flat_eyes").flattened(vertices, part, landmarks, centres)
+    assert np.allclose(flat[:, :2] / flat[:, 2:], vertices[:, :2] / vertices[:, 2:], atol=1e-12)
+    moved = np.abs(flat - vertices).max(axis=1) > 0
+    assert 30 < moved[:400].sum() < 250 and 30 < moved[400:800].sum() < 250 and not moved[800:].any()
+    depth = flat[:400][moved[:400], 2] - centres[0, 2]
+    assert (np.abs(depth + 9) < 0.3).all() and np.ptp(vertices[:400][moved[:400], 2]) > 2
+    assert (((vertices - np.repeat(centres, [400, 450], axis=0)) * vertices).sum(axis=1)[moved] < 0).all()
