@@ -29,7 +29,7 @@ from eg3d.pictures.layout import write_png
 from eg3d.running.cli import Command
 from groundwork.archive import Folder, read_file
 from groundwork.images import read_picture
-from groundwork.places import INPUT_FOLDER, OUTPUT_FILE
+from groundwork.places import INPUT_FOLDER, OUTPUT_PICTURE
 
 SHOWN = 256  # px of each of the two pictures
 FRAMING = pos.EG3D_RESCALE / pos.EG3D_CROP * SIDE  # px of a crop to a decimetre of the mean face
@@ -38,7 +38,7 @@ FRAMING = pos.EG3D_RESCALE / pos.EG3D_CROP * SIDE  # px of a crop to a decimetre
 @click.command(cls=Command)
 @click.option("--photos", "folder", type=INPUT_FOLDER, help="Folder of photos.  [default: the astronaut of skimage]")
 @click.option("--level", is_flag=True, help="Make the eyes level.")
-@click.option("--picture", type=OUTPUT_FILE, help="Draw the first photo, and its crop with axes and points.")
+@click.option("--picture", type=OUTPUT_PICTURE, help="Draw the first photo, and its crop with axes and points.")
 @results_option
 def main(folder, level, picture, results):
     """Mirror test of the cameras, crops of crops, and CPU time on one thread; all faces of all photos."""

@@ -26,7 +26,7 @@ from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, render_views, ws_of
 from eg3d.running import cli
 from groundwork.draws import Midpoints
 from groundwork.files import REPOSITORY
-from groundwork.places import OUTPUT_FOLDER
+from groundwork.places import OUTPUT_FOLDER, OUTPUT_PICTURE
 
 ARMS = {
     "no gaze term": ["--gaze-weight=0"],
@@ -42,7 +42,7 @@ NEAR, FAR = 0.5, 0.05  # of the soft region: pixels counted as eyes, and as away
 @click.option("--workdir", type=OUTPUT_FOLDER, default="training-runs/beyond", show_default=True)
 @click.option("--kimg", type=float, default=5, show_default=True, help="Thousand images of each arm.")
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-255", show_default=True, help="Scored.")
-@click.option("--picture", type=cli.OUTPUT_FILE, default=REPOSITORY / "docs" / "beyond_the_paper.png")
+@click.option("--picture", type=OUTPUT_PICTURE, default=REPOSITORY / "docs" / "beyond_the_paper.png")
 @click.option("--results", type=OUTPUT_FOLDER, default=Path(__file__).parent / "results")
 def main(workdir, kimg, seeds, picture, results):
     """Trains what is not trained yet, then scores and draws all arms."""

@@ -12,15 +12,15 @@ from dataset_preprocessing.checking import examine
 from dataset_preprocessing.overview import contact_sheet, draw_poses
 from eg3d.data.opening import dataset_path
 from eg3d.pictures.layout import write_png
-from eg3d.running.cli import OUTPUT_FILE, Command, json_option, skip_unmatched_option, write_json
+from eg3d.running.cli import Command, json_option, skip_unmatched_option, write_json
 from groundwork.archive import open_archive
-from groundwork.places import DATA_SET
+from groundwork.places import DATA_SET, OUTPUT_PICTURE
 
 
 @click.command(cls=Command)
 @click.option("--data", type=DATA_SET, required=True, help="Data set to check: zip, folder, embedded, or people.")
-@click.option("--plot", type=OUTPUT_FILE, help="Draw yaw and pitch of all cameras, a PNG file.")
-@click.option("--sheet", type=OUTPUT_FILE, help="Draw some images by yaw, with the axes of the world, a PNG file.")
+@click.option("--plot", type=OUTPUT_PICTURE, help="Draw yaw and pitch of all cameras, a PNG file.")
+@click.option("--sheet", type=OUTPUT_PICTURE, help="Draw some images by yaw, with the axes of the world, a PNG file.")
 @click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads that decode.")
 @skip_unmatched_option
 @json_option

@@ -10,8 +10,8 @@ import click
 from dataset_preprocessing import selection
 from dataset_preprocessing.packing import check_destination
 from eg3d.config.presets import ray_ranges
-from eg3d.data.opening import dataset_path
-from eg3d.gaze.networks import load_gaze_network
+from eg3d.data.opening import dataset_path, rendered_side
+from eg3d.gaze.networks import check_size, load_gaze_network
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.running import cli, distributed, processes
 from groundwork.damage import Damage
@@ -60,10 +60,12 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(dest, by, l2cs_path, **_) -> None:
+def check(data, dest, by, l2cs_path, **_) -> None:
     if by == "gaze" and not l2cs_path:
         raise ValueError("--by=gaze needs --l2cs-path: a gaze network's weights file, or embedded")
     check_destination(dest)
+    if by == "gaze" and (side := rendered_side(data)) is not None:
+        check_size(l2cs_path, side, f"--data={data}")
 
 
 def run(data, dest, by, min_abs_yaw, max_abs_yaw, l2cs_path, batch, seed, skip_damaged, skip_unmatched, device,

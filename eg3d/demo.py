@@ -61,11 +61,11 @@ def main(
     name = NAMES[world]
     network, data = network or f"{name}-base", data or name
     l2cs_path, judge = l2cs_path or name, judge or f"{name}-judge"
-    lacking = [one for one in (l2cs_path, judge) if still_to_be_made(one)]
-    if network in GENERATORS and not GENERATORS[network].is_file():
-        lacking.insert(0, network)
+    lacking = [f"--{flag}={one}" for flag, one in (("l2cs-path", l2cs_path), ("judge", judge)) if still_to_be_made(one)]
+    if no_base := network in GENERATORS and not GENERATORS[network].is_file():
+        lacking.insert(0, f"--network={network}")
     if lacking and (in_training := WORLD_WEIGHTS / f"{name}_in_training.safetensors").is_file():
-        return draw_reached(in_training if network in lacking else network, lacking, outdir, seeds, device, json_path)
+        return draw_reached(in_training if no_base else network, lacking, outdir, seeds, device, json_path)
     G = load_generator(network, device)
     estimators = {"judge": load_gaze_network(judge, device), "loss_network": load_gaze_network(l2cs_path, device)}
     check_differentiable(estimators["loss_network"], f"--l2cs-path={l2cs_path}")
@@ -106,8 +106,8 @@ def draw_reached(network, lacking, outdir, seeds, device, json_path) -> None:
     write_heads(outdir, G, seeds, f"{state}, not corrected")
     for report in (outdir / "report.json", json_path):
         cli.write_json(report, {"drawn": {"file": str(path), "sha256": sha256(path)}, "lacking": lacking})
-    click.echo(f"{state}; its eyes are not corrected yet, for the networks {', '.join(lacking)} are still in training "
-               f"({how_made(path)})")  # fmt: skip
+    click.echo(f"{state}; its eyes are not corrected, for that needs {', '.join(lacking)}, which are still in training "
+               f"(assets/embedded/MODEL_CARD.md; {how_made(path)})")  # fmt: skip
     click.echo(f"look at {outdir / 'heads.png'} and {outdir / 'turn.gif'}")
 
 

@@ -26,8 +26,9 @@ from eg3d.scores.snapshot_metrics import SnapshotMetrics
 from eg3d.training.loop import train
 from eg3d.training.preparation import advice_on_memory, notes, prepare, read_flags
 from eg3d.training.resume import ResumeError
-from eg3d.training.run_folder import OWN_NAMES, held
+from eg3d.training.run_folder import OWN_NAMES
 from groundwork.command import option_stack, tell, without_effect
+from groundwork.held_folder import held
 from groundwork.places import FOLDER, Output
 
 

@@ -113,6 +113,7 @@ class Output(Place):
         probed: whether is tried at the start that something can be written there.
         joins: whether a folder may be a data set itself. It never lies deeper in one, whose images its pictures would
             join.
+        ending: how a file's name must end, for it says what the file is.
     """
 
     def __init__(
@@ -124,10 +125,11 @@ class Output(Place):
         shares: Sequence[str] = (),
         probed: bool = True,
         joins: bool = False,
+        ending: str = "",
     ):
         super().__init__(kind)
         self.writes, self.beside, self.at, self.shares = writes, beside, at, shares
-        self.probed, self.joins = probed, joins
+        self.probed, self.joins, self.ending = probed, joins, ending
 
     def kind_of(self, path: Path) -> str:
         """A data set, EITHER, is a zip or a folder by its name."""
@@ -159,6 +161,7 @@ class Output(Place):
 
 INPUT_FILE, INPUT_FOLDER, INPUT = Input(FILE), Input(FOLDER), Input(EITHER)
 OUTPUT_FILE, OUTPUT_FOLDER = Output(FILE), Output(FOLDER)
+OUTPUT_PICTURE = Output(FILE, ending=".png")
 NEW_DATA_SET = Output(EITHER, writes=("*",))
 # Names that several scripts share. A name must not be taken for a path, nor a path for a name.
 EMBEDDED = ("embedded", "people")  # what the data sets and networks of the embedded worlds are called
@@ -231,6 +234,15 @@ def check_places(options: Sequence[click.Parameter], arguments: dict, writes: bo
         check_apart(target, [source for name, source in sources if name not in target.shares])
         for other in targets[:number]:
             check_two(other, target)
+    for option in options:  # last, for it is the least of what can be wrong
+        if isinstance(option.type, Output) and (path := arguments.get(option.name)) is not None:
+            check_ending(path, option.opts[0], option.type.ending)
+
+
+def check_ending(path: Path, flag: str, ending: str) -> None:
+    """ValueError if the name of a file that will be written says that it is another kind of file."""
+    if not path.name.lower().endswith(ending):
+        raise ValueError(f"{flag}={path}: what is written is a {ending} file; give a name that ends so")
 
 
 def own_folders() -> list[Source]:

@@ -183,6 +183,10 @@ class ViewFile:
         except OSError as error:
             raise ValueError(f"{self.path}: {name} cannot be read ({_reason(error)}); make the file again") from None
 
+    def stored_bytes(self) -> int:
+        """How much the rows of all known datasets take up in the file, compressed."""
+        return sum(self._file[name].id.get_storage_size() for name in self.keys)
+
     def _angles(self, name: str) -> np.ndarray:
         angles = self.table(name).astype(np.float64)
         wrong = ~(np.abs(angles) <= np.pi).all(axis=1)  # also NaN

@@ -28,7 +28,7 @@ from l2cs.estimator import WORLD_NETWORKS
 
 # Options of texts that name no place; those with a list of choices need not stand here.
 WORDS = {
-    "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module", "gpu",
+    "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module", "gpu", "overrides", "people", "group",
 }  # fmt: skip
 VALUES = {"seeds": "0", "cfg": "embedded"}  # of options that must be given
 
@@ -68,7 +68,7 @@ def ready(command, folder) -> dict:
     for number, param in enumerate(places(command, (Input, Output))):
         place = folder / f"{number}"
         if isinstance(param.type, Output):
-            given[param.name] = place / "new"
+            given[param.name] = place / f"new{param.type.ending}"
             if param.type.kind == EITHER:
                 given[param.name] = place / "new.zip"
         elif param.type.kind == FILE:
@@ -240,6 +240,14 @@ def test_names_stay_names_and_files_of_ours_are_never_replaced(commands, call, t
                 assert code == 2 and "is a file of" in stderr, f"{name} {output}: {stderr}"
                 tried += 1
     assert tried > 15
+
+
+@pytest.mark.parametrize("name, flag", [("check-dataset", "sheet"), ("check-dataset", "plot"), ("make-faces", "sheet")])
+def test_the_name_of_a_picture_says_what_it_is(name, flag, commands, call, tmp_path):
+    given = ready(commands[name], tmp_path)
+    code, stderr = call(commands[name], given | {flag: tmp_path / "sheet.txt"})
+    assert code == 2 and f"--{flag}" in stderr and "is a .png file; give a name that ends so" in stderr
+    assert call(commands[name], given | {flag: tmp_path / "sheet.PNG"})[0] == 0
 
 
 def test_the_names_are_those_of_the_embedded_world():

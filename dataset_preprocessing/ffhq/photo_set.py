@@ -1,6 +1,7 @@
 """A folder of photos -> a data set of crops with cameras, and beside it what became of each photo."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from eg3d.geometry.cameras import FFHQ_PIVOT
 from eg3d.pictures.layout import write_png
 from eg3d.running import distributed, processes
 from groundwork.archive import Folder, Unreadable, shown
+from groundwork.held_folder import held
 from groundwork.images import open_image
 from groundwork.matching import RENDERED_FILE
 from groundwork.places import lies_in, resolved, same
@@ -82,7 +84,16 @@ def films_in(folder: Folder) -> list[str]:
 
 
 def make(indir: Path, outdir: Path, estimator, rules: photos.Rules, batch: int, device) -> dict:
-    """Does what is missing; every process calls it. Returns the facts on rank 0, and {} elsewhere."""
+    """Does what is missing; every process calls it. Returns the facts on rank 0, and {} elsewhere.
+
+    ValueError, before anything is written, if another run works in `outdir`.
+    """
+    with ExitStack() as stack:
+        distributed.by_first(lambda: stack.enter_context(held(outdir)))
+        return _made(indir, outdir, estimator, rules, batch, device)
+
+
+def _made(indir: Path, outdir: Path, estimator, rules: photos.Rules, batch: int, device) -> dict:
     files, notes = distributed.from_first(lambda: labelling.pictures(indir, films_in))
     distributed.tell_once(notes)
     found = distributed.from_first(lambda: photos.sources(Folder(indir), list(files)))

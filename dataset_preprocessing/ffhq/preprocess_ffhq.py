@@ -17,6 +17,7 @@ from dataset_preprocessing.packing import check_destination
 from dataset_preprocessing.selection import MANIFEST, FaceSet, beside
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.running import cli
+from groundwork.held_folder import held
 from groundwork.matching import FACTS_FILE, LABEL_FILE, first_of
 from groundwork.places import EITHER, FOLDER, GAZE_JUDGE, INPUT_FILE, INPUT_FOLDER, POSE_NETWORK, NamedInput, Output
 
@@ -68,6 +69,7 @@ def main(indir, outdir, landmarks, cropping_params, crop_points, labels, recon_w
     Deep3DFaceRecon's weights have their own.
     """
     check(outdir, dest, cropping_params, crop_points, labels=labels, recon_weights=recon_weights, pose=pose)
+    click.get_current_context().with_resource(held(outdir))  # to the end of the script
     device = cli.pick_device(device)
     files, notes = labelling.pictures(indir)
     cli.tell(notes)

@@ -103,18 +103,35 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(indir, outdir, crop, pose, recon_weights, landmarks, **options) -> None:
-    if recon_weights in (None, *READERS) and landmarks != "template":
+# Flags that say what to do with a finished crop; of photos the manifest has what cannot be read.
+CROPS_ONLY = ("skip_damaged", "skip_unmatched")
+
+
+def check(indir, outdir, crop, pose, recon_weights, landmarks, mode, **options) -> None:
+    without_a_file = recon_weights in (None, *READERS)
+    if without_a_file and landmarks != "template":
         raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
+    if without_a_file and mode != MODES[0]:
+        raise ValueError(f"--mode={mode}: is for a file of --recon-weights alone; the other cameras are {MODES[0]}, "
+                         "leave it out")  # fmt: skip
     if pose == "mesh" and recon_weights is not None:
         raise ValueError(f"--pose=mesh: --recon-weights={recon_weights} is for --pose=recon; leave one of them out")
     if pose == "recon" and recon_weights is None:
         raise ValueError("--pose=recon needs --recon-weights: Deep3DFaceRecon's epoch_20.pth, or embedded")
     if crop:
         photo_set.check_outdir(indir, outdir)
+        check_for_photos(options)
     elif crop is False and (given := given_rules(options)):
         raise ValueError(f"--{next(iter(given)).replace('_', '-')}: only photos are cut; leave it out, or add --crop")
     labelling.check_place(outdir or indir)
+
+
+def check_for_photos(options: dict) -> None:
+    """ValueError for a flag that only finished crops can have."""
+    for name in CROPS_ONLY:
+        if options[name]:
+            raise ValueError(f"--{name.replace('_', '-')}: is for finished crops; of photos that cannot be read the "
+                             "manifest has the reason, and the others go on; leave it out")  # fmt: skip
 
 
 def given_rules(options: dict) -> dict:
@@ -132,6 +149,7 @@ def run(indir, outdir, crop, pose, recon_weights, landmarks, mode, batch, skip_d
     mesh = pose == "mesh" or (photos and recon_weights is None)
     if photos:
         distributed.together(lambda: photo_set.check_outdir(indir, outdir))
+        check_for_photos({"skip_damaged": skip_damaged, "skip_unmatched": skip_unmatched})
     elif given:
         raise ValueError(f"--{next(iter(given)).replace('_', '-')}: most pictures are square, so all are taken for "
                          "finished crops; add --crop if they are photos")  # fmt: skip

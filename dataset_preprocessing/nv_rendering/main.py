@@ -23,7 +23,10 @@ NOTHING = "the published program does not use it either"
 @run_options
 def main(save_dir, **options):
     """Turns reconstructed faces to new head poses, draws them before other backgrounds and in other light, and writes
-    pictures, masks and labels to HDF5, a file for each person. eg3d render is the same without the published flags."""
+    pictures, masks and labels to HDF5, a file for each person.
+
+    render.py is the same without the published flags.
+    """
     run(save_dir, **options)
 
 

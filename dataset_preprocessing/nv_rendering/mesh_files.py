@@ -8,7 +8,7 @@
 Files of other programs may have no colours, colours from 0 to 1, or faces with texture and normals (`1/1/1`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,19 +51,21 @@ def files_of(stem: Path) -> list[Path]:
     return [Path(f"{stem}{ending}") for ending in ENDINGS]
 
 
-def is_written(stem: Path) -> bool:
-    """Whether all three files are there. Each appears as a whole or not at all."""
-    return all(path.is_file() for path in files_of(stem))
+def is_written(stem: Path, endings: Collection[str] = ENDINGS) -> bool:
+    """Whether all files of these endings are there. Each appears as a whole or not at all."""
+    return all(Path(f"{stem}{ending}").is_file() for ending in endings)
 
 
-def write_reconstruction(stem: Path, mesh: Reconstruction) -> None:
-    """Writes the three files; the mesh last, so that it is there only if all are."""
-    landmarks, crop, obj = files_of(stem)
-    atomic_write(landmarks, _rows("%.3f %.3f %.3f", mesh.landmarks.tolist()))
-    atomic_write(crop, _rows("%.4f %.4f %.4f", mesh.crop.tolist()))
-    coloured = ((*place, *colour) for place, colour in zip(mesh.vertices.tolist(), mesh.colours.tolist(), strict=True))
-    lines = _rows("v %.4f %.4f %.4f %d %d %d", coloured) + _rows("f %d %d %d", (mesh.faces + 1).tolist())
-    atomic_write(obj, lines)
+def write_reconstruction(stem: Path, mesh: Reconstruction, endings: Collection[str] = ENDINGS) -> None:
+    """Writes the three files, or those of some endings; the mesh last, so that it is there only if all are."""
+    lines = {
+        LANDMARK_FILE: lambda: _rows("%.3f %.3f %.3f", mesh.landmarks.tolist()),
+        CROP_FILE: lambda: _rows("%.4f %.4f %.4f", mesh.crop.tolist()),
+        OBJ: lambda: _obj_lines(mesh),
+    }
+    for ending in ENDINGS:
+        if ending in endings:
+            atomic_write(Path(f"{stem}{ending}"), lines[ending]())
 
 
 def read_reconstruction(stem: Path) -> Reconstruction:
@@ -114,23 +116,16 @@ def read_crop(path: Path) -> np.ndarray:
     return crop
 
 
-def outward(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """The faces [F, 3], each turned over if the mesh as a whole is inside out: normals then leave the head.
-
-    Files of different programs wind triangles in different ways. The normal of (a, b, c) is (b - a) x (c - a). A head,
-    or its front as a shell, lies on the whole before its own middle.
-    """
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    normals = np.cross(b - a, c - a)  # twice the area long
-    middle = np.average((a + b + c) / 3, axis=0, weights=np.linalg.norm(normals, axis=1) + 1e-12)
-    return faces if ((a - middle) * normals).sum() >= 0 else faces[:, ::-1].copy()
-
-
 # ------------------------------------------------------------------ lines
 
 
 def _rows(form: str, rows: Iterable) -> bytes:
     return "".join(f"{form}\n" % tuple(row) for row in rows).encode()
+
+
+def _obj_lines(mesh: Reconstruction) -> bytes:
+    coloured = ((*place, *colour) for place, colour in zip(mesh.vertices.tolist(), mesh.colours.tolist(), strict=True))
+    return _rows("v %.4f %.4f %.4f %d %d %d", coloured) + _rows("f %d %d %d", (mesh.faces + 1).tolist())
 
 
 def _bytes(path: Path) -> bytes:

@@ -137,6 +137,12 @@ def materials(settings: ViewSettings) -> Materials:
     return Materials(pattern_of(settings.model.target_pose), backgrounds, model68, tables)
 
 
+def forget() -> None:
+    """Reads all files anew from here on; they may have changed."""
+    for kept in (sources_of, _places, materials):
+        kept.cache_clear()
+
+
 # ------------------------------------------------------------------ choices
 
 
@@ -208,25 +214,42 @@ def _stored(tables: dict[str, np.ndarray], name: str, source: Source) -> np.ndar
 # ------------------------------------------------------------------ drawing
 
 
-def views_of(settings: ViewSettings, seed: int, source: Source) -> dict[str, np.ndarray]:
-    """The views of a source by the keys of `l2cs.view_files`, each [N, ...]. `Skipped` if it gives none."""
-    shared, face = materials(settings), _reconstruction(settings, source)
+@dataclass(frozen=True)
+class Placed:
+    """A source in its normalised frame, ready to be turned. face: as it was read; mesh: its `head.points`, coloured."""
+
+    head: SourceHead
+    face: Reconstruction
+    mesh: ColouredMesh
+
+
+def placed(settings: ViewSettings, source: Source) -> Placed:
+    """`Skipped` if it has no reconstruction, or if head pose, matching or mask cannot be had of it."""
+    face = _reconstruction(settings, source)
     try:
         head = source_head(
             face.vertices, face.landmarks, face.crop, source.camera, source.landmarks6, source.gaze_target,
-            shared.model68, source.landmarks, legacy=settings.legacy,
+            materials(settings).model68, source.landmarks, legacy=settings.legacy,
         )  # fmt: skip
         outline = None if source.landmarks is None else in_crop(source.landmarks, face.crop)
         chosen = np.zeros(len(face.vertices), bool)
         chosen[face_vertices(face.vertices, face.landmarks, outline)] = True
-        count = settings.model.target_pose.number_new_views
-        views = [new_view(head, shared.pattern, seed, source.person, source.row, view) for view in range(count)]
     except ValueError as error:
         raise Skipped(f"{source.name}: {error}") from None
-    mesh = ColouredMesh(head.points, face.faces, face.colours, chosen)
-    choices = [choice_of(settings, shared, seed, source, view) for view in range(count)]
-    pictures = [_drawn(settings, shared, mesh, *both) for both in zip(views, choices, strict=True)]
-    return _rows(settings, source, head, face, views, choices, pictures)
+    return Placed(head, face, ColouredMesh(head.points, face.faces, face.colours, chosen))
+
+
+def views_of(settings: ViewSettings, seed: int, source: Source) -> dict[str, np.ndarray]:
+    """The views of a source by the keys of `l2cs.view_files`, each [N, ...]. `Skipped` if it gives none."""
+    shared, ready = materials(settings), placed(settings, source)
+    numbers = range(settings.model.target_pose.number_new_views)
+    try:
+        views = [new_view(ready.head, shared.pattern, seed, source.person, source.row, view) for view in numbers]
+    except ValueError as error:
+        raise Skipped(str(error)) from None
+    choices = [choice_of(settings, shared, seed, source, view) for view in numbers]
+    pictures = [_drawn(settings, shared, ready.mesh, *both) for both in zip(views, choices, strict=True)]
+    return _rows(settings, source, ready, views, choices, pictures)
 
 
 def _reconstruction(settings: ViewSettings, source: Source) -> Reconstruction:
@@ -253,8 +276,9 @@ def _drawn(
     return shrunk(picture, side, legacy), shrunk_mask(mesh.mask(seen, legacy), side, legacy)
 
 
-def _rows(settings, source, head: SourceHead, face, views, choices, pictures) -> dict[str, np.ndarray]:
+def _rows(settings, source: Source, ready: Placed, views, choices, pictures) -> dict[str, np.ndarray]:
     """The columns of the file."""
+    head, face = ready.head, ready.face
     count, side = len(views), settings.output.side
     photo68 = source.landmarks
     if photo68 is None:

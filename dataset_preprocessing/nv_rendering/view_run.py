@@ -66,6 +66,7 @@ def render_all(
         tell: gets a line for each person.
     Errors: ValueError, one line, for what is missing or damaged, and for a folder of a run with other settings.
     """
+    source_views.forget()
     chosen = _chosen(source_views.people_of(settings), people)
     facts = facts_of(settings, seed)
     source_views.sources_of(
@@ -195,9 +196,9 @@ def facts_of(settings: ViewSettings, seed: int) -> dict[str, object]:
 
 
 def check_settings(folder: Path, facts: dict) -> None:
-    """Writes the settings of a new run; ValueError if the folder is of a run with others."""
+    """Writes the settings of a new run; ValueError if the folder holds views of a run with others."""
     path = folder / SETTINGS_FILE
-    if not path.exists():
+    if not path.exists() or not any((folder / FULL).rglob("*.h5")):
         atomic_write(path, (json.dumps(facts, indent=1) + "\n").encode())
         return
     try:

@@ -18,7 +18,7 @@ from dataset_preprocessing.nv_rendering import target_patterns
 from groundwork.files import open_regular
 from groundwork.plain import check_one_of, check_within, flat, from_plain
 
-MOST_BYTES = 1 << 20
+MOST_BYTES, MOST_DEPTH = 1 << 18, 16
 RANGE, LIST, GRID, GAUSSIAN = "range", "list", "grid", "gaussian"
 MODES = (*target_patterns.FILE_MODES, GAUSSIAN, RANGE, LIST, GRID)
 VARIANTS = ("black", "black_dark", "colour", "colour_dark", "picture", "picture_dark")  # in the order of their numbers
@@ -276,16 +276,22 @@ def _parsed(text: str, where: str):
                 raise yaml.constructor.ConstructorError(None, None, f"the name {twice!r:.60} stands there twice")
             return super().construct_mapping(node, deep)
 
+    opening = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken,
+               yaml.BlockMappingStartToken)  # fmt: skip
+    closing = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+    depth = 0
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, yaml.SafeLoader)):
-            raise ValueError(f"{where}: holds an alias (*name); write out what it stands for")
+        for token in yaml.scan(text, yaml.SafeLoader):
+            depth += isinstance(token, opening) - isinstance(token, closing)
+            if isinstance(token, yaml.AliasToken):
+                raise ValueError(f"{where}: holds an alias (*name); write out what it stands for")
+            if depth > MOST_DEPTH:
+                raise ValueError(f"{where}: is nested too deep; give plain settings")
         return yaml.load(text, Strict)
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         at = f", line {place.line + 1}" if place else ""
         raise ValueError(f"{where}: is no YAML ({getattr(error, 'problem', None) or 'damaged'}{at}); mend it") from None
-    except RecursionError:
-        raise ValueError(f"{where}: is nested too deep; give plain settings") from None
 
 
 def _checked(plain, cls: type, prefix: str, where: str) -> dict:

@@ -11,6 +11,7 @@ from eg3d.running.cli import OUTPUT_FILE, Command, seed_option
 from eg3d.world.contact_sheet import write_sheet
 from eg3d.world.rendered_sets import write_faces
 from eg3d.world.worlds import SPLITS, WORLDS
+from groundwork.places import OUTPUT_PICTURE
 
 
 @click.command(cls=Command)
@@ -21,7 +22,7 @@ from eg3d.world.worlds import SPLITS, WORLDS
     "--split", type=click.Choice(SPLITS), default="faces", show_default=True, help="Whose identities to draw."
 )
 @click.option("--size", type=click.IntRange(16, 1024), help="Width and height, pixels.  [default: 64; people: 128]")
-@click.option("--sheet", type=OUTPUT_FILE, help="Also draw a contact sheet, a PNG file.")
+@click.option("--sheet", type=OUTPUT_PICTURE, help="Also draw a contact sheet, a PNG file.")
 @seed_option
 def main(dest, world, count, split, size, sheet, seed):
     """Writes FILE.zip with images, camera labels (dataset.json) and the truth (truth.npz); the same bytes every time.

@@ -7,11 +7,11 @@ if __name__ == "__main__":
 
 import click
 
-from eg3d.running.cli import OUTPUT_FILE, Command, seed_option
+from eg3d.running.cli import Command, seed_option
 from eg3d.world.contact_sheet import write_sheet
 from eg3d.world.rendered_sets import write_gaze
 from eg3d.world.worlds import SPLITS, WORLDS
-from groundwork.places import FOLDER, Output
+from groundwork.places import FOLDER, OUTPUT_PICTURE, Output
 
 
 @click.command(cls=Command)
@@ -22,7 +22,7 @@ from groundwork.places import FOLDER, Output
     "--split", type=click.Choice(SPLITS), default="gaze-loss", show_default=True, help="Whose identities to draw."
 )
 @click.option("--size", type=click.IntRange(16, 1024), help="Width and height, pixels.  [default: 64; people: 128]")
-@click.option("--sheet", type=OUTPUT_FILE, help="Also draw a contact sheet, a PNG file.")
+@click.option("--sheet", type=OUTPUT_PICTURE, help="Also draw a contact sheet, a PNG file.")
 @seed_option
 def main(outdir, world, count, split, size, sheet, seed):
     """Writes OUTDIR/Image and OUTDIR/Label/{train,val,test}.label (80, 10 and 10 %), as GazeHub lays out Gaze360.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from eg3d.data.dataset import ImageDataset
 from eg3d.world.rendered_sets import world_faces
-from eg3d.world.worlds import NAMES
+from eg3d.world.worlds import NAMES, world_of
 
 WORLD_OF = {name: world for world, name in NAMES.items()}  # --data -> the world that is rendered
 
@@ -13,6 +13,12 @@ def dataset_path(name: str | Path, seed: int = 0) -> Path:
     """The zip or folder of a data set. A world's is rendered on its first use; `seed` says which one of them."""
     world = WORLD_OF.get(str(name))
     return Path(name) if world is None else world_faces(seed=seed, world=world)
+
+
+def rendered_side(name: str | Path) -> int | None:
+    """Pixels per side of the data set of a world; None: this is the name of none."""
+    world = WORLD_OF.get(str(name))
+    return None if world is None else world_of(world).size
 
 
 def open_dataset(

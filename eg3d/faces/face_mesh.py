@@ -63,7 +63,7 @@ class FaceMesh:
         return reading
 
 
-def square_of_mesh(points: torch.Tensor) -> Squares:
+def square_of_mesh(points: torch.Tensor, margin: float = MARGIN) -> Squares:
     """Where FaceMesh is to look for the face whose points [N, 468, 3] these are."""
     flat = points[..., :2].detach()  # a place to look at has no gradient
-    return round_points(flat, *eyes_of(flat), MARGIN)
+    return round_points(flat, *eyes_of(flat), margin)

@@ -2,7 +2,8 @@
 
 The mesh's x, y and depth are taken for a view without perspective. A similarity takes the points of the mean face that
 hardly move with expression to them. Its rotation gives the camera, whose place is that of the crop. The picture is read
-mirrored too: what is wrong to one side in one reading is wrong to the other side in the other.
+mirrored too: what is wrong to one side in one reading is wrong to the other side in the other. Each reading is the mean
+of three looks, from a square that is closer to the face, one that is farther, and MediaPipe's own.
 """
 
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from eg3d.faces.face_mesh import PRESENT, FaceMesh
+from eg3d.faces.face_mesh import PRESENT, FaceMesh, MeshReading, square_of_mesh
 from eg3d.faces.similarity import nearest_rotation, umeyama
 from eg3d.faces.squares import Squares
 from eg3d.geometry.face_cameras import face_labels
 
 MEAN_FACE = Path(__file__).resolve().parent / "data" / "mean_mesh.npz"
 DEPTH = 1.2  # FaceMesh's depth is too flat by that: found on heads of known cameras, and on photos
+MORE_LOOKS = (1.3, 1.8)  # sides of their squares over that of the face's box; FaceMesh.find has one of 1.5
 MOST_DISAGREEMENT_DEG = 6.0  # of the readings of a picture and its mirror image
 # Regions of the mean face whose points move with expression and gaze; x to either side, decimetres: the others count.
 MOUTH = ((0.0, 0.32), (-0.60, -0.22))  # |x|, y
@@ -63,11 +65,8 @@ class MeshPose:
 
     def read(self, crops: torch.Tensor) -> PoseReading:
         """Crops [N, 3, S, S] in [-1, 1]."""
-        square = framed_face(len(crops), crops.shape[-1], crops.device)
-        plain = self._mesh.find(crops, square)
-        mirrored = self._mesh.find(crops.flip(3), square)
-        flip = torch.diag(plain.points.new_tensor([-1, 1, 1], dtype=torch.float64))
-        one, other = (self._face.rotation(reading.points) for reading in (plain, mirrored))
+        (plain, one), (mirrored, other) = (self._look(images) for images in (crops, crops.flip(3)))
+        flip = torch.diag(one.new_tensor([-1, 1, 1]))
         other = flip @ other @ flip
         return PoseReading(
             labels=face_labels(camera_rotation(nearest_rotation(one + other))),
@@ -75,6 +74,12 @@ class MeshPose:
             presence=torch.minimum(plain.presence, mirrored.presence),
             points=plain.points,
         )
+
+    def _look(self, crops: torch.Tensor) -> tuple[MeshReading, torch.Tensor]:
+        """FaceMesh's reading of crops, and rotations [N, 3, 3] of the heads, the mean of all looks."""
+        found = self._mesh.find(crops, framed_face(len(crops), crops.shape[-1], crops.device))
+        looks = [found, *(self._mesh.read(crops, square_of_mesh(found.points, margin)) for margin in MORE_LOOKS)]
+        return found, nearest_rotation(sum(self._face.rotation(look.points) for look in looks))
 
 
 def _no_label(presence: float, disagreement_deg: float) -> str | None:

@@ -45,10 +45,14 @@ def crop_face(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 CROPS = {"none": whole, "face": crop_face}
 
 
-def crop_for(network, crop: str):
-    """The function that makes what `network` looks at: the crop of this name, or, for none, the network's own.
+def crop_for(network, crop: str) -> str:
+    """Which row of CROPS makes what `network` looks at: the one of this name, or, for none, the network's own.
 
     The network's own is the fact "crop"; a name that is no row of CROPS is of another program and is passed over.
+    ValueError for a crop before a network that has a window, which is a part of the whole picture.
     """
+    window = getattr(getattr(network, "architecture", None), "window", "all")
+    if crop != "none" and window != "all":
+        raise ValueError(f"crop {crop}: this gaze network looks at the {window} of whole pictures; use crop none")
     own = getattr(network, "facts", {}).get(CROP, "none")
-    return CROPS[own if crop == "none" and isinstance(own, str) and own in CROPS else crop]
+    return own if crop == "none" and isinstance(own, str) and own in CROPS else crop

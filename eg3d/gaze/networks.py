@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from eg3d.gaze.iris_network import load_iris_gaze
+from eg3d.gaze.iris_network import LEAST_SIDE, load_iris_gaze
 from eg3d.gaze.onnx_network import load_onnx_network
 from l2cs.estimator import WORLD_NETWORKS, GazeAngles, GazeEstimator
 
@@ -39,6 +39,9 @@ SCORES_ONLY = {".onnx", "iris"}  # of these; known before a file is read
 NEEDS_FACES = {"iris"}  # of these: NaN where no face is found, as in all early pictures of a training
 
 
+LEAST_SIDES = {"iris": LEAST_SIDE}  # of these: px of a picture, if not all sizes will do
+
+
 def load_gaze_network(name, device="cpu") -> GazeNetwork:
     """The gaze network of this name or path. Errors: OSError or ValueError, one line that names the file."""
     key = _row_of(name)
@@ -57,6 +60,16 @@ def check_always_answers(name: str | None, what: str) -> None:
         raise ValueError(
             f"{what}: finds no face in some pictures, and every one needs an answer here; give L2CS-Net's weights or "
             "embedded, and let this one judge a finished network, as in calc_gfas.py --judge"
+        )
+
+
+def check_size(name: str, side: int, what: str) -> None:
+    """ValueError for a network that needs larger pictures than those of `side` px of the data set `what`."""
+    least = LEAST_SIDES.get(_row_of(name), 1)
+    if side < least:
+        raise ValueError(
+            f"gaze network {name}: reads pictures of {least} px or more, and those of {what} have {side}; give larger "
+            "ones (dataset_preprocessing/synthetic/make_faces.py --size), or another network"
         )
 
 

@@ -235,7 +235,7 @@ def estimate_gaze(images, labels, network: GazeNetwork, crop="none", draws=None,
     images = images.float()
     if draws is not None:
         images = disturb(images, draws, jitter or Jitter())
-    return network(crop_for(network, crop)(images, labels))
+    return network(CROPS[crop_for(network, crop)](images, labels))
 
 
 def gaze_error(

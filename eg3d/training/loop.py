@@ -44,7 +44,7 @@ def train(
         stop_after_s: the run saves and stops after so many seconds; no schedule depends on it.
         measure: what else scores a snapshot, see `Records`; it must not change what is computed.
         notes: lines for the user, said when everything has been checked.
-        locked: whether the caller has locked the folder (run_folder.held), as it must to read a state from it.
+        locked: whether the caller has locked the folder (`groundwork.held_folder`), as it must to read a state from it.
     Returns: the trainer after its last step, and how the run ended.
     """
     set_numerics(config.benchmark)

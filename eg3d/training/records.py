@@ -29,6 +29,7 @@ from eg3d.training.snapshots import STOPPED, gaze_scores, prune, write_grid
 from eg3d.training.stats import append_line, drop_lines_after, finite, read_means
 from eg3d.training.trainer import Trainer
 from groundwork.files import atomic_write
+from groundwork.held_folder import held, writable
 
 
 class Records:
@@ -37,7 +38,7 @@ class Records:
     Args:
         progress: of this run; a state that is written holds it too.
         measure: `measure(G_ema, snapshot file, images seen)` -> lines of metric-NAME.jsonl, called by all processes.
-        locked: whether the caller has locked the folder already (`run_folder.held`).
+        locked: whether the caller has locked the folder already (`groundwork.held_folder`).
     """
 
     def __init__(
@@ -61,8 +62,8 @@ class Records:
     def _open(self) -> None:
         config, images_seen = self.trainer.config, self.trainer.images_seen
         if not self._locked:
-            self._open_files.enter_context(run_folder.held(self.outdir))
-        with run_folder.writable(self.outdir):
+            self._open_files.enter_context(held(self.outdir))
+        with writable(self.outdir):
             options = json.dumps(to_dict(config) | {"sizes": self.trainer.sizes}, indent=2) + "\n"
             atomic_write(self.outdir / run_folder.OPTIONS_FILE, options.encode())
         run_folder.delete_temporary_files(self.outdir)
@@ -125,7 +126,7 @@ class Records:
         if snapshot or (self.progress.healthy and due):  # the line has emptied the statistics, so none counts twice
             self._write_state()
         if snapshot and self.watch.keep is not None:
-            prune(self.outdir, self.watch.keep, read_means(self._stats_path))
+            prune(self.outdir, self.watch.keep, read_means(self._stats_path), trainer.facts())
         for warning in self._health.warnings(line):
             tqdm.write(f"warning: after {trainer.images_seen} images {warning}", file=sys.stderr)
         return summary(line)

@@ -15,29 +15,38 @@ GRID_SEEDS = range(8)  # one row each
 GRID_CAMERAS = [(yaw, 0.0) for yaw in (-0.5, -0.25, 0.0, 0.25, 0.5)]  # one column each
 SLOPE_SEEDS = range(1000, 1032)
 SCORE = "GFAS/mse_sum"  # lower is better
+SAME_RUN = ("preset", "seed", "dataset")  # facts that the snapshots of a run have in common
 STOPPED = "stopped"  # this fact marks a snapshot that was written because the run was stopped
 
 
-def prune(outdir: Path, keep: int, lines: list[dict]) -> None:
-    """Deletes all snapshots but the last `keep` and the one with the best score in the lines of stats.jsonl.
+def prune(outdir: Path, keep: int, lines: list[dict], facts: dict) -> None:
+    """Deletes all snapshots of a run but the last `keep` and the one with the best score in the lines of stats.jsonl.
 
     It is called when a regular snapshot has been written. Then those of earlier stops are of no use any more: they do
-    not count, and are deleted.
+    not count, and are deleted. Snapshots of another run stay: the lines of this run name its own (`lines`), and they
+    say of their making what this run's say (`facts`, of the trainer).
     """
-    paths = snapshot_paths(outdir)
-    best = best_snapshot(lines)
-    stopped = [path for path in paths if written_at_a_stop(path)]
-    for path in stopped + [path for path in paths if path not in stopped][:-keep]:
+    stopped, regular = [], []
+    names, best = {_snapshot_of(line) for line in lines}, best_snapshot(lines)
+    for path in snapshot_paths(outdir):
+        said = facts_of(path)
+        if any(said.get(fact) != facts.get(fact) for fact in SAME_RUN):
+            continue
+        if said.get(STOPPED) is True:
+            stopped.append(path)
+        elif path.name in names:
+            regular.append(path)
+    for path in stopped + regular[:-keep]:
         if path.name != best:
             path.unlink()
 
 
-def written_at_a_stop(path: Path) -> bool:
-    """Whether a snapshot's own header says that a stop has caused it."""
+def facts_of(path: Path) -> dict:
+    """What a snapshot's own header says of its making; nothing if it cannot be read."""
     try:
-        return open_checkpoint(path).facts.get(STOPPED) is True
+        return open_checkpoint(path).facts
     except (ValueError, OSError):
-        return False
+        return {}
 
 
 def best_snapshot(lines: list[dict]) -> str | None:
@@ -46,7 +55,12 @@ def best_snapshot(lines: list[dict]) -> str | None:
     if not scored:
         return None
     best = min(reversed(scored), key=lambda line: line[SCORE]["mean"])
-    return snapshot_path(Path(), int(1000 * best["Progress/kimg"]["mean"] + 0.5)).name
+    return _snapshot_of(best)
+
+
+def _snapshot_of(line: dict) -> str:
+    """File name of the snapshot at the position of a line, if there is one."""
+    return snapshot_path(Path(), int(1000 * line["Progress/kimg"]["mean"] + 0.5)).name
 
 
 def write_grid(path: Path, G_ema: TriPlaneGenerator) -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dataset_preprocessing import selection
+from dataset_preprocessing import filter_by_gaze, selection
 from dataset_preprocessing.packing import check_destination
+from eg3d.gaze.networks import check_size
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, mirror_label
 from groundwork.damage import Damage
 from l2cs.estimator import GazeAngles
@@ -216,6 +217,17 @@ def test_the_script_needs_a_gaze_network_to_filter_by_gaze(folder, tmp_path, cap
 def test_degrees_are_named_as_such(folder):
     with pytest.raises(ValueError, match="--min-abs-yaw=23: is in radians, and 23 degrees are 0.401"):
         selection.choose(["a"], [0.5], 23, None)
+
+
+def test_pictures_that_are_too_small_for_a_judge_are_not_rendered_for_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(filter_by_gaze, "dataset_path", lambda *of: pytest.fail("is rendered"))
+    code, _, err = run(capsys, "--data=embedded", f"--dest={tmp_path / 'new.zip'}", "--by=gaze", "--l2cs-path=iris")
+    assert code == 2 and err.count("\n") == 1 and not list(tmp_path.iterdir())
+    assert "iris: reads pictures of 96 px or more, and those of --data=embedded have 64" in err
+    with pytest.raises(ValueError, match="iris"):
+        check_size("iris", 95, "x")
+    check_size("iris", 96, "x")
+    check_size("embedded", 64, "x")
 
 
 class SeesOne:

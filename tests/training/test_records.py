@@ -16,13 +16,14 @@ from tiny_run import tiny_config, write_images
 from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.run import WatchConfig
 from eg3d.data.dataset import ImageDataset
-from eg3d.training import losses, records, run_folder
+from eg3d.training import losses, records, run_folder, snapshots
 from eg3d.training.health import Health
 from eg3d.training.loop import TIME_UP, train
 from eg3d.training.run_folder import FAILED_STATE_FILE, STATE_FILE
 from eg3d.training.snapshots import best_snapshot, prune
 from eg3d.training.stats import append_line, read_lines
 from eg3d.training.trainer import Trainer
+from groundwork.held_folder import lock
 
 
 @pytest.fixture
@@ -51,10 +52,21 @@ def test_the_last_snapshots_and_the_best_one_stay(tmp_path):
         (tmp_path / f"network-snapshot-{kimg:06d}.safetensors").touch()
     (tmp_path / "other.safetensors").touch()
     scores = [0.5, 0.2, 0.2, 0.9, 0.4, 0.3]
-    prune(tmp_path, 2, [line_of(kimg + 0.004, score) for kimg, score in enumerate(scores)])
+    prune(tmp_path, 2, [line_of(kimg + 0.004, score) for kimg, score in enumerate(scores)], {})
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert kept == [f"network-snapshot-{kimg:06d}.safetensors" for kimg in (2, 4, 5)] + ["other.safetensors"]
     assert best_snapshot([line_of(3.0)]) is None
+
+
+def test_snapshots_of_another_run_stay(tmp_path, monkeypatch):
+    own, other = {"preset": "ffhq", "seed": 0}, {"preset": "ffhq", "seed": 1}
+    made = {1: own, 2: other, 3: other | {"stopped": True}, 4: own, 5: own | {"stopped": True}, 6: own, 9: own}
+    named = {f"network-snapshot-{kimg:06d}.safetensors": facts for kimg, facts in made.items()}
+    for name in named:
+        (tmp_path / name).touch()
+    monkeypatch.setattr(snapshots, "facts_of", lambda path: named[path.name])
+    prune(tmp_path, 1, [line_of(kimg) for kimg in (1, 2, 4, 6)], own)  # 9 lies beyond this run, whatever it says
+    assert [int(path.stem[-6:]) for path in run_folder.snapshot_paths(tmp_path)] == [2, 3, 6, 9]
 
 
 def test_a_run_keeps_as_many_snapshots_as_asked(dataset, tmp_path):
@@ -108,8 +120,8 @@ def test_a_state_is_saved_between_snapshots_when_its_time_has_come(dataset, tmp_
 
 def test_two_runs_do_not_share_a_folder(dataset, tmp_path):
     (tmp_path / "run").mkdir()
-    handle = run_folder.lock(tmp_path / "run")
-    with pytest.raises(ValueError, match="run: another process trains there"):
+    handle = lock(tmp_path / "run")
+    with pytest.raises(ValueError, match="run: another process works there"):
         train(tiny_config(dataset.path), tmp_path / "run", dataset, "cpu")
     assert handle and not list((tmp_path / "run").iterdir())
 

@@ -1,6 +1,5 @@
 import json
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +12,8 @@ from eg3d.gaze.term import GazeTerm
 from eg3d.train import main
 from eg3d.training.loop import train
 from eg3d.training.preparation import advice_on_memory
-from eg3d.training.run_folder import held, lock
 from groundwork.files import sha256
+from groundwork.held_folder import held
 from l2cs.estimator import WORLD_NETWORKS
 
 PUBLISHED = (
@@ -236,50 +235,8 @@ def test_the_folder_is_taken_before_its_state_is_read(call, tmp_path):
     (tmp_path / "run" / "training-state.pt").write_text("half of what another process writes")
     with held(tmp_path / "run"):
         code, _, err = call(*RUN)
-    assert code == 2 and "another process trains there" in err and err.count("\n") == 1
+    assert code == 2 and "another process works there" in err and err.count("\n") == 1
     assert (tmp_path / "run").exists()
-
-
-def test_a_folder_made_for_a_run_that_wrote_nothing_is_deleted_again(tmp_path):
-    with held(tmp_path / "new" / "run"):
-        assert (tmp_path / "new" / "run").is_dir()
-    assert not list(tmp_path.iterdir())
-    with held(tmp_path / "new" / "run"):
-        (tmp_path / "new" / "run" / "stats.jsonl").touch()
-    assert (tmp_path / "new" / "run" / "stats.jsonl").exists()
-
-
-def test_a_folder_that_is_deleted_is_locked_until_then(tmp_path, monkeypatch):
-    run, removed, rmdir = tmp_path / "run", [], Path.rmdir
-
-    def watched(path):
-        with pytest.raises(ValueError, match="another process trains there"):
-            lock(path)
-        opened = os.open(path, os.O_RDONLY)  # by a process that asks for the lock only when the folder is deleted
-        rmdir(path)
-        removed.append(opened)
-
-    monkeypatch.setattr(Path, "rmdir", watched)
-    with held(run):
-        pass
-    assert len(removed) == 1 and not run.exists()
-    with monkeypatch.context() as patch, pytest.raises(ValueError, match="another process trains there"):
-        patch.setattr("os.open", lambda *_: removed[0])
-        lock(run)
-
-
-def test_a_folder_that_another_process_has_taken_meanwhile_stays(tmp_path, monkeypatch):
-    run, mkdir, others = tmp_path / "run", Path.mkdir, []
-
-    def late(path, **more):
-        mkdir(path)
-        others.append(lock(path))
-        mkdir(path, **more)
-
-    monkeypatch.setattr(Path, "mkdir", late)
-    with pytest.raises(ValueError, match="another process trains there"), held(run):
-        pass
-    assert run.exists()
 
 
 class Unlucky:

@@ -22,6 +22,7 @@ from eg3d.faces.packaged import FACE_MESH
 from eg3d.geometry.landmarks import STANDARD_DM
 from eg3d.metrics.pose import angles_of_label
 from eg3d.pictures.video import write_video
+from groundwork.held_folder import held
 
 STANDARD = STANDARD_DM.double().numpy()[:, :2] * (1, -1)
 packaged = pytest.mark.skipif(
@@ -230,6 +231,15 @@ def test_a_run_that_was_stopped_keeps_what_it_has(run, indir, tmp_path, monkeypa
     assert len(json.loads((tmp_path / "set" / "dataset.json").read_text())["labels"]) == 4
 
 
+def test_two_runs_do_not_write_into_one_folder(run, indir, tmp_path):
+    noise((600, 500)).save(indir / "a.png")
+    with held(tmp_path / "set"):
+        result = run(ONE)
+    assert result.exit_code == 2 and "another process works there; wait for it" in result.stderr
+    assert sorted(os.listdir(tmp_path)) == ["photos"]
+    assert run(ONE).exit_code == 0
+
+
 def test_no_face_anywhere_is_an_error_and_nothing_else(run, indir, tmp_path):
     noise((600, 500)).save(indir / "a.png")
     result = run({})
@@ -277,6 +287,10 @@ def test_one_oblong_picture_among_crops_gets_no_label_and_ends_nothing(run, indi
         (["--crop", "--outdir={indir}/set"], "lies i"),
         (["--pose=recon"], "--pose=recon needs --recon-weights"),
         (["--pose=mesh", "--recon-weights=embedded"], "leave one of them out"),
+        (["--pose=mesh", "--mode=cor"], "--mode=cor: is for a file of --recon-weights alone"),
+        (["--recon-weights=embedded", "--mode=cor"], "the other cameras are orig, leave it out"),
+        (["--crop", "--outdir={tmp}/set", "--skip-damaged"], "--skip-damaged: is for finished crops"),
+        (["--outdir={tmp}/set", "--skip-unmatched"], "--skip-unmatched: is for finished crops"),
         (["--crop", "--outdir={tmp}/file"], "--outdir"),
         (["--crop", "--outdir=/proc/set"], "cannot be written"),
     ],

@@ -19,6 +19,7 @@ from dataset_preprocessing.mirroring import mirrored_name
 from eg3d.faces import mtcnn
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, mirror_label
 from eg3d.geometry.landmarks import STANDARD_DM
+from groundwork.held_folder import held
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -197,6 +198,13 @@ def run(folder, *more):
     options = ["--workers=1", "--device=cpu", "--crop-points=landmarks", f"--labels={folder / 'labels.json'}"]
     places = [f"--indir={folder / 'photos'}", f"--landmarks={folder / 'v2.json'}", f"--outdir={folder / 'out'}"]
     return CliRunner().invoke(preprocess_ffhq.main, [*places, *options, *more])
+
+
+def test_two_runs_do_not_write_into_one_folder(made):
+    folder, _, _ = made
+    with held(folder / "out"):
+        result = run(folder)
+    assert result.exit_code == 2 and "another process works there; wait for it" in result.stderr
 
 
 def test_every_photo_has_its_line_and_none_stops_the_others(made):

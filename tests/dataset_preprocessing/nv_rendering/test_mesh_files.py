@@ -114,12 +114,3 @@ def test_a_file_of_too_many_lines_is_refused_before_it_fills_the_memory(stem, mo
     monkeypatch.setattr(mesh_files, "MOST_LINES", 20)
     with pytest.raises(ValueError, match="more than 20 lines"):
         read_reconstruction(stem)
-
-
-def test_a_mesh_that_is_inside_out_is_turned_over():
-    # A tetrahedron whose normals leave it, and the half of it that a camera sees.
-    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float64)
-    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
-    for part in (faces, faces[:3]):
-        assert (mesh_files.outward(corners, part) == part).all()
-        assert (mesh_files.outward(corners, part[:, ::-1]) == part).all()
