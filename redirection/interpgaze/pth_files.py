@@ -48,7 +48,7 @@ def load_redirector(folder: Path, label: str = LABEL, attributes: str = PUBLISHE
     }
     redirector = InterpGaze.__new__(InterpGaze)  # its parts come from files, so none is drawn at random first
     nn.Module.__init__(redirector)
-    redirector.config = config
+    redirector.config = redirector.architecture = config
     names = {"encoder": "encoder", "interp_net": "controller", "decoder": "decoder"}
     for part, state in states.items():
         network = filled(builders[part], state, _path(folder, part, label), f"the {part} of {WHAT}")

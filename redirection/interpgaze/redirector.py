@@ -63,7 +63,7 @@ class InterpGaze(nn.Module):
 
     def __init__(self, config: InterpGazeConfig):
         super().__init__()
-        self.config = config
+        self.config = self.architecture = config
         self.encoder = Encoder(config.divisor)
         self.controller = Controller(config.width, config.groups.branches)
         self.decoder = DECODERS[config.decoder](config.divisor)
