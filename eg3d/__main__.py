@@ -34,15 +34,17 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.nv_rendering.render", "dataset_preprocessing.nv_rendering.readh5",
         "dataset_preprocessing.nv_rendering.normalize", "dataset_preprocessing.nv_rendering.show_novel_views",
     ),
-    "Gaze redirection": ("redirection.crop_eyes",),
+    "Gaze redirection": ("redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect"),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 
 
 def name_of(module: str) -> str:
     """`eg3d.gen_samples` -> `gen-samples`; with a prefix if that says too little: `l2cs-train`, `nv-main`."""
-    package, *_, script = module.split(".")
+    package, *folders, script = module.split(".")
     prefix = "l2cs-" if package == "l2cs" else "nv-" if script in ("main", "render") else ""
+    if package == "redirection" and folders:
+        prefix = f"{folders[0]}-"
     return prefix + script.replace("_", "-")
 
 

@@ -24,6 +24,7 @@ from groundwork.workers import in_processes
 from redirection.patch_names import PatchName
 
 GRID = {"P": (-30, -15, 0, 15, 30), "V": (-10, 0, 10), "H": (-15, -10, -5, 0, 5, 10, 15)}  # of Columbia
+MOST_TRIES = 200  # for each picture of a person
 FURTHEST = {"P": 30.0, "V": 10.0, "H": 15.0}
 
 
@@ -55,15 +56,8 @@ class WorldViews:
         return self.people * self.views
 
     def angles(self, index: int) -> dict[str, float]:
-        """P, V, H of picture `index`, in degrees, within what the eyes of the world can do."""
-        rng = np.random.default_rng([draw_key(self.seed, f"patches-{self.world}-{self.split}", index, 0), index])
-        while True:
-            if rng.uniform() < self.between:
-                angles = {name: round(float(rng.uniform(-1, 1)) * most, 1) for name, most in FURTHEST.items()}
-            else:
-                angles = {name: float(rng.choice(values)) for name, values in GRID.items()}
-            if self.possible(angles):
-                return angles
+        """P, V, H of picture `index`, in degrees, as far as the eyes can turn; no two of a person agree."""
+        return dict(zip(FURTHEST, _angles_of_person(self, index // self.views)[index % self.views], strict=True))
 
     def possible(self, angles: dict[str, float]) -> bool:
         """Whether the eyes turn so far in the head."""
@@ -86,6 +80,22 @@ class WorldViews:
             yield from map(self.make, range(len(self)))
         else:
             yield from in_processes(functools.partial(_make, self), range(len(self)), processes, at_once=4)
+
+
+@functools.cache
+def _angles_of_person(views: WorldViews, number: int) -> list[tuple[float, float, float]]:
+    rng = np.random.default_rng([draw_key(views.seed, f"patches-{views.world}-{views.split}", number, 0), number])
+    found: list[tuple[float, float, float]] = []
+    for _ in range(MOST_TRIES * views.views):
+        if rng.uniform() < views.between:
+            angles = tuple(round(float(rng.uniform(-1, 1)) * most, 1) for most in FURTHEST.values())
+        else:
+            angles = tuple(float(rng.choice(values)) for values in GRID.values())
+        if angles not in found and views.possible(dict(zip(FURTHEST, angles, strict=True))):
+            found.append(angles)
+        if len(found) == views.views:
+            return found
+    raise ValueError(f"--views={views.views}: the grid has fewer; give fewer, or a --between above {views.between:g}")
 
 
 def _make(views: WorldViews, index: int) -> Shown:

@@ -38,6 +38,10 @@ class LossWeights:
     enc_int_mse: float = 1.0
     enc_int_per: float = 1.0
     enc_int_KG: float = 1.0
+    pair_mse: float = 1.0  # with true targets only (`Alternation.pair_step`)
+    pair_per: float = 1.0
+    pair_own_mse: float = 1.0
+    pair_own_per: float = 1.0
 
     def __post_init__(self):
         check_types(self)
@@ -134,14 +138,32 @@ class Alternation:
             losses |= self._descend("enc_int", "enc_int", terms)
         return {name: float(value) for name, value in losses.items()}
 
-    def _descend(self, name: str, total: str | None, terms: Losses) -> Losses:
-        """One step of an optimiser. Only its own parameters get gradients."""
+    def pair_step(
+        self, source: torch.Tensor, reference: torch.Tensor, target: torch.Tensor, v: torch.Tensor
+    ) -> dict[str, float]:
+        """Encoder, controller and decoder together, toward the true picture: not in the published method.
+
+        Args: normalised patches [B, 3, S, S]; the target shows the source moved by v [B, branches] to the reference
+        """
+        of, half = self.nets.redirector, len(source)
+        features = of.encoder(torch.cat([source, reference]))
+        mixed = of.controller(features[:half], features[half:], v)
+        drawn = of.decoder(torch.cat([mixed, features[:half]]))
+        terms = reconstruction(drawn[:half], target, self.nets.perceptual, "pair")
+        terms |= reconstruction(drawn[half:], source, self.nets.perceptual, "pair_own")
+        losses = self._descend(("decoder", "enc_int"), "pair", terms)
+        return {name: float(value) for name, value in losses.items()}
+
+    def _descend(self, names: str | tuple[str, ...], total: str | None, terms: Losses) -> Losses:
+        """One step of one optimiser or several. Only their own parameters get gradients."""
+        names = (names,) if isinstance(names, str) else names
         weighted = {term: getattr(self.config.weights, term) * loss for term, loss in terms.items()}
-        loss, parameters = sum(weighted.values()), self._parameters[name]
+        loss, parameters = sum(weighted.values()), [p for name in names for p in self._parameters[name]]
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        self._on_gradients(name)
-        self.optimizers[name].step()
-        self.optimizers[name].zero_grad()
+        for name in names:
+            self._on_gradients(name)
+            self.optimizers[name].step()
+            self.optimizers[name].zero_grad()
         return {term: value.detach() for term, value in (weighted | ({total: loss} if total else {})).items()}
