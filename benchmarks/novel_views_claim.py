@@ -31,16 +31,17 @@ from groundwork.files import REPOSITORY, atomic_write
 from groundwork.places import OUTPUT_FILE, OUTPUT_FOLDER
 from groundwork.strict_json import read_json
 
-SYNTHETIC, NV = "dataset_preprocessing/synthetic", "dataset_preprocessing/nv_rendering"
+PHOTOS = "dataset_preprocessing/synthetic/make_mpii.py"
+NORMALISE = "dataset_preprocessing/nv_rendering/normalize.py"
+RECONSTRUCT = "dataset_preprocessing/nv_rendering/recon_mpii.py"
+RENDER = "dataset_preprocessing/nv_rendering/main.py"
 EDGES = "0,15,30,45,60"  # degrees of |head yaw|
-SWAP = ["--swap-backgrounds=0.7"]
 FLAT = "meshes-flat"  # made by flat_eyes.py, all others by recon_mpii.py
 ARMS = {  # name -> sets that its network sees, more flags of its training; novel_views_page.TITLES says what they are
     "sources": ("sources", []),
     "novel": ("novel", []),
-    "novel-swap": ("novel", SWAP),
+    "novel-swap": ("novel", ["--swap-backgrounds=0.7"]),
     "novel-black": ("novel-black", []),
-    "novel-black-swap": ("novel-black", SWAP),
     "novel-flat": ("novel-flat", []),
 }
 # A set of novel views -> its meshes, and how often each kind of background and light is drawn.
@@ -66,24 +67,26 @@ class Plan:
     images: int
     width: int
     input_size: int
+    workers: int
     device: str
     split: str = "gaze-loss"
 
     def settings(self) -> dict:
-        return {name: value for name, value in vars(self).items() if name not in ("workdir", "device")}
+        return {name: value for name, value in vars(self).items() if name not in ("workdir", "workers", "device")}
 
 
 @click.command(cls=cli.Command)
 @click.option("--workdir", type=OUTPUT_FOLDER, default="training-runs/novel-views", show_default=True)
 @click.option("--world", type=click.Choice(WORLDS), default="cartoons", show_default=True)
-@click.option("--people", type=click.IntRange(2, 100), default=30, show_default=True, help="Sources show so many.")
+@click.option("--people", type=click.IntRange(2, 100), default=24, show_default=True, help="Sources show so many.")
 @click.option("--photos", type=click.IntRange(min=1), default=10, show_default=True, help="Sources of each person.")
-@click.option("--test-people", type=click.IntRange(1, 100), default=50, show_default=True, help="Others, to measure.")
-@click.option("--test-photos", type=click.IntRange(min=1), default=20, show_default=True, help="Of each of them.")
+@click.option("--test-people", type=click.IntRange(1, 100), default=40, show_default=True, help="Others, to measure.")
+@click.option("--test-photos", type=click.IntRange(min=1), default=12, show_default=True, help="Of each of them.")
 @click.option("--views", type=click.IntRange(min=1), default=16, show_default=True, help="Novel views of a source.")
-@click.option("--images", type=click.IntRange(min=32), default=60_000, show_default=True, help="Seen by each network.")
+@click.option("--images", type=click.IntRange(min=32), default=40_000, show_default=True, help="Seen by each network.")
 @click.option("--width", type=int, default=16, show_default=True, help="Of the networks, as of l2cs/train.py.")
 @click.option("--input-size", type=int, default=64, show_default=True, help="Of the networks, pixels.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes that render.")
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-2", show_default=True, help="Of the networks.")
 @click.option("--arms", default=",".join(ARMS), show_default=True, help="Which networks; all are compared.")
 @click.option("--page", type=OUTPUT_FILE, default=REPOSITORY / "docs" / "novel_views.md", help="Tables go there.")
@@ -133,11 +136,11 @@ def make_photos(plan: Plan) -> None:
         ("sources", plan.split, plan.people, plan.photos, 15, 15),
         ("test", "test", plan.test_people, plan.test_photos, 60, 20),
     ):
-        run(f"{SYNTHETIC}/make_mpii.py", of / f"{name}-photos", f"--world={plan.world}", f"--split={split}",
+        run(PHOTOS, of / f"{name}-photos", f"--world={plan.world}", f"--split={split}",
             f"--people={people}", f"--photos={photos}", f"--head-yaw={yaw}", f"--head-pitch={pitch}",
-            to="outdir")  # fmt: skip
+            f"--workers={plan.workers}", to="outdir")  # fmt: skip
         if not (of / name).exists():
-            run(f"{NV}/normalize.py", of / name, f"--mpii={of / f'{name}-photos'}", to="dest")
+            run(NORMALISE, of / name, f"--mpii={of / f'{name}-photos'}", to="dest")
         header, *_ = texts = [file.read_text() for file in sorted((of / name / "Label").glob("*.label"))]
         lines = [line for text in texts for line in text.splitlines()[1:]]
         atomic_write(of / f"{name}.label", "\n".join([header.splitlines()[0], *lines, ""]).encode())
@@ -145,12 +148,12 @@ def make_photos(plan: Plan) -> None:
 
 def make_views(plan: Plan, name: str) -> None:
     """Meshes, and novel views of them."""
-    of, (meshes, shares) = plan.workdir, VIEW_SETS[name]
+    of, (meshes, shares), workers = plan.workdir, VIEW_SETS[name], f"--workers={plan.workers}"
     photos = of / "sources-photos"
     if meshes == FLAT:
-        flat_eyes.write_flat_meshes(photos, of / meshes)
+        flat_eyes.write_flat_meshes(photos, of / meshes, plan.workers)
     else:
-        run(f"{NV}/recon_mpii.py", of / meshes, f"--mpii_path={photos}", "--regressor=world", to="output_dir")
+        run(RECONSTRUCT, of / meshes, f"--mpii_path={photos}", "--regressor=world", workers, to="output_dir")
     settings = {
         "data": {"mpii": {"raw": str(photos.resolve()), "obj": str((of / meshes).resolve())}},
         "model": {"target_pose": {"number_new_views": plan.views, "mode": "range", "pitch": [-50, 50],
@@ -158,7 +161,7 @@ def make_views(plan: Plan, name: str) -> None:
     }  # fmt: skip
     config = of / f"{name}.yaml"
     atomic_write(config, json.dumps(settings, indent=2).encode())  # JSON is YAML
-    run(f"{NV}/main.py", of / name, f"--config={config}", to="save_dir")
+    run(RENDER, of / name, f"--config={config}", workers, to="save_dir")
 
 
 def measured(plan: Plan, name: str, seed: int) -> dict:

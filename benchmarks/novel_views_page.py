@@ -19,7 +19,6 @@ TITLES = {  # arm -> what its network saw
     "sources": "the photos alone",
     "novel": "novel views of them",
     "novel-black": "novel views, all black behind and in one light",
-    "novel-black-swap": "the same, backgrounds swapped while training",
     "novel-swap": "novel views, backgrounds swapped while training",
     "novel-flat": "novel views, eyes painted flat on the mesh",
 }

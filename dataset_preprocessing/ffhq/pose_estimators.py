@@ -11,7 +11,7 @@ from PIL import Image
 
 from dataset_preprocessing.ffhq import pos
 from dataset_preprocessing.ffhq.cutting import SIDE
-from dataset_preprocessing.ffhq.fitted_cameras import fitted_labels, lookat_labels
+from dataset_preprocessing.ffhq.fitted_cameras import MODES, fitted_labels, lookat_labels
 from dataset_preprocessing.ffhq.recon_net import load_recon
 from eg3d.faces.face_mesh import PRESENT
 from eg3d.faces.mesh_pose import MeshPose
@@ -110,10 +110,16 @@ class MeshCameras(MeshPose):
 def load_pose_estimator(
     recon_weights: str | None, device, landmarks: str = "template", mode: str = "orig", mesh: bool = False
 ):
-    """The estimator that flags of preprocess_in_the_wild.py ask for; None and `embedded` are the embedded network."""
+    """The estimator that flags of preprocess_in_the_wild.py ask for; None and `embedded` are the embedded network.
+
+    ValueError if it has no cameras of this mode.
+    """
     if mesh:
-        return MeshCameras(device)
+        return MeshCameras(device, mode)
     if (world := recon_weights or "embedded") in READERS:
+        if mode != MODES[0]:
+            raise ValueError(f"--mode={mode}: the {world} network's cameras are {MODES[0]}; leave it out, or give "
+                             "--pose=mesh, or a file to --recon-weights")  # fmt: skip
         return WorldPose(device, world)
     source = None if landmarks == "template" else load_source(landmarks, device=device)
     return ReconPose(Path(recon_weights), source, mode, device)

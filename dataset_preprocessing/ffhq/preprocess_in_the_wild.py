@@ -80,7 +80,7 @@ rule_options = cli.option_stack(
     type=click.Choice(MODES),
     default="orig",
     show_default=True,
-    help="With --recon-weights: distance from the world's origin (FFHQ's labels) or the head's centre.",
+    help="Cameras' distance is from the world's origin (FFHQ's labels), or the head's centre.",
 )
 @cli.batch_option(32, "Pictures at a time.")
 @cli.skip_damaged_option
@@ -107,13 +107,9 @@ def main(**options):
 CROPS_ONLY = ("skip_damaged", "skip_unmatched")
 
 
-def check(indir, outdir, crop, pose, recon_weights, landmarks, mode, **options) -> None:
-    without_a_file = recon_weights in (None, *READERS)
-    if without_a_file and landmarks != "template":
+def check(indir, outdir, crop, pose, recon_weights, landmarks, **options) -> None:
+    if recon_weights in (None, *READERS) and landmarks != "template":
         raise ValueError(f"--landmarks={landmarks}: only --recon-weights needs points, leave it out")
-    if without_a_file and mode != MODES[0]:
-        raise ValueError(f"--mode={mode}: is for a file of --recon-weights alone; the other cameras are {MODES[0]}, "
-                         "leave it out")  # fmt: skip
     if pose == "mesh" and recon_weights is not None:
         raise ValueError(f"--pose=mesh: --recon-weights={recon_weights} is for --pose=recon; leave one of them out")
     if pose == "recon" and recon_weights is None:

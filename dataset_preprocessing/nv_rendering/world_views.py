@@ -39,7 +39,10 @@ class Steps:
         return f"{self.webcam.people * self.webcam.photos} photos of {self.webcam.people} people ({new} new)"
 
     def meshes(self) -> str:
-        out, settings = self.folder / MESHES, reconstructing.Settings(reconstructing.WORLD)
+        out, settings = (
+            self.folder / MESHES,
+            reconstructing.Settings(reconstructing.WORLD, truth=str(self.folder / PHOTOS / TRUTH_FILE)),
+        )
         found = reconstructing.photos_of(self.folder / PHOTOS, out)
         reconstructing.check_settings(out, settings)
         new, faults = reconstructing.run(found, settings, out, mesh_files.ENDINGS, "cpu", self.workers)

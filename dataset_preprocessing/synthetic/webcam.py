@@ -229,9 +229,11 @@ def draw_shot(webcam: Webcam, index: int, photo: int) -> tuple[Shot, np.ndarray 
     number = webcam.seed * IDENTITIES_PER_SEED + index
     more = dict(
         world=webcam.world,
+        split=webcam.split,
+        person=number,
         setting=number * SETTINGS_PER_PERSON + photo,
-        matrix=tuple(map(float, camera.matrix.ravel())),
-        lens=tuple(map(float, camera.distortion)),
+        matrix=camera.matrix,
+        lens=camera.distortion,
         width=webcam.size[0],
         height=webcam.size[1],
     )
@@ -244,7 +246,7 @@ def draw_shot(webcam: Webcam, index: int, photo: int) -> tuple[Shot, np.ndarray 
         gaze, screen = _gaze(rng, webcam, centre, rotation)
         if gaze is None:
             continue
-        shot = posed(webcam.split, number, rotation, translation, gaze=tuple(map(float, gaze)), **more)
+        shot = posed(rotation, translation, gaze=gaze, **more)
         seen = in_photo(shot, points @ rotation.T + translation)
         if (seen > 0.02 * shot.width).all() and (seen < np.array(webcam.size) - 0.02 * shot.width).all():
             return shot, screen

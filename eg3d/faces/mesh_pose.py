@@ -44,12 +44,14 @@ class MeshPose:
     Attributes: name, landmarks: for reports; sha256 of the mesh network's weights.
     """
 
-    name, landmarks = "FaceMesh and a mean face", "FaceMesh, 468 points"
+    landmarks = "FaceMesh, 468 points"
     sha256 = FaceMesh.sha256
 
-    def __init__(self, device="cpu"):
-        """ValueError, one line, if the package is not installed."""
+    def __init__(self, device="cpu", mode: str = "orig"):
+        """mode: of `face_labels`. ValueError, one line, if the package is not installed."""
         self.device, self._mesh, self._face = device, FaceMesh(device), MeanFace(device)
+        self.mode = mode
+        self.name = "FaceMesh and a mean face" + ("" if mode == "orig" else f" ({mode})")
 
     def prepare(self, picture, name: str) -> torch.Tensor:
         """A square picture (PIL, RGB) -> what `labels` stacks."""
@@ -69,7 +71,7 @@ class MeshPose:
         flip = torch.diag(one.new_tensor([-1, 1, 1]))
         other = flip @ other @ flip
         return PoseReading(
-            labels=face_labels(camera_rotation(nearest_rotation(one + other))),
+            labels=face_labels(camera_rotation(nearest_rotation(one + other)), mode=self.mode),
             disagreement_deg=angle_between(one, other).rad2deg(),
             presence=torch.minimum(plain.presence, mirrored.presence),
             points=plain.points,

@@ -7,6 +7,9 @@ package `mtcnn`.
 
 The third network's points depend on how its box lies round the face. So it looks at each face again, in several boxes
 and mirrored, and the points are the mean. Then a crop that is cropped again stays where it is: docs/photos.md.
+
+The networks do not see the same in a face and in its mirror image. So a photo in which they find nothing is looked at
+once more, mirrored.
 """
 
 import io
@@ -76,13 +79,21 @@ class Mtcnn:
         size = [max(1, round(side * factor)) for side in photo.size]
         small = photo if factor == 1 else photo.resize(size, Image.Resampling.BOX)
         pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).to(self.device)
+        boxes, scores, points = self._found(pixels)
+        if not len(scores):
+            boxes, scores, points = self._found(pixels.flip(2))
+            boxes = boxes[:, [2, 1, 0, 3]] * boxes.new_tensor([-1, 1, -1, 1]) + boxes.new_tensor([size[0], 0] * 2)
+            points = points[:, MIRRORED] * points.new_tensor([-1, 1]) + points.new_tensor([size[0], 0])
+        back = torch.tensor([photo.width / size[0], photo.height / size[1]], dtype=torch.float64)
+        boxes, scores, points = (values.double().cpu() for values in (boxes, scores, points))
+        return Faces((boxes * back.repeat(2)).numpy(), scores.numpy(), (points * back).numpy())
+
+    def _found(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """uint8 [3, H, W] -> boxes [N, 4], scores [N] and points [N, 5, 2] of its faces, the surest first."""
         sums = summed(pixels)
         boxes, scores = self._sure(sums, self._refined(sums, self._windows(sums)))
-        points = self._points(sums, boxes)
         order = scores.argsort(descending=True, stable=True)
-        back = torch.tensor([photo.width / size[0], photo.height / size[1]], dtype=torch.float64)
-        boxes, scores, points = (values[order].double().cpu() for values in (boxes, scores, points))
-        return Faces((boxes * back.repeat(2)).numpy(), scores.numpy(), (points * back).numpy())
+        return boxes[order], scores[order], self._points(sums, boxes[order])
 
     def _windows(self, sums: torch.Tensor) -> torch.Tensor:
         """Photo as `summed` has it -> square boxes [N, 4] that may hold a face."""

@@ -21,9 +21,10 @@ def undistorted(points: np.ndarray, lens) -> np.ndarray:
     """Inverse of `distorted`; ValueError if the lens folds the plane over at one of the points."""
     seen = np.asarray(points, np.float64)
     straight = seen
-    for _ in range(MOST_ROUNDS):
-        away = seen - distorted(straight, lens)
-        straight = straight + away
-        if np.abs(away).max(initial=0) < ENOUGH:
-            return straight
+    with np.errstate(all="ignore"):  # of what runs away
+        for _ in range(MOST_ROUNDS):
+            away = seen - distorted(straight, lens)
+            straight = straight + away
+            if np.abs(away).max(initial=0) < ENOUGH:
+                return straight
     raise ValueError(f"the lens {tuple(map(float, lens))} has no inverse so far from the middle of the picture")

@@ -115,20 +115,20 @@ def in_photo(shot: Shot, points: np.ndarray) -> np.ndarray:
     return seen @ matrix[:2, :2].T + matrix[:2, 2]
 
 
-def posed(split: str, person: int, rotation: np.ndarray, translation: np.ndarray, **more) -> Shot:
-    """The shot in which a person's head has this rotation [3, 3] and translation [3] mm. more: the fields of `Shot` but
-    label, side and corner, which follow."""
-    matrix, lens, width, height = (more[name] for name in ("matrix", "lens", "width", "height"))
-    (left, top), side = _frame(tuple(matrix), tuple(lens), width, height)
+def posed(
+    rotation: np.ndarray, translation: np.ndarray, *, world: str, split: str, person: int, setting: int, gaze, matrix,
+    lens, width: int, height: int,
+) -> Shot:  # fmt: skip
+    """The shot in which a person's head has this rotation [3, 3] and translation [3] mm; the rest as in `Shot`."""
+    matrix, lens, gaze = (tuple(map(float, np.ravel(numbers))) for numbers in (matrix, lens, gaze))
+    (left, top), side = _frame(matrix, lens, width, height)
     pose = np.eye(4)
     pose[:3, :3] = FLIP @ rotation.T
-    pose[:3, 3] = -pose[:3, :3] @ translation / millimetres(more["world"], split, person)
+    pose[:3, 3] = -pose[:3, :3] @ translation / millimetres(world, split, person)
     # The renderer counts from the edge of the first pixel, in sides of its picture.
     intrinsics = np.reshape(matrix, (3, 3)) - [[0, 0, left - 0.5], [0, 0, top - 0.5], [0, 0, 0]]
-    label = [*pose.ravel(), *(intrinsics / [[side], [side], [1]]).ravel()]
-    return Shot(
-        split=split, person=person, label=tuple(map(float, label)), side=side, corner=(left, top), **more
-    )  # fmt: skip
+    label = tuple(map(float, [*pose.ravel(), *(intrinsics / [[side], [side], [1]]).ravel()]))
+    return Shot(world, split, person, setting, label, side, (left, top), gaze, matrix, lens, width, height)
 
 
 def photograph(shot: Shot, eyes: str = "open") -> np.ndarray:

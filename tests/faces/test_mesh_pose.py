@@ -4,10 +4,11 @@ import pytest
 import torch
 from PIL import Image
 
+from dataset_preprocessing.ffhq import pos
 from eg3d.faces.mesh_pose import MOST_DISAGREEMENT_DEG, MeanFace, MeshPose, PoseReading, upright
-from eg3d.geometry.cameras import check_labels, mirror_label
-from eg3d.geometry.face_cameras import face_labels
-from eg3d.geometry.landmarks import STANDARD_DM
+from eg3d.geometry.cameras import FFHQ_RADIUS, check_labels, mirror_label, split_label
+from eg3d.geometry.face_cameras import HEAD_CENTRE, face_labels
+from eg3d.geometry.landmarks import STANDARD_DM, project, standard_face
 from eg3d.metrics.pose import angles_of_label, rotation_of_angles
 
 
@@ -52,6 +53,24 @@ def test_the_astronaut_is_labelled_as_her_head_is_turned(pose, astronaut_crop):
     check_labels(label[None], "the astronaut")
     pitch, yaw, roll = angles_of_label(label[None])[0].rad2deg().tolist()
     assert abs(pitch - 7) < 3 and abs(yaw) < 3 and abs(roll + 1) < 3
+
+
+def test_cameras_are_counted_from_the_origin_or_from_the_heads_centre(pose, astronaut_crop):
+    other = MeshPose(mode="cor")
+    (orig,), (cor,) = pose.labels(astronaut_crop), other.labels(astronaut_crop)
+    a, b = (split_label(label[None])[0][0] for label in (orig, cor))
+    torch.testing.assert_close(a[:3, :3], b[:3, :3])
+    assert a[:3, 3].norm().item() == pytest.approx(FFHQ_RADIUS)
+    assert (b[:3, 3] - torch.tensor(HEAD_CENTRE)).norm().item() == pytest.approx(FFHQ_RADIUS)
+    assert pose.name != other.name  # so that a manifest tells them apart
+
+
+@pytest.mark.parametrize("mode, larger", [("orig", 1.075), ("cor", 1.012)])
+def test_how_much_larger_than_in_its_crop_a_camera_sees_the_standard_face(mode, larger):
+    label = face_labels(torch.diag(torch.tensor([1.0, -1, -1]))[None], mode=mode)
+    seen = 512 * project(standard_face(), label)[0].double().numpy() - 0.5
+    scale = pos.place(seen, 512).scale / (512 * pos.EG3D_RESCALE / pos.EG3D_CROP)
+    assert scale == pytest.approx(larger, abs=0.002)
 
 
 def test_the_mirrored_crop_has_the_mirrored_camera(pose, astronaut_crop):

@@ -174,6 +174,39 @@ def test_all_faces_of_a_photo_are_found_the_surest_first(detector, astronaut):
 
 
 @packaged
+def test_a_face_that_is_seen_only_in_the_mirror_is_found_where_it_is(detector, astronaut, monkeypatch):
+    once, found, seen = detector(astronaut), detector._found, []
+
+    def only_mirrored(pixels):
+        seen.append(pixels)
+        return found(pixels) if len(seen) == 2 else found(torch.zeros_like(pixels))
+
+    monkeypatch.setattr(detector, "_found", only_mirrored)
+    faces = detector(astronaut)
+    assert torch.equal(seen[1], seen[0].flip(2))
+    assert np.abs(faces.points - once.points).max() < 2.5 and np.abs(faces.boxes - once.boxes).max() < 12
+    assert faces.boxes[0, 0] < faces.boxes[0, 2]
+
+
+@pytest.mark.slow
+@packaged
+def test_fifty_pictures_without_faces_have_none(detector):
+    from skimage import data
+
+    names = ("brick", "chelsea", "clock", "coffee", "coins", "grass", "gravel", "moon", "page", "rocket", "text")
+    wholes = [Image.fromarray(getattr(data, name)()).convert("RGB") for name in names]
+    rng, tried = np.random.default_rng(0), 0
+    while tried < 50:
+        whole = wholes[tried % len(wholes)]
+        side = int(rng.integers(min(whole.size) // 2, min(whole.size) + 1))
+        left, top = (int(rng.integers(0, length - side + 1)) for length in whole.size)
+        part = whole.crop((left, top, left + side, top + side)).resize((512, 512), Image.Resampling.BICUBIC)
+        faces = detector(part)
+        assert not len(faces.scores), f"{names[tried % len(names)]} {left} {top} {side}: {faces.scores}"
+        tried += 1
+
+
+@packaged
 @pytest.mark.parametrize("size", [(10, 10), (1, 300), (39, 39), (200, 100)])
 def test_no_face_is_no_error(detector, size):
     faces = detector(Image.new("RGB", size, (90, 120, 200)))
