@@ -35,6 +35,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "eg3d/calc_pose.py",
 }
 DRAWS_NOTHING = {
+    "redirection/interpgaze/redirect.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
     "dataset_preprocessing/nv_rendering/recon_mpii.py",
