@@ -7,6 +7,7 @@ face model, so that the head pose is exact.
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from dataset_preprocessing.nv_rendering import mpii_layout
 from dataset_preprocessing.nv_rendering.head_pose import LANDMARKS_6, MPII_MODEL
@@ -70,7 +71,7 @@ def write_made_set(folder: Path, people: int = 2, rows: int = 3, steps: int = 24
             lines.append(
                 mpii_layout.PhotoRow(
                     name, person, pixels[list(LANDMARKS_6)], centre + draws.normal(0, 40, 3) - (0, 0, 400),
-                    np.zeros(3), translation, centre, "left",
+                    Rotation.from_matrix(rotation).as_rotvec(), translation, centre, "left",
                 )
             )  # fmt: skip
             mesh = Reconstruction(in_crop_space(place[0], crop), colours, faces, in_crop_space(place[1], crop), crop)

@@ -13,14 +13,14 @@ import numpy as np
 from dataset_preprocessing.nv_rendering import mpii_layout
 from dataset_preprocessing.nv_rendering.backgrounds import PUBLISHED_BLACK, Backgrounds
 from dataset_preprocessing.nv_rendering.face_mask import face_vertices, in_crop
-from dataset_preprocessing.nv_rendering.head_pose import read_face_model
+from dataset_preprocessing.nv_rendering.head_pose import HeadPose, read_face_model
 from dataset_preprocessing.nv_rendering.mesh_files import Reconstruction, is_written, read_reconstruction
 from dataset_preprocessing.nv_rendering.mesh_pictures import ColouredMesh, Light, projected, shrunk, shrunk_mask
 from dataset_preprocessing.nv_rendering.target_patterns import Pattern
 from dataset_preprocessing.nv_rendering.turning import NewView, SourceHead, apply, new_view, source_head
 from dataset_preprocessing.nv_rendering.view_settings import VARIANTS, Lights, ViewSettings, pattern_of
 from groundwork.draws import draw_key
-from l2cs.normalization import SIZE, undistorted_points, vectors_of
+from l2cs.normalization import SIZE, rotation_matrix, undistorted_points, vectors_of
 
 LONGEST_NAME = 255  # bytes, in the files
 PER_SOURCE = -1  # stands for the view of what all views of a source share, in `legacy`
@@ -36,7 +36,8 @@ class Source:
     """One photo with its labels. Landmarks are in pixels of the undistorted photo.
 
     person "p00"; row: among the sources of the person; place: among those of all people, for stored tables; name
-    "p00/day01/0005.jpg"; camera [3, 3]; landmarks6 [6, 2]; landmarks [68, 2] or None; gaze_target [3] mm.
+    "p00/day01/0005.jpg"; camera [3, 3]; landmarks6 [6, 2]; landmarks [68, 2] or None; gaze_target [3] mm; pose and
+    centre [3] mm: as annotated.
     """
 
     person: str
@@ -47,6 +48,8 @@ class Source:
     landmarks6: np.ndarray
     landmarks: np.ndarray | None
     gaze_target: np.ndarray
+    pose: HeadPose
+    centre: np.ndarray
 
 
 # ------------------------------------------------------------------ what a run reads
@@ -66,27 +69,25 @@ def sources_of(settings: ViewSettings, person: str) -> list[Source]:
     first = _places(settings)[person]
     if not supplied:
         camera = mpii_layout.camera_of(raw, person)
-        facts = [(line.name, camera, line.landmarks6, None, line.gaze_target) for line in lines]
+        facts = [(line, camera, None, line.gaze_target) for line in lines]
     else:
-        six, facts = {line.name: line.landmarks6 for line in lines}, []
+        by_name, facts = {line.name: line for line in lines}, []
         for row in mpii_layout.read_sources(Path(supplied), person):
-            if row.file_name not in six:
+            if row.file_name not in by_name:
                 raise ValueError(f"{Path(supplied) / person}.h5: {row.file_name} has no line in {person}.txt of {raw}")
-            facts.append((row.file_name, row.camera, six[row.file_name], row.landmarks, row.gaze_target))
-    return [
-        _source(person, row, first + row, name, camera, landmarks6, landmarks, target)
-        for row, (name, camera, landmarks6, landmarks, target) in enumerate(facts)
-    ]
+            facts.append((by_name[row.file_name], row.camera, row.landmarks, row.gaze_target))
+    return [_source(person, row, first + row, *facts_of_it) for row, facts_of_it in enumerate(facts)]
 
 
-def _source(person, row, place, name, camera, landmarks6, landmarks, target) -> Source:
-    if len(name.encode()) > LONGEST_NAME:
-        raise ValueError(f"{name[:80]}: the name of this photo has more than {LONGEST_NAME} bytes; rename it")
+def _source(person: str, row: int, place: int, line: mpii_layout.PhotoRow, camera, landmarks, target) -> Source:
+    if len(line.name.encode()) > LONGEST_NAME:
+        raise ValueError(f"{line.name[:80]}: the name of this photo has more than {LONGEST_NAME} bytes; rename it")
     straight = [
         None if points is None else undistorted_points(points, camera.matrix, camera.distortion)
-        for points in (landmarks6, landmarks)
+        for points in (line.landmarks6, landmarks)
     ]
-    return Source(person, row, place, name, camera.matrix, *straight, target)
+    pose = HeadPose(rotation_matrix(line.rotation), line.translation)
+    return Source(person, row, place, line.name, camera.matrix, *straight, target, pose, line.centre)
 
 
 @functools.lru_cache(maxsize=2)
@@ -229,7 +230,8 @@ def placed(settings: ViewSettings, source: Source) -> Placed:
     try:
         head = source_head(
             face.vertices, face.landmarks, face.crop, source.camera, source.landmarks6, source.gaze_target,
-            materials(settings).model68, source.landmarks, legacy=settings.legacy,
+            materials(settings).model68, source.landmarks, legacy=settings.legacy, pose=source.pose,
+            centre=source.centre,
         )  # fmt: skip
         outline = None if source.landmarks is None else in_crop(source.landmarks, face.crop)
         chosen = np.zeros(len(face.vertices), bool)

@@ -133,6 +133,16 @@ def test_closing_does_not_reach_for_the_edge_but_as_published():
     assert np.flatnonzero(shrunk_mask(mask, 224, legacy=True)[:, 70]).tolist() == list(range(15))
 
 
+def test_holes_are_filled_but_not_bays_and_as_published_both_stay():
+    mask = np.zeros((448, 448), np.uint8)
+    mask[100:300, 100:448] = 255
+    mask[150:200, 150:200] = 0
+    mask[220:260, 400:] = 0  # open to the picture's edge
+    ours, legacy = shrunk_mask(mask, 224), shrunk_mask(mask, 224, legacy=True)
+    assert ours[87, 87] == 255 and legacy[87, 87] == 0 and ours[120, 220] == legacy[120, 220] == 0
+    assert ours[10, 10] == 0
+
+
 def test_legacy_masks_are_what_is_brighter_than_two():
     dark = square(100, 100, 140, 140, colour=(1, 2, 1))
     seen = dark.seen(np.eye(3), AWAY)
