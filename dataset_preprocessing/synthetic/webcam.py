@@ -117,7 +117,8 @@ def _settings(webcam: Webcam) -> dict:
 
 def _write_truth(folder: Path, webcam: Webcam, people: dict) -> None:
     text = json.dumps({"settings": _settings(webcam), "people": people}, separators=(",", ":"), allow_nan=False)
-    atomic_write(folder / TRUTH_FILE, text.replace('"p', '\n"p').encode() + b"\n")
+    lines = text.replace('"p', '\n"p')  # each person and each photo on a line of its own, for who looks at it
+    atomic_write(folder / TRUTH_FILE, lines.encode() + b"\n")
 
 
 SHARED = ("world", "split", "person", "matrix", "lens", "width", "height")  # of all shots of a person
