@@ -31,19 +31,24 @@ from groundwork.files import REPOSITORY, atomic_write
 from groundwork.places import OUTPUT_FILE, OUTPUT_FOLDER
 from groundwork.strict_json import read_json
 
-SYNTHETIC, NV = "dataset_preprocessing/synthetic", "dataset_preprocessing/nv_rendering"
+PHOTOS = "dataset_preprocessing/synthetic/make_mpii.py"
+NORMALISE = "dataset_preprocessing/nv_rendering/normalize.py"
+RECONSTRUCT = "dataset_preprocessing/nv_rendering/recon_mpii.py"
+RENDER = "dataset_preprocessing/nv_rendering/main.py"
 EDGES = "0,15,30,45,60"  # degrees of |head yaw|
 FLAT = "meshes-flat"  # made by flat_eyes.py, all others by recon_mpii.py
 ARMS = {  # name -> sets that its network sees, more flags of its training; novel_views_page.TITLES says what they are
     "sources": ("sources", []),
     "novel": ("novel", []),
     "novel-swap": ("novel", ["--swap-backgrounds=0.7"]),
+    "novel-loose": ("novel", ["--swap-backgrounds=0.7", "--zoom=0.2"]),
     "novel-black": ("novel-black", []),
     "novel-flat": ("novel-flat", []),
 }
 # A set of novel views -> its meshes, and how often each kind of background and light is drawn.
 VIEW_SETS = {
     "novel": ("meshes", {"black": 1, "black_dark": 1, "colour": 4, "colour_dark": 4}),
+    "novel-loose": ("novel", ["--swap-backgrounds=0.7", "--zoom=0.2"]),
     "novel-black": ("meshes", {"black": 1, "black_dark": 0, "colour": 0, "colour_dark": 0}),
     "novel-flat": (FLAT, {"black": 1, "black_dark": 1, "colour": 4, "colour_dark": 4}),
 }
@@ -133,11 +138,11 @@ def make_photos(plan: Plan) -> None:
         ("sources", plan.split, plan.people, plan.photos, 15, 15),
         ("test", "test", plan.test_people, plan.test_photos, 60, 20),
     ):
-        run(f"{SYNTHETIC}/make_mpii.py", of / f"{name}-photos", f"--world={plan.world}", f"--split={split}",
+        run(PHOTOS, of / f"{name}-photos", f"--world={plan.world}", f"--split={split}",
             f"--people={people}", f"--photos={photos}", f"--head-yaw={yaw}", f"--head-pitch={pitch}",
             f"--workers={plan.workers}", to="outdir")  # fmt: skip
         if not (of / name).exists():
-            run(f"{NV}/normalize.py", of / name, f"--mpii={of / f'{name}-photos'}", to="dest")
+            run(NORMALISE, of / name, f"--mpii={of / f'{name}-photos'}", to="dest")
         header, *_ = texts = [file.read_text() for file in sorted((of / name / "Label").glob("*.label"))]
         lines = [line for text in texts for line in text.splitlines()[1:]]
         atomic_write(of / f"{name}.label", "\n".join([header.splitlines()[0], *lines, ""]).encode())
@@ -150,7 +155,7 @@ def make_views(plan: Plan, name: str) -> None:
     if meshes == FLAT:
         flat_eyes.write_flat_meshes(photos, of / meshes, plan.workers)
     else:
-        run(f"{NV}/recon_mpii.py", of / meshes, f"--mpii_path={photos}", "--regressor=world", workers, to="output_dir")
+        run(RECONSTRUCT, of / meshes, f"--mpii_path={photos}", "--regressor=world", workers, to="output_dir")
     settings = {
         "data": {"mpii": {"raw": str(photos.resolve()), "obj": str((of / meshes).resolve())}},
         "model": {"target_pose": {"number_new_views": plan.views, "mode": "range", "pitch": [-50, 50],
@@ -158,7 +163,7 @@ def make_views(plan: Plan, name: str) -> None:
     }  # fmt: skip
     config = of / f"{name}.yaml"
     atomic_write(config, json.dumps(settings, indent=2).encode())  # JSON is YAML
-    run(f"{NV}/main.py", of / name, f"--config={config}", workers, to="save_dir")
+    run(RENDER, of / name, f"--config={config}", workers, to="save_dir")
 
 
 def measured(plan: Plan, name: str, seed: int) -> dict:

@@ -20,6 +20,7 @@ TITLES = {  # arm -> what its network saw
     "novel": "novel views of them",
     "novel-black": "novel views, all black behind and in one light",
     "novel-swap": "novel views, backgrounds swapped while training",
+    "novel-loose": "the same, and sizes varied by 20 %",
     "novel-flat": "novel views, eyes painted flat on the mesh",
 }
 Scores = dict[str, dict[str, dict]]  # arm -> seed -> what l2cs/evaluate.py wrote
