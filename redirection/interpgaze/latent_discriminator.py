@@ -17,16 +17,16 @@ class Verdict(NamedTuple):
 
 
 class LatentDiscriminator(nn.Module):
-    """D: features [B, C, s, s] -> `Verdict`. s is 2, 4 or 8 (published); 8 -> 4 -> 2 -> 1 by convolutions."""
+    """D: features [B, C, 8, 8] -> `Verdict`; 8 -> 4 -> 2 -> 1 by convolutions."""
 
-    def __init__(self, channels: int, side: int, lengths: Sequence[int], width: int = WIDTH):
+    def __init__(self, channels: int, lengths: Sequence[int], width: int = WIDTH):
         super().__init__()
 
         def normed(conv: nn.Module) -> list[nn.Module]:
             return [conv, nn.InstanceNorm2d(width, affine=True), nn.LeakyReLU(0.2)]
 
         layers = normed(nn.Conv2d(channels, width, 1))
-        for _ in range(side.bit_length() - 2):  # halves the side until it is 2
+        for _ in range(2):
             layers += normed(nn.Conv2d(width, width, 4, stride=2, padding=1))
         self.model = nn.Sequential(*layers, nn.Conv2d(width, width, 2))
         self.ifReal = nn.Conv2d(width, width, 1)  # published name

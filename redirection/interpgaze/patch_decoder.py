@@ -1,9 +1,14 @@
-"""The decoder: features -> a patch, in the two published forms. Sides grow by 16 in four steps."""
+"""The decoder: features -> a patch, in the two published forms.
+
+Sides double four times; for smaller patches the first doublings are left out (`vgg_encoder`).
+"""
 
 from collections import OrderedDict
 
 import torch
 from torch import nn
+
+from redirection.interpgaze.vgg_encoder import POOLS, narrowed
 
 V1 = ((512,), (256, 256, 256, 256), (128, 128, 128, 128), (64, 64), (64,))  # channels of each side's convolutions
 V2 = ((512, 3), (512, 3), (256, 3), (128, 2), (64, 1))  # channels and number of convolutions of each side
@@ -12,18 +17,18 @@ V2 = ((512, 3), (512, 3), (256, 3), (128, 2), (64, 1))  # channels and number of
 class DecoderV1(nn.Module):
     """G, published default: convolution, batch norm and ReLU; nearest neighbours between the sides.
 
-    features [B, 512 / divisor, h, w] -> normalised patch [B, 3, 16 h, 16 w], without bounds
+    features [B, 512 / divisor, h, w] -> normalised patch [B, 3, 2^ups h, 2^ups w], without bounds
     """
 
-    def __init__(self, divisor: int = 1):
+    def __init__(self, divisor: int = 1, ups: int = POOLS):
         super().__init__()
         layers: list[nn.Module] = []
-        before = V1[0][0] // divisor
+        before = narrowed(V1[0][0], divisor)
         for i, side in enumerate(V1):
-            if i:
-                layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
+            if i:  # what does nothing keeps the numbers in the names
+                layers.append(nn.Upsample(scale_factor=2, mode="nearest") if i > POOLS - ups else nn.Identity())
             for channels in side:
-                conv = nn.Conv2d(before, before := channels // divisor, 3, padding=1)
+                conv = nn.Conv2d(before, before := narrowed(channels, divisor), 3, padding=1)
                 layers += [conv, nn.BatchNorm2d(before), nn.ReLU()]
         self.model = nn.Sequential(*layers, nn.Conv2d(before, 3, 3, padding=1))
 
@@ -32,15 +37,16 @@ class DecoderV1(nn.Module):
 
 
 class _Enlarge(nn.Module):
-    """Twice the side by bilinear interpolation, then another width."""
+    """Twice the side by bilinear interpolation, or the same, then another width."""
 
-    def __init__(self, before: int, after: int):
+    def __init__(self, before: int, after: int, factor: int):
         super().__init__()
+        self.factor = factor
         self.interp_conv = nn.Conv2d(before, after, 3, padding=1)
         self.interp_norm = nn.BatchNorm2d(after)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        larger = nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        larger = nn.functional.interpolate(x, scale_factor=self.factor, mode="bilinear", align_corners=False)
         return self.interp_norm(self.interp_conv(larger))
 
 
@@ -51,13 +57,13 @@ class DecoderV2(nn.Module):
     built, as its names have a dot in the middle; here it is an underscore: `recon5.conv_1`.
     """
 
-    def __init__(self, divisor: int = 1):
+    def __init__(self, divisor: int = 1, ups: int = POOLS):
         super().__init__()
-        before = V2[0][0] // divisor
+        before = narrowed(V2[0][0], divisor)
         for level, (channels, count) in zip(range(5, 0, -1), V2, strict=True):
-            width = channels // divisor
+            width = narrowed(channels, divisor)
             if level < 5:
-                self.add_module(f"upsample{level}", _Enlarge(before, width))
+                self.add_module(f"upsample{level}", _Enlarge(before, width, 2 if level <= ups else 1))
             parts: OrderedDict[str, nn.Module] = OrderedDict()
             for k in range(1, count + 1):
                 parts |= {f"conv_{k}": nn.Conv2d(width, width, 3, padding=1), f"norm_{k}": nn.BatchNorm2d(width),

@@ -42,9 +42,9 @@ def load_redirector(folder: Path, label: str = LABEL, attributes: str = PUBLISHE
             f"{config.groups.branches}; give the attributes that these weights were trained with"
         )
     builders = {
-        "encoder": lambda: Encoder(config.divisor),
+        "encoder": lambda: Encoder(config.divisor, config.halvings),
         "interp_net": lambda: Controller(config.width, config.groups.branches),
-        "decoder": lambda: DECODERS[decoder](config.divisor),
+        "decoder": lambda: DECODERS[decoder](config.divisor, config.halvings),
     }
     redirector = InterpGaze.__new__(InterpGaze)  # its parts come from files, so none is drawn at random first
     nn.Module.__init__(redirector)

@@ -15,10 +15,10 @@ from redirection.interpgaze.controller import Controller
 from redirection.interpgaze.latent_discriminator import WIDTH as CRITIC_WIDTH
 from redirection.interpgaze.latent_discriminator import LatentDiscriminator
 from redirection.interpgaze.patch_decoder import DECODERS
-from redirection.interpgaze.vgg_encoder import SHRINKS, WIDTH, Encoder
+from redirection.interpgaze.vgg_encoder import SIDE, WIDTH, Encoder, narrowed
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as VGG-19 expects
-SIZES, DIVISORS = (32, 64, 128), (1, 2, 4)  # of a divisor: every width stays a multiple of 16
+SIZES, DIVISORS = (32, 64, 128), (1, 2, 4, 8, 16)  # of patches; of widths
 # The published crop was made for photos of faces, and takes the right edge of an eye patch.
 FACE_CROP, FACE_SHIFT = 160, 15
 
@@ -27,7 +27,7 @@ FACE_CROP, FACE_SHIFT = 160, 15
 class InterpGazeConfig:
     """All that is needed to build the networks. The defaults are the published ones.
 
-    size: side of a patch, pixels. divisor: 2 or 4 makes all widths but the critic's heads so many times smaller.
+    size: side of a patch, pixels. divisor: how many times narrower all layers are; the narrowest has 16 channels.
     attributes: as of `redirection.attributes`. decoder: v1 or v2.
     legacy_crop, legacy_scale: the published input, the wrong part of a patch and values of 0 to 255 where 0 to 1 is
     meant. Weights that were trained so need patches that are given so.
@@ -55,7 +55,12 @@ class InterpGazeConfig:
     @property
     def width(self) -> int:
         """Channels of the features."""
-        return WIDTH // self.divisor
+        return narrowed(WIDTH, self.divisor)
+
+    @property
+    def halvings(self) -> int:
+        """Of the side of a patch, until its features are 8 x 8."""
+        return (self.size // SIDE).bit_length() - 1
 
 
 class InterpGaze(nn.Module):
@@ -64,9 +69,9 @@ class InterpGaze(nn.Module):
     def __init__(self, config: InterpGazeConfig):
         super().__init__()
         self.config = self.architecture = config
-        self.encoder = Encoder(config.divisor)
+        self.encoder = Encoder(config.divisor, config.halvings)
         self.controller = Controller(config.width, config.groups.branches)
-        self.decoder = DECODERS[config.decoder](config.divisor)
+        self.decoder = DECODERS[config.decoder](config.divisor, config.halvings)
 
     def forward(self, source: torch.Tensor, reference: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         return self.decoder(self.controller(self.encoder(source), self.encoder(reference), v))
@@ -74,8 +79,7 @@ class InterpGaze(nn.Module):
 
 def make_critic(config: InterpGazeConfig) -> LatentDiscriminator:
     """D, with a head for each group of attributes."""
-    side, width = config.size // SHRINKS, CRITIC_WIDTH // config.divisor
-    return LatentDiscriminator(config.width, side, config.groups.lengths, width)
+    return LatentDiscriminator(config.width, config.groups.lengths, narrowed(CRITIC_WIDTH, config.divisor))
 
 
 def make_transform(config: InterpGazeConfig) -> nn.Conv2d:

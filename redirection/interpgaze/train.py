@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from eg3d.training.run_folder import held
 from groundwork.command import SWITCH, Command, device_option, seed_option, without_effect
+from groundwork.held_folder import held
 from groundwork.places import EITHER, FOLDER, INPUT_FILE, INPUT_FOLDER, Input, Output
 from l2cs.set_options import device_of
 from redirection.attributes import PUBLISHED
@@ -43,7 +43,7 @@ AGAIN = "the same command again goes on with the run in its folder"
 @click.option("--size", type=click.Choice([str(size) for size in SIZES]), default="128", show_default=True,
               help="Side to which patches are brought.")  # fmt: skip
 @click.option("--divisor", type=click.Choice([str(n) for n in DIVISORS]), default="1", show_default=True,
-              help="2 or 4: narrower networks.")  # fmt: skip
+              help="So many times narrower networks.")  # fmt: skip
 @click.option("--vgg", type=INPUT_FILE, help="torchvision's VGG-19: start of the encoder, teacher, perceptual term.  "
               "[default: none of these]")  # fmt: skip
 @click.option("--start", type=Input(EITHER), help="Start from these weights: a .safetensors, or a folder of .pth.")

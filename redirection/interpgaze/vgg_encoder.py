@@ -1,7 +1,8 @@
 """The encoder: VGG-19 (Simonyan & Zisserman 2015) up to relu5_1; and what looks at pictures by the same layers.
 
 Names of the parameters are those of the published files: `model.features_1.conv1_1.weight`. Everything also exists
-narrower, for small pictures and networks trained from scratch.
+narrower, for networks trained from scratch. Features are 8 x 8 whatever the side of a patch, as the published ones of
+128 px are: smaller patches pass fewer of the last poolings.
 """
 
 from collections import OrderedDict
@@ -19,24 +20,34 @@ BLOCKS = {
     "features_2": (("conv3_2", 256), ("conv3_3", 256), ("conv3_4", 256), "pool3", ("conv4_1", 512)),
     "features_3": (("conv4_2", 512), ("conv4_3", 512), ("conv4_4", 512), "pool4", ("conv5_1", 512)),
 }  # fmt: skip
-SHRINKS = 16  # the side of a patch over that of its features
 WIDTH = 512  # channels of the features
+SIDE, POOLS = 8, 4  # side of the features of a patch of the published size, which all poolings halve
+NARROWEST = 16  # channels of any layer
 TORCHVISION = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)  # where these convolutions stand in its `features`
 
 
-class VggFeatures(nn.Module):
-    """The first `blocks` blocks of VGG-19: x [B, 3, S, S] -> relu3_1, relu4_1, relu5_1, at S/4, S/8 and S/16."""
+def narrowed(channels: int, divisor: int) -> int:
+    """Channels of a layer in networks that are so many times narrower."""
+    return max(NARROWEST, channels // divisor)
 
-    def __init__(self, divisor: int = 1, blocks: int = len(BLOCKS)):
+
+class VggFeatures(nn.Module):
+    """The first `blocks` blocks of VGG-19: x [B, 3, S, S] -> relu3_1, relu4_1, relu5_1, at S/4, S/8 and S/16.
+
+    pools: how many of the poolings there are, from the first on.
+    """
+
+    def __init__(self, divisor: int = 1, blocks: int = len(BLOCKS), pools: int = POOLS):
         super().__init__()
         before = 3
         for name, layers in list(BLOCKS.items())[:blocks]:
             parts: OrderedDict[str, nn.Module] = OrderedDict()
             for layer in layers:
                 if isinstance(layer, str):
-                    parts[layer] = nn.MaxPool2d(2)
+                    if int(layer.removeprefix("pool")) <= pools:
+                        parts[layer] = nn.MaxPool2d(2)
                 else:
-                    conv = nn.Conv2d(before, before := layer[1] // divisor, 3, padding=1)
+                    conv = nn.Conv2d(before, before := narrowed(layer[1], divisor), 3, padding=1)
                     parts[layer[0]], parts[layer[0].replace("conv", "relu")] = conv, nn.ReLU()
             self.add_module(name, nn.Sequential(parts))
         for module in self.modules():  # 13 convolutions without norms: PyTorch's own start would shrink everything
@@ -52,11 +63,11 @@ class VggFeatures(nn.Module):
 
 
 class Encoder(nn.Module):
-    """E: normalised patches [B, 3, S, S] -> features [B, 512 / divisor, S/16, S/16], not negative."""
+    """E: normalised patches [B, 3, S, S] -> features [B, 512 / divisor, s, s], not negative; s = S / 2^pools."""
 
-    def __init__(self, divisor: int = 1):
+    def __init__(self, divisor: int = 1, pools: int = POOLS):
         super().__init__()
-        self.model = VggFeatures(divisor)
+        self.model = VggFeatures(divisor, pools=pools)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.model(x)[-1]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from dataset_preprocessing.nv_rendering.head_pose import LANDMARKS_6, HeadPose
-from dataset_preprocessing.nv_rendering.mesh_files import Reconstruction, read_reconstruction, write_reconstruction
-from dataset_preprocessing.nv_rendering.projective_matching import in_crop_space, metric
+from dataset_preprocessing.nv_rendering.mesh_files import read_reconstruction, write_reconstruction
+from dataset_preprocessing.nv_rendering.projective_matching import metric
 from dataset_preprocessing.nv_rendering.target_patterns import Gaussian, Uniform
+from dataset_preprocessing.nv_rendering.true_meshes import seen as seen_by
 from dataset_preprocessing.nv_rendering.turning import apply, new_views, source_head
 from dataset_preprocessing.synthetic.webcam import Webcam, draw_shot
 from eg3d.world.painted_mesh import true_mesh
@@ -15,7 +16,6 @@ from eg3d.world.render import EYE_AT_LEFT, EYE_AT_RIGHT
 from l2cs.normalization import FOCAL, SIZE, angular_error, undistorted_points
 
 PATTERNS = (Uniform((-50, 50), (-70, 70)), Gaussian(20.0))
-CROP = np.array([[0.4, 0, -50], [0, 0.4, -30], [0, 0, 1]])
 MOST_DEG, MOST_PX = 0.1, 0.5
 
 
@@ -25,7 +25,7 @@ def rotation_between(points: np.ndarray, turned: np.ndarray) -> np.ndarray:
     return u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
 
 
-def seen(points: np.ndarray) -> np.ndarray:
+def pixels(points: np.ndarray) -> np.ndarray:
     """Pixels in the picture of the virtual camera."""
     return points[:, :2] / points[:, 2:] * FOCAL + SIZE / 2
 
@@ -39,15 +39,14 @@ def test_the_stored_gaze_is_that_of_the_turned_eyeballs_and_landmarks_are_where_
         shot, _ = draw_shot(webcam, person, 0)
         truth, mesh, camera = truth_of(shot), true_mesh(shot, detail=0.2), np.reshape(shot.matrix, (3, 3))
         head_to_camera = HeadPose(truth.rotation, truth.translation)
-        parts = [in_crop_space(head_to_camera.points(part), CROP, camera, truth.centre)
-                 for part in (mesh.vertices, mesh.landmarks)]  # fmt: skip
-        write_reconstruction(tmp_path / "a", Reconstruction(parts[0], mesh.colours, mesh.faces, parts[1], CROP))
+        parts = [head_to_camera.points(part) for part in (mesh.vertices, mesh.landmarks)]
+        write_reconstruction(tmp_path / "a", seen_by(*parts, mesh.colours, mesh.faces, camera))
         face = read_reconstruction(tmp_path / "a")  # rounded as the files are
         source = source_head(face.vertices, face.landmarks, face.crop, camera, None, truth.centre + 600 * truth.gaze,
                              pose=head_to_camera, centre=truth.centre)  # fmt: skip
 
         # in the photo: the mesh lies where the lens shows the face
-        placed = metric(face.landmarks, face.landmarks, CROP, camera, np.tile(truth.centre, (6, 1))) @ camera.T
+        placed = metric(face.landmarks, face.landmarks, face.crop, camera, np.tile(truth.centre, (6, 1))) @ camera.T
         photo = undistorted_points(truth.landmarks, camera, shot.lens)
         assert np.abs(placed[:, :2] / placed[:, 2:] - photo).max() < MOST_PX
 
@@ -63,4 +62,4 @@ def test_the_stored_gaze_is_that_of_the_turned_eyeballs_and_landmarks_are_where_
             assert angular_error(turn.T, view.head.T).max() < MOST_DEG, "the head has the stored pose"
             middle = mesh.landmarks[list(LANDMARKS_6)].mean(axis=0)
             true = (mesh.landmarks - middle) @ view.head.T + (0, 0, 300)  # life-size, at its distance
-            assert np.abs(seen(landmarks) - seen(true)).max() < MOST_PX
+            assert np.abs(pixels(landmarks) - pixels(true)).max() < MOST_PX

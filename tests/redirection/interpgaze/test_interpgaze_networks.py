@@ -11,7 +11,7 @@ from redirection.interpgaze.latent_discriminator import LatentDiscriminator
 from redirection.interpgaze.latent_losses import gradient_penalty, label_loss
 from redirection.interpgaze.redirector import InterpGaze, InterpGazeConfig, make_critic, network_input, picture
 
-SMALL = InterpGazeConfig(size=32, divisor=4, attributes="0H@15H,L")
+SMALL = InterpGazeConfig(size=32, divisor=16, attributes="0H@15H,L")
 
 
 def small_networks():
@@ -30,8 +30,8 @@ def test_narrow_networks_take_small_patches_and_have_channels_in_sixteens(size, 
     config = InterpGazeConfig(size=size, divisor=4, decoder=decoder)
     redirector, critic = InterpGaze(config), make_critic(config)
     out = redirector(torch.randn(2, 3, size, size), torch.randn(2, 3, size, size), torch.rand(2, 5))
-    assert out.shape == (2, 3, size, size)
-    assert critic(torch.randn(2, 128, size // 16, size // 16)).real.shape == (2, 64)
+    assert out.shape == (2, 3, size, size) and redirector.encoder(out).shape == (2, 128, 8, 8)
+    assert critic(redirector.encoder(torch.randn(2, 3, size, size))).real.shape == (2, 64)
     assert all(w.shape[0] % 16 == 0 for w in redirector.parameters() if w.ndim == 4 and w.shape[0] != 3)
 
 
@@ -85,7 +85,7 @@ def test_the_label_loss_is_a_sum_over_attributes_and_a_mean_over_samples():
 
 
 def test_the_gradient_penalty_is_that_of_the_sum_of_a_linear_critic():
-    critic = LatentDiscriminator(1, 2, (1,), width=2)
+    critic = LatentDiscriminator(1, (1,), width=2)
     critic.model, critic.ifReal = torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False)
     with torch.no_grad():
         critic.ifReal.weight.copy_(torch.tensor([[1.0, 2.0, 0.0, 0.0], [2.0, 2.0, 0.0, 0.0]]))

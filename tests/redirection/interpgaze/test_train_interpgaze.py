@@ -11,7 +11,7 @@ from PIL import Image
 from redirection.interpgaze.redirector_file import read_redirector
 
 TRAIN, REDIRECT = "redirection/interpgaze/train.py", "redirection/interpgaze/redirect.py"
-FLAGS = ["--data_dir=set", "--attr=0P@15P,0V@10V,0H@15H", "-bs", "4", "--size=32", "--divisor=4", "--lr=1e-3",
+FLAGS = ["--data_dir=set", "--attr=0P@15P,0V@10V,0H@15H", "-bs", "4", "--size=32", "--divisor=16", "--lr=1e-3",
          "--encoder-every=2", "--tick=2", "--device=cpu"]  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def trained(tmp_path_factory, run_script_in):
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("network") / "w.safetensors"
-    network = InterpGaze(InterpGazeConfig(size=32, divisor=4, attributes="0P@15P,0V@10V,0H@15H"))
+    network = InterpGaze(InterpGazeConfig(size=32, divisor=16, attributes="0P@15P,0V@10V,0H@15H"))
     for module in network.modules():  # at the usual random start nothing would move by a whole grey level
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
@@ -134,7 +134,7 @@ def test_wrong_input_of_a_training_is_one_line_and_writes_nothing(tmp_path, run,
 def test_a_dry_run_prints_the_settings_and_published_flags_are_taken(tmp_path, run):
     ran = run(TRAIN, *FLAGS, "--dry-run", "-ct", "-e", "3", "--random_crop_bias=1", "-sp", "x")
     assert ran.code == 0 and json.loads(ran.stdout)["steps"] == 21  # 28 patches, batches of 4, 3 epochs
-    assert json.loads(ran.stdout)["networks"]["divisor"] == 4 and not (tmp_path / "x").exists()
+    assert json.loads(ran.stdout)["networks"]["divisor"] == 16 and not (tmp_path / "x").exists()
 
 
 def test_a_state_of_other_settings_and_a_damaged_one_are_one_line(tmp_path, run):
