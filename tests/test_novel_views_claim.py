@@ -86,3 +86,22 @@ def test_flat_eyes_look_the_same_to_the_camera_and_lie_in_the_plane_of_the_lids(
     depth = flat[:400][moved[:400], 2] - centres[0, 2]
     assert (np.abs(depth + 9) < 0.3).all() and np.ptp(vertices[:400][moved[:400], 2]) > 2
     assert (((vertices - np.repeat(centres, [400, 450], axis=0)) * vertices).sum(axis=1)[moved] < 0).all()
+
+
+@pytest.mark.slow
+def test_the_whole_claim_in_small_and_again_without_making_anything(run_script, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- made: cartoons -->\n<!-- end -->\n")
+    flags = ["--people=2", "--photos=16", "--test-people=2", "--test-photos=4", "--views=1", "--images=32", "--seeds=0"]
+    flags += [f"--workdir={tmp_path / 'work'}", f"--results={tmp_path / 'results'}", f"--page={page}", "--device=cpu"]
+    done = run_script("benchmarks/novel_views_claim.py", *flags, "--arms=sources,novel,novel-flat")
+    assert done.code == 0, done.stderr
+    assert "novel views, eyes painted flat" in page.read_text() and (tmp_path / "novel_views_cartoons.png").is_file()
+    networks = sorted((tmp_path / "work" / "networks").glob("*/weights.safetensors"))
+    before = [path.stat().st_mtime_ns for path in networks]
+    again = run_script("benchmarks/novel_views_claim.py", *flags, "--arms=sources,novel,novel-flat")
+    assert again.code == 0 and len(before) == 3 and [path.stat().st_mtime_ns for path in networks] == before
+    other = run_script("benchmarks/novel_views_claim.py", *flags, "--views=2")
+    assert other.code == 2 and "was made with views 1, now 2; give another folder" in other.stderr
+    wrong = run_script("benchmarks/novel_views_claim.py", *flags, "--arms=sources,novell")
+    assert wrong.code == 2 and "there is no novell" in wrong.stderr
