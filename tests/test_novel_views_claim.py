@@ -62,6 +62,7 @@ def test_the_table_has_a_line_for_each_arm_and_a_page_without_results_says_so(ma
     assert "| the photos alone | 1.0 | 2.0 | 20.0 | - | 7.0 |" in text.replace("  ", " ")
     assert "| novel views of them | 2.0 | 2.0 | 9.0 | 5.0 | 7.0 | 8.0 (7.0, 9.0) |" in text.replace("  ", " ")
     assert "`python x`, commit abc, a machine, today" in text and text.count("Not measured yet") == 1
+    assert "](novel_views_cartoons.png)" in text and max(map(len, text.splitlines())) <= 120
     assert maker.made(text, {"cartoons": record}) == text
     maker.plot(tmp_path / "p.png", scores)
     assert Image.open(tmp_path / "p.png").width == 700
