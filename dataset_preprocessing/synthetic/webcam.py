@@ -192,7 +192,7 @@ def rows_of(
     )
     camera = Camera(np.reshape(shot.matrix, (3, 3)), np.array(shot.lens))
     pose = np.concatenate([turn, truth.translation])
-    return row, SourceRow(name, target, camera, pose, truth.landmarks, truth.model)
+    return row, SourceRow(name, target, camera, pose, truth.landmarks)
 
 
 def _screen_pixels(target: np.ndarray) -> np.ndarray:

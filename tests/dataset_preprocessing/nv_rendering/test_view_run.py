@@ -13,11 +13,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from made_mpii import MIDDLE, RADII, write_made_set
+from made_mpii import MIDDLE, RADII, write_made_set, write_supplement
 from PIL import Image
 
 from dataset_preprocessing.nv_rendering import mpii_layout, source_views
-from dataset_preprocessing.nv_rendering.source_views import choice_of, materials, sources_of, views_of
+from dataset_preprocessing.nv_rendering.source_views import choice_of, materials, placed, sources_of, views_of
 from dataset_preprocessing.nv_rendering.view_run import render_all
 from dataset_preprocessing.nv_rendering.view_settings import VARIANTS, read_settings
 from l2cs.normalization import angular_error, rotation_matrix, rotation_of, vectors_of
@@ -174,6 +174,30 @@ def test_legacy_shares_light_and_background_among_the_views_of_a_source(copy):
     for one, count in ((legacy, 1), (settings, 40)):
         choices = [choice_of(one, materials(settings), 0, source, view) for view in range(40)]
         assert len({choice.colour for choice in choices}) == count and len({c.variant for c in choices}) == 4
+
+
+def test_legacy_writes_the_published_keys_and_labels(copy, tmp_path):
+    given = write_supplement(copy.parent)
+    run(copy, tmp_path / "legacy", "legacy=true", *given, people=["p00"], most_rows=2)
+    run(copy, tmp_path / "short", "output.layout=published", *given, people=["p00"], most_rows=2)
+    run(copy, tmp_path / "full", *given, people=["p00"], most_rows=2)
+    files = [h5py.File(tmp_path / name / "full/p00.h5") for name in ("legacy", "short", "full")]
+    legacy, short, full = files
+    published = ["face_gaze", "face_head_pose", "face_mask", "face_patch", "rotation_matrix"]
+    assert sorted(legacy) == sorted(short) == published and len(full) == 16
+    assert legacy["face_head_pose"].shape == (4, 2) and legacy.attrs["rotation_matrix"] == "Q"
+    assert np.array_equal(short["face_head_pose"], full["face_head_pose"][:, 1:])
+    assert np.array_equal(short["face_patch"], full["face_patch"])
+    assert np.allclose(short["rotation_matrix"], full["rotation_matrix"])
+    # Q alone leaves out the rotation that removes roll, so that it does not lead to the stored gaze.
+    head = placed(read_settings(copy, ["legacy=true", *given]), sources_of(read_settings(copy, given), "p00")[0]).head
+    assert angular_error(legacy["rotation_matrix"][0] @ head.gaze, -vectors_of(legacy["face_gaze"][0])) > 0.05
+    assert legacy["face_patch"][:].min() == 1 or (legacy["face_patch"][:, 0, 0] > 0).all()  # black is 1 of 255
+    for file in files:
+        file.close()
+    with ViewFile(tmp_path / "legacy/full/p00.h5") as file:
+        assert file.head_pose().shape == (4, 2) and len(file) == 4
+    assert run(copy, tmp_path / "legacy", "legacy=true", *given, people=["p00"]).views == 6  # goes on too
 
 
 def test_a_view_does_not_depend_on_how_many_are_made(made):
