@@ -92,7 +92,7 @@ def write_photos(folder: Path, webcam: Webcam, workers: int = 1, progress: bool 
 def _begin(folder: Path, webcam: Webcam) -> None:
     path = folder / TRUTH_FILE
     if not path.exists():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise ValueError(f"{folder}: holds other files; give a new or empty folder")
         _write_truth(folder, webcam, {})
         return
