@@ -1,6 +1,6 @@
 # `make demo` and `make test` set themselves up: a virtual environment in .venv with the tested versions, made once.
 #   make demo        fine-tunes the embedded model for some minutes; pictures and report in out/demo
-#   make demo WORLD=people   the same with human heads (make people installs what they need)
+#   make demo WORLD=people   the same with human heads; while their networks are in training, draws what is reached
 #   make test        ruff, format check, quick tests, on two cores
 #   make test-robust files damaged or made to harm, kernels for GPUs that are not here; CI runs both
 #   make test-slow   the longer tests
@@ -9,6 +9,7 @@
 #   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable); WORLD=people
 #   make reproduce   the paper's tables on the embedded world (hours on 2 cores; resumable, finished runs are kept)
 #   make bench       benchmarks on this machine, results in benchmarks/results
+#   make novel-views  novel views with true gaze, of an embedded world; sheet in out/novel-views; WORLD=people
 #   make photos, make people  what real photos, and the world of people, need; the set-up has installed it already
 # Any POSIX shell will do.
 .SHELLFLAGS := -ec
@@ -36,7 +37,7 @@ quoted = '$(subst ','\'',$(1))'
 ELSEWHERE := $(shell there="$$(dirname "$$(printf '%s' $(call quoted,$(MAKEFILE_LIST)) | sed 's/^ *//')")"; \
   test "$$(cd "$$there" && pwd -P)" = "$$(pwd -P)" || printf '%s' "$$there")
 
-.PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench photos people setup clean
+.PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench novel-views photos people setup clean
 .DELETE_ON_ERROR:
 
 ifneq ($(ELSEWHERE),)
@@ -74,12 +75,15 @@ reproduce: $(READY)
 	$(RUN) benchmarks/reproduce.py
 
 bench: $(READY)
-	for script in image views train_step memory ranks gfas ops field load instructions waiting world faces photos; do $(RUN) benchmarks/bench_$$script.py --results $(RESULTS); done
+	for script in image views train_step memory ranks gfas ops field load instructions waiting world faces photos novel_views; do $(RUN) benchmarks/bench_$$script.py --results $(RESULTS); done
 
 gpu-check:
 	@if ! "$(PYTHON)" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then \
 	  echo "gpu-check: $(PYTHON) has no PyTorch that sees a CUDA GPU here; nothing was checked"; exit 0; fi; \
 	set -x; PYTHONPATH=. "$(PYTHON)" benchmarks/gpu_check.py --results $(RESULTS)
+
+novel-views: $(READY)
+	$(RUN) dataset_preprocessing/nv_rendering/show_novel_views.py $(addprefix --world=,$(WORLD))
 
 photos: $(READY)
 	$(RUN) $(INSTALL) -q -e '.[photos]'

@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 
 setup(
     packages=[
-        *find_packages(include=["groundwork*", "eg3d*", "l2cs*", "dataset_preprocessing*"]),
+        *find_packages(include=["groundwork*", "eg3d*", "l2cs*", "dataset_preprocessing*", "redirection*"]),
         "groundwork.assets",
     ],
     package_dir={"groundwork.assets": "assets"},

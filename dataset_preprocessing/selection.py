@@ -22,7 +22,7 @@ from dataset_preprocessing.conversion import in_order
 from dataset_preprocessing.packing import new_data_set
 from eg3d.data.labelled import open_labelled
 from eg3d.gaze.networks import GazeNetwork
-from eg3d.gaze.term import gaze_target
+from eg3d.gaze.term import estimate_gaze, gaze_target
 from eg3d.geometry.label_rows import label_array
 from eg3d.pictures.text import for_plot
 from eg3d.running import processes
@@ -80,9 +80,13 @@ def estimated_yaws(faces: FaceSet, estimator: GazeNetwork, batch: int, device, d
 
     def read(names: list[str]) -> tuple[list[float], dict[str, str]]:
         images, faults = _readable(faces, names)
-        return estimator(_stacked(faces, images).to(device)).yaw.tolist() if images else [], faults
+        if not images:
+            return [], faults
+        stacked = _stacked(faces, images).to(device)
+        labels = faces.labels[[row_of[name] for name in images]]
+        return estimate_gaze(stacked, labels, estimator).yaw.tolist(), faults
 
-    yaws = []
+    yaws, row_of = [], {name: row for row, name in enumerate(faces.names)}
     for found, faults in processes.batches(faces.names, batch, read, "reading gaze"):
         yaws += found
         for name, fault in faults.items():

@@ -26,16 +26,26 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.rebalance_dataset",
         "dataset_preprocessing.ffhq.preprocess_in_the_wild", "dataset_preprocessing.ffhq.preprocess_ffhq",
         "dataset_preprocessing.synthetic.make_faces", "dataset_preprocessing.synthetic.make_gaze",
+        "dataset_preprocessing.synthetic.make_mpii",
         "dataset_preprocessing.synthetic.make_mean_mesh",
     ),
+    "Novel views": (
+        "dataset_preprocessing.nv_rendering.recon_mpii", "dataset_preprocessing.nv_rendering.main",
+        "dataset_preprocessing.nv_rendering.render", "dataset_preprocessing.nv_rendering.readh5",
+        "dataset_preprocessing.nv_rendering.normalize", "dataset_preprocessing.nv_rendering.show_novel_views",
+    ),
+    "Gaze redirection": ("redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect"),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 
 
 def name_of(module: str) -> str:
-    """`eg3d.gen_samples` -> `gen-samples`; gaze networks keep their package: `l2cs-train`."""
-    package, *_, script = module.split(".")
-    return (f"l2cs-{script}" if package == "l2cs" else script).replace("_", "-")
+    """`eg3d.gen_samples` -> `gen-samples`; with a prefix if that says too little: `l2cs-train`, `nv-main`."""
+    package, *folders, script = module.split(".")
+    prefix = "l2cs-" if package == "l2cs" else "nv-" if script in ("main", "render") else ""
+    if package == "redirection" and folders:
+        prefix = f"{folders[0]}-"
+    return prefix + script.replace("_", "-")
 
 
 MODULES = {name_of(module): module for modules in SCRIPTS.values() for module in modules}

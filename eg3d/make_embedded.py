@@ -15,7 +15,7 @@ import click
 
 from eg3d.checkpoints.loading import DISCRIMINATORS, GENERATORS, export_half, load_generator
 from eg3d.config.presets import PRESETS
-from eg3d.gaze.networks import load_gaze_network
+from eg3d.gaze.networks import load_gaze_network, still_to_be_made
 from eg3d.metrics.dlib_points import import_dlib
 from eg3d.running import cli
 from eg3d.world.rendered_sets import world_faces
@@ -94,8 +94,9 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, d
         make_features(workdir)
     if "card" in wanted:
         device, judges = cli.pick_device(device), (name, f"{name}-judge")
-        gaze = {judge: load_gaze_network(judge, device) for judge in judges}
-        generators = {which: load_generator(which, device) for which in (name, f"{name}-base")}
+        gaze = {judge: load_gaze_network(judge, device) for judge in judges if not still_to_be_made(judge)}
+        made = [which for which in (name, f"{name}-base") if GENERATORS[which].is_file()]
+        generators = {which: load_generator(which, device) for which in made}
         numbers = model_card.measure(gaze, generators, world)
         cli.write_json(_json_path(json_path, {"world": world}), numbers)
         click.echo(json.dumps(numbers, indent=2))

@@ -126,17 +126,19 @@ def one_spelling(token: str) -> str:
     return token.replace("_", "-")
 
 
-def without_effect(flag: str, why: str, **more):
+def without_effect(flag: str, why: str, *spellings: str, **more):
     """A published option that does nothing here: it is accepted, and one line says why.
 
-    False asks for nothing, and gets no answer. more: as of click.option.
+    False asks for nothing, and gets no answer. spellings: others of the flag; more: as of click.option.
     """
 
     def answer(ctx, param, value):
         if value is not None and value is not False and os.environ.get("RANK", "0") == "0":
             tell([f"{flag}={value} does nothing here: {why}"])
 
-    return click.option(flag, expose_value=False, callback=answer, help=f"Does nothing here: {why}.", **more)
+    return click.option(
+        flag, *spellings, expose_value=False, callback=answer, help=f"Does nothing here: {why}.", **more
+    )
 
 
 def describe(error: Exception) -> str:

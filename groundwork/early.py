@@ -28,7 +28,7 @@ WAITING_ALONE = {"GOMP_SPINCOUNT": "8000"}
 WAITING_AMONG_OTHERS = {"OMP_WAIT_POLICY": "passive"}
 WAITING_SET_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
-PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing")
+PACKAGES = ("eg3d", "l2cs", "dataset_preprocessing", "redirection")
 MORE_MEMORY = "free some, or raise the limit of this shell (ulimit -v)"
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from l2cs.decode import binning_of
+from l2cs.preprocess import WINDOWS
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 PUBLISHED = {  # name: block, blocks per layer
@@ -33,6 +34,8 @@ class Architecture:
 
     stem: "imagenet" is ResNet's (7x7 stride 2, then max-pool: a quarter of the side). "small" is for small pictures,
     where an iris is 4 pixels wide: one 3x3 convolution with stride 2 and no pooling.
+    window: a name in WINDOWS; what lies outside is cut off, so that life-size eyes can be looked at in more pixels.
+    input_size: of the whole picture, in pixels, before that cut.
     """
 
     block: str
@@ -41,11 +44,14 @@ class Architecture:
     bins: int = 90
     stem: str = "imagenet"
     input_size: int = PUBLISHED_INPUT
+    window: str = "all"
 
     def __post_init__(self):
         binning_of(self.bins)
         if self.block not in BLOCKS or self.stem not in ("imagenet", "small"):
             raise ValueError(f"gaze network with block '{self.block}' and stem '{self.stem}': unknown kind")
+        if self.window not in WINDOWS:
+            raise ValueError(f"gaze network with window '{self.window}': must be {' or '.join(WINDOWS)}")
         numbers = (*self.blocks, *self.widths, self.bins, self.input_size)
         if not all(type(number) is int for number in numbers):
             raise ValueError(f"gaze network with sizes {numbers}: all must be integers")
@@ -67,11 +73,11 @@ class Architecture:
         return cls(block, blocks, bins=bins)
 
     @classmethod
-    def small(cls, width: int = 16, input_size: int = 64, bins: int = 90) -> "Architecture":
+    def small(cls, width: int = 16, input_size: int = 64, bins: int = 90, window: str = "all") -> "Architecture":
         """One basic block per layer and `width` channels in the first, doubling; for the embedded world."""
         if width < 16 or width % 16:
             raise ValueError(f"width {width}: must be a multiple of 16")
-        return cls("basic", (1, 1, 1, 1), tuple(width * k for k in (1, 2, 4, 8)), bins, "small", input_size)
+        return cls("basic", (1, 1, 1, 1), tuple(width * k for k in (1, 2, 4, 8)), bins, "small", input_size, window)
 
     @property
     def name(self) -> str:
@@ -83,7 +89,7 @@ class Architecture:
 
 
 class L2CS(nn.Module):
-    """Network input [N, 3, S, S] -> logits of yaw [N, bins], logits of pitch [N, bins].
+    """Network input [N, 3, H, W] of `preprocess` -> logits of yaw [N, bins], logits of pitch [N, bins].
 
     `finetune` adds the linear layer `fc_finetune`, which no computation uses but every published file contains.
     """

@@ -27,7 +27,7 @@ import numpy as np
 from groundwork.opencv import opencv
 
 FOCAL, DISTANCE, SIZE = 960.0, 300.0, 448  # px, mm, px: a face fills the picture
-ROUNDS = 50  # of undoing a lens, each at least halves what is left
+ROUNDS, CLOSE = 50, 1e-9  # of undoing a lens, each at least halves what is left; px
 SMALLEST = 1e-9  # of a determinant or a sine, relative: below it a matrix or an angle says nothing
 
 
@@ -128,13 +128,38 @@ class Normalization:
         """C_n [3, 3], the matrix of the virtual camera."""
         return camera_matrix(self.focal, self.size)
 
-    def image(self, photo: np.ndarray) -> np.ndarray:
-        """An undistorted photo [H, W] or [H, W, C] -> the picture [height, width(, C)]; black beyond the photo."""
-        return _warped(photo, self.warp, self.size)
+    def image(self, photo: np.ndarray, camera=None, distortion=None) -> np.ndarray:
+        """A photo [H, W] or [H, W, C] -> the picture [height, width(, C)]; black beyond the photo.
 
-    def image_back(self, picture: np.ndarray, photo_size: tuple[int, int]) -> np.ndarray:
-        """A picture -> where its pixels lie in the undistorted photo of (width, height) px; black elsewhere."""
-        return _warped(picture, np.linalg.inv(self.warp), photo_size)
+        camera, distortion: of a photo as its lens took it, C and OpenCV's coefficients; it is sampled once. Without
+        them the photo is undistorted.
+        """
+        if not _has_lens(distortion):
+            return _warped(photo, self.warp, self.size)
+        camera, cv2 = checked_camera(camera), opencv()
+        # OpenCV's rectification with W C for the new camera: a pixel p of the picture is seen along (W C)^-1 p.
+        maps = cv2.initUndistortRectifyMap(
+            camera, _coefficients(distortion), np.eye(3), self.warp @ camera, self.size, cv2.CV_32FC1
+        )
+        return cv2.remap(photo, *maps, cv2.INTER_LINEAR)
+
+    def image_back(self, picture: np.ndarray, photo_size: tuple[int, int], camera=None, distortion=None) -> np.ndarray:
+        """A picture -> where its pixels lie in the photo of (width, height) px; black elsewhere.
+
+        camera, distortion: as in `image`.
+        """
+        if not _has_lens(distortion):
+            return _warped(picture, np.linalg.inv(self.warp), photo_size)
+        photo = np.zeros((photo_size[1], photo_size[0], *picture.shape[2:]), picture.dtype)
+        rim = distorted_points(self.points_back(_rim(self.size)), camera, distortion)
+        (left, top), (right, bottom) = np.floor(rim.min(axis=0)), np.ceil(rim.max(axis=0)) + 1
+        left, right = (int(np.clip(x, 0, photo_size[0])) for x in (left, right))
+        top, bottom = (int(np.clip(y, 0, photo_size[1])) for y in (top, bottom))
+        if left < right and top < bottom:
+            pixels = _grid((right - left, bottom - top)) + (left, top)
+            straight = undistorted_points(pixels, camera, distortion)
+            photo[top:bottom, left:right] = _sampled(picture, self.points(straight))
+        return photo
 
     def points(self, points) -> np.ndarray:
         """Pixels [..., 2] of the undistorted photo -> pixels of the picture."""
@@ -181,9 +206,16 @@ def normalization(
     if centre[2] <= 0:
         raise ValueError(f"the centre of the face lies behind the camera (z = {centre[2]:.4g} mm); check the head pose")
     rotation = looking_at(centre, head_rotation[:, 0])
-    scale = float(distance / np.linalg.norm(centre))
+    return virtual_camera(camera, rotation, distance / np.linalg.norm(centre), focal, distance, size)
+
+
+def virtual_camera(
+    camera, rotation, scale: float, focal: float, distance: float, size: tuple[int, int]
+) -> Normalization:
+    """The normalisation whose R [3, 3] and scale are known, as from a file: W = C_n S R C^-1."""
+    camera, rotation = checked_camera(camera), rotation_matrix(rotation)
     warp = camera_matrix(focal, size) @ np.diag([1, 1, scale]) @ rotation @ np.linalg.inv(camera)
-    return Normalization(rotation, scale, warp, float(focal), float(distance), size)
+    return Normalization(rotation, float(scale), warp, float(focal), float(distance), size)
 
 
 def camera_matrix(focal: float, size: tuple[int, int]) -> np.ndarray:
@@ -200,19 +232,22 @@ def undistorted(photo: np.ndarray, camera, distortion) -> np.ndarray:
 
 
 def undistorted_points(points, camera, distortion) -> np.ndarray:
-    """Pixels [N, 2] of a photo -> where they lie in the undistorted photo."""
+    """Pixels [..., 2] of a photo -> where they lie in the undistorted photo."""
     points, camera = np.asarray(points, dtype=np.float64), checked_camera(camera)
     lens, cv2 = _coefficients(distortion), opencv()
     straight = cv2.undistortPoints(points.reshape(-1, 1, 2), camera, lens, P=camera).reshape(points.shape)
     # OpenCV stops after 5 rounds, which leaves up to half a pixel at the edge of a wide lens. How more are asked for
     # depends on its version, so the rest is done here.
     for _ in range(ROUNDS):
-        straight = straight + (points - distorted_points(straight, camera, lens))
+        left = points - distorted_points(straight, camera, lens)
+        straight = straight + left
+        if not np.abs(left).max(initial=0) > CLOSE:
+            break
     return straight
 
 
 def distorted_points(points, camera, distortion) -> np.ndarray:
-    """Pixels [N, 2] of the undistorted photo -> where they lie in the photo."""
+    """Pixels [..., 2] of the undistorted photo -> where they lie in the photo."""
     points, camera = np.asarray(points, dtype=np.float64), checked_camera(camera)
     rays = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1) @ np.linalg.inv(camera).T
     moved, _ = opencv().projectPoints(
@@ -234,6 +269,11 @@ def checked_camera(camera) -> np.ndarray:
             "a camera matrix must have focal lengths above 0 and the last row 0 0 1; check the camera file"
         )
     return camera
+
+
+def rotation_vector(rotation) -> np.ndarray:
+    """A rotation [3, 3] -> axis times angle [3], rad."""
+    return opencv().Rodrigues(rotation_matrix(rotation))[0].reshape(3)
 
 
 def rotation_matrix(value) -> np.ndarray:
@@ -265,8 +305,29 @@ def _coefficients(distortion) -> np.ndarray:
     return value
 
 
+def _has_lens(distortion) -> bool:
+    return distortion is not None and bool(np.any(_coefficients(distortion)))
+
+
 def _warped(image: np.ndarray, warp: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return opencv().warpPerspective(image, warp, tuple(size))
+
+
+def _sampled(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """The image at pixels [height, width, 2], bilinear; black beyond it."""
+    cv2 = opencv()
+    return cv2.remap(image, *np.float32(np.moveaxis(pixels, -1, 0)), cv2.INTER_LINEAR)
+
+
+def _grid(size: tuple[int, int]) -> np.ndarray:
+    """x, y of every pixel [height, width, 2]."""
+    return np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), axis=-1).astype(np.float64)
+
+
+def _rim(size: tuple[int, int]) -> np.ndarray:
+    """x, y of the outermost pixels [N, 2]."""
+    grid = _grid(size)
+    return np.concatenate([grid[0], grid[-1], grid[:, 0], grid[:, -1]])
 
 
 def _projected(points, warp: np.ndarray) -> np.ndarray:

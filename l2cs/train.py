@@ -24,15 +24,14 @@ from groundwork.command import (
 )
 from groundwork.files import atomic_write
 from groundwork.places import FOLDER, INPUT, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Output
+from l2cs.estimator import CROP, FACE
 from l2cs.gaze_labels import GAZE360_TEST_DEG, GAZE360_TRAIN_DEG, read_labels, read_people, without_person
 from l2cs.model import PUBLISHED, Architecture
+from l2cs.preprocess import WINDOWS
 from l2cs.set_options import device_of, gaze360_options, gpu_option, mpii_options, views_of, views_option
 from l2cs.training import STATE_FILE, WEIGHTS_FILE, TrainingConfig, train_and_measure
 from l2cs.view_sets import LabelledFaces, joined, read_views, without
 
-# Pictures of data normalisation show 140 mm round the face's centre (448 px at a focal length of 960 px and a distance
-# of 300 mm): 2.1 times the distance of the eyes, as does the crop of this name of the gaze term.
-NORMALISED_CROP = "face"
 WRITES = [f"{folder}{file}" for folder in ("", "fold*/") for file in (WEIGHTS_FILE, STATE_FILE)]
 
 
@@ -66,10 +65,14 @@ class Fold(click.IntRange):
 @click.option(
     "--input-size", type=int, default=64, show_default=True, help="small: side of the network's input, pixels."
 )
+@click.option("--window", type=click.Choice(WINDOWS), default="all", show_default=True,
+              help="small: what of its input is looked at; eyes: of crops as EG3D's.")  # fmt: skip
 @click.option("--bins", type=click.Choice(["90", "28"]), help="Bins per angle.  [default: 90; mpiigaze: 28]")
 @click.option("--recipe", type=click.Choice(["published", "scratch"]),
               help="published: fixed stem and lr; scratch: all, cosine.  [default: by --arch]")  # fmt: skip
 @click.option("--augment/--no-augment", default=None, help="Shift, blur, noise, colour, mirror.  [default: for small]")
+@click.option("--zoom", type=float, default=TrainingConfig.zoom, show_default=True,
+              help="Largest change of size by --augment, as a fraction.")  # fmt: skip
 @click.option("--swap-backgrounds", type=float, default=0.0, show_default=True,
               help="views: share of the images that get another background, by their face masks.")  # fmt: skip
 @click.option("--backgrounds", type=INPUT_FOLDER,
@@ -82,7 +85,7 @@ class Fold(click.IntRange):
 @device_option
 @gpu_option
 @seed_option
-def main(dataset, output, fold, arch, width, input_size, bins, json_path, device, gpu, **o):
+def main(dataset, output, fold, arch, width, input_size, window, bins, json_path, device, gpu, **o):
     """Trains a gaze network.
 
     With --dataset=gaze360 any label file and image folder in the GazeHub layout will do, with mpiigaze one person is
@@ -94,12 +97,15 @@ def main(dataset, output, fold, arch, width, input_size, bins, json_path, device
         raise ValueError("--backgrounds: no image gets another background; add --swap-backgrounds=0.5")
     device, small = device_of(device, gpu), arch == "small"
     bins = int(bins or (28 if dataset == "mpiigaze" else 90))
-    architecture = Architecture.small(width, input_size, bins) if small else Architecture.published(arch, bins)
-    given = ("num_epochs", "batch_size", "lr", "recipe", "augment", "alpha", "seed", "swap_backgrounds")
+    if small:
+        architecture = Architecture.small(width, input_size, bins, window)
+    else:
+        architecture = Architecture.published(arch, bins)
+    given = ("num_epochs", "batch_size", "lr", "recipe", "augment", "alpha", "seed", "swap_backgrounds", "zoom")
     config = TrainingConfig.for_network(small, **{name: o[name] for name in given})
     facts, results = {"command": shlex.join(["l2cs/train.py", *sys.argv[1:]])}, {}
     if dataset == "views":
-        facts["crop"] = NORMALISED_CROP
+        facts[CROP] = FACE
     for folder, training, held_out in RUNS[dataset](output, fold, o):
         results[folder.name] = train_and_measure(
             architecture, config, training, held_out, folder, device, o["snapshot"], o["pretrained"], facts,

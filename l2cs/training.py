@@ -42,6 +42,7 @@ class TrainingConfig:
     augment: bool = False
     seed: int = 0
     swap_backgrounds: float = 0.0  # share of the images that get another background; needs face masks
+    zoom: float = Augmentation.zoom  # largest change of size, as a fraction, if augmented
 
     @classmethod
     def for_network(cls, small: bool, recipe: str | None, augment: bool | None, **given) -> "TrainingConfig":
@@ -60,10 +61,13 @@ class TrainingConfig:
             )
         if not 0 <= self.swap_backgrounds <= 1:
             raise ValueError(f"--swap-backgrounds={self.swap_backgrounds}: is a share of the images, 0 to 1")
+        if not 0 <= self.zoom <= 0.5:
+            raise ValueError(f"--zoom={self.zoom}: is a fraction of the size, 0 to 0.5")
 
     def facts(self) -> dict:
-        """All settings; one that came later is left out while it is off, so that older runs can go on."""
-        return {name: value for name, value in asdict(self).items() if value or name != "swap_backgrounds"}
+        """All settings; those that came later are left out at their defaults, so that older runs can go on."""
+        later = {"swap_backgrounds": 0.0, "zoom": Augmentation.zoom}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
 
 def gaze_loss(logits: torch.Tensor, degrees: torch.Tensor, binning: Binning, alpha: float) -> torch.Tensor:
@@ -122,7 +126,8 @@ class Trainer:
     ):  # fmt: skip
         if len(images) < config.batch_size:
             raise ValueError(f"--batch_size={config.batch_size}: there are only {len(images)} training images")
-        self.model, self.images, self.angles = model.to(device), images, angles
+        self.model = model.to(device, memory_format=torch.channels_last)  # a quarter faster on CPUs
+        self.images, self.angles = images, angles
         self.config, self.folder, self.device, self.backgrounds = config, folder, device, backgrounds
         self.epoch = 0
         self._parameters = prepare(model, config.recipe)
@@ -167,12 +172,13 @@ class Trainer:
         images, angles = self._pictures(chosen, step), self.angles[chosen].to(self.device)
         if config.augment:
             images, angles = augment(
-                images, angles, Augmentation(), _generator(config.seed, "augment", self.epoch, step)
+                images, angles, Augmentation(zoom=config.zoom), _generator(config.seed, "augment", self.epoch, step)
             )
         done = (self.epoch * self.steps_per_epoch + step) / (config.num_epochs * self.steps_per_epoch)
         for group in self._optimizer.param_groups:
             group["lr"] = config.lr * (0.5 * (1 + math.cos(math.pi * done)) if config.recipe == "scratch" else 1)
-        logits, degrees = self.model(preprocess(images, architecture.input_size)), angles.rad2deg()
+        faces = preprocess(images, architecture.input_size, architecture.window)
+        logits, degrees = self.model(faces.contiguous(memory_format=torch.channels_last)), angles.rad2deg()
         binning = binning_of(architecture.bins)
         loss = sum(gaze_loss(logits[i], degrees[:, i], binning, config.alpha) for i in range(2))
         self._optimizer.zero_grad(set_to_none=True)
@@ -222,8 +228,11 @@ def initial_model(architecture: Architecture, snapshot: Path | None, pretrained:
     if snapshot is not None:
         model = load_weights(snapshot)[0]
         if model.architecture != architecture:
-            asked = f"{architecture.name} with {architecture.bins} bins at {architecture.input_size} px"
-            raise ValueError(f"{snapshot}: holds {model.architecture.name}, the flags ask for {asked}")
+            holds, asked = (
+                f"{one.name} with {one.bins} bins at {one.input_size} px, window {one.window}"
+                for one in (model.architecture, architecture)
+            )
+            raise ValueError(f"{snapshot}: holds {holds}; the flags ask for {asked}")
         return model
     with torch.random.fork_rng():
         torch.manual_seed(seed)

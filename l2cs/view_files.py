@@ -62,10 +62,11 @@ FURTHER = {
     "background": Key((3,), "int32", "Colour behind the face, or the number of the picture in the sorted list and -1, "
                       "-1", "", "R, G, B"),
 }  # fmt: skip
-# What the published program really writes: two angles of the head, Q instead of R2 Q, and nothing else.
+# What the published program really writes: two angles of the head, and nothing else.
 PUBLISHED = {name: KEYS[name] for name in ("face_gaze", "face_head_pose", "rotation_matrix", "face_mask", "face_patch")}
 PUBLISHED["face_head_pose"] = Key((2,), "float64", KEYS["face_head_pose"].meaning, "radian", "pitch, yaw")
-PUBLISHED["rotation_matrix"] = Key((3, 3), "float64", "Q, without the rotation R2 that removes roll")
+PUBLISHED["rotation_matrix"] = Key((3, 3), "float64", "Turns the normalised source to this view; R2, which removes "
+                                   "roll, is in it if the attribute rotation_matrix of the file says so")  # fmt: skip
 
 
 def keys_of(published_layout: bool) -> dict[str, Key]:
@@ -181,6 +182,10 @@ class ViewFile:
             return found
         except OSError as error:
             raise ValueError(f"{self.path}: {name} cannot be read ({_reason(error)}); make the file again") from None
+
+    def stored_bytes(self) -> int:
+        """How much the rows of all known datasets take up in the file, compressed."""
+        return sum(self._file[name].id.get_storage_size() for name in self.keys)
 
     def _angles(self, name: str) -> np.ndarray:
         angles = self.table(name).astype(np.float64)

@@ -13,7 +13,7 @@ DOCUMENTS = [
     *sorted((REPOSITORY / "docs").glob("*.md")),
     REPOSITORY / "dataset_preprocessing" / "README.md",
 ]
-FOLDERS = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing", "tests", "benchmarks")
+FOLDERS = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing", "redirection", "tests", "benchmarks")
 CODE = [file for folder in FOLDERS for file in sorted((REPOSITORY / folder).rglob("*.py"))]
 
 
@@ -103,7 +103,7 @@ def test_what_is_cited_can_be_found():
 
 def test_options_in_the_documents_exist():
     # flags of our scripts in the README's commands, as written in the sources that define them
-    folders = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing", "benchmarks")
+    folders = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing", "redirection", "benchmarks")
     sources = "".join(file.read_text() for folder in folders for file in (REPOSITORY / folder).rglob("*.py"))
     for document in DOCUMENTS:
         for line in re.findall(r"python \S+\.py.*", document.read_text()):

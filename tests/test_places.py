@@ -28,7 +28,7 @@ from l2cs.estimator import WORLD_NETWORKS
 
 # Options of texts that name no place; those with a list of choices need not stand here.
 WORDS = {
-    "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module", "gpu",
+    "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module", "gpu", "overrides", "people", "group",
 }  # fmt: skip
 VALUES = {"seeds": "0", "cfg": "embedded"}  # of options that must be given
 

@@ -66,6 +66,11 @@ PUBLISHED = {
         "--resolution": "512x512",
     },
     "dataset_preprocessing.mirror_dataset": {"--source": "faces", "--dest": "mirrored", "--max_images": "10"},
+    "dataset_preprocessing.nv_rendering.main": {
+        "-save": "output/mpii_nv", "--save_dir": "output/mpii_nv", "-ablation": "True", "--ablation": "True",
+        "--group": "x",
+    },
+    "dataset_preprocessing.nv_rendering.readh5": {"--data_dir": "output/mpii_nv/full"},
     "dataset_preprocessing.ffhq.preprocess_in_the_wild": {"--indir": "photos", "--mode": "orig"},
     "l2cs.train": GAZE_SETS
     | {
@@ -81,6 +86,7 @@ DOES_NOTHING = {
     "eg3d.train": {"--c-noise": UNREAD, "--sr_first_cutoff": UNREAD, "--sr_first_stopband": UNREAD},
     "eg3d.convert": {"--force-fp16": "--precision of each script"},
     "l2cs.demo": {"--cam": "give pictures of faces by --input"},
+    "dataset_preprocessing.nv_rendering.main": dict.fromkeys(("--ablation", "--group"), "does not use it either"),
 } | {
     script: dict.fromkeys(shapes, "gen_samples.py makes shapes")
     | {"--class": "not on classes", "--reload_modules": "built by the code of this repository"}

@@ -7,14 +7,21 @@ import click
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-FOLDERS = ("eg3d", "l2cs", "dataset_preprocessing")
+FOLDERS = ("eg3d", "l2cs", "dataset_preprocessing", "redirection")
 SCRIPTS = sorted(
     str(file.relative_to(REPOSITORY))
     for folder in FOLDERS
     for file in (REPOSITORY / folder).rglob("*.py")
     if "click.command(" in file.read_text()
 )
-NUMPY_ONLY = {"dataset_preprocessing/synthetic/make_faces.py", "dataset_preprocessing/synthetic/make_gaze.py"}
+NUMPY_ONLY = {
+    "dataset_preprocessing/synthetic/make_faces.py",
+    "dataset_preprocessing/synthetic/make_gaze.py",
+    "dataset_preprocessing/synthetic/make_mpii.py",
+    "dataset_preprocessing/nv_rendering/main.py",
+    "dataset_preprocessing/nv_rendering/render.py",
+    "dataset_preprocessing/nv_rendering/show_novel_views.py",
+}
 FILES_ONLY = {  # draw nothing, compute nothing
     "eg3d/convert.py",
     "eg3d/inspect_checkpoint.py",
@@ -23,11 +30,15 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "dataset_preprocessing/check_dataset.py",
     "dataset_preprocessing/mirror_dataset.py",
     "dataset_preprocessing/rebalance_dataset.py",
+    "dataset_preprocessing/nv_rendering/readh5.py",
+    "dataset_preprocessing/nv_rendering/normalize.py",
     "eg3d/calc_pose.py",
 }
 DRAWS_NOTHING = {
+    "redirection/interpgaze/redirect.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
+    "dataset_preprocessing/nv_rendering/recon_mpii.py",
 }
 COMPUTES_NUMBERS = {
     "eg3d/inspect_checkpoint.py",
@@ -44,6 +55,8 @@ COMPUTES_NUMBERS = {
     "l2cs/evaluate.py",
     "dataset_preprocessing/filter_by_gaze.py",
     "dataset_preprocessing/check_dataset.py",
+    "dataset_preprocessing/nv_rendering/main.py",
+    "dataset_preprocessing/nv_rendering/readh5.py",
 }
 
 

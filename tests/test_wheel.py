@@ -15,7 +15,7 @@ from eg3d.__main__ import MODULES, main, overview
 from eg3d.checkpoints.own import HEADER_KEY
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing")
+PACKAGES = ("groundwork", "eg3d", "l2cs", "dataset_preprocessing", "redirection")
 WHERE = """
 import json, eg3d, groundwork.files as files
 from eg3d.training.snapshots import git_commit
@@ -108,7 +108,11 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_embedded_weights(whe
         for package in PACKAGES
         for file in (REPOSITORY / package).rglob("*")
         if file.is_file() and file.suffix not in (".pyc", ".md")
-    } | {f"groundwork/{file.relative_to(REPOSITORY)}" for file in (REPOSITORY / "assets").rglob("*") if file.is_file()}
+    } | {
+        f"groundwork/{file.relative_to(REPOSITORY)}"
+        for file in (REPOSITORY / "assets").rglob("*")
+        if file.is_file() and not file.name.endswith("_in_training.safetensors")
+    }
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert {"eg3d/ops/kernels/csrc/act.cpp", "groundwork/assets/embedded/generator.safetensors"} <= expected
     assert expected == {name for name in packed if ".dist-info/" not in name}

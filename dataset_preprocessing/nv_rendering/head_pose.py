@@ -57,7 +57,9 @@ def six_of(points: np.ndarray) -> np.ndarray:
 
 def head_pose(points, model, camera, distortion=None) -> HeadPose:
     """The pose in which the model's points [N, 3] are seen at `points` [N, 2] of the photo: EPnP (Lepetit et al. 2009),
-    then Levenberg-Marquardt from there.
+    then Levenberg-Marquardt. The points of a face lie nearly in a plane, where EPnP may start so far off that no way
+    leads to the pose; so it is tried from SQPnP (Terzakis & Lourakis 2020) and from a frontal face too, and the pose
+    that fits best is taken.
 
     camera: [3, 3]; distortion: OpenCV's coefficients of the photo's lens; None if the photo is undistorted.
     Errors: ValueError for fewer than six points, for numbers that are not finite, for a camera that cannot be, and if
@@ -73,31 +75,58 @@ def head_pose(points, model, camera, distortion=None) -> HeadPose:
         raise ValueError("a landmark or a point of the face model is no finite number; check the files of both")
     camera, cv2 = checked_camera(camera), opencv()
     lens = None if distortion is None else np.asarray(distortion, dtype=np.float64).reshape(-1)
-    try:
-        found, turn, shift = cv2.solvePnP(model, points, camera, lens, flags=cv2.SOLVEPNP_EPNP)
-        if found:
-            found, turn, shift = cv2.solvePnP(
+    found = []
+    for start in (_epnp, _sqpnp, _frontal):
+        try:
+            turn, shift = start(points, model, camera, lens)
+            done, turn, shift = cv2.solvePnP(
                 model, points, camera, lens, turn, shift, useExtrinsicGuess=True, flags=cv2.SOLVEPNP_ITERATIVE
             )
-    except cv2.error:
-        found = False
-    if not (found and np.isfinite(turn).all() and np.isfinite(shift).all()):
+        except cv2.error:
+            continue
+        if done and np.isfinite(turn).all() and np.isfinite(shift).all():
+            pose = HeadPose(cv2.Rodrigues(turn)[0], shift.reshape(3))
+            found.append((_misfit(pose, points, model, camera, lens), pose))
+    if not found:
         raise ValueError("no head pose fits the landmarks; are they in one place, or in another order?")
-    pose = HeadPose(cv2.Rodrigues(turn)[0], shift.reshape(3))
-    _check_fit(pose, points, model, camera, lens)
+    misfit, pose = min(found, key=lambda each: each[0])
+    _check_fit(pose, misfit, points, model)
     return pose
 
 
-def _check_fit(pose: HeadPose, points: np.ndarray, model: np.ndarray, camera: np.ndarray, lens) -> None:
+def _epnp(points, model, camera, lens) -> tuple[np.ndarray, np.ndarray]:
+    return opencv().solvePnP(model, points, camera, lens, flags=opencv().SOLVEPNP_EPNP)[1:]
+
+
+def _sqpnp(points, model, camera, lens) -> tuple[np.ndarray, np.ndarray]:
+    return opencv().solvePnP(model, points, camera, lens, flags=opencv().SOLVEPNP_SQPNP)[1:]
+
+
+def _frontal(points, model, camera, lens) -> tuple[np.ndarray, np.ndarray]:
+    """A face that looks along the optical axis, where and as large as the landmarks are."""
+    away = np.sqrt(camera[0, 0] * camera[1, 1]) * _spread(model) / max(_spread(points), 1e-9)
+    ray = np.linalg.inv(camera) @ [*points.mean(axis=0), 1.0]
+    return np.zeros((3, 1)), (away * ray - model.mean(axis=0)).reshape(3, 1)
+
+
+def _spread(points: np.ndarray) -> float:
+    """RMS distance of points from their mean."""
+    return float(np.sqrt(np.square(points - points.mean(axis=0)).sum(axis=1).mean()))
+
+
+def _misfit(pose: HeadPose, points, model, camera, lens) -> float:
+    """RMS distance, px, between landmarks and the projected model."""
+    seen = opencv().projectPoints(pose.points(model), np.zeros(3), np.zeros(3), camera, lens)[0].reshape(-1, 2)
+    return float(np.sqrt(np.square(seen - points).sum(axis=1).mean()))
+
+
+def _check_fit(pose: HeadPose, misfit: float, points: np.ndarray, model: np.ndarray) -> None:
     """ValueError if the pose is none of a face before the camera, or explains the landmarks badly."""
-    placed = pose.points(model)
+    placed, spread = pose.points(model), _spread(points)
     if (placed[:, 2] <= 0).any() or pose.rotation[:, 2] @ placed.mean(axis=0) <= 0:
         raise ValueError(
             "the landmarks fit only a head behind the camera, or one seen from behind; are left and right swapped?"
         )
-    seen = opencv().projectPoints(placed, np.zeros(3), np.zeros(3), camera, lens)[0].reshape(-1, 2)
-    spread = np.sqrt(np.square(points - points.mean(axis=0)).sum(axis=1).mean())
-    misfit = np.sqrt(np.square(seen - points).sum(axis=1).mean())
     if not misfit <= MOST_MISFIT * spread:
         raise ValueError(
             f"no head pose fits the landmarks: the best leaves {misfit:.0f} px of a face of {spread:.0f} px; are they "

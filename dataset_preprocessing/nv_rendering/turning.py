@@ -10,6 +10,8 @@ landmarks, gaze and head pose all turn by R2 Q, so the labels are those of what 
   also turns the head by as much as it is beside the axis (0.5 to 1.6 degrees in our cases);
 * roll is that of the landmarks of the eyes, not that of the head pose;
 * the rotation in the file is Q, which does not take the gaze of the source to that of the view;
+* head pose and face centre are found by six landmarks, also if they are annotated;
+* the mesh is scaled in depth by a second face model, not so that it keeps its shape (`projective_matching.matching`);
 * the head's angles come from a second head pose, of 68 landmarks and another face model, in a frame of its own.
 """
 
@@ -72,7 +74,7 @@ class SourceHead:
 
 def source_head(
     points, landmarks, crop, camera, landmarks6, gaze_target, model68=None, landmarks68=None, distance=DISTANCE,
-    legacy=False,
+    legacy=False, pose: HeadPose | None = None, centre=None,
 ) -> SourceHead:  # fmt: skip
     """A reconstruction and the facts of its photo -> the head in the normalised frame.
 
@@ -82,23 +84,30 @@ def source_head(
         landmarks6: [6, 2], pixels of the undistorted photo, annotated or detected.
         gaze_target: [3], camera frame, mm: what the person looks at.
         model68, landmarks68: for `legacy` alone: OpenFace's model [68, 3], and 68 landmarks [68, 2] of the photo.
+        pose, centre: the annotated head pose, and face centre [3] mm, from which the gaze leads to the target. Without
+            them, and in `legacy`, both are found by the landmarks, as in the published program.
     Errors: ValueError of one line, from the head pose, the normalisation or the matching.
     """
-    pose = head_pose(landmarks6, MPII_MODEL, camera)
+    if pose is None or legacy:
+        pose, centre = head_pose(landmarks6, MPII_MODEL, camera), None
     second = pose
     if legacy:
         if model68 is None or landmarks68 is None:
             raise ValueError("legacy needs OpenFace's face model and 68 landmarks of the photo; give both")
         second = head_pose(landmarks68, model68, camera)
-    return placed_head(points, landmarks, crop, camera, pose, gaze_target, second, model68, distance, legacy)
+    return placed_head(points, landmarks, crop, camera, pose, gaze_target, second, model68, distance, legacy, centre)
 
 
 def placed_head(
     points, landmarks, crop, camera, pose: HeadPose, gaze_target, second: HeadPose | None = None, model68=None,
-    distance=DISTANCE, legacy=False,
+    distance=DISTANCE, legacy=False, centre=None,
 ) -> SourceHead:  # fmt: skip
-    """As `source_head`, if the head pose is known. second: the pose of 68 points, for `legacy` alone."""
-    centre, target = face_centre(pose), np.asarray(gaze_target, dtype=np.float64).reshape(-1)
+    """As `source_head`, if the head pose is known. second: the pose of 68 points, for `legacy` alone.
+
+    centre: of the face; without it that of MPIIFaceGaze's model in this pose.
+    """
+    centre = face_centre(pose) if centre is None else np.asarray(centre, dtype=np.float64)
+    target = np.asarray(gaze_target, dtype=np.float64).reshape(-1)
     if target.shape != (3,) or not np.isfinite(target).all() or np.array_equal(target, centre):
         raise ValueError("the gaze target must be three finite numbers, away from the face; check the annotation")
     view = normalization(camera, pose.rotation, centre, distance=distance)
@@ -106,7 +115,7 @@ def placed_head(
     if legacy:
         own = normalization(camera, second.rotation, centre, distance=distance)
         rotation, size = rotation_of(head_angles(own.head(second.rotation))), six_of(model68)
-    six = pose.points(MPII_MODEL)
+    six = (MPII_MODEL - MPII_MODEL.mean(axis=0)) @ pose.rotation.T + centre
     placed = [metric(part, landmarks, crop, camera, six, size) for part in (points, landmarks)]
     gaze = view.direction(target - centre)
     return SourceHead(
@@ -199,14 +208,15 @@ def new_view(
     """
     rng, least = generator(seed, person, row, view), np.inf
     for attempt in range(1, (attempts if pattern.count is None else 1) + 1):
-        made = turned(head, pattern.draw(rng, view), pattern.of == GAZE, attempt)
+        target = pattern.draw(rng, view)
+        made = turned(head, target, pattern.of == GAZE, attempt)
         beyond = np.degrees(np.linalg.norm(made.head_angles))
         if beyond <= MOST_DEG:
             return made
         least = min(least, beyond)
-    tries = f"its target {np.round(np.degrees(made.target), 1).tolist()} degrees" if pattern.count else (
-        f"each of {attempts} targets"
-    )  # fmt: skip
+    tries = f"each of {attempts} targets"
+    if pattern.count is not None:
+        tries = f"its target {np.round(np.degrees(target), 1).tolist()} degrees"
     raise ValueError(
         f"{person}, row {row}, view {view}: {pattern}: {tries} turns the head by {least:.0f} degrees or more, at most "
         f"{MOST_DEG:g} are drawn; narrow the pattern, or leave this row out"
@@ -219,7 +229,10 @@ def turned(head: SourceHead, target, gaze: bool = False, attempt: int = 1) -> Ne
     turn, centre = rotation_of(target) @ rotation_of(source).T, head.centre
     rotation = turn @ head.rotation
     x_axis = _eye_line((head.landmarks - centre) @ turn.T) if head.legacy else rotation[:, 0]
-    level = looking_at(centre, x_axis)
+    try:
+        level = looking_at(centre, x_axis)
+    except ValueError:  # seen from the side exactly: there is no roll to take out
+        level = np.eye(3)
     target = np.asarray(target, dtype=np.float64)
     return NewView(turn, level, centre, level @ turn @ head.gaze, level @ rotation, target, attempt, head.legacy)
 

@@ -1,12 +1,14 @@
 """The face crop: where an FFHQ face lies in a picture, from the picture's camera alone.
 
-`CROPS` is the table behind `--gaze-crop` and `--crop`: a new crop is a function and a row here.
+`CROPS` is the table behind `--gaze-crop` and `--crop`: a new crop is a function and a row here. A gaze network's file
+may ask for one, as those do that were trained on normalised faces (`l2cs/train.py --dataset=views`).
 """
 
 import torch
 import torch.nn.functional as F
 
 from eg3d.geometry.cameras import split_label
+from l2cs.estimator import CROP
 
 # A canonical face in world units, from the mean landmarks of the 512 px FFHQ crop (eyes (188, 192) and (324, 192),
 # mouth corners at row 340) put at the depth of the pivot, z = 0.2: pixel offset / 512 * 2.5 / 4.2647.
@@ -41,3 +43,16 @@ def crop_face(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 CROPS = {"none": whole, "face": crop_face}
+
+
+def crop_for(network, crop: str) -> str:
+    """Which row of CROPS makes what `network` looks at: the one of this name, or, for none, the network's own.
+
+    The network's own is the fact "crop"; a name that is no row of CROPS is of another program and is passed over.
+    ValueError for a crop before a network that has a window, which is a part of the whole picture.
+    """
+    window = getattr(getattr(network, "architecture", None), "window", "all")
+    if crop != "none" and window != "all":
+        raise ValueError(f"crop {crop}: this gaze network looks at the {window} of whole pictures; use crop none")
+    own = getattr(network, "facts", {}).get(CROP, "none")
+    return own if crop == "none" and isinstance(own, str) and own in CROPS else crop

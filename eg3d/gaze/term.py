@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from eg3d.gaze import eye_region
-from eg3d.gaze.crop import CROPS
+from eg3d.gaze.crop import CROPS, crop_for
 from eg3d.gaze.jitter import Jitter, disturb
 from eg3d.gaze.networks import (
     GazeNetwork,
@@ -161,7 +161,7 @@ class GazeLossConfig:
     crop: str = setting(
         "none",
         flag="--gaze-crop",
-        help="face: only the face reaches the gaze network.",
+        help="face: only the face reaches the gaze network, as it always does if the network's file asks for it.",
         check=one_of(CROPS),
         needs=(
             Need(
@@ -235,7 +235,7 @@ def estimate_gaze(images, labels, network: GazeNetwork, crop="none", draws=None,
     images = images.float()
     if draws is not None:
         images = disturb(images, draws, jitter or Jitter())
-    return network(CROPS[crop](images, labels))
+    return network(CROPS[crop_for(network, crop)](images, labels))
 
 
 def gaze_error(
@@ -254,7 +254,7 @@ def gaze_error(
         images: [N, 3, H, W] in [-1, 1].
         labels: [N, 25], the cameras the images were rendered from.
         network: frozen gaze network.
-        kind, targets, crop: see `GazeLossConfig`.
+        kind, targets, crop: see `GazeLossConfig`; with crop none, a network that asks for a crop gets it.
         draws: source of randomness (groundwork.draws) of shifts, blur and noise; None, as in scores, adds none.
         jitter: how large those are; default `Jitter()`.
     Raises: ValueError if the shapes do not fit.

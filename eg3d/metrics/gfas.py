@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from eg3d.gaze.crop import crop_for
 from eg3d.gaze.networks import GazeNetwork
 from eg3d.gaze.term import angle_error, estimate_gaze, gaze_target, legacy_target
 from l2cs.estimator import GazeAngles, angular_error
@@ -108,7 +109,7 @@ class GazeTally:
     """
 
     def __init__(self, estimator, crop: str = "none"):
-        self.estimator, self.crop = estimator, crop
+        self.estimator, self.crop = estimator, crop_for(estimator, crop)
         self._taken: list[Readings] = []
 
     def add(self, batch) -> torch.Tensor:

@@ -71,16 +71,16 @@ def before_after_sheet(
 
 
 def turning_frames(
-    before: Sequence[torch.Tensor], after: Sequence[torch.Tensor], captions: Sequence[str], side: int = 128
+    films: Sequence[Sequence[torch.Tensor]], captions: Sequence[str], side: int = 128
 ) -> list[np.ndarray]:
-    """Frames of a film that turns there and back: all identities before in one row, after in the row below.
+    """Frames of a film that turns there and back: each of `films` is a row of identities under its caption.
 
-    before, after: images [k, 3, H, W] of each identity, from one side to the other.
+    films: images [k, 3, H, W] of each identity, from one side to the other.
     """
     frames = []
-    for at in range(len(before[0])):
+    for at in range(len(films[0][0])):
         rows = []
-        for caption, identities in zip(captions, (before, after), strict=True):
+        for caption, identities in zip(captions, films, strict=True):
             row = side_by_side([enlarge(to_uint8(images[at : at + 1])[0], side) for images in identities])
             rows += [text_strip(row.shape[1], 26, caption), row]
         frames.append(stack(rows))

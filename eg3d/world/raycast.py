@@ -24,11 +24,14 @@ class Hits:
     weights: np.ndarray
 
 
-def camera_rays(label: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Label [25] -> camera position [3] and unit directions [size * size, 3] through pixel centres, row-major."""
+def camera_rays(label: np.ndarray, size: int, rows=slice(None), columns=slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    """Label [25] -> camera position [3] and unit directions [size * size, 3] through pixel centres, row-major.
+
+    rows, columns: slices of the picture, if only a part of it is wanted.
+    """
     pose, k = label[:16].reshape(4, 4), label[16:25].reshape(3, 3)
     centre = (np.arange(size) + 0.5) / size
-    u, v = np.meshgrid(centre, centre)
+    u, v = np.meshgrid(centre[columns], centre[rows])
     y = (v - k[1, 2]) / k[1, 1]
     x = (u - k[0, 2] - k[0, 1] * y) / k[0, 0]
     directions = np.stack([x, y, np.ones_like(x)], -1).reshape(-1, 3) @ pose[:3, :3].T

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from eg3d.world.render import RenderedHead
+from eg3d.world.render import Canvas, RenderedHead
 from groundwork.draws import draw_key
 
 SPLITS = ("faces", "gaze-loss", "gaze-judge", "people", "features", "test")  # no two share a person
@@ -25,6 +25,8 @@ class World:
     eye_range: how far the eyes turn, yaw and pitch in rad, eye in head, either way.
     draw(split, number) -> person; eye_centres(person) -> [2, 3], image left eye first.
     render(person, label, gaze_world, size, eyes) -> RenderedHead; eyes: "open" or "painted".
+    landmarks(person, label, gaze_world) -> [68, 3] in the world, of the same moment as in the picture.
+    canvas(person, label, gaze_world, even_light) -> Canvas: the head of that moment as a mesh, with its colours.
     vary(person, other) -> the person in the setting of another: light, background, clothes.
     prefix: begins the names of its files in the cache.
     """
@@ -36,13 +38,16 @@ class World:
     draw: Callable[[str, int], Any]
     render: Callable[..., RenderedHead]
     eye_centres: Callable[[Any], np.ndarray]
+    landmarks: Callable[..., np.ndarray]
+    canvas: Callable[..., Canvas]
     vary: Callable[[Any, Any], Any]
     prefix: str
 
 
 def _cartoons() -> World:
     from eg3d.world.cartoon import heads
-    from eg3d.world.cartoon.cartoon_head import render_head
+    from eg3d.world.cartoon.cartoon_head import cartoon_canvas, render_head
+    from eg3d.world.cartoon.meshes import landmarks_3d
 
     def vary(person: heads.Identity, other: heads.Identity) -> heads.Identity:
         return replace(person, **{name: getattr(other, name) for name in heads.SETTING})
@@ -55,6 +60,8 @@ def _cartoons() -> World:
         draw=heads.Identity.draw,
         render=render_head,
         eye_centres=lambda person: person.eye_centres,
+        landmarks=lambda person, label, gaze_world: landmarks_3d(person),
+        canvas=cartoon_canvas,
         vary=vary,
         prefix="",
     )
@@ -64,16 +71,28 @@ CLOTHES = ("garment", "cloth", "second", "stripes", "looseness", "neckline")  # 
 
 
 def _people() -> World:
-    from eg3d.world.human.head_shape import EYE_MAX_PITCH, EYE_MAX_YAW, eye_centres
+    from eg3d.world.human.head_shape import EYE_MAX_PITCH, EYE_MAX_YAW, eye_centres, human_head
+    from eg3d.world.human.painted_person import person_canvas
     from eg3d.world.human.person import HUMAN_VERSION, Person
     from eg3d.world.human.physique import Expression
     from eg3d.world.human.portrait import render_person
 
-    def render(person: Person, label, gaze_world, size: int, eyes: str = "open") -> RenderedHead:
+    def moment(person: Person, label, gaze_world) -> Expression:
         """A face moves from picture to picture, so camera and gaze are what its expression is drawn for."""
         seen = np.asarray(label, np.float32).tobytes().hex() + np.asarray(gaze_world, np.float32).tobytes().hex()
-        expression = Expression.draw(np.random.default_rng(draw_key(HUMAN_VERSION, f"{person.name}/{seen}", 0, 0)))
+        return Expression.draw(np.random.default_rng(draw_key(HUMAN_VERSION, f"{person.name}/{seen}", 0, 0)))
+
+    def render(person: Person, label, gaze_world, size: int, eyes: str = "open") -> RenderedHead:
+        expression = moment(person, label, gaze_world)
         return render_person(person, label, gaze_world, size, eyes, expression=expression)
+
+    def landmarks(person: Person, label, gaze_world) -> np.ndarray:
+        return human_head(person, gaze_world, moment(person, label, gaze_world)).landmarks
+
+    def canvas(person: Person, label, gaze_world, even_light: bool = False) -> Canvas:
+        gaze = np.asarray(gaze_world, np.float64).reshape(3)
+        expression = moment(person, label, gaze_world)
+        return person_canvas(person, label, gaze / np.linalg.norm(gaze), expression, even_light)
 
     def vary(person: Person, other: Person) -> Person:
         clothes = {name: getattr(other.outfit, name) for name in CLOTHES}
@@ -87,6 +106,8 @@ def _people() -> World:
         draw=Person.draw,
         render=render,
         eye_centres=eye_centres,
+        landmarks=landmarks,
+        canvas=canvas,
         vary=vary,
         prefix="people-",
     )

@@ -287,3 +287,29 @@ def test_weight_rises_linearly_over_the_warm_up():
 def test_shapes_that_do_not_fit_are_refused_instead_of_repeated(images, labels):
     with pytest.raises(ValueError, match=r"labels \[N, 25\] of their cameras, not \[2"):
         gaze_error(torch.zeros(images), torch.zeros(labels), None)
+
+
+def test_a_network_gets_the_crop_that_its_file_asks_for():
+    class Noting:
+        sha256, differentiable = "0" * 64, True
+
+        def __init__(self, **facts):
+            self.facts = facts
+
+        def __call__(self, images):
+            self.saw = images
+            return GazeAngles(images.mean(dim=(1, 2, 3)), images.mean(dim=(1, 2, 3)))
+
+    images, labels = torch.rand(2, 3, 64, 64), cameras((0.0, 0.0), (0.4, 0.1))
+    face = crop_face(images, labels)
+    for facts, crop, expected in (
+        ({}, "none", images),
+        ({"crop": "face"}, "none", face),
+        ({"crop": "face"}, "face", face),
+        ({}, "face", face),
+        ({"crop": "of another program"}, "none", images),
+        ({"crop": ["face"]}, "none", images),
+    ):
+        network = Noting(**facts)
+        estimate_gaze(images, labels, network, crop)
+        assert torch.equal(network.saw, expected), (facts, crop)

@@ -7,11 +7,12 @@ import pytest
 import torch
 from tiny_networks import tiny_estimator, tiny_generator
 
-from eg3d.gaze.term import CROPS, KINDS, GazeLossConfig, GazeTerm, angle_error, gaze_target, kinds_help
+from eg3d.gaze.term import CROPS, KINDS, GazeLossConfig, GazeTerm, angle_error, estimate_gaze, gaze_target, kinds_help
 from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
 from eg3d.models.protocol import Generator
 from groundwork.draws import Midpoints
 from l2cs.estimator import GazeAngles, GazeEstimator
+from l2cs.model import L2CS, Architecture
 
 CAMERAS = make_label(lookat_pose([0.3, -0.2], [-0.2, 0.1]), intrinsics_matrix(FFHQ_FOCAL))
 
@@ -61,6 +62,14 @@ def test_the_network_sees_the_crop_that_is_asked_for():
         told.discriminator_label(torch.rand(2, 3, 64, 64), CAMERAS)
         assert told.network.seen.shape[-1] == side, crop
     assert list(CROPS) == ["none", "face"]
+
+
+def test_a_network_that_looks_at_the_eyes_of_whole_pictures_takes_no_crop():
+    network = GazeEstimator(L2CS(Architecture.small(input_size=32, window="eyes")))
+    images = torch.rand(2, 3, 64, 64)
+    assert estimate_gaze(images, CAMERAS, network).yaw.shape == (2,)
+    with pytest.raises(ValueError, match="crop face: this gaze network looks at the eyes of whole pictures"):
+        estimate_gaze(images, CAMERAS, network, crop="face")
 
 
 def test_the_loss_is_disturbed_and_what_the_discriminator_is_told_is_not():

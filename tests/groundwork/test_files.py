@@ -249,7 +249,7 @@ def test_what_the_user_has_put_there_is_used(door, monkeypatch):
 
 
 def test_every_door_of_a_cache_is_in_the_table():
-    rooms = [files.REPOSITORY / room for room in ("eg3d", "l2cs", "dataset_preprocessing", "groundwork")]
+    rooms = [files.REPOSITORY / room for room in ("eg3d", "l2cs", "dataset_preprocessing", "redirection", "groundwork")]
     texts = {path.name: path.read_text() for room in rooms for path in room.rglob("*.py") if path.name != "places.py"}
     assert {name for name, text in texts.items() if "cache_folder" in text or "import CACHE" in text} == {
         "files.py", "native.py", "download.py", "distances.py", "rendered_sets.py", "views_of_persons.py",

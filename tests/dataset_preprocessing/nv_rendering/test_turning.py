@@ -29,7 +29,7 @@ from l2cs.normalization import (
 
 pytest.importorskip("cv2", reason="pip install 'gaze-corrected-eg3d[novel-views]'")
 CAMERA, CROP, L = GOLDEN["camera"], GOLDEN["crop_params"], GOLDEN["crop_landmarks68"]
-MODEL68 = np.zeros((68, 3))
+MODEL68 = np.random.RandomState(0).uniform(-50, 50, (68, 3))
 MODEL68[list(LANDMARKS_6)] = GOLDEN["openface6"]
 
 
@@ -155,6 +155,26 @@ def test_both_ways_to_a_source_agree_on_exact_landmarks():
         source_head(L, L, CROP, CAMERA, landmarks, [0, np.nan, 0])
 
 
+def test_an_annotated_pose_and_centre_take_the_place_of_those_by_landmarks_but_in_legacy():
+    landmarks = undistorted_points(GOLDEN["landmarks6"], CAMERA, GOLDEN["distortion"])
+    pose, centre = HeadPose(rotation_of([0.1, 0.2]), np.zeros(3)), GOLDEN["face_centre"] + [20, -10, 30]
+    annotated = dict(pose=pose, centre=centre)
+    arguments = (L, L, CROP, CAMERA, landmarks, GOLDEN["gaze_target"])
+    source = source_head(*arguments, **annotated)
+    np.testing.assert_allclose(source.normalization.rotation @ centre, (0, 0, np.linalg.norm(centre)), atol=1e-9)
+    np.testing.assert_allclose(source.rotation, source.normalization.rotation @ pose.rotation)
+    toward = GOLDEN["gaze_target"] - centre
+    assert angular_error(source.normalization.direction_back(source.gaze), toward) < 1e-5
+    published = dict(legacy=True, model68=MODEL68, landmarks68=seen68(MODEL68))
+    a, b = (source_head(*arguments, **published, **more) for more in ({}, annotated))
+    np.testing.assert_array_equal(a.gaze, b.gaze)
+
+
+def seen68(model):
+    seen = true_pose().points(model) @ CAMERA.T
+    return seen[:, :2] / seen[:, 2:]
+
+
 def test_the_published_head_angles_are_those_of_the_second_pose():
     second = HeadPose(rotation_of([0.1, 0.2]), true_pose().translation)
     arguments = (L, L, CROP, CAMERA, true_pose(), GOLDEN["gaze_target"], second, MODEL68)
@@ -179,7 +199,8 @@ def test_a_view_depends_on_its_key_alone():
 
 def test_a_pattern_of_which_nothing_can_be_drawn_is_one_line_that_names_row_and_pattern():
     source = head()
-    for pattern in (Rows(np.radians([[85.0, 0.0]]), "xgaze-train"), PoseList(np.radians([[0, 81.0]]))):
+    lists = [PoseList(np.radians([[0, yaw]])) for yaw in (81.0, 90.0, -90.0)]
+    for pattern in (Rows(np.radians([[85.0, 0.0]]), "xgaze-train"), *lists):
         with pytest.raises(ValueError, match="p02, row 9, view 0: pattern .* at most 80 are drawn") as error:
             new_view(source, pattern, 0, "p02", 9, 0, attempts=20)
         assert "\n" not in str(error.value)

@@ -1,0 +1,107 @@
+"""What redirect.py is asked for, checked; and a patch or a whole face moved as it says."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from groundwork.archive import read_file
+from groundwork.images import read_picture
+from redirection.attributes import ANGLES
+from redirection.eye_patches import EyeSquare
+from redirection.interpgaze.moves import moved, nearest_reference, way_to
+from redirection.lid_points import NoLids, load_lids
+from redirection.patch_names import PatchName
+from redirection.patch_sets import read_patches
+
+MIRRORED = {"P": -1, "V": 1, "H": -1}  # of the patch of a right eye
+
+
+class Plan:
+    """What is asked for, the same for both eyes of a face."""
+
+    def __init__(self, redirector, device, references, reference, wanted, steps, o):
+        self.redirector, self.device, self.wanted, self.steps = redirector, device, wanted, steps
+        groups = redirector.config.groups
+        self.order = branches_of(o["order"], "--order", groups.branches)
+        self.set = None if references is None else read_patches(references, "train", groups)
+        self.patch, self.v = None, None
+        if reference is not None:
+            self.patch = np.asarray(read_picture(read_file(reference), str(reference)))
+            chosen = branches_of(o["branch_idx"], "--branch_idx", groups.branches) or list(range(groups.branches - 1))
+            self.v = torch.zeros(groups.branches)
+            self.v[chosen] = torch.tensor(strengths_of(o["strength"], len(chosen)))
+
+    def frames(self, patch: np.ndarray, eye: str, angles: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Reconstruction and steps of one patch; angles: those of the photo."""
+        reference, v = self.patch, self.v
+        if reference is None:
+            shown, wanted = (_of_patch(one, eye) for one in (angles, self.wanted))
+            row, v = nearest_reference(self.set, self.redirector.config.groups, shown, wanted)
+            reference = self.set.images[row].permute(1, 2, 0).numpy()
+        return moved(self.redirector, patch, reference, way_to(v, self.steps, self.order), self.device)
+
+
+def _of_patch(angles: dict[str, float], eye: str) -> dict[str, float]:
+    """Degrees that a photo shows -> those that the patch of an eye shows."""
+    return {name: (MIRRORED[name] if eye == "R" else 1) * degrees for name, degrees in angles.items()}
+
+
+def redirected_faces(picture, source: Path, plan: Plan, angles, landmarks: str, device) -> list[np.ndarray]:
+    """The whole picture at each step, with both eyes moved."""
+    lids = load_lids(landmarks, [source.name], device)
+    try:
+        points = lids(picture, source.name)
+    except NoLids as reason:
+        raise ValueError(f"{source}: {reason}; give a photo of a face, or --face=False for a patch") from None
+    frames = [picture] * plan.steps
+    for eye in "RL":
+        square = EyeSquare.of_lids(points[eye], eye)
+        before, after = plan.frames(square.cut(picture, plan.redirector.config.size), eye, angles)
+        frames = [square.paste(frame, before, one) for frame, one in zip(frames, after, strict=True)]
+    return frames
+
+
+def name_of(path: Path) -> PatchName | None:
+    try:
+        return PatchName.parse(path.name)
+    except ValueError:
+        return None
+
+
+def angles_of(text: str | None, flag: str, some: bool = False) -> dict[str, float]:
+    """`0,10,-5` -> P, V, H; `some`: empty ones are left out. Nothing if nothing is given."""
+    if text is None:
+        return {}
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        found = {name: float(part) for name, part in zip(ANGLES, parts, strict=True) if part or not some}
+    except ValueError:
+        found = {}
+    if not found or not all(abs(degrees) <= 90 for degrees in found.values()):
+        raise ValueError(f"{flag}={text}: must be three numbers P,V,H of degrees, as 0,10,-5")
+    return found
+
+
+def branches_of(text: str | None, flag: str, branches: int) -> list[int]:
+    """`2,1` -> [2, 1]."""
+    if text is None:
+        return []
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [-1]
+    if len(set(numbers)) < len(numbers) or not all(0 <= n < branches for n in numbers):
+        raise ValueError(f"{flag}={text}: must be different numbers from 0 to {branches - 1}, as 2,1")
+    return numbers
+
+
+def strengths_of(text: str, count: int) -> list[float]:
+    """One number for all branches, or one for each."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, count) or not all(-2 < n < 2 for n in numbers):
+        raise ValueError(f"--strength={text}: must be one number, or {count}, one for each branch, between -2 and 2")
+    return numbers * count if len(numbers) == 1 else numbers

@@ -1,0 +1,34 @@
+"""Our own file of a redirector: safetensors with its configuration, and how it was made."""
+
+from pathlib import Path
+
+import torch
+
+from eg3d.metrics.network_file import filled, load_network, save_network
+from groundwork.plain import from_plain
+from redirection.interpgaze.pth_files import LABEL, load_redirector
+from redirection.interpgaze.redirector import InterpGaze, InterpGazeConfig
+
+KIND = "gaze redirection"
+
+
+def save_redirector(path: Path, redirector: InterpGaze, facts: dict) -> None:
+    """Writes weights (matrices as float16) and configuration, atomically."""
+    save_network(path, KIND, redirector, facts)
+
+
+def read_redirector(path: Path, label: str = LABEL, **published) -> tuple[InterpGaze, dict]:
+    """(network in evaluation mode, facts) of our file, or of a folder with published .pth files.
+
+    label, published: of such a folder, see `load_redirector`.
+    Errors: ValueError, one line.
+    """
+    if path.is_dir():
+        return load_redirector(path, label, **published).requires_grad_(False), {}
+    stored = load_network(path, KIND)
+    try:
+        config = from_plain(InterpGazeConfig, stored.architecture)
+    except ValueError as error:
+        raise ValueError(f"{path}: holds no {KIND} network of ours ({error})") from None
+    with torch.random.fork_rng():
+        return filled(lambda: InterpGaze(config), stored.state, path, f"a {KIND} network"), stored.facts

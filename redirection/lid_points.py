@@ -1,0 +1,117 @@
+"""Six points of the lids of each eye of the largest face in a photo, from three sources.
+
+mesh: MTCNN finds the face, MediaPipe's FaceMesh the points (packages of `make photos`). A file or folder of points: 68
+for each photo, as `preprocess_ffhq.py` reads them. A dlib predictor of 68 points. All give points in pixels, counted
+from the outer edge of the first one, and in the usual order: outer corner or inner corner at the image's left first.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+from dataset_preprocessing.ffhq.photo_landmarks import by_photo, read_landmarks
+from eg3d.faces.face_mesh import PRESENT, FaceMesh
+from eg3d.faces.mtcnn import Mtcnn
+from eg3d.faces.squares import Squares
+from eg3d.metrics.dlib_points import import_dlib
+from redirection.eye_patches import LIDS
+
+MESH = "mesh"
+OF_MESH = {"R": (33, 160, 158, 133, 153, 144), "L": (362, 385, 387, 263, 373, 380)}  # points of FaceMesh
+LEAST_SCORE = 0.9  # of a face, as in preprocess_in_the_wild.py
+ROUND_FACE = 1.5  # side of FaceMesh's first look over the longer side of MTCNN's box
+Lids = dict[str, np.ndarray]
+
+
+class NoLids(Exception):
+    """This photo has none; the text says why."""
+
+
+class LidSource(Protocol):
+    """name: for reports. Called with an RGB picture and its name; {"L": [6, 2], "R": [6, 2]} px, or NoLids."""
+
+    name: str
+
+    def __call__(self, picture: np.ndarray, name: str) -> Lids: ...
+
+
+class MeshLids:
+    """By MTCNN and FaceMesh."""
+
+    name = "MTCNN and FaceMesh"
+
+    def __init__(self, device="cpu"):
+        self._faces, self._mesh = Mtcnn(device), FaceMesh(device)
+        self._device = device
+
+    @torch.no_grad()
+    def __call__(self, picture: np.ndarray, name: str) -> Lids:
+        found = self._faces(Image.fromarray(picture))
+        sure = np.flatnonzero(found.scores >= LEAST_SCORE)
+        if not len(sure):
+            raise NoLids("no face found")
+        sizes = (found.boxes[sure, 2:] - found.boxes[sure, :2]).sum(axis=1)
+        face = sure[sizes.argmax()]
+        box, (left, right) = found.boxes[face], found.points[face, :2]
+        centre = torch.tensor((box[:2] + box[2:]) / 2, dtype=torch.float32, device=self._device)[None]
+        side = torch.tensor([ROUND_FACE * (box[2:] - box[:2]).max()], dtype=torch.float32, device=self._device)
+        tilt = float(np.arctan2(*(right - left)[::-1]))
+        image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float().to(self._device) / 127.5 - 1
+        reading = self._mesh.find(image, Squares(centre, side, torch.full_like(side, tilt)))
+        if reading.presence[0] < PRESENT:
+            raise NoLids(f"FaceMesh sees no face (presence {float(reading.presence[0]):.2f})")
+        points = reading.points[0, :, :2].double().cpu().numpy()
+        return {eye: points[list(which)] for eye, which in OF_MESH.items()}
+
+
+class ListedLids:
+    """From a file or folder of points, found by name."""
+
+    def __init__(self, path: Path, names: list[str]):
+        self.name = f"points of {path.name}"
+        self._entries = read_landmarks(path)
+        self._of = by_photo(names, self._entries)
+
+    def __call__(self, picture: np.ndarray, name: str) -> Lids:
+        if name not in self._of:
+            raise NoLids("there are no points of it")
+        entry = self._entries[self._of[name]]
+        if len(entry.points) != 68:
+            raise NoLids(f"has {len(entry.points)} points, lids need 68")
+        if entry.size is not None and entry.size != (picture.shape[1], picture.shape[0]):
+            raise NoLids(f"its points are of a photo of {entry.size[0]}x{entry.size[1]}")
+        return {eye: entry.points[which] + 0.5 for eye, which in LIDS.items()}  # those count from centres
+
+
+class DlibLids:
+    """By dlib's detector and a predictor of 68 points, a file that its code trusts."""
+
+    def __init__(self, path: Path):
+        self._dlib = import_dlib(f"{path}: a .dat predictor")
+        try:
+            self._predict = self._dlib.shape_predictor(str(path))
+        except (RuntimeError, MemoryError) as error:
+            raise ValueError(f"{path}: not a shape predictor of dlib ({' '.join(str(error).split())})") from None
+        self.name, self._detect = f"dlib {path.name}", self._dlib.get_frontal_face_detector()
+
+    def __call__(self, picture: np.ndarray, name: str) -> Lids:
+        box = max(self._detect(picture, 1), key=lambda face: face.area(), default=None)
+        if box is None:
+            raise NoLids("no face found")
+        points = np.array([[p.x, p.y] for p in self._predict(picture, box).parts()], np.float64)
+        if len(points) != 68:
+            raise NoLids(f"the predictor gives {len(points)} points, lids need 68")
+        return {eye: points[which] + 0.5 for eye, which in LIDS.items()}
+
+
+def load_lids(text: str, names: list[str], device="cpu") -> LidSource:
+    """The source that --landmarks names: mesh, a .dat, or a file or folder of points of the photos `names`."""
+    if text == MESH:
+        return MeshLids(device)
+    path = Path(text)
+    if not path.exists():
+        raise ValueError(f"--landmarks={text}: there is no such file or folder; give points, a .dat, or {MESH}")
+    return DlibLids(path) if path.suffix == ".dat" else ListedLids(path, names)
