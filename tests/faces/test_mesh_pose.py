@@ -65,12 +65,12 @@ def test_cameras_are_counted_from_the_origin_or_from_the_heads_centre(pose, astr
     assert pose.name != other.name  # so that a manifest tells them apart
 
 
-@pytest.mark.parametrize("mode, larger", [("orig", 1.075), ("cor", 1.012)])
+@pytest.mark.parametrize("mode, larger", [("orig", 1.078), ("cor", 1.008)])
 def test_how_much_larger_than_in_its_crop_a_camera_sees_the_standard_face(mode, larger):
     label = face_labels(torch.diag(torch.tensor([1.0, -1, -1]))[None], mode=mode)
     seen = 512 * project(standard_face(), label)[0].double().numpy() - 0.5
     scale = pos.place(seen, 512).scale / (512 * pos.EG3D_RESCALE / pos.EG3D_CROP)
-    assert scale == pytest.approx(larger, abs=0.002)
+    assert scale == pytest.approx(larger, abs=0.001)
 
 
 def test_the_mirrored_crop_has_the_mirrored_camera(pose, astronaut_crop):
