@@ -52,7 +52,7 @@ def in_crop_space(points: np.ndarray, crop: np.ndarray) -> np.ndarray:
     return np.column_stack([places[:, :2] / places[:, 2:], depth])
 
 
-def write_made_set(folder: Path, people: int = 2, rows: int = 3, steps: int = 24, seed: int = 0) -> Path:
+def write_made_set(folder: Path, people: int = 2, rows: int = 3, steps: int = 20, seed: int = 0) -> Path:
     """Writes raw/, obj/ and config_path.yaml, and gives the last one's place."""
     vertices, faces = front_of_ellipsoid(steps)
     colours = np.clip(np.rint((vertices - MIDDLE) / RADII * 110 + 128), 0, 255).astype(np.uint8)
@@ -81,7 +81,7 @@ def write_made_set(folder: Path, people: int = 2, rows: int = 3, steps: int = 24
     settings.write_text(
         "data:\n  mpii:\n    raw: raw\n    obj: obj\n"
         "model:\n  target_pose:\n    number_new_views: 2\n    mode: range\n    pitch: [-20, 20]\n    yaw: [-50, 50]\n"
-        "  variants: {picture: 0, picture_dark: 0}\n  light: {directional: [0, 0.5]}\noutput:\n  side: 32\n"
+        "  variants: {picture: 0, picture_dark: 0}\n  light: {directional: [0, 0.5]}\noutput: {side: 32, drawn: 64}\n"
     )
     return settings
 

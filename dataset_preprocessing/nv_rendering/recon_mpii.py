@@ -89,7 +89,7 @@ def main(mpii_path, output_dir, regressor, weights, configs, triangles, bbox_ini
 
 def settings_of(regressor: str, files: dict, legacy: bool, twice: bool, by_landmarks: bool) -> Settings:
     """ValueError for options that contradict each other."""
-    given = {name: str(path) for name, path in files.items() if path is not None}
+    given = {name: str(path.resolve()) for name, path in files.items() if path is not None}
     if regressor == DDFA:
         if lacking := [flag for name, flag in DDFA_FILES.items() if name not in given]:
             raise ValueError(f"--regressor={DDFA}: needs {', '.join(DDFA_FILES.values())}; give {lacking[0]} too")

@@ -130,7 +130,8 @@ def check_settings(out: Path, settings: Settings) -> None:
         return
     try:
         found = read_json(path, MOST_FACTS)["settings"]
-        differing = [name for name, value in asdict(settings).items() if found[name] != value]
+        # A set that was moved is still the same one.
+        differing = [name for name, value in asdict(settings).items() if found[name] != value and name != "truth"]
     except (JsonError, KeyError, TypeError):
         raise ValueError(f"{path}: does not say how the meshes there were made; give another --output_dir") from None
     if differing:

@@ -133,8 +133,8 @@ def test_landmarks_of_a_view_are_on_its_mesh_and_those_of_the_source_are_the_pho
 def test_only_the_kept_variant_is_drawn_and_the_shares_are_those_asked_for(made):
     settings = read_settings(made)
     shared, source = materials(settings), sources_of(settings, "p00")[0]
-    numbers = [choice_of(settings, shared, 0, source, view).variant for view in range(2000)]
-    assert np.allclose(np.bincount(numbers, minlength=6) / 2000, [0.25] * 4 + [0, 0], atol=0.04)
+    numbers = [choice_of(settings, shared, 0, source, view).variant for view in range(600)]
+    assert np.allclose(np.bincount(numbers, minlength=6) / 600, [0.25] * 4 + [0, 0], atol=0.06)
     light = [choice_of(settings, shared, 0, source, view).light for view in range(300)]
     dark = [one for one in light if one.ambient != 1]
     assert all(0.25 <= one.ambient <= 0.75 and 0 <= one.directional <= 0.5 for one in dark) and len(dark) > 100
@@ -226,16 +226,15 @@ def test_a_second_run_does_nothing_and_a_larger_one_adds(made, done, tmp_path, d
     assert (again.made, again.found, again.views) == (0, 6, 12) and digests(tmp_path) == digests(done)
 
 
-def test_a_run_that_is_killed_anywhere_goes_on_and_ends_with_the_same_bytes(
-    made, done, tmp_path, monkeypatch, drawn_once
-):
+def test_a_run_that_is_killed_anywhere_goes_on_and_ends_with_the_same_bytes(made, tmp_path, monkeypatch, drawn_once):
     """Every place where a file gets its name: the process is gone before or after it."""
     replace, calls = os.replace, [0]
 
     class Killed(BaseException):
         pass
 
-    names = 5  # settings, three parts, the packed file
+    names = 4  # settings, two parts, the packed file
+    run(made, tmp_path / "whole", people=["p00"], most_rows=2)
     for stop in range(2 * names):
         calls[0] = 0
 
@@ -251,10 +250,12 @@ def test_a_run_that_is_killed_anywhere_goes_on_and_ends_with_the_same_bytes(
         monkeypatch.setattr(os, "unlink", lambda *_, **__: None)  # who is killed cleans nothing up
         monkeypatch.setattr(os, "replace", dying)
         with pytest.raises(Killed):
-            run(made, folder, people=["p00"])
+            run(made, folder, people=["p00"], most_rows=2)
         monkeypatch.undo()
-        assert run(made, folder, people=["p00"]).views == 6
-        assert digests(folder) == {"p00.h5": digests(done)["p00.h5"]}, stop
+        parts = len(list((folder / "full").glob(".p00.parts/[0-9]*.h5")))
+        report = run(made, folder, people=["p00"], most_rows=2)
+        assert (report.views, report.found) == (4, parts), stop  # what was finished is not made again
+        assert digests(folder) == digests(tmp_path / "whole"), stop
     assert calls[0] == names
 
 
@@ -384,7 +385,6 @@ def test_the_variants_have_the_numbers_that_files_say(done):
 
 def test_nothing_holds_more_than_a_source(made, tmp_path, monkeypatch):
     """Memory stays flat: the views of a source are gone when the next one is made."""
-    import gc
     import weakref
 
     alive, most = [], [0]
@@ -393,7 +393,6 @@ def test_nothing_holds_more_than_a_source(made, tmp_path, monkeypatch):
     def watched(*arguments):
         rows = original(*arguments)
         alive.append(weakref.ref(rows["face_patch"]))
-        gc.collect()
         most[0] = max(most[0], sum(ref() is not None for ref in alive))
         return rows
 
