@@ -17,6 +17,7 @@ SCRIPTS = sorted(
 NUMPY_ONLY = {
     "dataset_preprocessing/synthetic/make_faces.py",
     "dataset_preprocessing/synthetic/make_gaze.py",
+    "dataset_preprocessing/synthetic/make_mpii.py",
     "dataset_preprocessing/nv_rendering/main.py",
     "dataset_preprocessing/nv_rendering/render.py",
     "dataset_preprocessing/nv_rendering/show_novel_views.py",

@@ -53,13 +53,14 @@ def quality(world: str = "cartoons") -> dict[str, dict]:
     A network that is not there yet is left out. The points, which the cartoons alone have, are read from beside their
     file, since they need dlib.
     """
-    people, name, found = test_people(world), NAMES[world], {}
+    name, found = NAMES[world], {}
     if WORLD_FILES[name].is_file():
         judge = IdentityNetwork.load(name)
-        found["identity_network"] = {"sha256": judge.sha256} | fit_identity.verification(judge.network, people)
+        found["identity_network"] = {"sha256": judge.sha256}
+        found["identity_network"] |= fit_identity.verification(judge.network, test_people(world))
     if READERS[name].is_file():
         reader, digest = load_reader(READERS[name])
-        found["pose_network"] = {"sha256": digest} | fit_face_reader.errors(reader, people)
+        found["pose_network"] = {"sha256": digest} | fit_face_reader.errors(reader, test_people(world))
     return found | ({"five_points": measured_five_points()} if world == "cartoons" else {})
 
 
