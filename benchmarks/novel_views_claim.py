@@ -12,9 +12,11 @@ if __name__ == "__main__":
     begin()
 
 import json
+import os
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +43,14 @@ ARMS = {  # name -> sets that its network sees, more flags of its training; nove
     "sources": ("sources", []),
     "novel": ("novel", []),
     "novel-swap": ("novel", ["--swap-backgrounds=0.7"]),
+    "novel-loose": ("novel", ["--swap-backgrounds=0.7", "--zoom=0.2"]),
     "novel-black": ("novel-black", []),
     "novel-flat": ("novel-flat", []),
 }
 # A set of novel views -> its meshes, and how often each kind of background and light is drawn.
 VIEW_SETS = {
     "novel": ("meshes", {"black": 1, "black_dark": 1, "colour": 4, "colour_dark": 4}),
+    "novel-loose": ("novel", ["--swap-backgrounds=0.7", "--zoom=0.2"]),
     "novel-black": ("meshes", {"black": 1, "black_dark": 0, "colour": 0, "colour_dark": 0}),
     "novel-flat": (FLAT, {"black": 1, "black_dark": 1, "colour": 4, "colour_dark": 4}),
 }
@@ -86,7 +90,7 @@ class Plan:
 @click.option("--images", type=click.IntRange(min=32), default=40_000, show_default=True, help="Seen by each network.")
 @click.option("--width", type=int, default=16, show_default=True, help="Of the networks, as of l2cs/train.py.")
 @click.option("--input-size", type=int, default=64, show_default=True, help="Of the networks, pixels.")
-@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes that render.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
 @click.option("--seeds", type=cli.DISTINCT_SEEDS, default="0-2", show_default=True, help="Of the networks.")
 @click.option("--arms", default=",".join(ARMS), show_default=True, help="Which networks; all are compared.")
 @click.option("--page", type=OUTPUT_FILE, default=REPOSITORY / "docs" / "novel_views.md", help="Tables go there.")
@@ -103,11 +107,11 @@ def main(seeds, arms, page, results, **plan):
     for name in dict.fromkeys(ARMS[name][0] for name in names):
         if name in VIEW_SETS:
             make_views(plan, name)
-    scores = {name: {} for name in names}
-    for seed in seeds:
-        for name in names:
-            scores[name][str(seed)] = measured(plan, name, seed)
-            click.echo(f"{name}, seed {seed}: {novel_views_page.far_error(scores[name][str(seed)]):.2f} degrees far")
+    runs = [(name, seed) for seed in seeds for name in names]
+    with ThreadPoolExecutor(plan.workers) as pool:  # each waits for a process of its own
+        found = list(pool.map(lambda run: measured(plan, *run), runs))
+    scores = {name: {str(run[1]): score for run, score in zip(runs, found, strict=True) if run[0] == name}
+              for name in names}  # fmt: skip
     numbers = {"settings": plan.settings(), "scores": scores}
     written = write_results(results, f"novel-views-claim-{plan.world}", torch.device("cpu"), numbers)
     click.echo(f"{novel_views_page.verdict(scores)}\nwritten to {written}")
@@ -179,6 +183,7 @@ def measured(plan: Plan, name: str, seed: int) -> dict:
         run("l2cs/evaluate.py", errors, *photo_flags(plan, "test"), f"--device={plan.device}", f"--head-bins={EDGES}",
             f"--snapshot={folder / 'weights.safetensors'}", to="json")  # fmt: skip
     score = read_json(errors)
+    click.echo(f"{name}, seed {seed}: {novel_views_page.far_error(score):.2f} degrees where heads turn far")
     return {key: score[key] for key in ("mean_angular_error_deg", "by_head", "images")}
 
 
@@ -191,7 +196,8 @@ def run(script: str, target: Path, *arguments: str, to: str) -> None:
     """A command of this repository that writes `target`; ValueError if it fails. Each goes on where it was stopped."""
     command = [sys.executable, str(REPOSITORY / script), *arguments, f"--{one_spelling(to)}={target}"]
     click.echo(f"$ {shlex.join(['python', script, *command[2:]])}")
-    if subprocess.run(command).returncode:
+    threads = {"OMP_NUM_THREADS": "1"}  # several processes share the cores; and sums have one order
+    if subprocess.run(command, env=os.environ | threads).returncode:
         raise ValueError("the last command failed, see above; the same command goes on from there")
 
 

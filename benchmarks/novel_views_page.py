@@ -6,6 +6,7 @@ A made part stands between `<!-- made: NAME -->` and `<!-- end -->`.
 import json
 import math
 import re
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
@@ -20,6 +21,7 @@ TITLES = {  # arm -> what its network saw
     "novel": "novel views of them",
     "novel-black": "novel views, all black behind and in one light",
     "novel-swap": "novel views, backgrounds swapped while training",
+    "novel-loose": "the same, and sizes varied by 20 %",
     "novel-flat": "novel views, eyes painted flat on the mesh",
 }
 Scores = dict[str, dict[str, dict]]  # arm -> seed -> what l2cs/evaluate.py wrote
@@ -79,11 +81,17 @@ def made(text: str, records: dict[str, dict]) -> str:
         part = NOTHING_YET
         if world in records:
             record = records[world]
+            scores = record["results"]["scores"]
             told = f"Made by `{record['command']}`, commit {record['commit']}, {record['hardware']}, {record['date']}."
-            part = "\n\n".join([verdict(record["results"]["scores"]), table(record["results"]["scores"]), told])
+            picture = f"![Error against the head's yaw](novel_views_{world}.png)"
+            part = "\n\n".join([_wrapped(verdict(scores)), table(scores), picture, _wrapped(told)])
         pattern = re.compile(rf"(<!-- made: {world} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = pattern.sub(lambda found, part=part: f"{found[1]}\n{part}\n\n{found[2]}", text)
     return text
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False))
 
 
 def records_in(folder: Path) -> dict[str, dict]:

@@ -136,7 +136,12 @@ class Normalization:
         """
         if not _has_lens(distortion):
             return _warped(photo, self.warp, self.size)
-        return _sampled(photo, distorted_points(self.points_back(_grid(self.size)), camera, distortion))
+        camera, cv2 = checked_camera(camera), opencv()
+        # OpenCV's rectification with W C for the new camera: a pixel p of the picture is seen along (W C)^-1 p.
+        maps = cv2.initUndistortRectifyMap(
+            camera, _coefficients(distortion), np.eye(3), self.warp @ camera, self.size, cv2.CV_32FC1
+        )
+        return cv2.remap(photo, *maps, cv2.INTER_LINEAR)
 
     def image_back(self, picture: np.ndarray, photo_size: tuple[int, int], camera=None, distortion=None) -> np.ndarray:
         """A picture -> where its pixels lie in the photo of (width, height) px; black elsewhere.

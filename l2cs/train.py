@@ -71,6 +71,8 @@ class Fold(click.IntRange):
 @click.option("--recipe", type=click.Choice(["published", "scratch"]),
               help="published: fixed stem and lr; scratch: all, cosine.  [default: by --arch]")  # fmt: skip
 @click.option("--augment/--no-augment", default=None, help="Shift, blur, noise, colour, mirror.  [default: for small]")
+@click.option("--zoom", type=float, default=TrainingConfig.zoom, show_default=True,
+              help="Largest change of size by --augment, as a fraction.")  # fmt: skip
 @click.option("--swap-backgrounds", type=float, default=0.0, show_default=True,
               help="views: share of the images that get another background, by their face masks.")  # fmt: skip
 @click.option("--backgrounds", type=INPUT_FOLDER,
@@ -99,7 +101,7 @@ def main(dataset, output, fold, arch, width, input_size, window, bins, json_path
         architecture = Architecture.small(width, input_size, bins, window)
     else:
         architecture = Architecture.published(arch, bins)
-    given = ("num_epochs", "batch_size", "lr", "recipe", "augment", "alpha", "seed", "swap_backgrounds")
+    given = ("num_epochs", "batch_size", "lr", "recipe", "augment", "alpha", "seed", "swap_backgrounds", "zoom")
     config = TrainingConfig.for_network(small, **{name: o[name] for name in given})
     facts, results = {"command": shlex.join(["l2cs/train.py", *sys.argv[1:]])}, {}
     if dataset == "views":

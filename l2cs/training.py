@@ -42,6 +42,7 @@ class TrainingConfig:
     augment: bool = False
     seed: int = 0
     swap_backgrounds: float = 0.0  # share of the images that get another background; needs face masks
+    zoom: float = Augmentation.zoom  # largest change of size, as a fraction, if augmented
 
     @classmethod
     def for_network(cls, small: bool, recipe: str | None, augment: bool | None, **given) -> "TrainingConfig":
@@ -60,10 +61,13 @@ class TrainingConfig:
             )
         if not 0 <= self.swap_backgrounds <= 1:
             raise ValueError(f"--swap-backgrounds={self.swap_backgrounds}: is a share of the images, 0 to 1")
+        if not 0 <= self.zoom <= 0.5:
+            raise ValueError(f"--zoom={self.zoom}: is a fraction of the size, 0 to 0.5")
 
     def facts(self) -> dict:
-        """All settings; one that came later is left out while it is off, so that older runs can go on."""
-        return {name: value for name, value in asdict(self).items() if value or name != "swap_backgrounds"}
+        """All settings; those that came later are left out at their defaults, so that older runs can go on."""
+        later = {"swap_backgrounds": 0.0, "zoom": Augmentation.zoom}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
 
 def gaze_loss(logits: torch.Tensor, degrees: torch.Tensor, binning: Binning, alpha: float) -> torch.Tensor:
@@ -168,7 +172,7 @@ class Trainer:
         images, angles = self._pictures(chosen, step), self.angles[chosen].to(self.device)
         if config.augment:
             images, angles = augment(
-                images, angles, Augmentation(), _generator(config.seed, "augment", self.epoch, step)
+                images, angles, Augmentation(zoom=config.zoom), _generator(config.seed, "augment", self.epoch, step)
             )
         done = (self.epoch * self.steps_per_epoch + step) / (config.num_epochs * self.steps_per_epoch)
         for group in self._optimizer.param_groups:

@@ -52,7 +52,7 @@ def in_crop_space(points: np.ndarray, crop: np.ndarray) -> np.ndarray:
     return np.column_stack([places[:, :2] / places[:, 2:], depth])
 
 
-def write_made_set(folder: Path, people: int = 2, rows: int = 3, steps: int = 24, seed: int = 0) -> Path:
+def write_made_set(folder: Path, people: int = 2, rows: int = 3, steps: int = 20, seed: int = 0) -> Path:
     """Writes raw/, obj/ and config_path.yaml, and gives the last one's place."""
     vertices, faces = front_of_ellipsoid(steps)
     colours = np.clip(np.rint((vertices - MIDDLE) / RADII * 110 + 128), 0, 255).astype(np.uint8)
@@ -81,6 +81,21 @@ def write_made_set(folder: Path, people: int = 2, rows: int = 3, steps: int = 24
     settings.write_text(
         "data:\n  mpii:\n    raw: raw\n    obj: obj\n"
         "model:\n  target_pose:\n    number_new_views: 2\n    mode: range\n    pitch: [-20, 20]\n    yaw: [-50, 50]\n"
-        "  variants: {picture: 0, picture_dark: 0}\n  light: {directional: [0, 0.5]}\noutput:\n  side: 32\n"
+        "  variants: {picture: 0, picture_dark: 0}\n  light: {directional: [0, 0.5]}\noutput: {side: 32, drawn: 64}\n"
     )
     return settings
+
+
+def write_supplement(folder: Path) -> list[str]:
+    """Adds what `legacy` needs to a made set: 68 landmarks of each photo, and a face model. Gives overrides."""
+    for person in mpii_layout.people(folder / "raw"):
+        rows = []
+        for line in mpii_layout.read_person(folder / "raw", person):
+            turn = Rotation.from_rotvec(line.rotation).as_matrix()
+            points = landmarks_mm() @ turn.T + line.translation
+            pixels = points[:, :2] / points[:, 2:] * 1000 + CAMERA[:2, 2]
+            camera = mpii_layout.Camera(CAMERA)
+            rows.append(mpii_layout.SourceRow(line.name, line.gaze_target, camera, np.zeros(6), pixels))
+        mpii_layout.write_sources(folder / "source_supply", person, rows)
+    np.savetxt(folder / "OpenFace.txt", landmarks_mm())
+    return [f"misc.openface_path={folder / 'OpenFace.txt'}", f"supplementary.mpii.source={folder / 'source_supply'}"]

@@ -14,6 +14,7 @@ from dataset_preprocessing.dataset_tool import main as dataset_tool
 from dataset_preprocessing.filter_by_gaze import main as filter_by_gaze
 from dataset_preprocessing.synthetic.make_faces import main as make_faces
 from dataset_preprocessing.synthetic.make_gaze import main as make_gaze
+from dataset_preprocessing.synthetic.make_mpii import main as make_mpii
 from eg3d.calc_gfas import main as calc_gfas
 from eg3d.demo import main as demo
 from eg3d.gen_samples import main as gen_samples
@@ -97,6 +98,7 @@ def test_an_output_that_cannot_be_written_is_named_with_its_flag(tmp_path):
         (make_faces, "--dest", []),
         (make_faces, "--sheet", []),
         (make_gaze, "--outdir", []),
+        (make_mpii, "--outdir", []),
         (filter_by_gaze, "--dest", ["--data=gone"]),
         (filter_by_gaze, "--json", ["--data=gone", "--dest=out/new.zip"]),
         (dataset_tool, "--dest", ["--source=gone"]),

@@ -62,6 +62,7 @@ def test_the_table_has_a_line_for_each_arm_and_a_page_without_results_says_so(ma
     assert "| the photos alone | 1.0 | 2.0 | 20.0 | - | 7.0 |" in text.replace("  ", " ")
     assert "| novel views of them | 2.0 | 2.0 | 9.0 | 5.0 | 7.0 | 8.0 (7.0, 9.0) |" in text.replace("  ", " ")
     assert "`python x`, commit abc, a machine, today" in text and text.count("Not measured yet") == 1
+    assert "](novel_views_cartoons.png)" in text and max(map(len, text.splitlines())) <= 120
     assert maker.made(text, {"cartoons": record}) == text
     maker.plot(tmp_path / "p.png", scores)
     assert Image.open(tmp_path / "p.png").width == 700
@@ -86,3 +87,22 @@ def test_flat_eyes_look_the_same_to_the_camera_and_lie_in_the_plane_of_the_lids(
     depth = flat[:400][moved[:400], 2] - centres[0, 2]
     assert (np.abs(depth + 9) < 0.3).all() and np.ptp(vertices[:400][moved[:400], 2]) > 2
     assert (((vertices - np.repeat(centres, [400, 450], axis=0)) * vertices).sum(axis=1)[moved] < 0).all()
+
+
+@pytest.mark.slow
+def test_the_whole_claim_in_small_and_again_without_making_anything(run_script, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- made: cartoons -->\n<!-- end -->\n")
+    flags = ["--people=2", "--photos=16", "--test-people=2", "--test-photos=4", "--views=1", "--images=32", "--seeds=0"]
+    flags += [f"--workdir={tmp_path / 'work'}", f"--results={tmp_path / 'results'}", f"--page={page}", "--device=cpu"]
+    done = run_script("benchmarks/novel_views_claim.py", *flags, "--arms=sources,novel,novel-flat")
+    assert done.code == 0, done.stderr
+    assert "novel views, eyes painted flat" in page.read_text() and (tmp_path / "novel_views_cartoons.png").is_file()
+    networks = sorted((tmp_path / "work" / "networks").glob("*/weights.safetensors"))
+    before = [path.stat().st_mtime_ns for path in networks]
+    again = run_script("benchmarks/novel_views_claim.py", *flags, "--arms=sources,novel,novel-flat")
+    assert again.code == 0 and len(before) == 3 and [path.stat().st_mtime_ns for path in networks] == before
+    other = run_script("benchmarks/novel_views_claim.py", *flags, "--views=2")
+    assert other.code == 2 and "was made with views 1, now 2; give another folder" in other.stderr
+    wrong = run_script("benchmarks/novel_views_claim.py", *flags, "--arms=sources,novell")
+    assert wrong.code == 2 and "there is no novell" in wrong.stderr

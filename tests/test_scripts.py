@@ -17,6 +17,7 @@ SCRIPTS = sorted(
 NUMPY_ONLY = {
     "dataset_preprocessing/synthetic/make_faces.py",
     "dataset_preprocessing/synthetic/make_gaze.py",
+    "dataset_preprocessing/synthetic/make_mpii.py",
     "dataset_preprocessing/nv_rendering/main.py",
     "dataset_preprocessing/nv_rendering/render.py",
     "dataset_preprocessing/nv_rendering/show_novel_views.py",
@@ -34,6 +35,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "eg3d/calc_pose.py",
 }
 DRAWS_NOTHING = {
+    "redirection/interpgaze/redirect.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
     "dataset_preprocessing/nv_rendering/recon_mpii.py",

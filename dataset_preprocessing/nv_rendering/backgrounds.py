@@ -8,7 +8,7 @@ from groundwork.archive import Folder, read_file
 from groundwork.images import read_picture, silence_pillow
 from groundwork.opencv import opencv
 
-BLUR = 20  # px of 448, the side of the box that a picture is blurred by, as published
+BLUR, BLURRED_SIZE = 20, 448  # px: the side of the box that a picture of this size is blurred by, as published
 PUBLISHED_BLACK = (1.0, 1.0, 1.0)  # what the published program draws for black, of 255
 
 
@@ -29,11 +29,12 @@ class Backgrounds:
             raise ValueError(f"{folder}: no background pictures in this folder{self._folder.why_empty()}; name another "
                              "one in the settings as data.background_path, or leave it out")  # fmt: skip
 
-    def picture(self, number: int, size: int, blur: int = BLUR) -> np.ndarray:
+    def picture(self, number: int, size: int) -> np.ndarray:
         """A picture brought to [size, size, 3] whatever its shape, and blurred; float32 RGB, 0 to 255."""
         if number >= len(self.names):
             raise ValueError(f"{self._folder.path}: background {number} is asked for, and there are "
                              f"{len(self.names)}; the stored numbers belong to another folder")  # fmt: skip
         path, cv2 = self._folder.file(self.names[number]), opencv()
         picture = np.asarray(read_picture(read_file(path), f"{path}:"), np.float32)
+        blur = max(1, round(BLUR * size / BLURRED_SIZE))
         return cv2.blur(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), (blur, blur))

@@ -8,7 +8,7 @@
 Files of other programs may have no colours, colours from 0 to 1, or faces with texture and normals (`1/1/1`).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ LANDMARKS = 68
 OBJ, LANDMARK_FILE, CROP_FILE = ".obj", "_lm.txt", "_crop_params.txt"
 ENDINGS = (LANDMARK_FILE, CROP_FILE, OBJ)  # in the order of writing: if the mesh is there, the others are too
 MOST_VERTICES, MOST_FACES = 1_000_000, 2_000_000  # a published mesh has 53,215 and 105,840
-MOST_LINES, LONGEST_WORD = 4_000_000, 32
+MOST_LINES = 4_000_000
 LARGEST = 1e6  # of any coordinate; a crop has some hundred pixels
 PASSED_OVER = {b"#", b"vn", b"vt", b"vp", b"o", b"g", b"s", b"l", b"mtllib", b"usemtl"}  # of an OBJ file
 AGAIN = "make it again by recon_mpii.py"
@@ -59,8 +59,8 @@ def is_written(stem: Path, endings: Collection[str] = ENDINGS) -> bool:
 def write_reconstruction(stem: Path, mesh: Reconstruction, endings: Collection[str] = ENDINGS) -> None:
     """Writes the three files, or those of some endings; the mesh last, so that it is there only if all are."""
     lines = {
-        LANDMARK_FILE: lambda: _rows("%.3f %.3f %.3f", mesh.landmarks.tolist()),
-        CROP_FILE: lambda: _rows("%.4f %.4f %.4f", mesh.crop.tolist()),
+        LANDMARK_FILE: lambda: _rows("%.3f %.3f %.3f", mesh.landmarks),
+        CROP_FILE: lambda: _rows("%.4f %.4f %.4f", mesh.crop),
         OBJ: lambda: _obj_lines(mesh),
     }
     for ending in ENDINGS:
@@ -82,18 +82,20 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
 
     ValueError, one line, for anything else.
     """
-    rows: dict[bytes, list[list[bytes]]] = {b"v": [], b"f": []}
-    for line in _bytes(path).splitlines():
-        kind, *words = line.split() or [b"#"]
+    rows: dict[bytes, list[bytes]] = {b"v": [], b"f": []}
+    data = _bytes(path)
+    for line in data.splitlines():
+        kind, *rest = line.split(None, 1) or [b"#"]
         if kind in rows:
-            rows[kind].append(words)
+            rows[kind] += rest or [b""]
         elif kind not in PASSED_OVER and not kind.startswith(b"#"):
             raise ValueError(f"{path}: is no OBJ file, it has a line that begins with {kind[:20]!r}; {AGAIN}")
     if len(rows[b"v"]) > MOST_VERTICES or len(rows[b"f"]) > MOST_FACES:
         raise ValueError(f"{path}: has more than {MOST_VERTICES} vertices or {MOST_FACES} faces; give a coarser mesh")
+    if b"/" in data:  # texture and normals
+        rows[b"f"] = [b" ".join(word.partition(b"/")[0] for word in row.split()) for row in rows[b"f"]]
     numbers = _table(path, rows[b"v"], (3, 6), "vertices 'v x y z r g b'")
-    faces = _table(path, ([word.partition(b"/")[0] for word in words] for words in rows[b"f"]), (3,),
-                   "triangles 'f i j k'")  # fmt: skip
+    faces = _table(path, rows[b"f"], (3,), "triangles 'f i j k'")
     if faces.min() < 1 or faces.max() > len(numbers) or (faces % 1).any():
         raise ValueError(f"{path}: a face names a vertex that is none of its {len(numbers)}; {AGAIN}")
     return numbers[:, :3].copy(), _colours(path, numbers[:, 3:]), faces.astype(np.int32) - 1
@@ -101,7 +103,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
 
 def read_landmarks(path: Path) -> np.ndarray:
     """float64 [68, 3] of a file of 68 lines `x y z`; ValueError, one line, for anything else."""
-    lines = [line.split() for line in _bytes(path).splitlines() if line.strip()]
+    lines = _lines(path)
     if len(lines) != LANDMARKS:
         raise ValueError(f"{path}: has {len(lines)} landmarks, and {LANDMARKS} are needed, one 'x y z' a line; {AGAIN}")
     return _table(path, lines, (3,), "landmarks 'x y z'")
@@ -109,8 +111,7 @@ def read_landmarks(path: Path) -> np.ndarray:
 
 def read_crop(path: Path) -> np.ndarray:
     """float64 [3, 3], photo pixels -> crop pixels; ValueError, one line, for anything else."""
-    lines = [line.split() for line in _bytes(path).splitlines() if line.strip()]
-    crop = _table(path, lines, (3,), "three rows of three numbers")
+    crop = _table(path, _lines(path), (3,), "three rows of three numbers")
     if crop.shape != (3, 3) or (crop[2] != (0, 0, 1)).any() or abs(np.linalg.det(crop)) < 1e-9:
         raise ValueError(f"{path}: is no matrix from photo to crop (3 x 3, last row 0 0 1, invertible); {AGAIN}")
     return crop
@@ -119,13 +120,18 @@ def read_crop(path: Path) -> np.ndarray:
 # ------------------------------------------------------------------ lines
 
 
-def _rows(form: str, rows: Iterable) -> bytes:
-    return "".join(f"{form}\n" % tuple(row) for row in rows).encode()
+def _rows(form: str, table: np.ndarray) -> bytes:
+    """A line for each row; all at once, as there are 100,000."""
+    return (f"{form}\n" * len(table) % tuple(table.ravel().tolist())).encode()
 
 
 def _obj_lines(mesh: Reconstruction) -> bytes:
-    coloured = ((*place, *colour) for place, colour in zip(mesh.vertices.tolist(), mesh.colours.tolist(), strict=True))
-    return _rows("v %.4f %.4f %.4f %d %d %d", coloured) + _rows("f %d %d %d", (mesh.faces + 1).tolist())
+    coloured = np.column_stack([mesh.vertices, mesh.colours])
+    return _rows("v %.4f %.4f %.4f %d %d %d", coloured) + _rows("f %d %d %d", mesh.faces + 1)
+
+
+def _lines(path: Path) -> list[bytes]:
+    return [line for line in _bytes(path).splitlines() if line.strip()]
 
 
 def _bytes(path: Path) -> bytes:
@@ -137,19 +143,16 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
-def _table(path: Path, rows: Iterable[list[bytes]], widths: tuple[int, ...], what: str) -> np.ndarray:
-    """float64 [N, width] of lines that were split into words."""
-    rows = list(rows)
-    width = len(rows[0]) if rows else 0
-    if width not in widths or any(len(row) != width for row in rows):
-        raise ValueError(f"{path}: has no {what}, or lines of different lengths; {AGAIN}")
-    words = [word for row in rows for word in row]
+def _table(path: Path, rows: list[bytes], widths: tuple[int, ...], what: str) -> np.ndarray:
+    """float64 [N, width] of lines of numbers."""
+    if not rows or len(rows[0].split()) not in widths:
+        raise ValueError(f"{path}: has no {what}; {AGAIN}")
     try:
-        if max(map(len, words)) > LONGEST_WORD:
-            raise ValueError
-        numbers = np.array(words).astype(np.float64).reshape(-1, width)
+        numbers = np.loadtxt(rows, np.float64, comments=None, ndmin=2)
+        if len(numbers) < len(rows):
+            raise ValueError  # NumPy passes over empty lines
     except ValueError:
-        raise ValueError(f"{path}: a number of its {what} cannot be read; {AGAIN}") from None
+        raise ValueError(f"{path}: a line of its {what} is longer or shorter, or is no numbers; {AGAIN}") from None
     if not (np.abs(numbers) <= LARGEST).all():  # also NaN
         raise ValueError(f"{path}: has numbers that are not finite or beyond {LARGEST:g}; {AGAIN}")
     return numbers

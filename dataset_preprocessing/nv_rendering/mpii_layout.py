@@ -68,9 +68,7 @@ class SourceRow:
     """One row of `source_supply/pXX.h5`.
 
     file_name: "p00/day01/0005.jpg"; gaze_target [3] mm; camera; head_pose: numbers whose meaning nothing here depends
-    on; landmarks [68, 2] px of the stored photo, in dlib's order; model: the same points [68, 3] of this very face, mm
-    in its head frame, or None. Where it is there it is to stand for the mean faces (face_model.yml, OpenFace.txt): pose
-    and distance are exact then. Published files have none, photos of the embedded worlds do.
+    on; landmarks [68, 2] px of the stored photo, in dlib's order.
     """
 
     file_name: str
@@ -78,7 +76,6 @@ class SourceRow:
     camera: Camera
     head_pose: np.ndarray
     landmarks: np.ndarray
-    model: np.ndarray | None = None
 
 
 # ---------------------------------------------------------------- photos and annotation lines
@@ -190,9 +187,8 @@ def _camera_file(root: Path, person: str) -> Path:
 
 SOURCE_SHAPES = {  # of a row, in `source_supply/pXX.h5`; None: any. The lens may have 4 or 5 numbers, in any shape
     "file_name": (), "3d_gaze_target": (3,), "camera_parameters": (3, 3), "distortion_parameters": None,
-    "head_pose": None, "landmarks_2d_detect": (68, 2), "face_model": (68, 3),
+    "head_pose": None, "landmarks_2d_detect": (68, 2),
 }  # fmt: skip
-OPTIONAL = ("face_model",)
 TABLES = {  # columns, least, most, whether the numbers are whole
     "random_bg_ids": (1, 0, 2**31, True),  # of the sorted pictures of the background folder
     "random_colors": (3, 0, 255, True),  # RGB
@@ -213,8 +209,7 @@ def sources(folder: Path) -> list[str]:
 def read_sources(folder: Path, person: str) -> list[SourceRow]:
     """The rows of `pXX.h5` in the file's order; their numbers are a photo's place in all that is random."""
     path = Path(folder) / f"{person}.h5"
-    stored = {name: array for name, array in _stored(path).items() if array is not None or name not in OPTIONAL}
-    arrays = {name: _checked_rows(path, name, array) for name, array in stored.items()}
+    arrays = {name: _checked_rows(path, name, array) for name, array in _stored(path).items()}
     count = {len(array) for array in arrays.values()}
     if len(count) > 1 or not min(count):
         raise ValueError(f"{path}: has no rows, or not of each kind as many; fetch or make the file again")
@@ -236,7 +231,6 @@ def read_sources(folder: Path, person: str) -> list[SourceRow]:
             ),
             head_pose=arrays["head_pose"][n],
             landmarks=arrays["landmarks_2d_detect"][n],
-            model=arrays["face_model"][n] if "face_model" in arrays else None,
         )
         for n, name in enumerate(names)
     ]
@@ -255,8 +249,6 @@ def write_sources(folder: Path, person: str, rows: Sequence[SourceRow]) -> None:
         file["distortion_parameters"] = np.stack([row.camera.distortion for row in rows])
         file["head_pose"] = np.stack([row.head_pose for row in rows])
         file["landmarks_2d_detect"] = np.stack([row.landmarks for row in rows])
-        if all(row.model is not None for row in rows):
-            file["face_model"] = np.stack([row.model for row in rows])
     atomic_write(Path(folder) / f"{person}.h5", out.getvalue())
 
 
@@ -311,8 +303,7 @@ def _checked_rows(path: Path, name: str, array: np.ndarray | None) -> np.ndarray
     """All rows of a data set; ValueError unless they are there and each of the right shape."""
     shape = SOURCE_SHAPES[name]
     if array is None:
-        wanted = ", ".join(name for name in SOURCE_SHAPES if name not in OPTIONAL)
-        raise ValueError(f"{path}: lacks the data set '{name}'; it must have {wanted}")
+        raise ValueError(f"{path}: lacks the data set '{name}'; it must have {', '.join(SOURCE_SHAPES)}")
     if shape is not None and array.shape[1:] != shape:
         wanted, got = ("x".join(map(str, ("N", *sides))) for sides in (shape, array.shape[1:]))
         raise ValueError(f"{path}: '{name}' has shape {got}, not {wanted}")

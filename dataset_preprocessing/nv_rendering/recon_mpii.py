@@ -45,6 +45,8 @@ DDFA_FILES = {"weights": "--ddfa-weights", "configs": "--ddfa-configs", "triangl
 @click.option("--dlib_landmark", **SWITCH, default=True, show_default=True,
               help="3ddfa: the first box is that round 68 landmarks, which FaceMesh finds; else one round the "
               "face.")  # fmt: skip
+@click.option("--eyes", type=click.Choice(["balls", "flat"]), default="balls", show_default=True,
+              help="facemesh: what lies between the lids is put onto an eyeball, or stays a sheet.")  # fmt: skip
 @click.option("--dump_obj", **SWITCH, default=True, show_default=True, help="Write the meshes.")
 @click.option("--dump_pts", **SWITCH, default=True, show_default=True, help="Write the 68 landmarks.")
 @click.option("--legacy", **SWITCH, default=False, help="As published: the photo keeps its lens's distortion, and "
@@ -55,8 +57,8 @@ DDFA_FILES = {"weights": "--ddfa-weights", "configs": "--ddfa-configs", "triangl
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
 @device_option
 @json_option
-def main(mpii_path, output_dir, regressor, weights, configs, triangles, bbox_init, dlib_landmark, dump_obj, dump_pts,
-         legacy, mode, workers, device, json_path):  # fmt: skip
+def main(mpii_path, output_dir, regressor, weights, configs, triangles, bbox_init, dlib_landmark, eyes, dump_obj,
+         dump_pts, legacy, mode, workers, device, json_path):  # fmt: skip
     """One photo -> a mesh whose vertices lie on the pixels that they are seen at, with the photo's colours.
 
     Of several faces the one at the annotated landmarks is taken. What is there already is not made again. A photo
@@ -67,6 +69,7 @@ def main(mpii_path, output_dir, regressor, weights, configs, triangles, bbox_ini
     """
     files = {"weights": weights, "configs": configs, "triangles": triangles}
     settings = settings_of(regressor, files, legacy, bbox_init == "two", dlib_landmark)
+    settings = replace(settings, balls=eyes == "balls")
     if regressor == WORLD:
         settings = replace(settings, truth=str(mpii_path / TRUTH_FILE))
     device = pick_device({"cpu": "cpu", "gpu": "cuda"}.get(mode, device))
@@ -86,7 +89,7 @@ def main(mpii_path, output_dir, regressor, weights, configs, triangles, bbox_ini
 
 def settings_of(regressor: str, files: dict, legacy: bool, twice: bool, by_landmarks: bool) -> Settings:
     """ValueError for options that contradict each other."""
-    given = {name: str(path) for name, path in files.items() if path is not None}
+    given = {name: str(path.resolve()) for name, path in files.items() if path is not None}
     if regressor == DDFA:
         if lacking := [flag for name, flag in DDFA_FILES.items() if name not in given]:
             raise ValueError(f"--regressor={DDFA}: needs {', '.join(DDFA_FILES.values())}; give {lacking[0]} too")

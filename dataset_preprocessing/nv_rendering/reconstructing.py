@@ -43,7 +43,8 @@ MOST_FACTS = 1 << 26
 @dataclass(frozen=True)
 class Settings:
     """What decides about a mesh. regressor: a name of the above, or a folder; legacy: the photo stays distorted, and
-    pixels are mixed as published; weights, configs, triangles: 3DDFA's files; truth: the world's."""
+    pixels are mixed as published; weights, configs, triangles: 3DDFA's files; truth: the world's;
+    balls: facemesh's eyes are balls."""
 
     regressor: str
     legacy: bool = False
@@ -53,6 +54,7 @@ class Settings:
     configs: str = ""
     triangles: str = ""
     truth: str = ""
+    balls: bool = True
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ def check_settings(out: Path, settings: Settings) -> None:
         return
     try:
         found = read_json(path, MOST_FACTS)["settings"]
-        differing = [name for name, value in asdict(settings).items() if found[name] != value]
+        # A set that was moved is still the same one.
+        differing = [name for name, value in asdict(settings).items() if found[name] != value and name != "truth"]
     except (JsonError, KeyError, TypeError):
         raise ValueError(f"{path}: does not say how the meshes there were made; give another --output_dir") from None
     if differing:
@@ -169,7 +172,7 @@ def regressor_of(settings: Settings, device: str) -> Regressor:
     """The regressor, once for each process. ValueError, one line, if a package or a file of it is missing."""
     torch.set_num_threads(1)  # the processes share the cores already
     if settings.regressor == FACEMESH:
-        return FaceMeshRegressor(device)
+        return FaceMeshRegressor(device, settings.balls)
     if settings.regressor == DDFA:
         files = DdfaFiles(Path(settings.weights), Path(settings.configs), Path(settings.triangles))
         finder = MeshFinder(device)

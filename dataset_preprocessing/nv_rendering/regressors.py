@@ -22,6 +22,7 @@ from dataset_preprocessing.nv_rendering.crop_box import (
     to_photo,
 )
 from dataset_preprocessing.nv_rendering.head_pose import LANDMARKS_6
+from dataset_preprocessing.nv_rendering.mesh_eyes import head_axes, with_balls
 from dataset_preprocessing.nv_rendering.mesh_files import Reconstruction
 from dataset_preprocessing.nv_rendering.mobilenet import load_mobilenet
 from dataset_preprocessing.nv_rendering.morphable_model import load_model, read_triangles
@@ -67,9 +68,11 @@ Regressor = Callable[[View], Reconstruction]
 
 @dataclass(frozen=True)
 class MeshFound:
-    """points: [468, 3] px of the photo, the first pixel's centre at 0, z in the same unit, larger = further."""
+    """points: [468, 3] px of the photo, the first pixel's centre at 0, z in the same unit, larger = further; axes:
+    [3, 3], columns right, down and into the head."""
 
     points: np.ndarray
+    axes: np.ndarray
 
     @property
     def landmarks(self) -> np.ndarray:
@@ -92,8 +95,9 @@ class MeshFinder:
         reading = self._mesh.find(self._images(part), square._replace(centre=square.centre - torch.tensor(corner)))
         if not (presence := reading.presence.item()) >= PRESENT:
             raise NoFace(f"FaceMesh sees no face (presence {presence:.2f}, least {PRESENT})")
-        points = reading.points[0].double().cpu().numpy() * (1, 1, DEPTH)
-        found = MeshFound(points + (*(corner - 0.5), 0))  # the network's first pixel spans 0..1
+        points = reading.points[0].double().cpu().numpy()
+        placed = points * (1, 1, DEPTH) + (*(corner - 0.5), 0)  # the network's first pixel spans 0..1
+        found = MeshFound(placed, head_axes(points))
         if view.landmarks6 is not None and (off := _distance(found.landmarks, view.landmarks6)) > FARTHEST:
             raise NoFace(f"FaceMesh finds another face, {off:.1f} times the distance from eyes to mouth away")
         return found
@@ -136,16 +140,19 @@ def _distance(landmarks: np.ndarray, six: np.ndarray) -> float:
 
 
 class FaceMeshRegressor:
-    """FaceMesh's 468 points, made finer. Eyes and mouth are closed by a surface with the photo's colours on it."""
+    """FaceMesh's 468 points, made finer. A mouth is closed by a surface with the photo's colours on it; so are eyes if
+    they are not `balls`."""
 
-    def __init__(self, device="cpu"):
-        self._find = MeshFinder(device)
+    def __init__(self, device="cpu", balls: bool = True):
+        self._find, self._balls = MeshFinder(device), balls
         self.facts = {"regressor": "facemesh", **self._find.facts}
 
     def __call__(self, view: View) -> Reconstruction:
         found, surface = self._find(view), fine_surface()
         crop = crop_matrix(box_of_landmarks(found.landmarks[:, :2]))
         vertices = surface.vertices(found.points)
+        if self._balls:
+            vertices = with_balls(vertices, found.points, found.axes)
         return Reconstruction(
             vertices=into_crop(vertices, crop),
             colours=blended_colours(view.photo, vertices[:, :2]),

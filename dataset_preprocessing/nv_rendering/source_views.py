@@ -265,15 +265,15 @@ def _drawn(
     settings: ViewSettings, shared: Materials, mesh: ColouredMesh, view: NewView, choice: Choice
 ) -> tuple[np.ndarray, np.ndarray]:
     """Picture uint8 BGR [side, side, 3] and mask uint8 [side, side] of a view."""
-    side, legacy = settings.output.side, settings.legacy
+    side, drawn, legacy = settings.output.side, settings.output.drawn, settings.legacy
     kind = VARIANTS[choice.variant].partition("_")[0]
     if kind == "picture":
-        background = shared.backgrounds.picture(choice.picture, SIZE)
+        background = shared.backgrounds.picture(choice.picture, drawn)
     elif kind == "colour":
         background = np.array(choice.colour)
     else:
         background = np.array(PUBLISHED_BLACK if legacy else (0.0, 0.0, 0.0))
-    seen = mesh.seen(view.rotation, view.centre)
+    seen = mesh.seen(view.rotation, view.centre, drawn)
     picture = mesh.picture(seen, choice.light, background)
     return shrunk(picture, side, legacy), shrunk_mask(mesh.mask(seen, legacy), side, legacy)
 

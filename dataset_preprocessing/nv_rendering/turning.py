@@ -208,14 +208,15 @@ def new_view(
     """
     rng, least = generator(seed, person, row, view), np.inf
     for attempt in range(1, (attempts if pattern.count is None else 1) + 1):
-        made = turned(head, pattern.draw(rng, view), pattern.of == GAZE, attempt)
+        target = pattern.draw(rng, view)
+        made = turned(head, target, pattern.of == GAZE, attempt)
         beyond = np.degrees(np.linalg.norm(made.head_angles))
         if beyond <= MOST_DEG:
             return made
         least = min(least, beyond)
-    tries = f"its target {np.round(np.degrees(made.target), 1).tolist()} degrees" if pattern.count else (
-        f"each of {attempts} targets"
-    )  # fmt: skip
+    tries = f"each of {attempts} targets"
+    if pattern.count is not None:
+        tries = f"its target {np.round(np.degrees(target), 1).tolist()} degrees"
     raise ValueError(
         f"{person}, row {row}, view {view}: {pattern}: {tries} turns the head by {least:.0f} degrees or more, at most "
         f"{MOST_DEG:g} are drawn; narrow the pattern, or leave this row out"
@@ -228,7 +229,10 @@ def turned(head: SourceHead, target, gaze: bool = False, attempt: int = 1) -> Ne
     turn, centre = rotation_of(target) @ rotation_of(source).T, head.centre
     rotation = turn @ head.rotation
     x_axis = _eye_line((head.landmarks - centre) @ turn.T) if head.legacy else rotation[:, 0]
-    level = looking_at(centre, x_axis)
+    try:
+        level = looking_at(centre, x_axis)
+    except ValueError:  # seen from the side exactly: there is no roll to take out
+        level = np.eye(3)
     target = np.asarray(target, dtype=np.float64)
     return NewView(turn, level, centre, level @ turn @ head.gaze, level @ rotation, target, attempt, head.legacy)
 

@@ -163,13 +163,16 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """side: of the pictures, px. layout: `full`, all keys; `published`: those that the published program writes."""
+    """side: of the pictures, px. drawn: the side at which they are drawn, before they are shrunk. layout: `full`, all
+    keys; `published`: those that the published program writes."""
 
     side: int = 224
+    drawn: int = 448
     layout: str = "full"
 
     def __post_init__(self):
-        check_within("output.side", self.side, 16, 448)
+        check_within("output.side", self.side, 16, 1024)
+        check_within("output.drawn", self.drawn, self.side, 2048)
         check_one_of("output.layout", self.layout, ("full", "published"))
 
 

@@ -108,13 +108,13 @@ def truth_of_views(folder: Path) -> dict[str, float]:
 def overview(settings: ViewSettings, folder: Path, people: Sequence[str], columns: int = 8) -> np.ndarray:
     """A sheet uint8 RGB: for each person the first photo, normalised; its mesh, not turned; novel views with arrows of
     gaze (red) and head (blue); and the masks of the views."""
-    names = ["photo", "mesh", *(f"view {number}" for number in range(columns))]
+    shown = range(min(columns, settings.model.target_pose.number_new_views))
+    names = ["photo", "mesh", *(f"view {number}" for number in shown)]
     rows = [side_by_side([text_strip(SIDE, TITLE, name, 13, True) for name in names])]
     for person in people:
         source = source_views.sources_of(settings, person)[0]
         ready = source_views.placed(settings, source)
         with ViewFile(folder / VIEWS / FULL / f"{person}.h5") as file:
-            shown = range(min(columns, int(file.facts["views_per_source"])))
             views = [with_arrows(sized(file.images([row])[0], SIDE), file.gaze()[row], file.head_pose()[row])
                      for row in shown]  # fmt: skip
             masks = [sized(np.repeat(file.masks([row])[0][..., None], 3, axis=2), SIDE) for row in shown]

@@ -92,7 +92,7 @@ def write_photos(folder: Path, webcam: Webcam, workers: int = 1, progress: bool 
 def _begin(folder: Path, webcam: Webcam) -> None:
     path = folder / TRUTH_FILE
     if not path.exists():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise ValueError(f"{folder}: holds other files; give a new or empty folder")
         _write_truth(folder, webcam, {})
         return
@@ -117,7 +117,8 @@ def _settings(webcam: Webcam) -> dict:
 
 def _write_truth(folder: Path, webcam: Webcam, people: dict) -> None:
     text = json.dumps({"settings": _settings(webcam), "people": people}, separators=(",", ":"), allow_nan=False)
-    atomic_write(folder / TRUTH_FILE, text.replace('"p', '\n"p').encode() + b"\n")
+    lines = text.replace('"p', '\n"p')  # each person and each photo on a line of its own, for who looks at it
+    atomic_write(folder / TRUTH_FILE, lines.encode() + b"\n")
 
 
 SHARED = ("world", "split", "person", "matrix", "lens", "width", "height")  # of all shots of a person
@@ -192,7 +193,7 @@ def rows_of(
     )
     camera = Camera(np.reshape(shot.matrix, (3, 3)), np.array(shot.lens))
     pose = np.concatenate([turn, truth.translation])
-    return row, SourceRow(name, target, camera, pose, truth.landmarks, truth.model)
+    return row, SourceRow(name, target, camera, pose, truth.landmarks)
 
 
 def _screen_pixels(target: np.ndarray) -> np.ndarray:

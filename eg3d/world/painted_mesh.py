@@ -80,14 +80,14 @@ def refined(canvas: Canvas, scale: float) -> tuple[np.ndarray, np.ndarray, np.nd
         if not too_long.any():
             break
         mesh.halve(too_long)
-    return mesh.vertices, mesh.colours, mesh.faces.astype(np.int32), mesh.part
+    faces = np.concatenate([*mesh.settled, mesh.faces]).astype(np.int32)
+    return mesh.vertices, mesh.colours, faces, mesh.part
 
 
 # What becomes of a triangle, by which of its sides are halved (1: between corners 0 and 1, 2: 1 and 2, 4: 2 and 0).
 # 0, 1, 2 are its corners; 3, 4, 5 the middles of these sides. A side is halved in both triangles that share it, so that
 # no gap opens.
 PIECES = {
-    0: ((0, 1, 2),),
     1: ((0, 3, 2), (3, 1, 2)),
     2: ((0, 1, 4), (0, 4, 2)),
     4: ((0, 1, 5), (5, 1, 2)),
@@ -102,14 +102,16 @@ SIDES = ((0, 1), (1, 2), (2, 0))
 class _Halves:
     """A canvas whose edges are halved round by round.
 
-    vertices [V, 3], colours [V, 3], part [V]; faces [F, 3]; base [F]: the triangle of the canvas that a face lies in;
-    weights [F, 3, 3]: of that triangle's corners, for each corner of the face.
+    vertices [V, 3], colours [V, 3], part [V]; settled: lists of faces that a round has left whole, and so will all that
+    follow; faces [F, 3]: the others; base [F]: the triangle of the canvas that a face lies in; weights [F, 3, 3]: of
+    that triangle's corners, for each corner of the face.
     """
 
     def __init__(self, canvas: Canvas):
         self._canvas = canvas
         used, faces = np.unique(canvas.faces, return_inverse=True)
         self.faces = faces.reshape(-1, 3)
+        self.settled: list[np.ndarray] = []
         self.base = np.arange(len(self.faces))
         self.weights = np.broadcast_to(np.eye(3), (len(self.faces), 3, 3))
         self.vertices = np.asarray(canvas.vertices, np.float64)[used]
@@ -118,7 +120,7 @@ class _Halves:
         self.part = canvas.part[self.base[first // 3]]
 
     def edges(self) -> np.ndarray:
-        """The two vertices of each edge: [E, 2]."""
+        """The two vertices of each edge of the faces: [E, 2]."""
         ends = np.sort(self.faces[:, SIDES], axis=2).reshape(-1, 2)
         keys, self._first, side_edge = np.unique(
             ends[:, 0] * len(self.vertices) + ends[:, 1], return_index=True, return_inverse=True
@@ -142,6 +144,7 @@ class _Halves:
 
         six, six_weights = np.hstack([self.faces, middle[self._edge_of_side]]), np.hstack([self.weights, halves])
         kind = (six[:, 3:] >= 0) @ [1, 2, 4]
+        self.settled.append(self.faces[kind == 0])
         faces, bases, kept = [], [], []
         for number, pieces in PIECES.items():
             rows = np.flatnonzero(kind == number)

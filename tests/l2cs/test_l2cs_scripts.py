@@ -125,17 +125,19 @@ def test_each_person_of_hdf5_files_is_left_out_in_turn_and_backgrounds_are_swapp
     run(train.main, *common, "--fold=all", f"--output={tmp_path / 'all'}", f"--json={tmp_path / 'r.json'}")
     results = json.loads((tmp_path / "r.json").read_text())
     assert [results[f"fold{k}"]["held_out"]["images"] for k in range(3)] == [160, 140, 40]
-    run(train.main, *common, "--fold=0", "--swap-backgrounds=0.7", f"--output={tmp_path / 'swapped'}")
+    run(train.main, *common, "--fold=0", "--swap-backgrounds=0.7", "--zoom=0.2", f"--output={tmp_path / 'swapped'}")
     (plain, facts), (swapped, swapped_facts) = (
         load_weights(tmp_path / name / "fold0" / "weights.safetensors")[:2] for name in ("all", "swapped")
     )
     assert not torch.equal(plain.conv1.weight, swapped.conv1.weight)
     assert swapped_facts["swap_backgrounds"] == 0.7 and "swap_backgrounds" not in facts
+    assert swapped_facts["zoom"] == 0.2 and "zoom" not in facts
     for more, message in (
         (["--fold=3"], "--fold=3: there are 3 people"),
         (["--fold=0", f"--heldout-views={disc_views}"], "give one of the two"),
         ([f"--backgrounds={disc_views}"], "add --swap-backgrounds"),
         (["--swap-backgrounds=2"], "is a share of the images"),
+        (["--zoom=0.6"], "is a fraction of the size"),
         (["--swap-backgrounds=1", f"--backgrounds={disc_views}"], "no images in this folder"),
         ([f"--views={disc_views / 'full/p00.h5'}"], "named twice"),
         (["--dataset=gaze360", "--swap-backgrounds=1"], "only --dataset=views has"),

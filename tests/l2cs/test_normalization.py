@@ -183,6 +183,13 @@ def test_a_photo_through_its_lens_gives_the_picture_of_the_undistorted_photo_and
     taken = n.image(photo, camera, lens)
     twice = n.image(undistorted(photo, camera, lens))
     assert np.abs(taken.astype(int) - twice).mean() < 1.0 < np.abs(taken.astype(int) - n.image(photo)).mean()
+    pixels = np.array([[100, 60], [224, 300], [400, 350]])
+    for (column, row), (x, y) in zip(pixels, distorted_points(n.points_back(pixels), camera, lens), strict=True):
+        left, top = int(x), int(y)
+        corners = photo[top : top + 2, left : left + 2].astype(float)
+        across = corners[:, 0] * (left + 1 - x) + corners[:, 1] * (x - left)
+        by_hand = across[0] * (top + 1 - y) + across[1] * (y - top)
+        assert np.abs(taken[row, column] - by_hand).max() < 2.0
     back = n.image_back(taken, (1280, 720), camera, lens)
     x, y = distorted_points(n.points_back([[224, 224]]), camera, lens)[0].astype(int)
     inside = slice(y - 40, y + 40), slice(x - 40, x + 40)

@@ -115,7 +115,7 @@ def test_landmarks_and_irises_are_where_the_renderer_has_them(world):
 
 
 def test_the_true_mesh_covers_the_head_in_the_photo(world, cv2):
-    shot, truth, mesh = shot_of(world), truth_of(shot_of(world)), true_mesh(shot_of(world))
+    shot, truth, mesh = shot_of(world), truth_of(shot_of(world)), true_mesh(shot_of(world), detail=0.2)
     points = mesh.vertices @ truth.rotation.T + truth.translation
     matrix, lens = np.reshape(shot.matrix, (3, 3)), np.array(shot.lens)
     pixels = cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, lens)[0][:, 0]

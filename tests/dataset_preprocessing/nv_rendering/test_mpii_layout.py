@@ -85,14 +85,6 @@ def test_source_rows_are_read_back_and_are_the_same_bytes_each_time(tmp_path):
     assert all(map(same, mpii_layout.read_sources(tmp_path / "one", "p00"), rows))
 
 
-def test_the_model_of_the_very_face_is_read_back_if_all_rows_have_one(tmp_path):
-    rows = [dataclasses.replace(row, model=row.landmarks @ np.ones((2, 3))) for row in source_rows()]
-    mpii_layout.write_sources(tmp_path, "p00", rows)
-    assert all(map(same, mpii_layout.read_sources(tmp_path, "p00"), rows))
-    mpii_layout.write_sources(tmp_path, "p00", [*rows, source_rows()[0]])
-    assert [row.model for row in mpii_layout.read_sources(tmp_path, "p00")] == [None] * 4
-
-
 def test_source_rows_with_a_lens_in_a_row_and_names_of_one_length_are_read(tmp_path):
     with h5py.File(tmp_path / "p00.h5", "w") as file:
         file["file_name"] = np.array([b"p00/day01/0005.jpg"])

@@ -199,7 +199,8 @@ def test_a_view_depends_on_its_key_alone():
 
 def test_a_pattern_of_which_nothing_can_be_drawn_is_one_line_that_names_row_and_pattern():
     source = head()
-    for pattern in (Rows(np.radians([[85.0, 0.0]]), "xgaze-train"), PoseList(np.radians([[0, 81.0]]))):
+    lists = [PoseList(np.radians([[0, yaw]])) for yaw in (81.0, 90.0, -90.0)]
+    for pattern in (Rows(np.radians([[85.0, 0.0]]), "xgaze-train"), *lists):
         with pytest.raises(ValueError, match="p02, row 9, view 0: pattern .* at most 80 are drawn") as error:
             new_view(source, pattern, 0, "p02", 9, 0, attempts=20)
         assert "\n" not in str(error.value)

@@ -19,11 +19,17 @@ def case():
     blocks, noise = golden.draw("image_blocks", (2, 3, 16, 16), 0), golden.draw("image", (2, 3, 128, 128), 0)
     redirector = InterpGaze(InterpGazeConfig()).eval()
     fill(redirector.encoder.model, "vgg")
-    fill(redirector.controller, "interp_net")
     fill(redirector.decoder, "decoder")
     critic = make_critic(redirector.config)
     fill(critic, "discrim")
     return facts, arrays, enlarged(blocks) + 0.05 * noise, redirector, critic
+
+
+@pytest.fixture(scope="module")
+def controller(case):
+    """Filled last: its 35 million numbers take most of the time."""
+    fill(case[3].controller, "interp_net")
+    return case[3].controller
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +72,22 @@ def test_the_encoder_equals_the_published_one(case, features):
         check(actual, case[1], name, 8, every)
 
 
-def test_controller_and_decoder_equal_the_published_ones(case, features):
+def test_the_decoder_equals_the_published_one(case, features):
+    with torch.no_grad():
+        check(case[3].decoder(features[-1]), case[1], "decoded_eval", 16)
+
+
+@pytest.mark.slow
+def test_the_controller_equals_the_published_one(case, controller, features):
     facts, arrays, _, redirector, _ = case
     source, v = features[-1], arrays["v"]
     reference = source[facts["permutation"]]
     with torch.no_grad():
-        mixed = redirector.controller(source, reference, v)
+        mixed = controller(source, reference, v)
         check(mixed, arrays, "mixed", 8, 32)
-        golden.assert_golden(
-            golden.stats(redirector.controller(source, reference, 1.5 * v)), arrays["mixed_1p5v_stats"], mixed
-        )
-        everything = redirector.controller(source, reference, torch.ones_like(v))
+        golden.assert_golden(golden.stats(controller(source, reference, 1.5 * v)), arrays["mixed_1p5v_stats"], mixed)
+        everything = controller(source, reference, torch.ones_like(v))
         golden.assert_golden(golden.stats(everything), arrays["mixed_all_ones_stats"], everything)
-        check(redirector.decoder(source), arrays, "decoded_eval", 16)
         check(redirector.decoder(mixed), arrays, "redirected_eval", 16)
 
 
@@ -100,11 +109,12 @@ def test_decoder_v2_equals_the_published_one(case, features):
         check(second.eval()(features[-1]), case[1], "decoder_v2_eval", 16)
 
 
-def test_heads_learn_from_real_features_unless_the_published_way_is_asked_for(case, features):
-    facts, arrays, _, redirector, critic = case
+@pytest.mark.slow
+def test_heads_learn_from_real_features_unless_the_published_way_is_asked_for(case, controller, features):
+    facts, arrays, _, _, critic = case
     real = features[-1]
     with torch.no_grad():
-        mixed = redirector.controller(real, real[facts["permutation"]], arrays["v"])
+        mixed = controller(real, real[facts["permutation"]], arrays["v"])
     both = [
         critic_losses(critic, real, mixed, labels_of(arrays), torch.full((2,), 0.5), legacy)["discrim_cls"].item()
         for legacy in (False, True)
@@ -113,7 +123,7 @@ def test_heads_learn_from_real_features_unless_the_published_way_is_asked_for(ca
 
 
 @pytest.mark.slow
-def test_a_whole_published_step_has_the_published_losses_and_gradients(case):
+def test_a_whole_published_step_has_the_published_losses_and_gradients(case, controller):
     facts, arrays, x, redirector, critic = case
     nets = Trainees(redirector, redirector.encoder.model.state_dict())
     nets.critic, nets.transform = critic, make_transform(redirector.config)

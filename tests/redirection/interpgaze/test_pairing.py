@@ -17,6 +17,7 @@ def test_an_epoch_takes_each_patch_at_most_once_and_the_next_in_another_order():
     assert sorted(draws.order.tolist()) == [0, 1, 2] and draws.v.shape == (3, 4) and draws.u.shape == (3,)
     assert torch.equal(draws.v, mixing_of_step(0, 4, 10, 3, 4).v)
     assert not torch.equal(draws.v, mixing_of_step(1, 4, 10, 3, 4).v)
+    assert not torch.equal(draws.v, mixing_of_step(0, 5, 10, 3, 4).v)
 
 
 def test_a_target_is_of_the_same_person_and_eye_and_the_control_vector_leads_there(patches):
