@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 from dataset_preprocessing.ffhq import pos
+from eg3d.faces.face_mesh import MeshReading
 from eg3d.faces.mesh_pose import MOST_DISAGREEMENT_DEG, MeanFace, MeshPose, PoseReading, upright
 from eg3d.geometry.cameras import FFHQ_RADIUS, check_labels, mirror_label, split_label
 from eg3d.geometry.face_cameras import HEAD_CENTRE, face_labels
@@ -71,6 +72,25 @@ def test_how_much_larger_than_in_its_crop_a_camera_sees_the_standard_face(mode, 
     seen = 512 * project(standard_face(), label)[0].double().numpy() - 0.5
     scale = pos.place(seen, 512).scale / (512 * pos.EG3D_RESCALE / pos.EG3D_CROP)
     assert scale == pytest.approx(larger, abs=0.001)
+
+
+def test_a_reading_is_the_mean_of_three_looks(pose, monkeypatch):
+    class Mesh:
+        yaws = [0.3, 0.0, 0.3]
+
+        def find(self, images, square):
+            return self.read(images, square)
+
+        def read(self, images, square):
+            self.yaws = [*self.yaws[1:], self.yaws[0]]
+            head = (rotation_of_angles(torch.tensor([[0.0, self.yaws[0], 0.0]])) * torch.tensor([1, -1, -1])).mT
+            seen = 200.0 * MeanFace().points @ head.mT / upright(torch.ones(3, dtype=torch.float64))
+            return MeshReading(seen.expand(len(images), -1, -1), torch.ones(len(images)))
+
+    monkeypatch.setattr(pose, "_mesh", Mesh())
+    _, head = pose._look(torch.zeros(1, 3, 512, 512))
+    yaw = torch.atan2(head[0, 0, 2], head[0, 2, 2]).abs().item()
+    assert yaw == pytest.approx(0.2, abs=0.003)  # 0.0, 0.3 and 0.3
 
 
 def test_the_mirrored_crop_has_the_mirrored_camera(pose, astronaut_crop):
