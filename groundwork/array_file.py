@@ -11,6 +11,7 @@ from groundwork.files import open_regular
 from groundwork.strict_pickle import Blob, Buildable, Callee, PickleError, one_line, parse
 
 MOST_BYTES = 1 << 28
+NPY = b"\x93NUMPY"  # the first bytes of an .npy file
 KINDS = "fiub"  # floats, integers, truth values
 LONGEST_LATIN = 1 << 20  # characters of the bytes of an array, as protocol 2 spells them
 

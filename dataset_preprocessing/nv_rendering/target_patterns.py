@@ -4,7 +4,6 @@ A pattern draws one target for one attempt at one view. Every draw is keyed by (
 not depend on how many were made before it, nor on which process makes it.
 """
 
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from groundwork.array_file import NPY, read_npy
 from groundwork.draws import draw_key
 from groundwork.files import open_regular
 
@@ -131,7 +131,7 @@ def read_angles(path: Path) -> np.ndarray:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise ValueError(f"{path}: has more than {MOST_BYTES >> 20} MiB; give a file of angles")
-    table = _of_npy(path, data) if data.startswith(b"\x93NUMPY") else _of_text(path, data)
+    table = read_npy(path) if data.startswith(NPY) else _of_text(path, data)
     return checked_angles(table, str(path))
 
 
@@ -146,13 +146,6 @@ def checked_angles(table: np.ndarray, where: str) -> np.ndarray:
     if (most := np.abs(table).max()) > MOST_RAD:
         raise ValueError(f"{where}: an angle is {most:.4g}, beyond pi; are they degrees? Multiply all by pi/180")
     return table
-
-
-def _of_npy(path: Path, data: bytes) -> np.ndarray:
-    try:
-        return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, SyntaxError, TypeError, MemoryError, OverflowError) as error:
-        raise ValueError(f"{path}: is no .npy of numbers that can be read ({str(error)[:80]}); replace it") from None
 
 
 def _of_text(path: Path, data: bytes) -> np.ndarray:

@@ -66,11 +66,12 @@ def test_angles_are_read_from_text_and_arrays(tmp_path):
         (np.zeros((3, 3)), "two numbers a row"),
         (np.zeros(2), "two numbers a row"),
         (np.zeros((0, 2)), "two numbers a row"),
-        (np.array([["a", "b"]]), "two numbers a row"),
+        (np.array([["a", "b"]]), "no .npy of numbers"),
         (np.array([[0, 0], [np.nan, 0]]), "row 1 holds"),
         (np.array([[{}, 1]]), "no .npy of numbers"),
         (b"\x93NUMPY\x01\x00", "no .npy of numbers"),
         (b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999, 2), }\n", "no .npy"),
+        (b"\x93NUMPY\x01\x00\x03\x00((\n", "no .npy of numbers"),  # NumPy's reader leaves this one to the tokenizer
         (b"0.1 0.2\n0.3\n", "line 2 must be pitch and yaw"),
         (b"0.1 0.2 0.3\n", "line 1 must be pitch and yaw"),
         (b"\xff\xfe\x00", "line 1 must be pitch and yaw"),
