@@ -35,6 +35,8 @@ from l2cs.normalization import rotation_matrix
 
 MOST_BYTES = 1 << 28  # of a table; a hundred thousand rows with 68 landmarks have 150 MB
 MOST_CAMERA_BYTES = 1 << 20
+LARGEST = 1e9  # of any number: what is made of larger ones may not be finite
+LONGEST_PERSON = 100  # characters
 PINHOLE, LENS = ("fx", "fy", "cx", "cy"), ("k1", "k2", "p1", "p2", "k3")
 VECTORS = {  # column: how many numbers it may have
     "head_rotation": (3, 9), "head_translation": (3,), "face_centre": (3,), "landmarks": (12, 136),
@@ -153,6 +155,8 @@ def _row(entry: dict, where: str, folder: Path, camera: Camera | None, cameras: 
         raise ValueError(f"{where}: file must be the name of a photo below the folder of photos")
     if not isinstance(person, str) or not is_inside(person) or "/" in person or "\\" in person:
         raise ValueError(f"{where}: person must be a name without slashes, it names a file of labels")
+    if len(person) > LONGEST_PERSON or not person.isprintable():
+        raise ValueError(f"{where}: person must have at most {LONGEST_PERSON} characters, all of which can be printed")
     values = {column: _numbers(entry[column], counts, f"{where}: {column}")
               for column, counts in VECTORS.items() if column in entry}  # fmt: skip
     if "gaze_target" not in values and "gaze" not in values:
@@ -191,7 +195,7 @@ def _camera(entry: dict, where: str, folder: Path, camera: Camera | None, camera
         if camera is None:
             raise ValueError(f"{where}: has no camera; give fx fy cx cy, a file in the column camera, or --camera=FILE")
         return camera
-    if not isinstance(name, str):
+    if not isinstance(name, str) or "\0" in name:
         raise ValueError(f"{where}: camera must be the name of a file")
     if name not in cameras:
         cameras[name] = read_camera(folder / name)
@@ -204,6 +208,6 @@ def _numbers(value, counts: tuple[int, ...], where: str) -> np.ndarray:
         numbers = np.array([float(word) for word in words])
     except (TypeError, ValueError, OverflowError):
         numbers = np.array([np.nan])
-    if len(numbers) not in counts or not np.isfinite(numbers).all():
-        raise ValueError(f"{where} must be {' or '.join(map(str, counts))} finite numbers")
+    if len(numbers) not in counts or not (np.abs(numbers) <= LARGEST).all():  # also NaN
+        raise ValueError(f"{where} must be {' or '.join(map(str, counts))} finite numbers, at most {LARGEST:g}")
     return numbers

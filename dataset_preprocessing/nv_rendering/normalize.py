@@ -58,6 +58,8 @@ def main(table, images, mpii, inverse, dest, camera, face_model, pose, focal, di
         raise ValueError(f"{' and '.join(given) or 'nothing to read'}: give one of --table, --mpii and --inverse")
     if bool(table) != bool(images):
         raise ValueError("--table and --images, the folder of its photos, are given together")
+    if camera and not table:
+        raise ValueError(f"--camera={camera}: belongs to --table; add that, or leave it out")
     check_destination(dest)
     if inverse:
         faces = list(normalized_set.way_back(inverse))

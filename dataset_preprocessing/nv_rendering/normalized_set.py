@@ -70,7 +70,7 @@ class VirtualCamera:
 @dataclass(frozen=True)
 class Face:
     """One row, normalised. crop: name below Image; centre [3] mm, camera frame; head [3, 3] and gaze [3] in the
-    normalised frame; target_distance mm."""
+    normalised frame; target_distance mm; landmarks [N, 2] px of the crop, or None."""
 
     row: FaceRow
     crop: str
@@ -79,6 +79,7 @@ class Face:
     head: np.ndarray
     gaze: np.ndarray
     target_distance: float | None
+    landmarks: np.ndarray | None
 
     def label(self) -> str:
         """The line of the label file."""
@@ -91,9 +92,7 @@ class Face:
     def record(self, photo_size: tuple[int, int]) -> dict:
         """What leads back to the photo, as JSON."""
         camera, n = self.row.camera, self.normalization
-        points = self.row.landmarks
-        if points is not None:
-            points = n.points(undistorted_points(points, camera.matrix, camera.distortion)).round(6).tolist()
+        points = None if self.landmarks is None else self.landmarks.round(6).tolist()
         return {
             "crop": self.crop, "file": self.row.file, "camera": camera.matrix.tolist(),
             "distortion": camera.distortion.tolist(), "photo_size": list(photo_size),
@@ -116,7 +115,17 @@ def normalized_face(row: FaceRow, crop: str, camera: VirtualCamera, pose_from: s
     if not np.linalg.norm(gaze) > 0:
         raise ValueError(f"{row.where}: the gaze has no direction; check gaze_target or gaze")
     away = None if row.gaze_target is None else float(np.linalg.norm(gaze))
-    return Face(row, crop, n, centre, n.head(pose), n.direction(gaze / np.linalg.norm(gaze)), away)
+    return Face(row, crop, n, centre, n.head(pose), n.direction(gaze / np.linalg.norm(gaze)), away, _in_crop(row, n))
+
+
+def _in_crop(row: FaceRow, n: Normalization) -> np.ndarray | None:
+    """The landmarks [N, 2] of a row, px of the crop. ValueError if its lens takes them nowhere."""
+    if row.landmarks is None:
+        return None
+    points = n.points(undistorted_points(row.landmarks, row.camera.matrix, row.camera.distortion))
+    if not np.isfinite(points).all():
+        raise ValueError(f"{row.where}: no ray of the camera leads to a landmark; check landmarks and lens")
+    return points
 
 
 def _pose(row: FaceRow, pose_from: str, model: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -68,9 +68,14 @@ def main(mpii_path, output_dir, regressor, weights, configs, triangles, bbox_ini
     Apache-2.0.
     """
     files = {"weights": weights, "configs": configs, "triangles": triangles}
+    if eyes == "flat" and regressor != FACEMESH:
+        raise ValueError(f"--eyes: belongs to --regressor={FACEMESH}; add that, or leave it out")
     settings = settings_of(regressor, files, legacy, bbox_init == "two", dlib_landmark)
     settings = replace(settings, balls=eyes == "balls")
     if regressor == WORLD:
+        if not (mpii_path / TRUTH_FILE).is_file():
+            raise ValueError(f"--regressor={WORLD}: {mpii_path} has no {TRUTH_FILE}, so its photos are not those of "
+                             "make_mpii.py; give another regressor")  # fmt: skip
         settings = replace(settings, truth=str(mpii_path / TRUTH_FILE))
     device = pick_device({"cpu": "cpu", "gpu": "cuda"}.get(mode, device))
     endings = (mesh_files.CROP_FILE,) + dump_pts * (mesh_files.LANDMARK_FILE,) + dump_obj * (mesh_files.OBJ,)

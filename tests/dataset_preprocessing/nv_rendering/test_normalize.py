@@ -217,6 +217,11 @@ def changed(number: int = 1, **cells) -> list[dict]:
         (changed(file="a b/9.png"), "1 of 3 labelled images is missing"),
         (changed(person="a/b"), "person must be a name without slashes"),
         (changed(haed_rotation=[0, 0, 0]), "'haed_rotation' is no column"),
+        (changed(person="x" * 300), "row 2: person must have at most"),
+        (changed(person="a\0b"), "row 2: person must have at most"),
+        (changed(camera="a\0b", fx=None, fy=None, cx=None, cy=None), "row 2: camera must be the name of a file"),
+        (changed(gaze_target=[1e308, 1e308, 1e308]), "row 2: gaze_target must be 3 finite numbers"),
+        (changed(k1=1e9, k2=1e9, landmarks=[1e9] * 12), "row 2 .*: no ray of the camera leads to a landmark"),
         (changed(camera="no.yml", fx=None, fy=None, cx=None, cy=None), "no.yml: there is no such file"),
         ([], "has no row"),
         ([1], "must be a list of objects"),
@@ -288,6 +293,7 @@ def test_what_to_read_is_named_once(run_script, done, tmp_path):
         ([f"--mpii={done[0]}", f"--inverse={done[1]}"], "give one of"),
         ([f"--table={done[0] / 'table.json'}"], "are given together"),
         ([f"--inverse={done[0]}"], "holds no Record"),
+        ([f"--mpii={done[0]}", f"--camera={done[0] / 'table.json'}"], "belongs to --table"),
     ]:
         ran = run_script(SCRIPT, *options, "--dest=x")
         assert ran.code == 2 and says in ran.stderr, ran.stderr

@@ -167,7 +167,8 @@ def test_the_photo_loses_its_lens_and_the_landmarks_with_it(mpii):
         (lambda root: (root / "p00/day01/0001.png").write_bytes(b""), [], "two photos are called p00/day01/0001"),
         (None, ["--regressor=3ddfa"], "needs --ddfa-weights, --ddfa-configs, --triangles; give --ddfa-weights too"),
         (None, ["--bbox_init=two"], "--bbox_init: belongs to --regressor=3ddfa"),
-        (None, ["--regressor=world"], "world.json: there is no such file"),
+        (None, ["--regressor=world"], "has no world.json, so its photos are not those of make_mpii.py"),
+        (None, ["--eyes=flat"], "--eyes: belongs to --regressor=facemesh"),
         (None, ["--regressor=nothing"], "nothing: there is no such folder of meshes"),
     ],
 )  # fmt: skip
