@@ -19,8 +19,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from dataset_preprocessing.conversion import in_order
-from dataset_preprocessing.nv_rendering.face_table import FaceRow
+from dataset_preprocessing.nv_rendering.face_table import LARGEST, FaceRow
 from dataset_preprocessing.nv_rendering.head_pose import HeadPose, face_centre, head_pose, six_of
+from dataset_preprocessing.nv_rendering.mpii_layout import checked_camera
 from groundwork.archive import Archive, Unreadable, is_inside, read_file, shown
 from groundwork.damage import FLAG, Damage
 from groundwork.images import read_picture
@@ -246,6 +247,8 @@ def way_back(folder: Path) -> Iterator[Back]:
             size = tuple(int(side) for side in facts["size"])
             common = float(facts["focal"]), float(facts["distance"]), size
             rows = {row["crop"]: row for row in facts["rows"]}
+            if not all(isinstance(crop, str) for crop in rows):
+                raise ValueError("a crop has no name")
         except (JsonError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"{path}: is no record of normalised faces ({str(error)[:80]}); make the set anew"
@@ -264,10 +267,15 @@ def way_back(folder: Path) -> Iterator[Back]:
 
 def _back(folder: Path, person: str, row: dict, common: tuple, gaze, head) -> Back:
     camera, lens, turn = (np.array(row[name], np.float64) for name in ("camera", "distortion", "rotation"))
-    n = virtual_camera(camera, turn, float(row["scale"]), *common)
+    checked = checked_camera(camera, lens, "camera", "lens")
+    camera, lens, scale = checked.matrix, checked.distortion, float(row["scale"])
     centre, away = np.array(row["face_centre"], np.float64).reshape(3), row["target_distance"]
+    lengths = np.array([*common[:2], scale, 1.0 if away is None else away])
+    if not ((lengths > 0) & (lengths <= LARGEST)).all() or not (np.abs([*centre, *lens]) <= LARGEST).all():  # also NaN
+        raise ValueError("a length, or a number of the lens, is beyond what can be")
+    n = virtual_camera(camera, turn, scale, *common)
     width, height = (int(side) for side in row["photo_size"])
-    if not (0 < width * height <= 1 << 26 and is_inside(row["file"]) and is_inside(row["crop"])):
+    if not (min(width, height) > 0 and width * height <= 1 << 26 and is_inside(row["file"]) and is_inside(row["crop"])):
         raise ValueError("its photo has no size, or a name that leaves the folder")
     gaze = n.direction_back(-vectors_of(gaze))
     cells = {"file": row["file"], "person": person, "gaze": gaze, "face_centre": centre,
@@ -277,7 +285,10 @@ def _back(folder: Path, person: str, row: dict, common: tuple, gaze, head) -> Ba
     if away is not None:
         cells["gaze_target"] = centre + float(away) * gaze
     if row["landmarks_norm"] is not None:
-        points = n.points_back(np.array(row["landmarks_norm"], np.float64).reshape(-1, 2))
+        points = np.array(row["landmarks_norm"], np.float64)
+        if points.shape not in ((6, 2), (68, 2)) or not (np.abs(points) <= LARGEST).all():
+            raise ValueError("landmarks_norm must be 6 or 68 finite points")
+        points = n.points_back(points)
         cells["landmarks"] = distorted_points(points, camera, lens)
     return Back(cells, row["crop"], folder / IMAGE / row["crop"], n, camera, lens, (width, height))
 

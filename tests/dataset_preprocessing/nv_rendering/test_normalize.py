@@ -272,9 +272,15 @@ def test_a_damaged_photo_and_a_damaged_record_are_one_line(done, run_script, tmp
     facts = json.loads(record.read_text())
     for change, says in [
         ({"rotation": [[1, 0, 0], [0, 2, 0], [0, 0, 1]]}, "is damaged (a rotation matrix"),
-        ({"camera": [[0, 0], [0, 0]]}, "is damaged (a camera matrix"),
+        ({"camera": [[0, 0], [0, 0]]}, "is damaged (camera: must be 3 x 3"),
         ({"scale": "x"}, "is damaged"),
+        ({"scale": -1}, "beyond what can be"),
+        ({"distortion": [1e308] * 5}, "beyond what can be"),
+        ({"distortion": [0] * 8}, "is damaged (lens: must be 4 or 5"),
+        ({"landmarks_norm": []}, "must be 6 or 68 finite points"),
         ({"photo_size": [1 << 20, 1 << 20]}, "its photo has no size"),
+        ({"photo_size": [-1, -1]}, "its photo has no size"),
+        ({"crop": 5}, "is no record of normalised faces (a crop has no name)"),
         ({"crop": "elsewhere.png"}, "does not have the faces of all.json"),
     ]:
         record.write_text(json.dumps(facts | {"rows": [facts["rows"][0] | change, facts["rows"][1]]}))
