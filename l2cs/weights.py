@@ -45,19 +45,24 @@ def save_weights(path: Path, model: L2CS, facts: dict | None = None, half: bool 
     atomic_write(path, save_safetensors(tensors, {HEADER_KEY: json.dumps(header)}))
 
 
+def read_network_file(path: Path) -> bytes:
+    """The bytes of a gaze network of any kind; ValueError, one line, if there is no such file or it is too large."""
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise ValueError(f"{path}: has {size} bytes, more than any gaze network; give a weights file")
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise ValueError(f"{path}: there is no such file; give a weights file, embedded or embedded-judge") from None
+
+
 def load_weights(path: str | Path) -> tuple[L2CS, dict, str]:
     """Reads a gaze network: (network in float32 on the CPU, facts, SHA-256 of the file).
 
     Errors: ValueError, one line that names the file, when it is missing or something else; OSError when unreadable.
     """
     path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise ValueError(f"{path}: has {size} bytes, more than any gaze network; give a weights file")
-        data = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise ValueError(f"{path}: there is no such file; give a weights file, embedded or embedded-judge") from None
+    data = read_network_file(path)
     if not data:
         raise ValueError(f"{path}: the file is empty; fetch the gaze weights again")
     if data[8:9] == b"{":

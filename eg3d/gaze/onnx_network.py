@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 
 from groundwork.onnx_file import OnnxNetwork, scaled
-from groundwork.torch_file import LARGEST_FILE
 from l2cs.decode import BINNINGS, decode
 from l2cs.estimator import GazeAngles, mirror_faces, mirror_self_test
 from l2cs.model import PUBLISHED_INPUT
 from l2cs.preprocess import IMAGENET_MEAN, IMAGENET_STD, preprocess
+from l2cs.weights import read_network_file
 
 SAME = math.radians(1.0)  # readings of different faces that differ less are of a network that sees nothing
 
@@ -97,13 +97,7 @@ def load_onnx_network(name, device="cpu") -> OnnxGazeNetwork:
     """Reads the file and tries it on the bundled faces; ValueError, one line that names the file, if it will not do."""
     del device  # onnxruntime computes on the CPU; what is read is put where the images are
     path = Path(name)
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise ValueError(f"{path}: has {size} bytes, more than any gaze network; give a weights file")
-        data = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise ValueError(f"{path}: there is no such file; give a weights file, embedded or embedded-judge") from None
+    data = read_network_file(path)
     onnx, faces = OnnxNetwork(data, path, "a gaze network"), mirror_faces()
     network = OnnxGazeNetwork(onnx, path, hashlib.sha256(data).hexdigest())
     network.find_input(faces)

