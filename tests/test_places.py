@@ -29,6 +29,8 @@ from l2cs.estimator import WORLD_NETWORKS
 # Options of texts that name no place; those with a list of choices need not stand here.
 WORDS = {
     "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module", "gpu", "overrides", "people", "group",
+    "size", "attr", "test_people", "random_crop_bias", "pth_label", "source_angles", "target", "branch_idx", "strength",
+    "order",
 }  # fmt: skip
 VALUES = {"seeds": "0", "cfg": "embedded"}  # of options that must be given
 

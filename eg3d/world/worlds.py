@@ -29,6 +29,7 @@ class World:
     canvas(person, label, gaze_world, even_light) -> Canvas: the head of that moment as a mesh, with its colours.
     vary(person, other) -> the person in the setting of another: light, background, clothes.
     prefix: begins the names of its files in the cache.
+    near_lens: share of the heads in gaze sets that look near the lens.
     """
 
     name: str
@@ -42,6 +43,7 @@ class World:
     canvas: Callable[..., Canvas]
     vary: Callable[[Any, Any], Any]
     prefix: str
+    near_lens: float = 0.0
 
 
 def _cartoons() -> World:
@@ -110,6 +112,7 @@ def _people() -> World:
         canvas=canvas,
         vary=vary,
         prefix="people-",
+        near_lens=0.5,
     )
 
 
