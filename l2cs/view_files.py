@@ -18,6 +18,8 @@ from groundwork.files import open_regular
 SIDE = "side"  # stands in a shape for the side of the pictures
 MOST_ROWS = 10_000_000  # of one file; ETH-XGaze's largest has some ten thousand
 MOST_CHUNK = 1 << 28  # bytes that are unpacked to read one row
+MOST_SIDE = 2048  # px; published pictures have 224
+DAMAGE = (OSError, RuntimeError, KeyError)  # what h5py raises for bytes that are wrong
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MADE_BY = "made_by"  # the attribute that our files have
 FULL = "full"  # the folder below --save_dir where the files of persons lie
@@ -105,11 +107,12 @@ def open_hdf5(path: Path):
     try:
         opened = h5py.File(path, "r")
     except OSError as error:
-        raise ValueError(
-            f"{path}: is damaged or not whole ({_reason(error)}); make it again, or copy it again"
-        ) from None
+        raise _damaged(path, error) from None
     with opened:
-        yield opened
+        try:
+            yield opened
+        except DAMAGE as error:
+            raise _damaged(path, error) from None
 
 
 class ViewFile:
@@ -132,10 +135,13 @@ class ViewFile:
         try:
             self._check()
             self.facts = {name: self._plain(self._file.attrs[name]) for name in self._file.attrs}
+            self.person = self._named()
+        except DAMAGE as error:
+            self.close()
+            raise _damaged(self.path, error) from None
         except BaseException:
             self.close()
             raise
-        self.person = str(self.facts.get("person", self.path.stem))
 
     def __enter__(self) -> "ViewFile":
         return self
@@ -180,7 +186,7 @@ class ViewFile:
             for place, row in enumerate(rows):
                 found[place] = dataset[int(row)]
             return found
-        except OSError as error:
+        except DAMAGE as error:
             raise ValueError(f"{self.path}: {name} cannot be read ({_reason(error)}); make the file again") from None
 
     def stored_bytes(self) -> int:
@@ -209,6 +215,8 @@ class ViewFile:
             raise ValueError(f"{self.path}: face_patch has {self._rows} rows; a file has 1 to {MOST_ROWS}")
         for name in self.keys:
             self._check_dataset(name)
+        if not 0 < self.side <= MOST_SIDE:
+            raise ValueError(f"{self.path}: the pictures have {self.side} px a side; 1 to {MOST_SIDE} are read")
 
     def _dataset(self, name: str):
         """The dataset of that name, or None. ValueError for what is none, or whose numbers lie in another file."""
@@ -235,13 +243,31 @@ class ViewFile:
         if whole and whole > MOST_CHUNK:
             raise ValueError(f"{self.path}: {name} is packed in pieces of {whole} bytes; at most {MOST_CHUNK} are read")
 
+    def _named(self) -> str:
+        """The person, by the attribute or by the name of the file. Names of pictures are made of it, so it names no
+        other folder."""
+        person = self.facts.get("person", self.path.stem)
+        if (
+            not isinstance(person, str)
+            or not person
+            or not person.isprintable()
+            or {"/", "\\"} & set(person)
+            or len(person) > 100
+        ):
+            raise ValueError(f"{self.path}: its attribute person is {person!r:.60}, which is no name; make it again")
+        return person
+
     @staticmethod
     def _plain(value):
         """An attribute as a plain value: text for bytes."""
         return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def _reason(error: OSError) -> str:
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path}: is damaged or not whole ({_reason(error)}); make it again, or copy it again")
+
+
+def _reason(error: Exception) -> str:
     """What the HDF5 library says, short."""
     text = " ".join(str(error).split())
     return text[text.rfind("(") + 1 :].rstrip(")")[:120] if "(" in text else text[:120]

@@ -6,7 +6,7 @@ import numpy as np
 
 from l2cs.view_files import ViewFile
 
-AT_ONCE = 256  # rows
+AT_ONCE, MOST_PIXELS = 256, 1 << 24  # rows and pixels that are read together
 TURNS = ("rotation_matrix", "face_mat_norm")
 SMALL = 1e-4  # of a rotation times its transpose, away from the identity
 
@@ -15,8 +15,9 @@ def faults(file: ViewFile) -> Iterator[str]:
     """One line for each thing that is wrong with a file; every number of it is read, some rows at a time."""
     seen: set[tuple[int, int]] = set()
     blank = doubled = 0
-    for first in range(0, len(file), AT_ONCE):
-        rows = range(first, min(first + AT_ONCE, len(file)))
+    at_once = min(AT_ONCE, MOST_PIXELS // file.side**2)
+    for first in range(0, len(file), at_once):
+        rows = range(first, min(first + at_once, len(file)))
         for name in file.keys:
             values = file.table(name, rows)
             if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -34,7 +35,9 @@ def faults(file: ViewFile) -> Iterator[str]:
     if doubled:
         yield f"{doubled} of {len(file)} rows are views that an earlier row has"
     views = file.facts.get("views_per_source")
-    if views is not None and len(file) % int(views):
+    if views is not None and not (isinstance(views, np.integer) and views > 0):
+        yield f"its attribute views_per_source is {views!r:.40}, which is no number of views"
+    elif views is not None and len(file) % views:
         yield f"{len(file)} rows are no whole number of sources with {views} views each"
     file.head_pose()
     if "face_gaze" in file.keys:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from dataset_preprocessing.nv_rendering import source_views
 from dataset_preprocessing.nv_rendering.source_views import Skipped, Source
 from dataset_preprocessing.nv_rendering.view_settings import VARIANTS, ViewSettings, as_facts
-from dataset_preprocessing.nv_rendering.view_writer import Layout, pack, rows_in, write_part
+from dataset_preprocessing.nv_rendering.view_writer import Layout, pack, sources_in, write_part
 from groundwork.command import package_version
 from groundwork.files import atomic_write, sha256
 from groundwork.strict_json import JsonError, parse_json, read_json
@@ -76,8 +76,10 @@ def render_all(
     with alone_in(folder):
         check_settings(folder, facts)
         for person in chosen:
-            sources = source_views.sources_of(settings, person)[:most_rows]
+            sources = source_views.sources_of(settings, person)
             person_run = PersonRun(folder, person, layout, facts)
+            person_run.check_photos(sources)
+            sources = sources[:most_rows]
             todo = [source for source in sources if source.row not in person_run.done]
             skipped = len(report.skipped)
             for reason in made(settings, seed, person_run.parts, layout, todo, workers, person):
@@ -111,8 +113,17 @@ class PersonRun:
         for left in (folder / FULL).glob(f".{person}.h5.*"):  # of a run that was killed while it packed
             left.unlink()
         self._check_target()
-        packed = {row: self.target for row in rows_in(self.target)}
+        packed = dict.fromkeys(sources_in(self.target), self.target)
         self.done: dict[int, Path] = self._finished() | packed
+
+    def check_photos(self, sources: Sequence[Source]) -> None:
+        """ValueError if a row that is done is of another photo now: photos were put before others, or taken away. One
+        photo would be in the file twice then, and another not at all."""
+        for path in sorted(set(self.done.values())):
+            for row, name in sources_in(path).items():
+                if row < len(sources) and name not in ("", sources[row].name):
+                    raise ValueError(f"{path}: its source {row} is {name}, and the photos' source {row} is now "
+                                     f"{sources[row].name}; add photos at the end, or give another folder")  # fmt: skip
 
     def finish(self) -> tuple[int, int]:
         """Packs what is not packed yet; (views, sources) of the person's file."""
@@ -198,6 +209,8 @@ def facts_of(settings: ViewSettings, seed: int) -> dict[str, object]:
 def check_settings(folder: Path, facts: dict) -> None:
     """Writes the settings of a new run; ValueError if the folder holds views of a run with others."""
     path = folder / SETTINGS_FILE
+    if not path.exists() and (part := next((folder / FULL).glob(".*.parts/*.h5"), None)):
+        raise ValueError(f"{path}: is gone, so nobody knows of which settings {part} is; give another folder")
     if not path.exists() or not any((folder / FULL).rglob("*.h5")):
         atomic_write(path, (json.dumps(facts, indent=1) + "\n").encode())
         return

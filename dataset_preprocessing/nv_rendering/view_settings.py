@@ -217,6 +217,8 @@ def read_settings(path: Path, overrides: Sequence[str] = ()) -> ViewSettings:
         if not _:
             raise ValueError(f"{said}: is no KEY=VALUE, as model.target_pose.number_new_views=4")
         tree = _parsed(value, said)
+        if tree is None:
+            raise ValueError(f"{said}: has no value; to take a file or folder out write {name.strip()}='\"\"'")
         for key in reversed(name.strip().split(".")):
             tree = {key: tree}
         plain = _merged(plain, _with_paths(_checked(tree, ViewSettings, "", said), ViewSettings, Path.cwd()))

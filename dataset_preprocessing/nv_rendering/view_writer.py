@@ -63,14 +63,19 @@ def append(file: h5py.File, layout: Layout, views: dict[str, np.ndarray]) -> Non
             dataset[place] = row
 
 
-def rows_in(path: Path) -> list[int]:
-    """The sources that a file of this writer holds, in order; none if there is no such file."""
+def sources_in(path: Path) -> dict[int, str]:
+    """Row -> photo of each source that a file of this writer holds, in order; none if there is no such file. The
+    published layout names no photos; they are empty then."""
     if not path.exists():
-        return []
+        return {}
     with open_hdf5(path) as file:
         if ROWS not in file.attrs:
             raise ValueError(f"{path}: was not written by this program; move it away, or give another folder")
-        return [int(row) for row in file.attrs[ROWS]]
+        rows = [int(row) for row in file.attrs[ROWS]]
+        if "file_name" not in file:
+            return dict.fromkeys(rows, "")
+        each = max(1, len(file["file_name"]) // max(1, len(rows)))
+        return dict(zip(rows, (name.decode(errors="replace") for name in file["file_name"][::each]), strict=False))
 
 
 def pack(target: Path, layout: Layout, parts: Iterable[tuple[int, Path]], facts: dict) -> int:

@@ -102,6 +102,37 @@ def test_datasets_that_do_not_fit_are_named(tmp_path):
         assert said in refusal(published(tmp_path / "x.h5", **{name: rows}))
 
 
+def test_sides_that_no_picture_has_are_refused_before_memory_is_taken(tmp_path):
+    for side in (0, 60_000):
+        with h5py.File(tmp_path / "side.h5", "w") as file:
+            file.create_dataset("face_patch", (1, side, side, 3), "uint8")
+        assert f"the pictures have {side} px a side; 1 to 2048 are read" in refusal(tmp_path / "side.h5")
+
+
+@pytest.mark.parametrize("person", ["../p03", "a\nb", "", 3.0])
+def test_a_person_is_a_name_that_leads_to_no_other_folder(ours, person):
+    with h5py.File(ours, "a") as file:
+        file.attrs["person"] = person
+    assert "which is no name" in refusal(ours)
+
+
+def test_bytes_that_are_wrong_anywhere_in_the_description_are_one_line(ours):
+    """The library raises errors of many types for them."""
+    whole, said = ours.read_bytes(), 0
+    draws = np.random.default_rng(0)
+    with h5py.File(ours) as file:
+        start = min(file[name].id.get_chunk_info(0).byte_offset for name in file)
+    for place in draws.integers(8, start, 150):
+        ours.write_bytes(whole[:place] + bytes([draws.integers(256)]) * 8 + whole[place + 8 :])
+        try:
+            with ViewFile(ours) as file:
+                file.gaze(), file.head_pose(), file.images([0])
+        except ValueError as error:
+            assert str(error).startswith(str(ours)) and "\n" not in str(error)
+            said += 1
+    assert said > 20
+
+
 def test_numbers_of_another_file_are_not_read(ours, tmp_path):
     with h5py.File(published(tmp_path / "linked.h5", "face_mask"), "a") as file:
         file["face_mask"] = h5py.ExternalLink(str(ours), "/face_mask")

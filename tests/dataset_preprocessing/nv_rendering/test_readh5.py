@@ -83,6 +83,14 @@ def test_the_check_finds_what_is_wrong(folder, name, rows, said):
     assert re.search(said, found)
 
 
+@pytest.mark.parametrize("views", [0, "many"])
+def test_a_number_of_views_that_is_none_is_named(folder, views):
+    with h5py.File(folder / "full/p00.h5", "a") as file:
+        file.attrs["views_per_source"] = views
+    with ViewFile(folder / "full/p00.h5") as file:
+        assert [line for line in faults(file) if "views_per_source is" in line]
+
+
 def test_a_view_that_stands_far_from_its_double_is_found(folder, monkeypatch):
     spoil(folder, "source_row", np.zeros(4))
     monkeypatch.setattr(view_checks, "AT_ONCE", 2)

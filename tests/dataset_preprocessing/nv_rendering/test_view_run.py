@@ -16,7 +16,7 @@ import pytest
 from made_mpii import MIDDLE, RADII, write_made_set, write_supplement
 from PIL import Image
 
-from dataset_preprocessing.nv_rendering import mpii_layout, source_views
+from dataset_preprocessing.nv_rendering import mpii_layout, source_views, view_run
 from dataset_preprocessing.nv_rendering.source_views import choice_of, materials, placed, sources_of, views_of
 from dataset_preprocessing.nv_rendering.view_run import render_all
 from dataset_preprocessing.nv_rendering.view_settings import VARIANTS, read_settings
@@ -326,6 +326,31 @@ def test_a_truncated_or_foreign_file_is_refused(made, done, tmp_path, drawn_once
     with h5py.File(tmp_path / "out/full/p00.h5", "w") as file:
         file["face_gaze"] = np.zeros((3, 2))
     assert "p00.h5: is of another run" in failing(made, tmp_path / "out")
+
+
+def test_photos_that_changed_places_are_refused_as_one_would_be_doubled(copy, tmp_path):
+    lines = copy.parent / "raw/p00/p00.txt"
+    before = lines.read_text().splitlines(keepends=True)
+    run(copy, tmp_path / "out", people=["p00"], most_rows=1)
+    lines.write_text("".join(reversed(before)))
+    said = failing(copy, tmp_path / "out", people=["p00"])
+    assert f"p00.h5: its source 0 is p00/{before[0].split()[0]}, and the photos' source 0 is now" in said
+    lines.write_text("".join(before))
+    assert run(copy, tmp_path / "out", people=["p00"]).views == 6
+
+
+def test_parts_of_a_run_whose_settings_are_gone_are_not_taken(made, tmp_path, monkeypatch, drawn_once):
+    monkeypatch.setattr(view_run, "pack", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run(made, tmp_path, people=["p00"], most_rows=1, seed=4)
+    monkeypatch.undo()
+    part = tmp_path / "full/.p00.parts/0.h5"
+    settings = (tmp_path / "settings.json").read_bytes()
+    (tmp_path / "settings.json").unlink()
+    assert "settings.json: is gone" in failing(made, tmp_path, people=["p00"])
+    (tmp_path / "settings.json").write_bytes(settings)
+    part.write_bytes(part.read_bytes()[:3000])
+    assert "0.h5: is damaged or not whole" in failing(made, tmp_path, people=["p00"], seed=4)
 
 
 def test_two_runs_do_not_write_to_one_folder(made, tmp_path, drawn_once):

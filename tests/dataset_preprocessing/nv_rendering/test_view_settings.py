@@ -121,6 +121,7 @@ def test_a_wrong_override_is_named(tmp_path):
     for override, said in (
         ("model.target_pose.sigm=3", "--set model.target_pose.sigm=3: the key .*did you mean model.target_pose.sigma"),
         ("legacy", "--set legacy: is no KEY=VALUE"),
+        ("data.background_path=", "has no value; to take a file or folder out write data.background_path='\"\"'"),
         ("model=3", "--set model=3: model must hold names"),
     ):
         with pytest.raises(ValueError, match=said):

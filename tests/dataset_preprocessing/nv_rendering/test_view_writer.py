@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_views import made_views
 
-from dataset_preprocessing.nv_rendering.view_writer import Layout, pack, rows_in, write_part
+from dataset_preprocessing.nv_rendering.view_writer import Layout, pack, sources_in, write_part
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "nv_rendering.json").read_text())["hdf5"]
 LAYOUTS = {"ours": Layout(8), "published": Layout(8, published=True)}
@@ -64,7 +64,7 @@ def test_a_packed_file_is_a_part_of_the_next_and_the_bytes_are_those_of_one_pack
     first = written(in_two, layout, rows=(0, 2))
     write_part(in_two / "1.h5", layout, 1, made_views(layout, 2, 1))
     pack(first, layout, [(0, first), (1, in_two / "1.h5"), (2, first)], {})
-    assert first.read_bytes() == whole and rows_in(first) == [0, 1, 2]
+    assert first.read_bytes() == whole and list(sources_in(first)) == [0, 1, 2]
     assert not [file for file in in_two.iterdir() if file.name.startswith(".")]
 
 
