@@ -82,7 +82,8 @@ def made(text: str, records: dict[str, dict]) -> str:
         if world in records:
             record = records[world]
             scores = record["results"]["scores"]
-            told = f"Made by `{record['command']}`, commit {record['commit']}, {record['hardware']}, {record['date']}."
+            command = re.sub(r" --workdir=\S+", "", record["command"])  # a folder of one machine
+            told = f"Made by `{command}`, commit {record['commit']}, {record['hardware']}, {record['date']}."
             picture = f"![Error against the head's yaw](novel_views_{world}.png)"
             part = "\n\n".join([_wrapped(verdict(scores)), table(scores), picture, _wrapped(told)])
         pattern = re.compile(rf"(<!-- made: {world} -->\n).*?(<!-- end -->)", re.DOTALL)

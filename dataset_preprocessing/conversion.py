@@ -7,8 +7,6 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from groundwork.archive import Archive, Unreadable, shown
 from groundwork.damage import Damage
 from groundwork.images import BACKGROUND, MOST_PIXELS, read_picture, silence_pillow
 from groundwork.matching import LABEL_FILE
+from groundwork.workers import in_threads
 
 TRANSFORMS = ("center-crop", "center-crop-wide")
 LABELS_PER_IMAGE_BYTES = 1000  # a label in JSON, the image's headers and its place in the zip
@@ -188,7 +187,7 @@ def convert(
 
     written, dropped, rows, side = [], [], [], None
     with new_data_set(dest) as write, tqdm(total=len(names), desc="converting", unit="img") as bar:
-        for index, result in enumerate(in_order(work, names, workers)):
+        for index, result in enumerate(in_threads(work, names, workers)):
             bar.update()
             if isinstance(result, Unreadable):
                 damage.add(names[index], result)
@@ -218,14 +217,6 @@ def adjusted(label: torch.Tensor, size: tuple[int, int], framing: Framing) -> li
     """The label [25] of the framed picture, float64; the same to the last bit where nothing is cut off."""
     cam2world, intrinsics = split_label(label[None])
     return make_label(cam2world, crop_intrinsics(intrinsics, size, framing.box))[0].tolist()
-
-
-def in_order(work: Callable, items: list, workers: int) -> Iterator:
-    """work(item) of each, by some threads, a few ahead of what is taken."""
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        ahead = 2 * max(workers, 1)
-        for start in range(0, len(items), ahead):
-            yield from pool.map(work, items[start : start + ahead])
 
 
 def check_room_for(names: list[str], archive: Archive, conversion: Conversion, dest: Path) -> None:

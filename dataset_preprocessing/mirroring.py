@@ -17,7 +17,6 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 from tqdm import tqdm
 
-from dataset_preprocessing.conversion import in_order
 from dataset_preprocessing.packing import Write, new_data_set
 from dataset_preprocessing.selection import MIRROR_SUFFIX, pair_key
 from eg3d.config.presets import ray_ranges
@@ -31,6 +30,7 @@ from groundwork.files import atomic_write
 from groundwork.formats import is_hidden
 from groundwork.images import read_picture, silence_pillow
 from groundwork.strict_json import parse_json
+from groundwork.workers import in_threads
 from l2cs.gaze_labels import lines_of, match_faces, rows_of
 
 GAZE_IMAGES, GAZE_LABELS = "Image", "Label"  # folders of a set in the GazeHub layout
@@ -73,7 +73,7 @@ def mirror(
     owner = {copy: name for name, copy in chosen.items()}
     in_place = _added(source, lambda copy: _beside(content.archive, owner[copy]))
     with in_place if dest is None else new_data_set(dest) as write:
-        results = in_order(lambda name: _mirrored(content.archive, name), list(missing), workers)
+        results = in_threads(lambda name: _mirrored(content.archive, name), list(missing), workers)
         for name, data in zip(tqdm(missing, "mirroring", unit="img"), results, strict=True):
             if isinstance(data, Unreadable):
                 damage.add(name, data)

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dataset_preprocessing.conversion import in_order
 from dataset_preprocessing.packing import new_data_set
 from eg3d.data.labelled import open_labelled
 from eg3d.gaze.networks import GazeNetwork
@@ -31,6 +30,7 @@ from groundwork.damage import Damage
 from groundwork.files import atomic_write, sha256
 from groundwork.images import read_picture, silence_pillow
 from groundwork.matching import LABEL_FILE
+from groundwork.workers import in_threads
 
 THREADS = 3  # that decode
 MIRROR_SUFFIX = re.compile(r"[_-]mirror$")
@@ -108,7 +108,7 @@ def find_damaged(faces: FaceSet, rows: list[int], damage: Damage) -> None:
     def faults(row: int) -> dict[str, str]:
         return _readable(faces, [faces.names[row]])[1]
 
-    for found in tqdm(in_order(faults, rows, THREADS), "looking for damaged images", len(rows), unit="img"):
+    for found in tqdm(in_threads(faults, rows, THREADS), "looking for damaged images", len(rows), unit="img"):
         for name, fault in found.items():
             damage.add(name, fault)
 

@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
 import click
 
-from dataset_preprocessing.conversion import in_order
 from dataset_preprocessing.nv_rendering import normalized_set
 from dataset_preprocessing.nv_rendering.face_table import mpii_rows, read_camera, read_table, table_text
 from dataset_preprocessing.nv_rendering.head_pose import MPII_MODEL, read_face_model
@@ -17,6 +16,7 @@ from groundwork.command import Command, skip_damaged_option, skip_unmatched_opti
 from groundwork.damage import Damage
 from groundwork.matching import match_names
 from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, Output
+from groundwork.workers import in_threads
 from l2cs.normalization import DISTANCE, FOCAL, SIZE
 
 
@@ -65,7 +65,7 @@ def main(table, images, mpii, inverse, dest, camera, face_model, pose, focal, di
         faces = list(normalized_set.way_back(inverse))
         with new_data_set(dest) as write:
             write("table.csv", table_text([face.row for face in faces]).encode())
-            shown = in_order(normalized_set.Back.picture, faces if pictures else [], workers)
+            shown = in_threads(normalized_set.Back.picture, faces if pictures else [], workers)
             for face, picture in zip(faces, shown, strict=pictures):
                 write(f"Photo/{face.crop}", picture)
         click.echo(f"{len(faces)} faces, in the camera frames of their photos -> {dest}")

@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dataset_preprocessing.conversion import in_order
 from dataset_preprocessing.nv_rendering.face_table import LARGEST, FaceRow
 from dataset_preprocessing.nv_rendering.head_pose import HeadPose, face_centre, head_pose, six_of
 from dataset_preprocessing.nv_rendering.mpii_layout import checked_camera
@@ -26,6 +25,7 @@ from groundwork.archive import Archive, Unreadable, is_inside, read_file, shown
 from groundwork.damage import FLAG, Damage
 from groundwork.images import read_picture
 from groundwork.strict_json import JsonError, read_json
+from groundwork.workers import in_threads
 from l2cs.gaze_labels import lines_of
 from l2cs.normalization import (
     Normalization,
@@ -192,7 +192,7 @@ def write_set(faces: list[Face], photos: Archive, names: dict[str, str], write: 
 
     labels: dict[str, list[str]] = {}
     records: dict[str, list[dict]] = {}
-    bar = tqdm(in_order(work, faces, workers), "normalising", len(faces), unit="img")
+    bar = tqdm(in_threads(work, faces, workers), "normalising", len(faces), unit="img")
     for face, made in zip(faces, bar, strict=True):
         if isinstance(made, Unreadable):
             damage.add(face.row.file, made)
