@@ -131,7 +131,7 @@ BROKEN = {
     "another value": (lambda s: change(s / "info" / "gaze.csv", ",-1,", ",0,"), PUBLISHED, "another value"),
     "a short row": (lambda s: change(s / "info" / "gaze.csv", ",-1\n", "\n"), PUBLISHED, "values, the header"),
     "a patch of another size": (lambda s: resize(next((s / "all").iterdir())), PUBLISHED, "bring all"),
-    "a missing patch": (lambda s: next((s / "all").iterdir()).unlink(), PUBLISHED, ""),
+    "a missing patch": (lambda s: next((s / "all").iterdir()).unlink(), PUBLISHED, "0010_2m_"),
     "a name without an eye": (lambda s: change(s / "info" / "gaze-train.txt", "_L", ""), PUBLISHED, "which eye"),
     "another name": (lambda s: change(s / "info" / "gaze-train.txt", "_2m", ""), PUBLISHED, "is no name"),
     "no list": (lambda s: (s / "info" / "gaze-train.txt").write_text(""), PUBLISHED, "names no patch"),
