@@ -15,6 +15,7 @@ from redirection.interpgaze.latent_losses import (
     arrival_loss,
     critic_losses,
     distillation,
+    eye_error,
     mixing_losses,
     reconstruction,
 )
@@ -42,6 +43,7 @@ class LossWeights:
     pair_per: float = 1.0
     pair_own_mse: float = 1.0
     pair_own_per: float = 1.0
+    pair_eye: float = 0.0  # of ours: `eye_error`
 
     def __post_init__(self):
         check_types(self)
@@ -99,6 +101,11 @@ class Alternation:
             for name, parameters in self._parameters.items()
         }
 
+    def set_lr(self, lr: float) -> None:
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+
     def step(
         self,
         x: torch.Tensor,
@@ -115,7 +122,7 @@ class Alternation:
             order: whose features are mixed into whose, a permutation [B]; v [B, branches]; u [B]: where the penalty is
             number: of this step, from 0
         """
-        encoder, controller, decoder = (getattr(self.nets.redirector, n) for n in ("encoder", "controller", "decoder"))
+        of, encoder, controller = self.nets.redirector, self.nets.redirector.encoder, self.nets.redirector.controller
         moves_encoder, losses = number % self.config.encoder_every == 0, {}
         with torch.set_grad_enabled(moves_encoder):
             features = encoder(x)
@@ -123,7 +130,8 @@ class Alternation:
         real, fake = features.detach(), mixed.detach()
         wanted = None if self.nets.teacher is None else self.nets.teacher(x)[-1]
 
-        losses |= self._descend("decoder", "dec", reconstruction(decoder(real), x, self.nets.perceptual, "dec"))
+        again = self.nets.redirector.draw(x, real, real)
+        losses |= self._descend("decoder", "dec", reconstruction(again, x, self.nets.perceptual, "dec"))
         critic_terms = critic_losses(self.nets.critic, real, fake, labels, u, self.config.legacy_heads_on_mixed)
         losses |= self._descend("discrim", "discrim", critic_terms)
         if wanted is not None:
@@ -132,7 +140,7 @@ class Alternation:
         if moves_encoder:
             terms = mixing_losses(self.nets.critic, mixed, mixed_labels(labels, order, v))
             terms |= arrival_loss(controller, features, features[order], v.shape[1])
-            terms |= reconstruction(decoder(features), x, self.nets.perceptual, "enc_int")
+            terms |= reconstruction(of.draw(x, features, features), x, self.nets.perceptual, "enc_int")
             if wanted is not None:
                 terms |= distillation(self.nets.transform, features, wanted, "enc_int_KG")
             losses |= self._descend("enc_int", "enc_int", terms)
@@ -145,12 +153,19 @@ class Alternation:
 
         Args: normalised patches [B, 3, S, S]; the target shows the source moved by v [B, branches] to the reference
         """
-        of, half = self.nets.redirector, len(source)
+        of, half, weights = self.nets.redirector, len(source), self.config.weights
         features = of.encoder(torch.cat([source, reference]))
-        mixed = of.controller(features[:half], features[half:], v)
-        drawn = of.decoder(torch.cat([mixed, features[:half]]))
+        of_source, of_reference = features[:half], features[half:]
+        mixed = of.controller(of_source, of_reference, v)
+        before = [(source, of_source, mixed)]
+        if weights.pair_own_mse or weights.pair_own_per:
+            before.append((source, of_source, of_source))
+        drawn = of.draw(*(torch.cat(parts) for parts in zip(*before, strict=True)))
         terms = reconstruction(drawn[:half], target, self.nets.perceptual, "pair")
-        terms |= reconstruction(drawn[half:], source, self.nets.perceptual, "pair_own")
+        if weights.pair_eye:
+            terms["pair_eye"] = eye_error(drawn[:half], target)
+        if len(before) > 1:
+            terms |= reconstruction(drawn[half:], source, self.nets.perceptual, "pair_own")
         losses = self._descend(("decoder", "enc_int"), "pair", terms)
         return {name: float(value) for name, value in losses.items()}
 

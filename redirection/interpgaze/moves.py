@@ -75,7 +75,7 @@ def moved(
     x, r = (network_input(patch, redirector.config).to(device) for patch in both)
     of_x, of_r = redirector.encoder(x), redirector.encoder(r)
     drawn = [
-        redirector.decoder(redirector.controller(of_x, of_r, v.to(device)[None]))
+        redirector.draw(x, of_x, redirector.controller(of_x, of_r, v.to(device)[None]))
         for v in [torch.zeros(controls.shape[1]), *controls]
     ]
     pictures = picture(torch.cat(drawn), redirector.config)

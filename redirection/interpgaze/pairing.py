@@ -49,11 +49,34 @@ def mixing_of_step(seed: int, step: int, count: int, batch: int, branches: int) 
     return Mixing(rows, order, torch.rand(batch, branches, generator=draws), torch.rand(batch, generator=draws))
 
 
+class _Groups:
+    """Rows of a set that have the same values, and random ones of them."""
+
+    def __init__(self, values: list[torch.Tensor]):
+        _, self._of_row = torch.stack(values, 1).unique(dim=0, return_inverse=True)
+        self._order = self._of_row.argsort(stable=True)
+        self._count = self._of_row.bincount()
+        self._first = self._count.cumsum(0) - self._count
+
+    @property
+    def largest(self) -> int:
+        return int(self._count.max())
+
+    def drawn(self, rows: torch.Tensor, draws: torch.Generator, more: tuple[int, ...] = ()) -> torch.Tensor:
+        """A random row [B, *more] out of the group of each row [B]."""
+        group = self._of_row[rows]
+        first, count = (x[group].view(-1, *[1] * len(more)) for x in (self._first, self._count))
+        return self._order[first + (torch.rand((len(group), *more), generator=draws) * count).long()]
+
+
 class PairsOfPeople:
     """Triples of a set in which people are known at several head poses or gazes."""
 
-    def __init__(self, patches: PatchSet, attributes: Attributes):
-        """ValueError, one line, for a set without such people, or one that differs in what no branch moves."""
+    def __init__(self, patches: PatchSet, attributes: Attributes, still_heads: float = 0.0):
+        """still_heads: share of the triples in which the target has the head yaw of the source.
+
+        ValueError, one line, for a set without such people, or one that differs in what no branch moves.
+        """
         places = [attributes.branch_of(angle) for angle in ANGLES]
         for k, (angle, branch) in enumerate(zip(ANGLES, places, strict=True)):
             if branch is None and len(patches.angles[:, k].unique()) > 1:
@@ -61,25 +84,21 @@ class PairsOfPeople:
         self._moved = [k for k, branch in enumerate(places) if branch is not None]
         self._branch = [places[k] for k in self._moved]
         self._branches, self._angles = attributes.branches, patches.angles[:, self._moved]
-        _, group = torch.stack([patches.person, patches.eye], 1).unique(dim=0, return_inverse=True)
-        self._order = group.argsort(stable=True)
-        counts = group.bincount()
-        self._first, self._count, self._group = counts.cumsum(0) - counts, counts, group
-        if len(patches) and counts.max() < 2:
+        whose = [patches.person.double(), patches.eye.double()]
+        self._people, self._still_heads = _Groups(whose), still_heads
+        self._heads = _Groups([*whose, patches.angles[:, 0].double()])
+        if len(patches) and self._people.largest < 2:
             raise ValueError("--paired: nobody is there twice with one eye; give a set with several gazes of a person")
-
-    def _of_group(self, group: torch.Tensor, draws: torch.Generator, more: tuple[int, ...] = ()) -> torch.Tensor:
-        """A random row [B, *more] of each group [B]."""
-        shape = (len(group), *more)
-        first, count = (x[group].view(-1, *[1] * len(more)) for x in (self._first, self._count))
-        return self._order[first + (torch.rand(shape, generator=draws) * count).long()]
 
     def of_step(self, seed: int, step: int, rows: torch.Tensor) -> Triples:
         """For sources `rows` [B] targets of the same person and eye, and references, of anybody, near or beyond."""
         draws = generator(seed, "pairs", step)
-        target = self._of_group(self._group[rows], draws)
+        target = self._people.drawn(rows, draws)
+        if self._still_heads > 0:
+            still = torch.rand(len(rows), generator=draws) < self._still_heads
+            target = torch.where(still, self._heads.drawn(rows, draws), target)
         candidates = torch.randint(len(self._angles), (len(rows), CANDIDATES), generator=draws)
-        candidates[:, ::2] = self._of_group(self._group[rows], draws, (CANDIDATES // 2,))
+        candidates[:, ::2] = self._people.drawn(rows, draws, (CANDIDATES // 2,))
         wanted = (self._angles[target] - self._angles[rows])[:, None]  # [B, 1, angles]
         between = self._angles[candidates] - self._angles[rows][:, None]
         still = wanted.abs() < 1e-6

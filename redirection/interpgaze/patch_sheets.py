@@ -36,7 +36,8 @@ def draw_sheet(redirector: InterpGaze, patches: PatchSet, device) -> np.ndarray:
     controls.append(torch.ones(branches))
     columns = [x]
     for v in controls:
-        columns.append(redirector.decoder(redirector.controller(of_x, of_r, v.to(device).expand(len(x), -1))))
+        moved = redirector.controller(of_x, of_r, v.to(device).expand(len(x), -1))
+        columns.append(redirector.draw(x, of_x, moved))
     columns.append(r)
     redirector.train(was_training)
     drawn = torch.stack([picture(column, redirector.config) for column in columns])  # [columns, R, 3, S, S]

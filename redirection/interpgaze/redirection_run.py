@@ -40,7 +40,8 @@ WRITES = (STATE, WEIGHTS, STATS, OPTIONS, f"{SAMPLES}/*.png")
 class RunConfig:
     """Settings of a run. tick, snapshot: steps between lines of numbers, and between states with weights and sheets.
 
-    paired: also steps toward true pictures (`Alternation.pair_step`). unpaired: whether the published steps are made.
+    paired: also steps toward true pictures (`Alternation.pair_step`); still_heads: as of `PairsOfPeople`.
+    unpaired: whether the published steps are made. cooldown: share of the steps, at the end, in which lr falls to 0.
     """
 
     networks: InterpGazeConfig = field(default_factory=InterpGazeConfig)
@@ -49,6 +50,8 @@ class RunConfig:
     batch: int = 32
     paired: bool = False
     unpaired: bool = True
+    still_heads: float = 0.0
+    cooldown: float = 0.0
     tick: int = 100
     snapshot: int = 2000
     seed: int = 0
@@ -59,6 +62,10 @@ class RunConfig:
             check_within(f"--{name}", getattr(self, name), 1)
         if self.batch < 2:
             raise ValueError(f"--batch_size={self.batch}: a batch of one pairs a patch with itself; give 2 or more")
+        for name in ("still_heads", "cooldown"):
+            check_within(f"--{name.replace('_', '-')}", getattr(self, name), 0, 1)
+        if self.networks.decoder == "blend" and (self.unpaired or not self.paired):
+            raise ValueError("--dec_type=blend: only true targets train it; also give --only-paired")
         if not (self.paired or self.unpaired):
             raise ValueError("neither the published steps nor those of --paired are made; leave --only-paired out")
 
@@ -86,9 +93,12 @@ class Run:
             raise ValueError("all patches for training are of one person; the method mixes people, give two or more")
         self.config, self.training, self.unseen = config, training, unseen
         self.folder, self.device, self.step = folder, device, 0
-        self.images = network_input(training.images, config.networks)
-        self._pairs = PairsOfPeople(training, config.networks.groups) if config.paired else None
-        self.nets = _networks(config, vgg, start).to(device).train()
+        # Channels last: half again as fast on CPUs
+        self.images = network_input(training.images, config.networks).contiguous(memory_format=torch.channels_last)
+        self._pairs = None
+        if config.paired:
+            self._pairs = PairsOfPeople(training, config.networks.groups, config.still_heads)
+        self.nets = _networks(config, vgg, start).to(device).to(memory_format=torch.channels_last).train()
         self.alternation = Alternation(self.nets, config.step)
         self.stats, self._seconds = Stats(), 0.0
         self._identity = repr((dataclasses.asdict(config) | {"steps": None}, training.names, vgg is not None))
@@ -124,6 +134,7 @@ class Run:
         config, branches = self.config, self.config.networks.groups.branches
         draws = mixing_of_step(config.seed, self.step, len(self.training), config.batch, branches)
         losses = {}
+        self.alternation.set_lr(config.step.lr * self._share_of_lr())
         if config.unpaired:
             x = self.images[draws.rows].to(self.device)
             labels = [group[draws.rows].to(self.device) for group in self.training.labels]
@@ -138,6 +149,11 @@ class Run:
         for name, value in losses.items():
             self.stats.add(f"Loss/{name}", value)
         self.step += 1
+
+    def _share_of_lr(self) -> float:
+        """1, and over the last steps linearly down."""
+        last = self.config.cooldown * self.config.steps
+        return 1.0 if last == 0 else min(1.0, (self.config.steps - self.step) / last)
 
     def _tick(self, bar) -> None:
         if (name := self.stats.not_finite()) is not None:

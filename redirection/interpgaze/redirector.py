@@ -28,7 +28,7 @@ class InterpGazeConfig:
     """All that is needed to build the networks. The defaults are the published ones.
 
     size: side of a patch, pixels. divisor: how many times narrower all layers are; the narrowest has 16 channels.
-    attributes: as of `redirection.attributes`. decoder: v1 or v2.
+    attributes: as of `redirection.attributes`. decoder: v1, v2, or blend, which is not published.
     legacy_crop, legacy_scale: the published input, the wrong part of a patch and values of 0 to 255 where 0 to 1 is
     meant. Weights that were trained so need patches that are given so.
     """
@@ -74,7 +74,12 @@ class InterpGaze(nn.Module):
         self.decoder = DECODERS[config.decoder](config.divisor, config.halvings)
 
     def forward(self, source: torch.Tensor, reference: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        return self.decoder(self.controller(self.encoder(source), self.encoder(reference), v))
+        of_source = self.encoder(source)
+        return self.draw(source, of_source, self.controller(of_source, self.encoder(reference), v))
+
+    def draw(self, source: torch.Tensor, of_source: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        """The patch [B, 3, S, S] of features that were moved; of_source: those of the source, before."""
+        return self.decoder(moved, of_source, source) if self.decoder.blends else self.decoder(moved)
 
 
 def make_critic(config: InterpGazeConfig) -> LatentDiscriminator:

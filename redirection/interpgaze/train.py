@@ -49,6 +49,14 @@ AGAIN = "the same command again goes on with the run in its folder"
 @click.option("--start", type=Input(EITHER), help="Start from these weights: a .safetensors, or a folder of .pth.")
 @click.option("--paired", **SWITCH, default=False, help="Also learn from true pictures of one person at other angles.")
 @click.option("--only-paired", **SWITCH, default=False, help="Learn from these alone, without the published steps.")
+@click.option("--still-heads", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+              help="Share of true targets with the head yaw of the source, so that the gaze alone moves.")  # fmt: skip
+@click.option("--eye-weight", type=click.FloatRange(0), default=0.0, show_default=True,
+              help="Of the absolute error round the eye, toward true targets.")  # fmt: skip
+@click.option("--own-weight", type=click.FloatRange(0), default=1.0, show_default=True,
+              help="Of the reconstruction, in steps toward true targets.")  # fmt: skip
+@click.option("--cooldown", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+              help="Share of the steps, at the end, in which the learning rate falls to 0.")  # fmt: skip
 @click.option("--encoder-every", type=click.IntRange(1), default=5, show_default=True,
               help="Steps from one move of encoder and controller to the next.")  # fmt: skip
 @click.option("--gp-weight", type=click.FloatRange(0), default=100.0, show_default=True, help="Gradient penalty.")
@@ -79,11 +87,16 @@ def main(data_dir, save_dir, vgg, start, gpu, device, dry_run, **o):
     config = RunConfig(
         networks=networks,
         step=AlternationConfig(
-            lr=o["lr"], encoder_every=o["encoder_every"], weights=LossWeights(discrim_gp=o["gp_weight"]),
+            lr=o["lr"], encoder_every=o["encoder_every"],
+            weights=LossWeights(
+                discrim_gp=o["gp_weight"], pair_eye=o["eye_weight"], pair_own_mse=o["own_weight"],
+                pair_own_per=o["own_weight"],
+            ),
             legacy_heads_on_mixed=o["legacy_heads"],
         ),
         steps=o["steps"] or (o["epoch"] or EPOCHS) * max(len(training) // batch, 1),
-        batch=batch, paired=o["paired"] or o["only_paired"], unpaired=not o["only_paired"], tick=o["tick"],
+        batch=batch, paired=o["paired"] or o["only_paired"], unpaired=not o["only_paired"],
+        still_heads=o["still_heads"], cooldown=o["cooldown"], tick=o["tick"],
         snapshot=o["snap"], seed=o["seed"],
     )  # fmt: skip
     if dry_run:
