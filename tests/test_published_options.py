@@ -24,6 +24,11 @@ GAZE_SETS = {
     "--gazeMpiimage_dir": "datasets/MPIIFaceGaze/Image", "--gazeMpiilabel_dir": "datasets/MPIIFaceGaze/Label",
     "--dataset": "gaze360",
 }  # fmt: skip
+SHEETS = {
+    "-gpu": "0", "-bs": "1", "--batch_size": "1", "--data_dir": "dataset/all", "--attr": "0P@15P,L@R",
+    "--dec_type": "v2", "-sp": "results", "--save_dir": "results", "-mp": "checkpoints/Gaze",
+    "--model_path": "checkpoints/Gaze", "--pth_label": "latest", "--test_folder": "eyes", "--n_test": "10",
+}  # fmt: skip
 PUBLISHED = {
     "eg3d.train": {
         "--outdir": "runs", "--cfg": "ffhq", "--data": "x.zip", "--gpus": "8", "--batch": "32", "--gamma": "1",
@@ -81,6 +86,9 @@ PUBLISHED = {
         "--dec_type": "v2", "-sp": "checkpoints/Gaze", "--save_dir": "checkpoints/Gaze", "-ct": ...,
         "--continue_train": ..., "-e": "10000", "--epoch": "10000", "--random_crop_bias": "0",
     },
+    "redirection.interpgaze.test_selected_curve": SHEETS | {"-bl": "0", "--branch_list": "2"},
+    "redirection.interpgaze.attribute_manipulation": SHEETS
+    | {"--filter_target_attr": "0P", "-s": "1", "--strength": "1.5", "--branch_idx": "0", "--n_ref": "1"},
     "dataset_preprocessing.ffhq.preprocess_in_the_wild": {"--indir": "photos", "--mode": "orig"},
     "l2cs.train": GAZE_SETS
     | {

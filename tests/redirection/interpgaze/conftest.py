@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from redirection.patch_names import PatchName
@@ -34,3 +35,19 @@ def patches(tmp_path):
     for part, lines in names.items():
         (folder / "info" / f"gaze-{part}.txt").write_text("".join(lines))
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, run_script_in):
+    """A network that knows nothing, in a file; it still moves patches."""
+    from redirection.interpgaze.redirector import InterpGaze, InterpGazeConfig
+    from redirection.interpgaze.redirector_file import save_redirector
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("network") / "w.safetensors"
+    network = InterpGaze(InterpGazeConfig(size=32, divisor=16, attributes="0P@15P,0V@10V,0H@15H"))
+    for module in network.modules():  # at the usual random start nothing would move by a whole grey level
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    save_redirector(path, network, {"step": 0})
+    return path

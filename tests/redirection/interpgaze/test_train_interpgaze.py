@@ -36,22 +36,6 @@ def test_a_run_that_goes_on_equals_an_unbroken_one(tmp_path, run):
     assert (tmp_path / "whole" / "samples" / "00000003.png").is_file()
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, run_script_in):
-    """A network that knows nothing, in a file; it still moves patches."""
-    from redirection.interpgaze.redirector import InterpGaze, InterpGazeConfig
-    from redirection.interpgaze.redirector_file import save_redirector
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("network") / "w.safetensors"
-    network = InterpGaze(InterpGazeConfig(size=32, divisor=16, attributes="0P@15P,0V@10V,0H@15H"))
-    for module in network.modules():  # at the usual random start nothing would move by a whole grey level
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight)
-    save_redirector(path, network, {"step": 0})
-    return path
-
-
 def test_a_file_gives_its_network_back_and_damage_is_one_line(trained, tmp_path):
     network, facts = read_redirector(trained)
     assert facts == {"step": 0} and network.config.size == 32 and not network.training
