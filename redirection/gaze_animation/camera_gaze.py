@@ -8,7 +8,7 @@ import torch
 
 from eg3d.gaze.networks import load_gaze_network
 from groundwork.archive import shown
-from redirection.gaze_animation.portraits import EG3D, Placed
+from redirection.gaze_animation.level_faces import EG3D, Placed
 from redirection.patch_names import PatchName
 from redirection.patch_tables import read_table
 

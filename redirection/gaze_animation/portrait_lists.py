@@ -19,7 +19,7 @@ from PIL import Image
 from groundwork.archive import is_inside
 from groundwork.files import open_regular
 from groundwork.images import read_picture
-from redirection.gaze_animation.portraits import SIDE
+from redirection.gaze_animation.level_faces import SIDE
 
 ELSEWHERE, CAMERA = "0", "1"
 NAMES = {ELSEWHERE: "Y, people who look elsewhere", CAMERA: "X, people who look into the camera"}

@@ -22,8 +22,8 @@ from groundwork.archive import Folder, Unreadable
 from groundwork.files import write_text
 from groundwork.images import read_picture
 from redirection.gaze_animation.camera_gaze import GazeSource, NoGaze
+from redirection.gaze_animation.level_faces import SIDE, Placed, boxes_of
 from redirection.gaze_animation.portrait_lists import CAMERA, ELSEWHERE, list_line
-from redirection.gaze_animation.portraits import SIDE, Placed, boxes_of
 from redirection.gaze_animation.world_portraits import Truth, WorldPortrait
 from redirection.lid_points import Lids, LidSource, NoLids
 

@@ -14,6 +14,7 @@ from groundwork.command import Command, device_option, json_option, pick_device,
 from groundwork.images import silence_pillow
 from groundwork.places import EITHER, FILE, FOLDER, GAZE_JUDGE, INPUT_FOLDER, OUTPUT_FILE, NamedInput, Output
 from redirection.gaze_animation.camera_gaze import NAMES, load_gaze_source
+from redirection.gaze_animation.level_faces import SIDE
 from redirection.gaze_animation.portrait_lists import CAMERA, ELSEWHERE, TEST
 from redirection.gaze_animation.portrait_making import (
     Making,
@@ -23,7 +24,6 @@ from redirection.gaze_animation.portrait_making import (
     write_set,
     write_sheet,
 )
-from redirection.gaze_animation.portraits import SIDE
 from redirection.gaze_animation.world_portraits import WorldPortraits
 from redirection.lid_points import MESH, load_lids
 

@@ -20,8 +20,8 @@ from eg3d.world.worlds import world_of
 from groundwork.draws import draw_key
 from groundwork.workers import in_processes
 from redirection.eye_patches import LIDS
+from redirection.gaze_animation.level_faces import PORTRAIT, SIDE, Placed
 from redirection.gaze_animation.portrait_lists import CAMERA, ELSEWHERE
-from redirection.gaze_animation.portraits import PORTRAIT, SIDE, Placed
 from redirection.world_patches import head_yaw_of
 
 HEAD_YAW_DEG, CAMERA_PITCH = 30.0, 0.15  # half-ranges; the second as `eg3d.geometry.cameras.lookat_pose` counts

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from redirection.gaze_animation.camera_gaze import ListedGaze, NoGaze, off_axis
+from redirection.gaze_animation.level_faces import SIDE
 from redirection.gaze_animation.portrait_lists import read_domain, read_domains
-from redirection.gaze_animation.portraits import SIDE
 from redirection.gaze_animation.world_portraits import WorldPortraits
 from redirection.lid_points import load_lids
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from redirection.gaze_animation.portraits import PORTRAIT, SIDE, Placed, boxes_of, mirrored
+from redirection.gaze_animation.level_faces import PORTRAIT, SIDE, Placed, boxes_of, mirrored
 
 
 def photo(height=300, width=400):
