@@ -109,11 +109,11 @@ def animated_y(nets: GazeAnimator, faces: Faces) -> torch.Tensor:
 
 
 def synthesised(nets: GazeAnimator, faces: Faces) -> tuple[torch.Tensor, torch.Tensor]:
-    """s and s_again: Gy, told the gaze of the corrected face, must paint that face."""
-    boxes, content = faces.y_boxes, nets.content(faces.y, faces.y_boxes)
+    """s and s_again: Gy, told the codes of the corrected face, must paint that face."""
+    boxes = faces.y_boxes
     with torch.no_grad():
-        s = nets.correct(faces.y, boxes, content)
-    return s, nets.paint(faces.y, boxes, nets.gaze(s, boxes), content)
+        s = nets.correct(faces.y, boxes)
+    return s, nets.paint(faces.y, boxes, nets.gaze(s, boxes), nets.content(s, boxes))
 
 
 def paint_all(nets: GazeAnimator, faces: Faces) -> Painted:
