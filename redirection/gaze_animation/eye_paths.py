@@ -1,8 +1,8 @@
 """Ways along which eyes move: in degrees, through a map from degrees to gaze codes, or in the paper's alpha.
 
 GazeAnimation's code of the gaze has two numbers without a unit, and its animation is one line: from the gaze that is
-there (alpha 0) to the camera (alpha 1), and beyond (Zhang et al. 2020, section 3.3). Here a 2 x 2 matrix, fitted once on
-faces whose gaze is known, says how the code changes with each degree; so any direction can be asked for.
+there (alpha 0) to the camera (alpha 1), and beyond (Zhang et al. 2020). Here a 2 x 2 matrix, fitted once on faces whose
+gaze is known, says how the code changes with each degree; so any direction can be asked for.
 """
 
 import math
@@ -11,20 +11,30 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from groundwork.plain import check_types
+
 MOST_DEG = 45.0
 LEAST_FACES = 20
+EXAMPLE = "'0,0 -15,0 15,0 0,0'"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """code = R(s) + code_per_degree [2, 2] @ (yaw, pitch); s is the corrected face, so (0, 0) looks into the camera.
+    """code = R(s) + M (yaw, pitch); s is the corrected face, so (0, 0) looks into the camera.
 
+    code_per_degree: M [2, 2], row by row.
     rmse_deg: of the angles that the fitted map reads off codes, yaw and pitch. Axes are those of `l2cs.estimator`.
     """
 
-    code_per_degree: tuple[tuple[float, float], tuple[float, float]]
+    code_per_degree: tuple[float, float, float, float]
     rmse_deg: tuple[float, float]
     faces: int
+
+    def __post_init__(self):
+        check_types(self)
+        a, b, c, d = self.code_per_degree
+        if abs(a * d - b * c) < 1e-12:
+            raise ValueError("code_per_degree must be a map that can be undone")
 
     @classmethod
     def fit(cls, codes: np.ndarray, angles: np.ndarray) -> "Calibration":
@@ -38,15 +48,16 @@ class Calibration:
             raise ValueError("the gaze codes do not follow the gaze in both directions; train longer")
         off = codes @ np.linalg.inv(per_degree).T - angles
         rmse = np.sqrt((off**2).mean(axis=0)).tolist()
-        return cls(tuple(map(tuple, per_degree.tolist())), (rmse[0], rmse[1]), len(codes))
+        return cls(tuple(per_degree.ravel().tolist()), (rmse[0], rmse[1]), len(codes))
 
     def codes(self, angles: torch.Tensor) -> torch.Tensor:
         """Yaw, pitch in degrees [..., 2] -> what is added to R(s) [..., 2]."""
-        return angles @ torch.tensor(self.code_per_degree, dtype=angles.dtype, device=angles.device).T
+        return angles @ torch.tensor(self.code_per_degree, dtype=angles.dtype, device=angles.device).view(2, 2).T
 
     def angles(self, codes: torch.Tensor) -> torch.Tensor:
         """R(y) - R(s) [..., 2] -> yaw, pitch in degrees."""
-        return codes @ torch.tensor(self.code_per_degree, dtype=codes.dtype, device=codes.device).inverse().T
+        matrix = torch.tensor(self.code_per_degree, dtype=codes.dtype, device=codes.device).view(2, 2)
+        return codes @ matrix.inverse().T
 
 
 def path_of(text: str) -> np.ndarray:
@@ -58,11 +69,12 @@ def path_of(text: str) -> np.ndarray:
         except ValueError:
             yaw = math.nan
         if not (math.isfinite(yaw) and abs(yaw) <= MOST_DEG and math.isfinite(pitch) and abs(pitch) <= MOST_DEG):
-            raise ValueError(f"--path={text}: '{part}' is no yaw,pitch in degrees up to {MOST_DEG:g}; write for example "
-                             "'0,0 -15,0 15,0 0,0'")  # fmt: skip
+            raise ValueError(
+                f"--path={text}: '{part}' is no yaw,pitch in degrees up to {MOST_DEG:g}; write for example {EXAMPLE}"
+            )
         corners.append((yaw, pitch))
     if not corners:
-        raise ValueError("--path: has no corner; write for example '0,0 -15,0 15,0 0,0'")
+        raise ValueError("--path: has no corner; write for example " + EXAMPLE)
     return np.array(corners)
 
 

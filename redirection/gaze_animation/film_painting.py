@@ -61,7 +61,10 @@ def painted_frames(
     film: Path, followed: Followed, paint_of: Callable[[int], Paint], size: int, fates: Fates, device="cpu",
     closed: float = CLOSED,
 ) -> Iterator[np.ndarray]:  # fmt: skip
-    """Frames uint8 [H, W, 3] of the film with new eyes; those without a face as they are. paint_of(face): its painter."""
+    """Frames uint8 [H, W, 3] of the film with new eyes; those without a face as they are.
+
+    paint_of(face): its painter.
+    """
     for number, picture in tracking.frames(film):
         frame, faces = np.asarray(picture), followed.frames.get(number, [])
         fates.pictures += 1

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,13 @@ from groundwork.images import read_picture
 from redirection.gaze_animation.camera_gaze import GazeSource, NoGaze
 from redirection.gaze_animation.level_faces import SIDE, Placed, boxes_of
 from redirection.gaze_animation.portrait_lists import CAMERA, ELSEWHERE, list_line
-from redirection.gaze_animation.world_portraits import Truth, WorldPortrait
+from redirection.gaze_animation.portrait_truth import FILE as TRUTH
+from redirection.gaze_animation.portrait_truth import Truth, truth_rows
+from redirection.gaze_animation.world_portraits import WorldPortrait
 from redirection.lid_points import Lids, LidSource, NoLids
 
 QUALITY = 95  # of JPEG, without subsampling of colours: irises are small
-CORRECTED, TRUTH, LANDMARKS, REJECTS = "corrected", "truth.csv", "landmarks.json", "rejects.csv"
+CORRECTED, LANDMARKS, REJECTS = "corrected", "landmarks.json", "rejects.csv"
 COLUMNS = 8  # of the sheet
 SHEET_OF_EACH = 32
 
@@ -142,10 +144,7 @@ def write_set(made: Iterable[Made], outdir: Path, making: Making) -> None:
                                  "(--at-camera, --away)")  # fmt: skip
             write_text(whole / f"{domain}.txt", "".join(making.lines[domain]))
         if making.truth:
-            columns = [one.name for one in fields(Truth)]
-            rows = [[domain, name, *asdict(truth).values(), f"{truth.off_lens:.3f}"]
-                    for domain, name, truth in making.truth]  # fmt: skip
-            write_text(whole / TRUTH, _csv([["domain", "name", *columns, "off_lens"], *rows]))
+            write_text(whole / TRUTH, _csv(truth_rows(making.truth)))
             write_text(whole / LANDMARKS, json.dumps(making.points))
         else:
             write_text(whole / REJECTS, _csv([["photo", "reason"], *making.rejects]))

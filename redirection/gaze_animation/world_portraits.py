@@ -22,6 +22,7 @@ from groundwork.workers import in_processes
 from redirection.eye_patches import LIDS
 from redirection.gaze_animation.level_faces import PORTRAIT, SIDE, Placed
 from redirection.gaze_animation.portrait_lists import CAMERA, ELSEWHERE
+from redirection.gaze_animation.portrait_truth import Truth
 from redirection.world_patches import head_yaw_of
 
 HEAD_YAW_DEG, CAMERA_PITCH = 30.0, 0.15  # half-ranges; the second as `eg3d.geometry.cameras.lookat_pose` counts
@@ -30,33 +31,6 @@ ELSEWHERE_DEG = (10.0, 28.0)
 FLATTER = 0.6  # vertical part of such a look, over the horizontal one: eyes turn farther to the side
 FINER = 1.5  # pixels of the rendered picture over those of the portrait
 MOST_TRIES = 1000
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is true of a portrait, in degrees as the portrait shows it: gaze, and the direction to the lens, as
-    `l2cs.estimator` draws them; the head's yaw, positive toward the image's left."""
-
-    person: int
-    gaze_yaw: float
-    gaze_pitch: float
-    lens_yaw: float
-    lens_pitch: float
-    head_yaw: float
-
-    @property
-    def off_lens(self) -> float:
-        """Degrees between the gaze and the lens."""
-        gaze, lens = (camera_angles_to_vector(*np.deg2rad(a)) for a in (self.gaze, self.lens))
-        return float(np.rad2deg(np.arccos(np.clip(gaze @ lens, -1, 1))))
-
-    @property
-    def gaze(self) -> tuple[float, float]:
-        return self.gaze_yaw, self.gaze_pitch
-
-    @property
-    def lens(self) -> tuple[float, float]:
-        return self.lens_yaw, self.lens_pitch
 
 
 @dataclass(frozen=True)
