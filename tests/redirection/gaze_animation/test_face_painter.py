@@ -2,14 +2,19 @@
 
 import torch
 
-from redirection.gaze_animation.eye_boxes import boxes_around, eye_crops, mask_of, mirrored_eyes
+from redirection.gaze_animation.eye_boxes import boxes_around, eye_crops, mask_of
 from redirection.gaze_animation.face_critic import FaceCritic
 from redirection.gaze_animation.face_painter import FacePainter
 from redirection.gaze_animation.gaze_animator import AnimatorConfig, GazeAnimator
+from redirection.gaze_animation.level_faces import mirrored
 from redirection.gaze_animation.row_spectral import FORMS, SpectralConv, SpectralDeconv, SpectralLinear
 
 NARROW = AnimatorConfig(size=32, ngf=2, nef=2, ndf=2, n_layers_g=2, n_layers_e=1, n_layers_r=1, n_layers_d=3,
                         widest=2, own=4, content=4, hidden=8)  # fmt: skip
+
+
+def eyes_at(*places):
+    return torch.tensor([places]).float().view(1, 2, 2)
 
 
 def test_the_gradient_of_the_first_transposed_convolution_agrees_with_differences():
@@ -26,15 +31,16 @@ def test_the_gradient_of_the_first_transposed_convolution_agrees_with_difference
 
 
 def test_a_box_covers_its_pixels_and_nothing_beyond_the_picture():
-    boxes = boxes_around(torch.tensor([[3, 10, 20, 31]]), 10, 6)
-    assert boxes.tolist() == [[[7, -2, 13, 8], [28, 15, 34, 25]]]
+    boxes = boxes_around(eyes_at(3, 10, 20, 31), (10, 6))
+    assert boxes.tolist() == [[[-2, 7, 8, 13], [15, 28, 25, 34]]]
     mask = mask_of(boxes, 32)[0, 0]
     assert mask[7:13, :8].all() and mask[28:, 15:25].all() and mask.sum() == 6 * 8 + 4 * 10
 
 
-def test_each_face_may_have_a_box_size_of_its_own():
-    boxes = boxes_around(torch.tensor([[8, 8, 24, 8]] * 2), torch.tensor([4.0, 8.0]), torch.tensor([2.0, 4.0]))
-    assert mask_of(boxes, 32).sum((1, 2, 3)).tolist() == [16, 64]
+def test_without_a_size_the_box_of_a_face_follows_the_distance_of_its_eyes():
+    boxes = boxes_around(torch.cat([eyes_at(12, 14, 20, 14), eyes_at(8, 14, 24, 14)]), None, 32)
+    small, large = mask_of(boxes, 32).sum((1, 2, 3)).tolist()
+    assert 3 * small < large < 6 * small
 
 
 def test_a_crop_holds_the_pixels_of_the_box_and_zero_beyond_the_picture():
@@ -46,16 +52,18 @@ def test_a_crop_holds_the_pixels_of_the_box_and_zero_beyond_the_picture():
 
 
 def test_boxes_of_a_mirrored_picture_cover_the_mirrored_pixels_left_and_right_exchanged():
-    eyes = torch.tensor([[9, 12, 22, 14]])
-    boxes, mirrored = (boxes_around(e, 6, 4) for e in (eyes, mirrored_eyes(eyes, 32)))
-    assert torch.equal(mask_of(mirrored, 32), mask_of(boxes, 32).flip(3))
-    assert mirrored[0, 0, 1] < mirrored[0, 1, 1] and torch.equal(mirrored[0, 0, 0], boxes[0, 1, 0])
+    picture, eyes = torch.rand(1, 3, 32, 32), eyes_at(9, 12, 22, 14)
+    turned, its = mirrored(picture, eyes)
+    boxes, new = boxes_around(eyes, (6, 4), 32), boxes_around(its, (6, 4), 32)
+    assert torch.equal(mask_of(new, 32), mask_of(boxes, 32).flip(3))
+    crops, of_turned = eye_crops(picture, boxes), eye_crops(turned, new)
+    assert (of_turned[:, :3] - crops[:, 3:].flip(3)).abs().mean() < 0.1 < (of_turned[:, :3] - crops[:, :3]).abs().mean()
 
 
 def test_a_narrow_network_of_any_depth_keeps_what_lies_outside_the_boxes():
     torch.manual_seed(0)
     nets, faces = GazeAnimator(NARROW), torch.rand(2, 3, 32, 32)
-    boxes = boxes_around(torch.tensor([[8, 12, 24, 12]] * 2), 8, 6)
+    boxes = boxes_around(eyes_at(8, 12, 24, 12).repeat(2, 1, 1), (8, 6))
     inside = mask_of(boxes, 32).expand_as(faces) == 1
     for drawn in (nets.correct(faces, boxes), nets.frame(faces, boxes, 1.4)):
         assert torch.equal(drawn[~inside], faces[~inside]) and not torch.equal(drawn[inside], faces[inside])
@@ -64,7 +72,7 @@ def test_a_narrow_network_of_any_depth_keeps_what_lies_outside_the_boxes():
 def test_a_painter_never_sees_the_eyes_that_it_paints():
     torch.manual_seed(0)
     nets, faces = GazeAnimator(NARROW), torch.rand(1, 3, 32, 32)
-    boxes = boxes_around(torch.tensor([[8, 12, 24, 12]]), 8, 6)
+    boxes = boxes_around(eyes_at(8, 12, 24, 12), (8, 6))
     content, gaze = torch.rand(1, 8), torch.rand(1, 2)
     other = torch.where(mask_of(boxes, 32) == 1, torch.rand(1, 3, 32, 32), faces)
     for paint in (lambda x: nets.correct(x, boxes, content), lambda x: nets.paint(x, boxes, gaze, content)):
@@ -74,7 +82,7 @@ def test_a_painter_never_sees_the_eyes_that_it_paints():
 def test_alpha_0_and_1_show_the_codes_of_the_face_and_of_its_correction():
     torch.manual_seed(0)
     nets, faces = GazeAnimator(NARROW), torch.rand(1, 3, 32, 32)
-    boxes = boxes_around(torch.tensor([[8, 12, 24, 12]]), 8, 6)
+    boxes = boxes_around(eyes_at(8, 12, 24, 12), (8, 6))
     for alpha, codes in zip((0, 1), nets.ends(faces, boxes), strict=True):
         wanted = nets.paint(faces, boxes, codes.gaze, codes.content)
         assert torch.allclose(nets.frame(faces, boxes, alpha), wanted, atol=1e-6)
@@ -99,7 +107,7 @@ def test_only_calls_in_training_mode_iterate():
     for form in FORMS:
         critic = FaceCritic(32, (2, 2), (2, 2), 4, form)
         before = critic.fc1.sn_u.clone()
-        arguments = torch.rand(1, 3, 32, 32), boxes_around(torch.tensor([[8, 12, 24, 12]]), 8, 6)
+        arguments = torch.rand(1, 3, 32, 32), boxes_around(eyes_at(8, 12, 24, 12), (8, 6))
         critic.eval()(*arguments)
         assert torch.equal(critic.fc1.sn_u, before)
         critic.train()(*arguments)

@@ -33,7 +33,7 @@ def value(name, shape):
 
 
 def stored_faces(facts, arrays):
-    boxes = [boxes_around(arrays[f"{n}_eyes"], facts["crop_w"], facts["crop_h"]) for n in "xy"]
+    boxes = [boxes_around(arrays[f"{n}_eyes"].view(2, 2, 2), (facts["crop_w"], facts["crop_h"])) for n in "xy"]
     return losses.Faces(drawn_picture("x", 256, 256), boxes[0], drawn_picture("y", 256, 256), boxes[1])
 
 
@@ -74,7 +74,7 @@ def left_box(picture, boxes):
     """Pixels [1::4, 1::4] of the left box, as they are stored."""
     rows = [
         face[:, int(t) : int(b), int(left) : int(right)][:, 1::4, 1::4]
-        for face, (t, left, b, right) in zip(picture, boxes[:, 0].tolist(), strict=True)
+        for face, (left, t, right, b) in zip(picture, boxes[:, 0].tolist(), strict=True)
     ]
     return torch.stack(rows).permute(0, 2, 3, 1)
 
@@ -94,7 +94,8 @@ def test_boxes_masks_and_crops_equal_the_published_ones():
     faces = stored_faces(facts, arrays)
     for n, boxes, picture, side in (("x", faces.x_boxes, faces.x, 0), ("y", faces.y_boxes, faces.y, 1)):
         for i, eye in enumerate(("left", "right")):
-            assert (boxes[:, i].double() / 256 - arrays[f"{n}_{eye}_box"]).abs().max() < 1e-6
+            top_left_bottom_right = boxes[:, i, [1, 0, 3, 2]].double() / 256
+            assert (top_left_bottom_right - arrays[f"{n}_{eye}_box"]).abs().max() < 1e-6
         assert mask_of(boxes, 256).sum((1, 2, 3)).tolist() == facts[f"{n}_mask_pixels"]
         crop = eye_crops(picture, boxes)[:, 3 * side : 3 * side + 3]
         check(crop, arrays, "xl_left" if n == "x" else "yl_right")
