@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 _AXES = {nn.Conv2d: (3, 2, 0, 1), nn.ConvTranspose2d: (3, 2, 0, 1), nn.Linear: (1, 0)}  # of theirs, in our order
-Leaves = Mapping[type[nn.Module], Mapping[str, str]]  # kind of module -> entry -> variable; other entries keep their name
+Leaves = Mapping[
+    type[nn.Module], Mapping[str, str]
+]  # kind of module -> entry -> variable; other entries keep their name
 LEAVES: Leaves = {kind: {"weight": "kernel"} for kind in _AXES} | {
     nn.Module: {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 }
 
 
-def variables_of(
-    network: nn.Module, scope: str, leaves: Leaves = LEAVES
-) -> dict[str, tuple[str, tuple[int, ...]]]:
+def variables_of(network: nn.Module, scope: str, leaves: Leaves = LEAVES) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Entry of the state dict -> (variable, axes): entry = variable.transpose(axes). Counters of steps are left out.
 
     Kernels are [kh, kw, in, out] there, those of transposed convolutions [kh, kw, out, in], and matrices [in, out].

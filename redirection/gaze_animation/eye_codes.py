@@ -56,7 +56,8 @@ class ContentEncoder(nn.Module):
 class EyeDecoder(nn.Module):
     """Code [B, n] and maps of `ContentEncoder` -> eye crop [B, 3, s, s] in [-1, 1]. Only pre-training needs it.
 
-    From the paper's older variant, the only one whose decoder is known: U-Net skips, and spectral norm (`row_spectral.FORMS`) on what enlarges.
+    From the paper's older variant, the only one whose decoder is known: U-Net skips, and spectral norm
+    (`row_spectral.FORMS`) on what enlarges.
     """
 
     def __init__(self, side: int, widths: tuple[int, ...], numbers: int, spectral: str):

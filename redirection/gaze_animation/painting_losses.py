@@ -122,7 +122,7 @@ def paint_all(nets: GazeAnimator, faces: Faces) -> Painted:
 
 def box_l1(a: torch.Tensor, b: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     """Mean over the batch of sum |a - b| / (numbers in one box). A face has two boxes; the divisor is as published."""
-    top, left, bottom, right = boxes[:, 0].unbind(-1)
+    left, top, right, bottom = boxes[:, 0].unbind(-1)
     return ((a - b).abs().sum((1, 2, 3)) / ((bottom - top) * (right - left) * 3)).mean()
 
 

@@ -43,7 +43,7 @@ class SpectralConv(_Spectral, nn.Conv2d):
 
 
 class SpectralDeconv(_Spectral, nn.ConvTranspose2d):
-    """A transposed convolution that doubles the side. The last axis of its W is the input, as in TensorFlow's kernels."""
+    """A transposed convolution that doubles the side. The last axis of its W is the input, as in TensorFlow."""
 
     def __init__(self, before: int, after: int, form: str):
         super().__init__(before, after, 4, 2, 1)
