@@ -50,7 +50,7 @@ LEGACY_LSGAN = (
     lambda real, fake: _legacy_lsgan(real, REAL) + _legacy_lsgan(fake, 0),
     lambda fake: _legacy_lsgan(fake, REAL),
 )
-PENALISED = "wgan"
+PENALISED = "wgan"  # the kind that is no distance without a bound on D's gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,9 @@ class Faces:
     x_boxes: torch.Tensor
     y: torch.Tensor
     y_boxes: torch.Tensor
+
+    def first(self, count: int) -> "Faces":
+        return Faces(*(getattr(self, field.name)[:count] for field in dataclasses.fields(self)))
 
     def to(self, device) -> "Faces":
         return Faces(*(getattr(self, field.name).to(device) for field in dataclasses.fields(self)))
@@ -129,6 +132,16 @@ def box_l1(a: torch.Tensor, b: torch.Tensor, boxes: torch.Tensor) -> torch.Tenso
 def perception(seen: Seen, true: torch.Tensor, drawn: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     """Content and style of both eyes, added."""
     return 2 * sum(seen(both_eyes(eye_crops(drawn, boxes)), both_eyes(eye_crops(true, boxes))).values())
+
+
+def gradient_penalty(
+    critic: FaceCritic, real: torch.Tensor, fake: torch.Tensor, boxes: torch.Tensor, u: torch.Tensor
+) -> torch.Tensor:
+    """mean((|gradient of D| - 1)^2) between real faces and painted ones (Gulrajani et al. 2017); u [B] in [0, 1]."""
+    u = u.view(-1, 1, 1, 1)
+    between = (u * real + (1 - u) * fake).detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(critic(between, boxes).sum(), between, create_graph=True)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
 
 def critic_x_losses(critic: FaceCritic, faces: Faces, painted: Painted, weights: PaintingWeights) -> Losses:
