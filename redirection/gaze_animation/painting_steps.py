@@ -15,7 +15,7 @@ from redirection.gaze_animation.gaze_animator import AnimatorConfig, GazeAnimato
 from redirection.gaze_animation.row_spectral import FORMS
 
 BETAS = (0.5, 0.999)  # of all Adams
-DECAY_EVERY = 2000  # steps
+STAIRS = 90  # in which the learning rates fall: of 2,000 steps each in the published 180,000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +23,15 @@ class StepConfig:
     """Settings of a step. lr_d, lr_g: of discriminators and painters; lr_r: of the auto-encoder.
 
     spectral: of the discriminators, None or one of `row_spectral.FORMS`; the auto-encoder's decoder has the latter
-    in any case. decay_from: step from which the learning rates fall to 0 in a straight line.
+    in any case. decay_from: step from which the learning rates fall to 0 in a straight line. reuse_synthesis: Gy learns
+    from what Gx made of y before the step of Gx, not after it as published; that saves an eighth of the time.
     """
 
     lr_d: float = 1e-4
     lr_g: float = 1e-4
     lr_r: float = 5e-4
     decay_from: int = 20_000
+    reuse_synthesis: bool = False
     spectral: str | None = None
     weights: losses.PaintingWeights = field(default_factory=losses.PaintingWeights)
 
@@ -43,7 +45,8 @@ class StepConfig:
         """Of the learning rates: it falls in stairs, as published."""
         if step < self.decay_from or steps <= self.decay_from:
             return 1.0
-        stair = step - (step - self.decay_from) % DECAY_EVERY
+        length = max(1, (steps - self.decay_from) // STAIRS)
+        stair = step - (step - self.decay_from) % length
         return (steps - stair) / (steps - self.decay_from)
 
 
@@ -126,14 +129,16 @@ class PaintingTraining:
         nets, weights = self.nets, self._config.weights
         of, critics, found = nets.animator, (nets.Dx, nets.Dy), {}
         xo, yo = losses.corrected_x(of, faces), losses.animated_y(of, faces)
-        with torch.no_grad():
+        reuse = self._config.reuse_synthesis
+        with torch.set_grad_enabled(reuse):
             painted = losses.Painted(xo, yo, *losses.synthesised(of, faces))
         terms = losses.critic_x_losses(nets.Dx, faces, painted, weights)
         found |= self._descend("Dx", self._bounded("Dx", terms, faces.x, xo, faces.x_boxes, u), factor)
         terms = losses.critic_y_losses(nets.Dy, faces, painted, weights)
         found |= self._descend("Dy", self._bounded("Dy", terms, faces.y, yo, faces.y_boxes, u), factor)
         found |= self._descend("Gx", losses.correction_losses(nets.Dx, faces, xo, weights, self._seen), factor)
-        painted = losses.Painted(xo, yo, *losses.synthesised(of, faces))  # by the Gx that has just moved
+        if not reuse:
+            painted = losses.Painted(xo, yo, *losses.synthesised(of, faces))  # by the Gx that has just moved
         terms = losses.animation_losses(of, critics, faces, painted, weights, self._seen)
         return found | self._descend("Gy", terms, factor)
 

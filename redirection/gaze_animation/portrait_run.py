@@ -1,5 +1,5 @@
-"""A training run in one folder, of GazeAnimation or of the eyes' auto-encoder: the loop, what it writes, and how it goes
-on after a stop.
+"""A training run in one folder, of GazeAnimation or of the eyes' auto-encoder: the loop, what it writes, and how it
+goes on after a stop.
 
 opt.txt, options.json   the settings, as published and in full
 CHECKPOINTS/state.pt    everything, to go on; replaced at every snapshot and at the end

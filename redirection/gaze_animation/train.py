@@ -66,6 +66,7 @@ ABOVE_0 = click.FloatRange(0, min_open=True)
 @click.option("--lam_r", type=click.FloatRange(0), default=LOSSES.lam_r, show_default=True, help="Of reconstruction.")
 @click.option("--lam_p", type=click.FloatRange(0), default=LOSSES.lam_p, show_default=True, help="Of what VGG-16 sees.")
 @click.option("--lam_gp", type=click.FloatRange(0), default=LOSSES.lam_gp, show_default=True, help="Of wgan's penalty.")
+@click.option("--reuse-synthesis", **SWITCH, default=False, help="Paint what Gy learns from once a step, not twice.")
 @click.option("--use_sp", **SWITCH, default=False, help="Spectral normalisation in Dx and Dy.")
 @click.option("--legacy-lsgan", **SWITCH, default=False, help="lsgan as published: doubled instead of squared.")
 @click.option("--legacy-vgg-input", **SWITCH, default=False, help="Give VGG-16 values from -1 to 1, as published.")
@@ -82,7 +83,14 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
         raise click.UsageError("give --pretrain_path=FOLDER of pretrain.py, or --random-content to train without it")
     weights = PaintingWeights(**{name: o[name] for name in ("loss_type", "lam_r", "lam_p", "lam_gp", "legacy_lsgan")})
     spectral = None if not o["use_sp"] else "rows" if o["legacy_spectral"] else "vector"
-    step = StepConfig(lr_d=o["lr_d"], lr_g=o["lr_g"], decay_from=o["decay_from"], spectral=spectral, weights=weights)
+    step = StepConfig(
+        lr_d=o["lr_d"],
+        lr_g=o["lr_g"],
+        decay_from=o["decay_from"],
+        spectral=spectral,
+        reuse_synthesis=o["reuse_synthesis"],
+        weights=weights,
+    )
     config, domains = run_config(o, step=step), read_domains(Path(o["data_dir"]), o["test_num"])
     if dry_run:
         click.echo(json.dumps(dataclasses.asdict(config), indent=2))
