@@ -38,6 +38,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect",
         "redirection.interpgaze.test_selected_curve", "redirection.interpgaze.attribute_manipulation",
     ),
+    "Gaze correction of faces": ("redirection.gaze_animation.prepare",),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 
@@ -48,7 +49,7 @@ def name_of(module: str) -> str:
     prefix = "l2cs-" if package == "l2cs" else "nv-" if script in ("main", "render") else ""
     if package == "redirection" and folders:
         prefix = f"{folders[0]}-"
-    return prefix + script.replace("_", "-")
+    return (prefix + script).replace("_", "-")
 
 
 MODULES = {name_of(module): module for modules in SCRIPTS.values() for module in modules}
