@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from redirection.gaze_animation.eye_boxes import boxes_around
 from redirection.gaze_animation.eye_paths import Calibration
-from redirection.gaze_animation.level_faces import network_boxes
 from redirection.gaze_animation.portrait_lists import Portraits
 from redirection.gaze_animation.portrait_truth import Truth
 
@@ -12,9 +12,8 @@ BATCH = 32
 
 
 def scaled(images: torch.Tensor, eyes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What `Portraits.batch` gives -> faces in [-1, 1], boxes [B, 2, 4] (top, left, bottom, right), as networks see."""
-    boxes = torch.from_numpy(network_boxes(eyes.double().numpy(), images.shape[-1])).float()
-    return images.float() / 127.5 - 1, boxes[..., [1, 0, 3, 2]]
+    """What `Portraits.batch` gives -> faces in [-1, 1], boxes [B, 2, 4], as networks see them."""
+    return images.float() / 127.5 - 1, boxes_around(eyes, size=images.shape[-1])
 
 
 @torch.no_grad()

@@ -49,12 +49,6 @@ def boxes_of(eyes: np.ndarray, size: tuple[float, float] | None = None, side: fl
     return np.concatenate([eyes - half, eyes + half], axis=-1)
 
 
-def network_boxes(eyes: np.ndarray, side: int) -> np.ndarray:
-    """As `boxes_of`, for a portrait of `side` px whose eyes are in px of it, but in whole pixels, as the networks see
-    them (published: cut off toward 0)."""
-    return np.trunc(boxes_of(eyes, side=side))
-
-
 def mirrored(images: torch.Tensor, eyes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures [B, C, H, W] and their eyes [B, 2, 2] in px, both mirrored; the eye at the image's left stays first.
 

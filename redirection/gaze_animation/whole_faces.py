@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from redirection.gaze_animation.level_faces import SIDE, Placed, network_boxes
+from redirection.gaze_animation.eye_boxes import boxes_around
+from redirection.gaze_animation.level_faces import SIDE, Placed, boxes_of
 from redirection.gaze_animation.portrait_making import eyes_of, openness
 from redirection.lid_points import Lids, LidSource
 
 CLOSED, FADES_TO = 0.12, 1.5  # height over width of a closed eye; above FADES_TO times this it changes wholly
 MOST_OUTSIDE = 0.25  # of the boxes outside the picture
-# Portraits [B, 3, S, S] in [-1, 1] and boxes [B, 2, 4] (top, left, bottom, right; px) -> portraits with other eyes.
+# Portraits [B, 3, S, S] in [-1, 1] and boxes [B, 2, 4] of their eyes -> portraits with other eyes.
 Paint = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -65,7 +66,7 @@ def why_kept(face: FaceEyes, picture: np.ndarray, closed: float = CLOSED) -> str
         place = Placed.of_eyes(face.eyes)
     except ValueError as reason:
         return str(reason)
-    boxes = network_boxes(place.to_portrait(face.eyes, SIDE), SIDE)
+    boxes = boxes_of(place.to_portrait(face.eyes, SIDE))
     outside = place.share_outside(boxes, SIDE, picture)
     return "the boxes round the eyes lie outside the picture" if outside > MOST_OUTSIDE else None
 
@@ -91,12 +92,12 @@ def painted(
             continue
         place = Placed.of_eyes(face.eyes)
         before = place.cut(picture, size)
-        boxes = network_boxes(place.to_portrait(face.eyes, size), size)
+        boxes = boxes_around(torch.from_numpy(place.to_portrait(face.eyes, size))[None], size=size)
         x = torch.from_numpy(before.copy()).permute(2, 0, 1)[None].float().to(device) / 127.5 - 1
-        after = paint(x, torch.from_numpy(boxes[:, [1, 0, 3, 2]]).float().to(device)[None])
+        after = paint(x, boxes.to(device))
         part = 1.0 if closed == 0 else min(1.0, (face.opened / closed - 1) / (FADES_TO - 1))
         after = x + part * (after - x)
         rgb = ((after[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-        out = place.paste(out, before, rgb, boxes)
+        out = place.paste(out, before, rgb, boxes[0].numpy())
         fates.painted += 1
     return out

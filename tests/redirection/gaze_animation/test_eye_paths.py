@@ -23,7 +23,7 @@ def test_the_map_from_degrees_to_codes_is_found_again_and_undone():
     assert noisy.code_per_degree == pytest.approx(TRUE.ravel(), abs=2e-3) and max(noisy.rmse_deg) > 0.5
     asked = torch.tensor([[10.0, -4.0], [0.0, 7.0]])
     assert torch.allclose(found.angles(found.codes(asked)), asked, atol=1e-4)
-    assert found.codes(asked)[0].numpy() == pytest.approx(TRUE @ [10, -4], rel=1e-5)
+    assert found.codes(asked)[0].numpy() == pytest.approx(TRUE @ [10, -4], abs=1e-6)
 
 
 def test_codes_that_do_not_follow_the_gaze_are_refused():

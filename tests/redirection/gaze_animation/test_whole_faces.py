@@ -5,23 +5,26 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+import torch
 from known_eyes import KnownLids, grey, lids_at
 
 from eg3d.pictures.film_sound import film_facts
 from eg3d.pictures.video import require_ffmpeg, write_video
 from groundwork.archive import Unreadable
 from redirection.gaze_animation.correcting import Correction
+from redirection.gaze_animation.eye_boxes import boxes_around
 from redirection.gaze_animation.film_painting import SteadyCorrection, follow, painted_frames
-from redirection.gaze_animation.level_faces import Placed, boxes_of
+from redirection.gaze_animation.level_faces import Placed
 from redirection.gaze_animation.whole_faces import FaceEyes, Fates, painted
 
 
-def inside_boxes(shape, face):
-    """Where the boxes round the eyes of a face lie, with the edge of a portrait's pixel."""
+def inside_boxes(shape, face, size=64):
+    """Where the boxes round the eyes of a face lie, in whole pixels of a portrait of `size` px."""
     place = Placed.of_eyes(face.eyes)
     rows, columns = np.indices(shape[:2])
-    at = place.to_portrait(np.stack([columns + 0.5, rows + 0.5], -1), 256)
-    return np.any([((at > box[:2]) & (at < box[2:])).all(-1) for box in boxes_of(place.to_portrait(face.eyes, 256))], 0)
+    at = place.to_portrait(np.stack([columns + 0.5, rows + 0.5], -1), size)
+    boxes = boxes_around(torch.from_numpy(place.to_portrait(face.eyes, size))[None], size=size)[0].numpy()
+    return np.any([((at > box[:2]) & (at < box[2:])).all(-1) for box in boxes], 0)
 
 
 def test_both_eyes_of_all_faces_are_painted_and_all_else_keeps_every_bit(painter):
@@ -123,8 +126,6 @@ def test_steady_eyes_tremble_less_and_do_not_lag_behind(film):
 
 
 def test_the_content_code_of_a_film_changes_slowly(painter):
-    import torch
-
     steady, boxes = SteadyCorrection(painter, keeps=0.75), torch.zeros(1, 2, 4)
     for value in (0.0, 1.0, 1.0):
         steady(torch.full((1, 3, 64, 64), value), boxes)
