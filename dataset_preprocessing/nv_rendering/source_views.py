@@ -19,7 +19,7 @@ from dataset_preprocessing.nv_rendering.mesh_pictures import ColouredMesh, Light
 from dataset_preprocessing.nv_rendering.target_patterns import Pattern
 from dataset_preprocessing.nv_rendering.turning import NewView, SourceHead, apply, new_view, source_head
 from dataset_preprocessing.nv_rendering.view_settings import VARIANTS, Lights, ViewSettings, pattern_of
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 from l2cs.normalization import SIZE, rotation_matrix, undistorted_points, vectors_of
 
 LONGEST_NAME = 255  # bytes, in the files

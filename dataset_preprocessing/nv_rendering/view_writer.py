@@ -9,7 +9,7 @@ compressed pieces as they are. A finished pXX.h5 is itself a part of a later run
 import io
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,8 @@ import numpy as np
 from groundwork.files import atomic_write
 from l2cs.view_files import Key, keys_of, open_hdf5, row_shape
 
-ROWS = "source_rows"  # attribute: the sources that are in a file, in order
+ROWS = "source_rows"  # attribute: the sources that are in a file, in order; those beyond MOST in ROWS_1, ROWS_2, ...
+MOST = 16_000  # rows of one attribute, which holds less than 64 KB
 COMPRESSION = "lzf"
 
 
@@ -45,7 +46,7 @@ def write_part(path: Path, layout: Layout, row: int, views: dict[str, np.ndarray
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        file.attrs[ROWS] = np.array([row], np.int32)
+        _note_rows(file, [row])
         _make_datasets(file, layout)
         append(file, layout, views)
     atomic_write(path, buffer.getvalue())
@@ -59,8 +60,7 @@ def append(file: h5py.File, layout: Layout, views: dict[str, np.ndarray]) -> Non
         assert rows.shape == (count, *row_shape(key, layout.side)), f"{name}: {rows.shape}"
         dataset = file[name]
         dataset.resize(len(dataset) + count, axis=0)
-        for place, row in enumerate(rows, len(dataset) - count):
-            dataset[place] = row
+        dataset[len(dataset) - count :] = rows
 
 
 def sources_in(path: Path) -> dict[int, str]:
@@ -71,7 +71,7 @@ def sources_in(path: Path) -> dict[int, str]:
     with open_hdf5(path) as file:
         if ROWS not in file.attrs:
             raise ValueError(f"{path}: was not written by this program; move it away, or give another folder")
-        rows = [int(row) for row in file.attrs[ROWS]]
+        rows = _noted_rows(file)
         if "file_name" not in file:
             return dict.fromkeys(rows, "")
         each = max(1, len(file["file_name"]) // max(1, len(rows)))
@@ -94,7 +94,7 @@ def pack(target: Path, layout: Layout, parts: Iterable[tuple[int, Path]], facts:
                 file.attrs[name] = value
             _make_datasets(file, layout)
             rows = _copy_all(file, layout, parts)
-            file.attrs[ROWS] = np.array(rows, np.int32)
+            _note_rows(file, rows)
             count = len(file["face_gaze"])
         with open(temporary, "rb+") as whole:
             os.fsync(whole.fileno())
@@ -105,6 +105,19 @@ def pack(target: Path, layout: Layout, parts: Iterable[tuple[int, Path]], facts:
             os.unlink(temporary)
         raise
     return count
+
+
+def _note_rows(file: h5py.File, rows: Sequence[int]) -> None:
+    for part, first in enumerate(range(0, len(rows), MOST)):
+        file.attrs[f"{ROWS}_{part}" if part else ROWS] = np.array(rows[first : first + MOST], np.int32)
+
+
+def _noted_rows(file: h5py.File) -> list[int]:
+    rows, part = [int(row) for row in file.attrs[ROWS]], 1
+    while (name := f"{ROWS}_{part}") in file.attrs:
+        rows += [int(row) for row in file.attrs[name]]
+        part += 1
+    return rows
 
 
 def _make_datasets(file: h5py.File, layout: Layout) -> None:
@@ -132,9 +145,9 @@ def _copy_all(file: h5py.File, layout: Layout, parts: Iterable[tuple[int, Path]]
                 if source is not None:
                     source.close()
                 source, opened = h5py.File(path, "r"), path
-                held = source.attrs[ROWS]
+                held = _noted_rows(source)
                 each = len(source["face_gaze"]) // len(held)
-                places = {int(number): place * each for place, number in enumerate(held)}
+                places = {number: place * each for place, number in enumerate(held)}
             _copy(file, source, layout, places[row], each)
             rows.append(row)
     finally:

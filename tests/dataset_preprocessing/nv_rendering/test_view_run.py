@@ -72,6 +72,12 @@ def run(settings, folder, *overrides, **more):
     return render_all(read_settings(settings, overrides), folder, **{"seed": 3, "tell": lambda line: None} | more)
 
 
+def test_processes_that_draw_start_without_pytorch():
+    """It takes four times as long as all that they import."""
+    code = "import sys, dataset_preprocessing.nv_rendering.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
+
+
 # ------------------------------------------------------------------ labels
 
 
