@@ -6,18 +6,16 @@ there, the parts are packed into pXX.h5, which gets its name when it is whole to
 compressed pieces as they are. A finished pXX.h5 is itself a part of a later run that knows more sources.
 """
 
-import io
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from groundwork.files import atomic_write
 from l2cs.view_files import Key, keys_of, open_hdf5, row_shape
 
 ROWS = "source_rows"  # attribute: the sources that are in a file, in order; those beyond MOST in ROWS_1, ROWS_2, ...
@@ -37,19 +35,19 @@ class Layout:
         return keys_of(self.published)
 
 
-def write_part(path: Path, layout: Layout, row: int, views: dict[str, np.ndarray]) -> None:
+def write_part(path: Path, layout: Layout, row: int, views: Iterable[dict[str, np.ndarray]]) -> None:
     """The views of one source as a file of its own, whole or not at all.
 
     Args:
         row: of the source among those of its person.
-        views: by key, arrays [N, ...]; those that the layout does not have are left out. All N are one or more.
+        views: some at a time, so that not all are in memory: by key, arrays [N, ...]; those that the layout does not
+            have are left out. All N are one or more.
     """
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
+    with _whole(path) as file:
         _note_rows(file, [row])
         _make_datasets(file, layout)
-        append(file, layout, views)
-    atomic_write(path, buffer.getvalue())
+        for some in views:
+            append(file, layout, some)
 
 
 def append(file: h5py.File, layout: Layout, views: dict[str, np.ndarray]) -> None:
@@ -85,17 +83,24 @@ def pack(target: Path, layout: Layout, parts: Iterable[tuple[int, Path]], facts:
         parts: (source, file that holds it) in the order in which the sources are to stand.
         facts: attributes of the file.
     """
+    with _whole(target) as file:
+        for name, value in facts.items():
+            file.attrs[name] = value
+        _make_datasets(file, layout)
+        rows = _copy_all(file, layout, parts)
+        _note_rows(file, rows)
+        return len(file["face_gaze"])
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file to write, which gets its name when the block has ended, and is gone if the block fails."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     try:
         with h5py.File(temporary, "w") as file:
-            for name, value in facts.items():
-                file.attrs[name] = value
-            _make_datasets(file, layout)
-            rows = _copy_all(file, layout, parts)
-            _note_rows(file, rows)
-            count = len(file["face_gaze"])
+            yield file
         with open(temporary, "rb+") as whole:
             os.fsync(whole.fileno())
         os.chmod(temporary, 0o644)
@@ -104,7 +109,6 @@ def pack(target: Path, layout: Layout, parts: Iterable[tuple[int, Path]], facts:
         with suppress(OSError):
             os.unlink(temporary)
         raise
-    return count
 
 
 def _note_rows(file: h5py.File, rows: Sequence[int]) -> None:
