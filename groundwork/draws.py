@@ -8,16 +8,11 @@ Three sources share one interface:
 * `Midpoints`: no randomness; the centre of every stratum. Pictures and scores use it.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
 
-
-def draw_key(seed: int, phase: str, sample: int, images_seen: int) -> int:
-    """32-bit seed of one sample's draws; `sample` is its index in the global batch, never in a process."""
-    text = f"{seed}/{phase}/{sample}/{images_seen}"
-    return int.from_bytes(hashlib.blake2s(text.encode(), digest_size=4).digest(), "big")
+from groundwork.draw_keys import draw_key
 
 
 class GlobalDraws:

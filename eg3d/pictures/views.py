@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from eg3d.geometry.cameras import FFHQ_FOV_DEG, Orbit, fov_to_intrinsics, lookat_pose, make_label
 from eg3d.models.protocol import Generator
-from groundwork.draws import KeyedDraws, Midpoints, draw_key
+from groundwork.draw_keys import draw_key
+from groundwork.draws import KeyedDraws, Midpoints
 
 # The published three views of samples and of GFAS: from one side, the front and the other side, a little from above.
 GFAS_CAMERAS = ((0.4, -0.2), (0.0, -0.2), (-0.4, -0.2))

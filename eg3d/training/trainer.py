@@ -29,7 +29,8 @@ from eg3d.training.setup import build_networks, build_optimisers
 from eg3d.training.sizes import first_sizes, saved_config, sizes_from_here
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
-from groundwork.draws import KeyedDraws, draw_key
+from groundwork.draw_keys import draw_key
+from groundwork.draws import KeyedDraws
 
 
 class Trainer:

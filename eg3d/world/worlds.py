@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eg3d.world.render import Canvas, RenderedHead
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 
 SPLITS = ("faces", "gaze-loss", "gaze-judge", "people", "features", "test")  # no two share a person
 

@@ -27,7 +27,7 @@ def folder(tmp_path):
     for row, path in parts:
         views = made_views(LAYOUT, 2, row) | {name: np.tile(np.eye(3), (2, 1, 1)) for name in (
             "rotation_matrix", "face_mat_norm")}  # fmt: skip
-        write_part(path, LAYOUT, row, views)
+        write_part(path, LAYOUT, row, [views])
     pack(tmp_path / "run/full/p00.h5", LAYOUT, parts, {"made_by": "a test", "person": "p00", "views_per_source": 2})
     return tmp_path / "run"
 
