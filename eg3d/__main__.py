@@ -37,6 +37,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Gaze redirection": (
         "redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect",
         "redirection.interpgaze.test_selected_curve", "redirection.interpgaze.attribute_manipulation",
+        "redirection.train_judge",
     ),
     "Gaze correction of faces": ("redirection.gaze_animation.prepare",),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
