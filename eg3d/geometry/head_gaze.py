@@ -28,7 +28,7 @@ def gaze_along(direction: torch.Tensor) -> torch.Tensor:
 
 
 def gaze_into_camera(labels: torch.Tensor) -> torch.Tensor:
-    """Cameras [N, 25] -> the gaze [N, 2] against their optical axes, for which a network reads (0, 0) in the picture."""
+    """Cameras [N, 25] -> the gaze [N, 2] against their optical axes: a network reads (0, 0) in such pictures."""
     return gaze_along(-split_label(labels)[0][:, :3, 2])
 
 

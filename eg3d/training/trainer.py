@@ -65,10 +65,8 @@ class Trainer:
         self.G_ema, self.G, self.D = found["G_ema"], found["G"], found["D"]
         self.fake_batches = FakeBatches(config, dataset, self.block, self.G.z_dim, self.device)
         self.raw_resolution = config.schedule.raw_resolution_initial
-        self.frozen = [
-            *getattr(self.G, "untrained", []),
-            *(self.G.early_layers(config.freeze_g) if config.freeze_g else []),
-        ]
+        self.frozen = list(getattr(self.G, "untrained", []))
+        self.frozen += self.G.early_layers(config.freeze_g) if config.freeze_g else []
         self.G_optimiser, self.D_optimiser = build_optimisers(config, self.G, self.D)
         if state is not None:
             self._restore(state)
