@@ -170,7 +170,7 @@ class TrainConfig:
     def _check_control(self) -> None:
         """What a run with the gaze as an input cannot do without, or with."""
         for wrong, text in (
-            (self.resume is None, "{control.on:flag} sets the gaze of a trained generator: add {resume:FILE}"),
+            (self.resume is None, "{control.on:flag} sets the gaze of a trained generator: add {resume:NETWORK}"),
             (self.gaze.weight == 0, "{control.on:flag} learns by the gaze term: add {gaze.l2cs_path:FILE}"),
             (self.gaze.mask, "{control.on:flag} changes the eyes alone by its own region: drop {gaze.mask:flag}"),
             (self.gaze.targets != "correct", "{control.on:flag} has its own targets: drop {gaze.targets}"),

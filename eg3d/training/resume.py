@@ -35,7 +35,7 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
     differences, report, notes = {}, [], list(checkpoint.notes)
     for key, network in networks.items():
         if key in checkpoint.networks:
-            stored = on_base(network, checkpoint.networks[key])
+            stored = starting_point(network, key, checkpoint.networks)
             report += _other_planes(key, network, stored)
             if PLANES_NOTE in notes and _planes_of(network) not in (None, "published"):
                 notes.remove(PLANES_NOTE)  # the user knows
@@ -52,7 +52,7 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
         )
     for key, difference in differences.items():
         own, unfit = networks[key].state_dict(), {*difference.extra, *difference.misshapen}
-        for tensor, value in on_base(networks[key], checkpoint.networks[key]).read().items():
+        for tensor, value in starting_point(networks[key], key, checkpoint.networks).read().items():
             if tensor not in unfit:
                 _copy(own[tensor], value)
     facts = checkpoint.facts
@@ -60,13 +60,16 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
     return {"resumed_from": name, "images_seen_before": before}, [*notes, *report]
 
 
-def on_base(network: nn.Module, stored: StoredNetwork) -> StoredNetwork:
-    """What an eye field starts from: the tensors of the generator that it is built on, under its own names.
+def starting_point(network: nn.Module, key: str, networks: dict[str, StoredNetwork]) -> StoredNetwork:
+    """What a network of a run, G_ema, G or D, starts from: the one of that name in a checkpoint.
 
-    Those that no base has keep their initial values. Any other network, or another eye field, is returned as it is.
+    An eye field starts from the averaged generator that it is built on, its average too: the base stays as it is, so
+    G and G_ema must agree on it. Tensors that no base has keep their initial values.
     """
+    stored = networks[key]
     if not isinstance(network, EyeField) or stored.cls == EyeField.__name__:
         return stored
+    stored = networks["G_ema"]
     initial = {name: value for name, value in network.state_dict().items() if network.origin_of(name) is None}
     names = {name: origin for name in network.state_dict() if (origin := network.origin_of(name)) in stored.shapes}
     unread = {name: shape for name, shape in stored.shapes.items() if name not in names.values()}

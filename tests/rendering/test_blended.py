@@ -100,5 +100,6 @@ def test_no_ray_meets_a_ball_and_all_stays():
     fields, origins, directions = scene()
     features, depth = torch.randn(2, 16, 64), torch.rand(2, 64)
     away = Ball(BALL.centres + 5, 0.06, 0.12)
-    found = blended.render_met(fields, away, origins, directions, OPTIONS, [], features, depth)
+    with torch.no_grad():
+        found = blended.render_met(fields, away, origins, directions, OPTIONS, [], features, depth)
     assert torch.equal(found[0], features) and torch.equal(found[1], depth)
