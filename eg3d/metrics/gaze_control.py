@@ -1,4 +1,4 @@
-"""How well the gaze of a generator can be set: asked-for and read directions over a grid of gazes, cameras and heads."""
+"""How well the gaze of a generator can be set: wanted and read directions over a grid of gazes, cameras and heads."""
 
 from dataclasses import asdict, dataclass
 

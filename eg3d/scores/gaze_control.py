@@ -9,7 +9,7 @@ import torch
 from eg3d.metrics.gaze_control import GAZE_GRID, ControlReport, control_report, read_in_head
 from eg3d.metrics.identity import IdentityReport, IdentityTally
 from eg3d.models.eye_field import EyeField
-from eg3d.pictures.views import GFAS_CAMERAS, Views, ViewOptions, camera_labels, check_finite, render_ws, ws_of_seeds
+from eg3d.pictures.views import GFAS_CAMERAS, ViewOptions, Views, camera_labels, check_finite, render_ws, ws_of_seeds
 from groundwork.draws import Midpoints
 
 

@@ -4,30 +4,18 @@ import dataclasses
 
 import pytest
 import torch
+from tiny_networks import tiny_eye_field as on
 from tiny_networks import tiny_generator
 
 from eg3d.checkpoints.loading import load_generator, load_network, save_snapshot
 from eg3d.geometry.head_gaze import CAMERA, Aim, gaze_direction
-from eg3d.models.eye_field import EyeField, EyeFieldConfig
+from eg3d.models.eye_field import EyeField
 from eg3d.ops.kernels.backend import using
 from eg3d.pictures.views import camera_labels, render_views, ws_of_seeds
 from groundwork.draws import KeyedDraws, Midpoints
 
 CAMERAS = [(0.0, 0.0), (0.5, 0.0), (-0.5, 0.1), (0.2, -0.3), (-0.2, 0.3)]
 GAZES = [(0.0, 0.0), (0.6, 0.0), (-0.6, 0.3), (0.1, -0.3), (-0.2, 0.05)]
-
-
-def on(base, **changes) -> EyeField:
-    """An eye field on a base, before training but for a shift that is not zero."""
-    config = dict(base=base.config, eye_x=0.08, eye_y=0.03, inner=0.3, outer=0.5) | changes
-    field = EyeField(EyeFieldConfig(**config), base.neural_rendering_resolution).eval().requires_grad_(False)
-    own, its = field.state_dict(), base.state_dict()
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        for name, value in own.items():
-            origin = field.origin_of(name)
-            value.copy_(torch.randn_like(value) if origin is None else its[origin])
-    return field
 
 
 @pytest.fixture(scope="module")
