@@ -18,7 +18,7 @@ from eg3d.metrics.gfas import GazeTally, Readings
 from eg3d.models.eye_field import EyeField
 from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, render_batch
 from eg3d.running import cli, distributed, processes
-from eg3d.scores.gaze_control import Looked, look, reports, together
+from eg3d.scores.controlled_views import Looked, look, reports, together
 from eg3d.scores.judges import load_gaze_judges, load_identity_judge
 from eg3d.scores.origin import drawn_world
 from eg3d.world.aimed_heads import aimed_heads

@@ -3,7 +3,7 @@
 A flag is a field of the configuration (groundwork/settings.py), or of `IndirectFlags` if no single field holds it.
 """
 
-from eg3d.config.control import ControlConfig
+from eg3d.config.eye_control import ControlConfig
 from eg3d.config.indirect import INDIRECT, IndirectFlags
 from eg3d.config.parts import WatchConfig
 from eg3d.config.presets import EMBEDDED, PRESETS

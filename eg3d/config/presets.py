@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from eg3d.config.control import ControlConfig
+from eg3d.config.eye_control import ControlConfig
 from eg3d.config.run import DataConfig, LossConfig, ScheduleConfig, TrainConfig, WatchConfig
 from eg3d.gaze.term import GazeLossConfig
 from eg3d.geometry.cameras import FFHQ_ORBIT, FFHQ_RADIUS, Orbit

@@ -8,7 +8,7 @@ numbers of named runs, and `flags.py` applies command-line flags to one of them.
 from dataclasses import asdict, dataclass, field
 
 from eg3d.config.augmentation import AugmentConfig
-from eg3d.config.control import ControlConfig
+from eg3d.config.eye_control import ControlConfig
 from eg3d.config.indirect import INDIRECT, IndirectFlags
 from eg3d.config.parts import DataConfig, LossConfig, OptimConfig, ScheduleConfig, WatchConfig
 from eg3d.gaze.term import GAZE_DIM, GazeLossConfig

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from eg3d.config.control import ControlConfig
+from eg3d.config.eye_control import ControlConfig
 from eg3d.config.run import TrainConfig
 from eg3d.data.dataset import ImageDataset
 from eg3d.geometry.head_gaze import gaze_into_camera

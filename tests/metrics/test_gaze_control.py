@@ -53,8 +53,9 @@ def test_errors_slopes_and_the_worst_cell_are_those_worked_out_by_hand():
 
 
 def test_pictures_without_a_face_are_left_out_and_counted():
-    wanted, read = np.array([[0.1, 0.0], [0.3, 0.1], [0.2, 0.2]]), np.array([[0.1, 0.0], [np.nan, 0.1], [0.2, 0.2]])
-    report = control_report(wanted, read, np.array([0, 0, 1]), np.zeros(3, int))
-    assert report.failed == 1 and report.pictures == 2 and report.angular_error_deg < 1e-6
+    wanted = np.array([[0.1, 0.0], [0.3, 0.1], [0.2, 0.2], [0.3, 0.3]])
+    read = wanted + [[0, 0], [np.nan, 0], [0, 0], [0, 0]]
+    report = control_report(wanted, read, np.array([0, 0, 1, 1]), np.zeros(4, int))
+    assert report.failed == 1 and report.pictures == 3 and report.angular_error_deg < 1e-6
     with pytest.raises(ValueError, match="no face in any picture"):
-        control_report(wanted, np.full((3, 2), np.nan), np.zeros(3), np.zeros(3))
+        control_report(wanted, np.full((4, 2), np.nan), np.zeros(4), np.zeros(4))

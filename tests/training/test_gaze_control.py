@@ -9,7 +9,7 @@ from tiny_run import assert_same_state, tiny_config, write_images
 
 from eg3d.checkpoints.loading import CheckpointError, load_network, save_snapshot
 from eg3d.checkpoints.published_pickle import save_published
-from eg3d.config.control import ControlConfig
+from eg3d.config.eye_control import ControlConfig
 from eg3d.config.flags import resolve
 from eg3d.config.run import from_dict, network_from_dict, to_dict
 from eg3d.data.dataset import ImageDataset
