@@ -39,7 +39,6 @@ RENDERED = 16  # heads of the world that tell what the judge reads at best
 @cli.batch_option(8)
 @cli.shared_compute_options
 @cli.json_option
-@cli.drawing_options_without_effect
 def main(**options):
     """Error and slopes of the read gaze over 15 gazes (+-0.5 x +-0.2 rad) and three cameras; what else changes.
 
