@@ -18,7 +18,8 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "eg3d.gen_samples", "eg3d.gen_samples_compare", "eg3d.gen_samples_pose", "eg3d.gen_good_samples",
         "eg3d.gen_videos",
     ),
-    "Scores": ("eg3d.calc_gfas", "eg3d.calc_metrics", "eg3d.calc_id", "eg3d.calc_pose", "eg3d.calc_all"),
+    "Scores": ("eg3d.calc_gfas", "eg3d.calc_metrics", "eg3d.calc_id", "eg3d.calc_pose", "eg3d.calc_gaze_control",
+               "eg3d.calc_all"),
     "Checkpoints and machine": ("eg3d.convert", "eg3d.inspect_checkpoint", "eg3d.doctor"),
     "Data sets": (
         "dataset_preprocessing.dataset_tool", "dataset_preprocessing.check_dataset",

@@ -26,7 +26,7 @@ from eg3d.world.worlds import NAMES, WORLDS
 from groundwork.files import REPOSITORY, WORLD_WEIGHTS
 from groundwork.places import FILE, FOLDER, OURS, Output
 
-STAGES = ("gaze", "base", "corrected", "identity", "pose", "points", "features", "card")
+STAGES = ("gaze", "base", "corrected", "control", "identity", "pose", "points", "features", "card")
 CARTOONS_ONLY = {"points", "features"}
 BASE_KIMG = {"cartoons": 220, "people": 400}
 SMALL_KIMG = 200  # of these: people begin with pictures of half the size
@@ -52,6 +52,8 @@ def _json_path(path: Path | None, arguments: dict) -> Path:
               help="Thousand images for the biased base.  [default: 220; people: 400]")  # fmt: skip
 @click.option("--corrected-kimg", type=KIMG, default=24, show_default=True,
               help="Thousand images of fine-tuning with the gaze term.")  # fmt: skip
+@click.option("--control-kimg", type=KIMG, default=40, show_default=True,
+              help="Thousand images of training eyes whose gaze can be set.")  # fmt: skip
 @click.option("--gaze-weight", type=click.FloatRange(min=0), default=PRESETS["embedded"].gaze.weight,
               show_default=True, help="Of the fine-tuning.")  # fmt: skip
 @cli.seed_option
@@ -62,7 +64,7 @@ def _json_path(path: Path | None, arguments: dict) -> Path:
     type=Output(FILE, shares=[OURS], at=_json_path),
     help="Where card writes.  [default: measured.json of the world, in assets/embedded]",
 )
-def main(world, wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
+def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_weight, seed, device, json_path):
     """Trains the gaze networks, both generators and the networks that score them, and measures all of it."""
     if REPOSITORY is None:
         raise ValueError("this writes assets/embedded of a checkout, and an installed package has none; run it in one")
@@ -84,6 +86,16 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, d
         flags = [*shared, f"--resume={name}-base", f"--gaze-weight={gaze_weight}", f"--kimg={corrected_kimg}"]
         snapshot = train_generator(name, workdir / "corrected", flags, log)
         export_half(snapshot, GENERATORS[name], ["G_ema"])
+    if "control" in wanted:
+        flags = [
+            *shared,
+            f"--resume={name}-base",
+            "--gaze-control=True",
+            "--gaze-cond-d=True",
+            f"--kimg={control_kimg}",
+        ]
+        snapshot = train_generator(name, workdir / "control", flags, log)
+        export_half(snapshot, GENERATORS[f"{name}-control"], ["G_ema"])
     if "identity" in wanted:
         stages.make_identity(workdir, world)
     if "pose" in wanted:

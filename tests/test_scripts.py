@@ -49,6 +49,7 @@ COMPUTES_NUMBERS = {
     "eg3d/calc_metrics.py",
     "eg3d/calc_all.py",
     "eg3d/calc_id.py",
+    "eg3d/calc_gaze_control.py",
     "eg3d/calc_pose.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
