@@ -35,7 +35,9 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.nv_rendering.normalize", "dataset_preprocessing.nv_rendering.show_novel_views",
     ),
     "Gaze redirection": ("redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect"),
-    "Gaze correction of faces": ("redirection.gaze_animation.prepare",),
+    "Gaze correction of faces": (
+        "redirection.gaze_animation.pretrain", "redirection.gaze_animation.train", "redirection.gaze_animation.test",
+        "redirection.gaze_animation.prepare",),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 

@@ -63,7 +63,7 @@ class TensorflowCheckpoint(Mapping):
         entry = self._entries[name]
         try:
             data = self._bytes_of(entry) if self._version == 2 else self._values(name, entry)
-            return np.frombuffer(data, KINDS[entry.kind]).reshape(entry.shape)
+            return np.frombuffer(data, KINDS[entry.kind]).reshape(entry.shape).copy()
         except (Damaged, ValueError) as fault:
             raise self._error(f"{name}: {fault}") from None
 
