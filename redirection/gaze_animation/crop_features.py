@@ -11,9 +11,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from eg3d.metrics.world_features import FeatureNetwork, load_feature_network
-from redirection.he2019.content_style import gram, load_content_style
+from redirection.he2019.content_style import CHANNELS, ContentStyle, gram, load_content_style
+from redirection.sorted_table import is_table
+from redirection.tensorflow_checkpoint import TensorflowCheckpoint
+from redirection.tensorflow_names import fill_from_variables
 
 EMBEDDED, NONE = "embedded", "none"
+SLIM = {nn.Conv2d: {"weight": "weights", "bias": "biases"}, nn.Module: {}}
 SIDE = 64  # px to which crops are enlarged for the small network
 
 
@@ -50,4 +54,27 @@ def load_crop_features(name: str, legacy_input: bool = False) -> nn.Module | Non
         return None
     if name == EMBEDDED:
         return WorldContentStyle(load_feature_network()[0])
-    return load_content_style(Path(name), legacy_input)
+    path = Path(name)
+    return slim_content_style(path, legacy_input) if is_table(path) else load_content_style(path, legacy_input)
+
+
+def slim_content_style(path: Path, legacy_input: bool = False) -> ContentStyle:
+    """With a VGG-16 checkpoint of TensorFlow-Slim, frozen. Errors: ValueError, one line."""
+    variables, network = TensorflowCheckpoint(path), ContentStyle(legacy_input)
+    for conv, name in zip((m for m in network.features if isinstance(m, nn.Conv2d)), slim_names(), strict=True):
+        scope, leaf = name.rsplit("/", 1)
+        try:
+            fill_from_variables(nn.ModuleDict({leaf: conv}), scope, variables, SLIM)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; give VGG-16") from None
+    return network.eval().requires_grad_(False)
+
+
+def slim_names() -> list[str]:
+    """Scopes of the 13 convolutions."""
+    names, block, number = [], 1, 0
+    for channels in CHANNELS:
+        block, number = (block + 1, 0) if channels == "M" else (block, number + 1)
+        if number:
+            names.append(f"vgg_16/conv{block}/conv{block}_{number}")
+    return names

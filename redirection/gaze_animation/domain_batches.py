@@ -41,6 +41,12 @@ class DomainBatches:
             y_eyes = y_eyes if self.legacy_mirror else right_eyes
         return Faces(as_input(x), self.boxes(x_eyes), as_input(y), self.boxes(y_eyes))
 
+    def pair(self, row: int) -> Faces:
+        """One face of each domain, as they are: that row of Y, and one of X drawn for it."""
+        x, x_eyes = self.x.batch(self._rows("x", len(self.x), row)[:1], self.size)
+        y, y_eyes = self.y.batch([row], self.size)
+        return Faces(as_input(x), self.boxes(x_eyes), as_input(y), self.boxes(y_eyes))
+
     def boxes(self, eyes: torch.Tensor) -> torch.Tensor:
         return boxes_around(eyes, scaled(self.box, self.size), self.size)
 

@@ -10,6 +10,7 @@ from groundwork.plain import from_plain
 from redirection.gaze_animation.eye_codes import ContentEncoder
 from redirection.gaze_animation.gaze_animator import AnimatorConfig
 from redirection.gaze_animation.painting_steps import EyeAutoEncoder
+from redirection.gaze_animation.published_animator import load_published_content
 
 KIND, NAME = "eye content", "eyes.safetensors"
 OF_CONTENT = ("size", "ngf", "n_layers_r", "widest", "content")  # settings that Gr depends on
@@ -21,9 +22,14 @@ def save_eyes(path: Path, autoencoder: EyeAutoEncoder, facts: dict) -> None:
 
 
 def content_of(path: Path, config: AnimatorConfig) -> ContentEncoder:
-    """Gr of a run folder of pretrain.py, or of its weights. Errors: ValueError, one line, or OSError."""
+    """Gr of a run folder of pretrain.py, its weights, or a published checkpoint. Errors: ValueError, one line.
+
+    Nothing at that place is an error too: without content codes that were trained, training would go on at random.
+    """
     places = [path, path / NAME, path / "checkpoints" / NAME]
     found = next((place for place in places if place.is_file()), None)
+    if found is None and path.exists():
+        return load_published_content(path, config)
     if found is None:
         raise ValueError(f"{path}: has no {NAME}, so content codes would be random; run pretrain.py first")
     return read_content(found, config)

@@ -13,6 +13,7 @@ from redirection.gaze_animation.portrait_run import OPTIONS, STATE, STATS, Place
 
 NETWORKS = AnimatorConfig()
 RUN = RunConfig()
+DATA = "../../../dataset/CelebAGaze"  # as published
 BY_DISTANCE = "auto"
 WEIGHTS = "animator.safetensors"  # of train.py
 MORE_WIDTHS = ("widest", "own", "content", "hidden")  # settings of the networks without a published flag
@@ -41,7 +42,8 @@ def box_options(default: str):
 def run_options(weights: str, folder: str):
     """weights: name of the file that is used afterwards; folder: of a run, by default."""
     stack = [
-        click.option("--data_dir", type=INPUT_FOLDER, required=True, help="Set that prepare.py wrote, or published."),
+        click.option("--data_dir", type=INPUT_FOLDER, default=DATA, show_default=True,
+                     help="Set that prepare.py wrote, or published."),
         click.option("--exper_name", type=Output(FOLDER, writes(weights)), default=folder, show_default=True,
                      help="Run folder; the same command again goes on with the run in it."),
         click.option("--checkpoints_dir", "--checkpoints", default="checkpoints", show_default=True,

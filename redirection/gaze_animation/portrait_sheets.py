@@ -50,6 +50,27 @@ def training_sheets(
     }
 
 
+def pictures_of_pair(nets: GazeAnimator, faces: Faces) -> dict[str, np.ndarray]:
+    """End of the published name -> sheet of one face of each domain: pictures, eyes, and two animations of y."""
+    painted, blanked = paint_all(nets, faces), blank(faces.x, faces.x_boxes)[0]
+    ends = nets.ends(faces.y, faces.y_boxes)
+
+    def strip(alphas) -> np.ndarray:
+        frames = [nets.frame(faces.y, faces.y_boxes, alpha / 10, ends) for alpha in alphas]
+        return sheet([faces.y, torch.ones_like(faces.y), *frames])
+
+    return {
+        "": sheet([faces.x, blanked, painted.xo, blank(faces.y, faces.y_boxes)[0], faces.y, painted.yo, painted.s,
+                   painted.s_again]),
+        "_local": sheet([crop for picture, boxes in (
+            (faces.x, faces.x_boxes), (faces.y, faces.y_boxes), (painted.xo, faces.x_boxes),
+            (painted.yo, faces.y_boxes), (painted.s, faces.y_boxes),
+        ) for crop in crops_of(picture, boxes)]),
+        "inter1": strip(range(11)),
+        "inter1_1": strip(range(15)),
+    }  # fmt: skip
+
+
 @torch.no_grad()
 def eye_sheet(autoencoder: EyeAutoEncoder, faces: Faces) -> np.ndarray:
     """Of each face of Y: left eye, rebuilt from itself, from the mirrored right eye, and that eye; enlarged."""

@@ -36,13 +36,16 @@ from redirection.gaze_animation.portrait_run import LARGEST_SHEET, PortraitRun
 from redirection.gaze_animation.portrait_sheets import training_sheets, unseen_faces
 
 STEP, LOSSES = StepConfig(), PaintingWeights()
+PAM = "./pam_dir/"  # the published default
 ABOVE_0 = click.FloatRange(0, min_open=True)
 
 
 @click.command(cls=Command)
 @run_options(WEIGHTS, "log3_28_1")
 @click.option(
-    "--pretrain_path", type=Input(EITHER), help="Run folder of pretrain.py, its weights, or a published checkpoint."
+    "--pretrain_path",
+    type=Input(EITHER),
+    help=f"Run folder of pretrain.py, its weights, or a published checkpoint.  [default: {PAM}]",
 )
 @click.option(
     "--random-content", **SWITCH, default=False, help="Train without --pretrain_path, on random content codes."
@@ -79,8 +82,8 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
     EXPER_NAME receives checkpoints/animator.safetensors and state.pt, stats.jsonl and sample_dir/. Ctrl-C saves and
     stops.
     """
-    if (pretrain_path is None) != random_content:
-        raise click.UsageError("give --pretrain_path=FOLDER of pretrain.py, or --random-content to train without it")
+    if random_content and pretrain_path is not None:
+        raise ValueError("--random-content trains without --pretrain_path; give one of them")
     weights = PaintingWeights(**{name: o[name] for name in ("loss_type", "lam_r", "lam_p", "lam_gp", "legacy_lsgan")})
     spectral = None if not o["use_sp"] else "rows" if o["legacy_spectral"] else "vector"
     step = StepConfig(
@@ -101,8 +104,9 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
     places, batches = places_of(o), batches_of(domains, config)
     seen = load_crop_features(vgg_path, o["legacy_vgg_input"])
     training = PaintingTraining(config.networks, step, None if seen is None else seen.to(device), o["seed"])
-    if pretrain_path is not None:
-        training.nets.animator.Gr.load_state_dict(content_of(Path(pretrain_path), config.networks).state_dict())
+    if not random_content:
+        content = content_of(Path(pretrain_path or PAM), config.networks)
+        training.nets.animator.Gr.load_state_dict(content.state_dict())
     unseen = unseen_faces(domains.y_test, batches, LARGEST_SHEET, device)
 
     def sheets():

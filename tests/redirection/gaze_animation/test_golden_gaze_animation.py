@@ -1,11 +1,14 @@
 """Agreement with the published networks and losses of GazeAnimation (tests/data/gaze_animation.*)."""
 
+from pathlib import Path
+
 import golden
 import numpy as np
 import pytest
 import torch
 from golden_redirectors import drawn_picture, tensorflow_value
 
+from redirection.gaze_animation import crop_features
 from redirection.gaze_animation import painting_losses as losses
 from redirection.gaze_animation.eye_boxes import both_eyes, boxes_around, eye_crops, mask_of
 from redirection.gaze_animation.gaze_animator import (
@@ -17,7 +20,6 @@ from redirection.gaze_animation.gaze_animator import (
     make_critic,
 )
 from redirection.gaze_animation.row_spectral import iterated
-from redirection.he2019.content_style import CHANNELS, ContentStyle
 from redirection.tensorflow_names import fill_from_variables, variables_of
 
 ALPHAS = ("+0.0", "+0.5", "+1.0", "+1.4", "-1.0")
@@ -53,16 +55,12 @@ def case():
 
 
 def published_vgg():
-    network, name, blocks, k = ContentStyle(legacy_input=True), [], 1, 0
-    for layer in CHANNELS:
-        blocks, k = (blocks + 1, 0) if layer == "M" else (blocks, k + 1)
-        if k:
-            name.append(f"vgg_16/conv{blocks}/conv{blocks}_{k}")
-    for conv, its in zip((m for m in network.modules() if isinstance(m, torch.nn.Conv2d)), name, strict=True):
-        weights = tensorflow_value(f"{its}/weights", (3, 3, conv.in_channels, conv.out_channels))
-        conv.weight.data = torch.from_numpy(weights).permute(3, 2, 0, 1).contiguous()
-        conv.bias.data = torch.from_numpy(tensorflow_value(f"{its}/biases", (conv.out_channels,)))
-    return network.requires_grad_(False)
+    """By the reader of slim checkpoints, from which its numbers come here."""
+    shapes = golden.load("gaze_animation")[0]["vgg_variables"]
+    variables = {name: tensorflow_value(name, shape) for name, shape in shapes.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crop_features, "TensorflowCheckpoint", lambda path: variables)
+        return crop_features.slim_content_style(Path("vgg_16.ckpt"), legacy_input=True)
 
 
 def check(actual, arrays, name):
