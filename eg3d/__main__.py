@@ -34,11 +34,14 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.nv_rendering.render", "dataset_preprocessing.nv_rendering.readh5",
         "dataset_preprocessing.nv_rendering.normalize", "dataset_preprocessing.nv_rendering.show_novel_views",
     ),
-    "Gaze redirection": ("redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect"),
+    "Gaze redirection": (
+        "redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect",
+        "redirection.train_judge",
+    ),
     "Gaze correction of faces": (
         "redirection.gaze_animation.prepare", "redirection.gaze_animation.correct",
         "redirection.gaze_animation.animate", "redirection.gaze_animation.calibrate",
-        "redirection.gaze_animation.show_correction",
+        "redirection.gaze_animation.show_correction", "redirection.evaluate_faces",
     ),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
