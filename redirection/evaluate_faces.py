@@ -38,7 +38,7 @@ COLUMNS = {
 @click.option("--references", type=Input(EITHER), help="Set of crop_eyes.py, for redirectors that need other patches.")
 @click.option("--attr", default=PUBLISHED, show_default=True, help="Attributes of these patches.")
 @click.option("--judge", type=NamedInput(FILE, [*JUDGES]), default="embedded", show_default=True,
-              help="Who reads the gaze: embedded, or a file of train_judge.py. Never one that was in a loss.")  # fmt: skip
+              help="Who reads the gaze: embedded, or a file of train_judge.py; none that was in a loss.")  # fmt: skip
 @click.option("--count", type=click.IntRange(1), help="Only so many faces, from the first on.  [default: all]")
 @click.option("--animate", type=click.IntRange(0), default=60, show_default=True, help="Faces of which animations are "
               "read; 0 leaves them out.")  # fmt: skip
