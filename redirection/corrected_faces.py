@@ -48,7 +48,7 @@ Method = Callable[[TestFace], np.ndarray]
 
 
 class PatchReader(Protocol):
-    """What measures: `redirection/patch_judge.py`. read(uint8 [N, 3, s, s]) has angles [N, 3]: P, V, H in degrees as
+    """What measures: the judge of patches. read(uint8 [N, 3, s, s]) has angles [N, 3]: P, V, H in degrees as
     the patches show them, identity [N, D], unit vectors, and features [N, F]."""
 
     name: str

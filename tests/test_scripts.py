@@ -36,6 +36,8 @@ FILES_ONLY = {  # draw nothing, compute nothing
 }
 DRAWS_NOTHING = {
     "redirection/interpgaze/redirect.py",
+    "redirection/gaze_animation/correct.py",
+    "redirection/gaze_animation/animate.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
     "dataset_preprocessing/nv_rendering/recon_mpii.py",

@@ -54,8 +54,11 @@ def main(source, out, weights, landmarks, sheet, device, json_path, **o):
         o["faces"] == "all", o["least_open"], o["steady"], device,
     )  # fmt: skip
     for name in tqdm(names, unit="file", disable=len(names) < 2):
-        target = correcting.target_of(name, out) if source.is_dir() else out
-        correction.film(folder.file(name), target) if is_film(name) else correction.photo(folder.file(name), target)
+        file, target = folder.file(name), correcting.target_of(name, out) if source.is_dir() else out
+        if is_film(name):
+            correction.film(file, target)
+        else:
+            correction.photo(file, target, name)
     facts = correction.facts()
     click.echo(f"{facts['painted']} faces corrected in {facts['pictures']} pictures or frames -> {out}")
     tell(correction.notes())

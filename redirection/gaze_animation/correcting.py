@@ -78,12 +78,12 @@ class Correction:
     pairs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     more: list[str] = field(default_factory=list)
 
-    def photo(self, file: Path, target: Path) -> None:
-        """One photo; `Unreadable` if it is damaged."""
+    def photo(self, file: Path, target: Path, name: str) -> None:
+        """One photo, for whose points is asked by its name in the folder; `Unreadable` if it is damaged."""
         picture = np.asarray(read_picture(read_file(file), str(file)))
         self.photos.pictures += 1
         try:
-            faces = [FaceEyes.of_lids(lids) for lids in faces_of(self.lids, picture, file.name, self.several)]
+            faces = [FaceEyes.of_lids(lids) for lids in faces_of(self.lids, picture, name, self.several)]
         except NoLids:
             self.photos.without_face += 1
             faces = []

@@ -63,6 +63,7 @@ def test_the_true_corrected_picture_differs_in_the_eyes_alone():
     assert len(rows) and near.max() < 10
 
 
+@pytest.mark.slow
 def test_what_the_world_calls_gaze_is_where_the_iris_lies():
     """The gaze of Y against the iris in the picture: yaw is positive toward the image's left, pitch up."""
     portraits = WorldPortraits("cartoons", people=8, views=1, size=96, jitter=0, seed=3)
