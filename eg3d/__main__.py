@@ -36,7 +36,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     ),
     "Gaze redirection": (
         "redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect",
-        "redirection.train_judge",
+        "redirection.train_judge", "redirection.evaluate",
     ),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
@@ -46,8 +46,8 @@ def name_of(module: str) -> str:
     """`eg3d.gen_samples` -> `gen-samples`; with a prefix if that says too little: `l2cs-train`, `nv-main`."""
     package, *folders, script = module.split(".")
     prefix = "l2cs-" if package == "l2cs" else "nv-" if script in ("main", "render") else ""
-    if package == "redirection" and folders:
-        prefix = f"{folders[0]}-"
+    if package == "redirection" and (folders or script == "evaluate"):
+        prefix = f"{folders[0] if folders else package}-"
     return prefix + script.replace("_", "-")
 
 
