@@ -19,8 +19,8 @@ def psnr(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Structural similarity [N] of uint8 [N, 3, S, S] (Wang et al. 2004), mean over channels."""
-    x, y = a.float() / 255, b.float() / 255
-    at = torch.arange(WINDOW, dtype=torch.float32) - WINDOW // 2
+    x, y = a.double() / 255, b.double() / 255
+    at = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     taps = torch.exp(-0.5 * (at / SIGMA) ** 2)
     kernel = (torch.outer(taps, taps) / taps.sum() ** 2).expand(3, 1, -1, -1)
 
