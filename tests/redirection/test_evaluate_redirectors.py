@@ -179,7 +179,14 @@ def test_the_command_writes_table_json_and_page(patches, tmp_path, monkeypatch):
         evaluate, "open_redirector", lambda spec, *given: Nothing(SIZE) if spec == "nothing" else Moving()
     )
     page, numbers = tmp_path / "page.html", tmp_path / "numbers.json"
-    arguments = [f"--data={tmp_path}", "--redirector=embedded", "--pairs=100", f"--report={page}", f"--json={numbers}"]
+    (tmp_path / "set").mkdir()
+    arguments = [
+        f"--data={tmp_path / 'set'}",
+        "--redirector=embedded",
+        "--pairs=100",
+        f"--report={page}",
+        f"--json={numbers}",
+    ]
     ran = CliRunner().invoke(evaluate.main, arguments)
     assert ran.exit_code == 0, ran.output
     rows = json.loads(numbers.read_text())["rows"]
