@@ -43,6 +43,8 @@ DRAWS_NOTHING = {
     "dataset_preprocessing/nv_rendering/recon_mpii.py",
 }
 COMPUTES_NUMBERS = {
+    "redirection/evaluate.py",
+    "redirection/train_judge.py",
     "eg3d/inspect_checkpoint.py",
     "eg3d/doctor.py",
     "eg3d/calc_gfas.py",

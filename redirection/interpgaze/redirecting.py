@@ -23,20 +23,15 @@ class PatchRedirector:
         rows = torch.linspace(0, len(gallery) - 1, min(len(gallery), MOST_REFERENCES)).round().long()
         self.network, self.device, self.gallery = network.to(device), device, gallery.subset(rows)
         self.name, self.size = "InterpGaze", network.config.size
-        self._features = torch.cat([self._encoded(part) for part in self.gallery.images.split(CHUNK)])
-
-    @torch.no_grad()
-    def _encoded(self, patches: torch.Tensor) -> torch.Tensor:
-        return self.network.encoder(network_input(patches, self.network.config).to(self.device))
 
     @torch.no_grad()
     def redirect(self, patches: torch.Tensor, shown: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         rows, v = references_for(self.gallery.angles, self.network.config.groups, shown, wanted)
         drawn = []
         for part in torch.arange(len(patches)).split(CHUNK):
-            source = self._encoded(patches[part])
-            mixed = self.network.controller(source, self._features[rows[part]], v[part].to(self.device))
-            drawn.append(picture(self.network.decoder(mixed), self.network.config).cpu())
+            both = [patches[part], self.gallery.images[rows[part]]]
+            source, reference = (network_input(x, self.network.config).to(self.device) for x in both)
+            drawn.append(picture(self.network(source, reference, v[part].to(self.device)), self.network.config).cpu())
         return (torch.cat(drawn) * 255).round().byte()
 
 
