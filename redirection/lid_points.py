@@ -16,7 +16,7 @@ from dataset_preprocessing.ffhq.photo_landmarks import by_photo, read_landmarks
 from eg3d.faces.face_mesh import PRESENT, FaceMesh
 from eg3d.faces.mtcnn import Mtcnn
 from eg3d.faces.squares import Squares
-from eg3d.metrics.dlib_points import import_dlib
+from eg3d.metrics.dlib_points import largest_face, load_predictor, points_in
 from redirection.eye_patches import LIDS
 
 MESH = "mesh"
@@ -98,18 +98,14 @@ class DlibLids:
     """By dlib's detector and a predictor of 68 points, a file that its code trusts."""
 
     def __init__(self, path: Path):
-        self._dlib = import_dlib(f"{path}: a .dat predictor")
-        try:
-            self._predict = self._dlib.shape_predictor(str(path))
-        except (RuntimeError, MemoryError) as error:
-            raise ValueError(f"{path}: not a shape predictor of dlib ({' '.join(str(error).split())})") from None
-        self.name, self._detect = f"dlib {path.name}", self._dlib.get_frontal_face_detector()
+        dlib, self._predict = load_predictor(path)
+        self.name, self._detect = f"dlib {path.name}", dlib.get_frontal_face_detector()
 
     def __call__(self, picture: np.ndarray, name: str) -> Lids:
-        box = max(self._detect(picture, 1), key=lambda face: face.area(), default=None)
+        box = largest_face(self._detect, picture)
         if box is None:
             raise NoLids("no face found")
-        points = np.array([[p.x, p.y] for p in self._predict(picture, box).parts()], np.float64)
+        points = points_in(self._predict, picture, box)
         if len(points) != 68:
             raise NoLids(f"the predictor gives {len(points)} points, lids need 68")
         return {eye: points[which] + 0.5 for eye, which in LIDS.items()}

@@ -98,6 +98,14 @@ def test_a_view_that_stands_far_from_its_double_is_found(folder, monkeypatch):
         assert list(faults(file)) == ["2 of 4 rows are views that an earlier row has"]
 
 
+def test_angles_beyond_the_histograms_are_counted(folder, run_script, tmp_path):
+    spoil(folder, "face_gaze", np.array([[0, 2], [0, -1.6], [0, 1.5], [0, 0]]))
+    done = run_script(SCRIPT, f"--data_dir={folder}", "--samples=0", "--json=report.json")
+    assert done.code == 0 and "the gaze of 2 rows is turned beyond 90 degrees" in done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["gaze"]["beyond_90"] == 2 and report["head"]["beyond_90"] == 0
+
+
 def test_what_is_wrong_ends_the_script_with_one_line(folder, run_script):
     spoil(folder, "face_gaze", np.full((4, 2), 5.0))
     done = run_script(SCRIPT, f"--data_dir={folder / 'full'}", "--samples=0")
