@@ -34,7 +34,10 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "dataset_preprocessing.nv_rendering.render", "dataset_preprocessing.nv_rendering.readh5",
         "dataset_preprocessing.nv_rendering.normalize", "dataset_preprocessing.nv_rendering.show_novel_views",
     ),
-    "Gaze redirection": ("redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect"),
+    "Gaze redirection": (
+        "redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect",
+        "redirection.he2019.run", "redirection.deepwarp.train", "redirection.deepwarp.redirect",
+    ),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 

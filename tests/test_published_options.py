@@ -81,6 +81,19 @@ PUBLISHED = {
         "--dec_type": "v2", "-sp": "checkpoints/Gaze", "--save_dir": "checkpoints/Gaze", "-ct": ...,
         "--continue_train": ..., "-e": "10000", "--epoch": "10000", "--random_crop_bias": "0",
     },
+    "redirection.he2019.run": {
+        "--mode": "eval", "--batch_size": "32", "--data_path": "patches", "--log_dir": "log", "--vgg_path": "vgg.pth",
+        "--optimizer": "sgd", "--adam_beta1": "0.5", "--adam_beta2": "0.999", "--lr": "0.0002", "--epochs": "300",
+        "--summary_steps": "500", "--image_size": "64", "--ids": "50", "--test_dir": "x",
+    },
+    "redirection.deepwarp.train": {
+        "--is_resume": "True", "--is_left": "True", "--data_path": "patches", "--save_path": "run",
+        "--batch_size": "64", "--num_epochs": "100", "--scheduler": "scheduler", "--summary_step": "1",
+    },
+    "redirection.deepwarp.redirect": {  # published: test.py
+        "--is_left": "True", "--model_path": "w.safetensors", "--out_path": "x.gif", "--num_frame": "30",
+        "--img_path": "me.jpg", "--tsf_type": "x",
+    },
     "dataset_preprocessing.ffhq.preprocess_in_the_wild": {"--indir": "photos", "--mode": "orig"},
     "l2cs.train": GAZE_SETS
     | {
@@ -106,6 +119,13 @@ DOES_NOTHING = {
         "-ct": "the same command again",
         "--random_crop_bias": "no published code uses it",
     },
+    "redirection.he2019.run": {"--test_dir": UNREAD},
+    "redirection.deepwarp.train": {
+        "--is_resume": "the same command again",
+        "--is_left": "learns from both eyes",
+        "--summary_step": "--tick says",
+    },
+    "redirection.deepwarp.redirect": {"--is_left": "both eyes are moved", "--tsf_type": "the weights say"},
 } | {
     script: dict.fromkeys(shapes, "gen_samples.py makes shapes")
     | {"--class": "not on classes", "--reload_modules": "built by the code of this repository"}

@@ -36,6 +36,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
 }
 DRAWS_NOTHING = {
     "redirection/interpgaze/redirect.py",
+    "redirection/deepwarp/redirect.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
     "dataset_preprocessing/nv_rendering/recon_mpii.py",
