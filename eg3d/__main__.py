@@ -38,9 +38,15 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Gaze redirection": (
         "redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect",
         "redirection.interpgaze.test_selected_curve", "redirection.interpgaze.attribute_manipulation",
-        "redirection.train_judge",
+        "redirection.he2019.run", "redirection.deepwarp.train", "redirection.deepwarp.redirect",
+        "redirection.train_judge", "redirection.evaluate",
     ),
-    "Gaze correction of faces": ("redirection.gaze_animation.prepare",),
+    "Gaze correction of faces": (
+        "redirection.gaze_animation.prepare", "redirection.gaze_animation.pretrain",
+        "redirection.gaze_animation.train", "redirection.gaze_animation.test", "redirection.gaze_animation.correct",
+        "redirection.gaze_animation.animate", "redirection.gaze_animation.calibrate",
+        "redirection.gaze_animation.show_correction", "redirection.evaluate_faces",
+    ),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
 

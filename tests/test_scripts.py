@@ -38,6 +38,7 @@ DRAWS_NOTHING = {
     "redirection/interpgaze/redirect.py",
     "redirection/gaze_animation/correct.py",
     "redirection/gaze_animation/animate.py",
+    "redirection/deepwarp/redirect.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
     "dataset_preprocessing/nv_rendering/recon_mpii.py",

@@ -9,12 +9,13 @@ import dataclasses
 import json
 import shlex
 import sys
+from pathlib import Path
 
 import click
 
 from groundwork.command import SWITCH, Command, device_option, pick_device, seed_option, without_effect
 from groundwork.held_folder import held
-from groundwork.places import FOLDER, INPUT_FOLDER, NamedInput, Output
+from groundwork.places import FILE, FOLDER, INPUT_FOLDER, NamedInput, Output
 from redirection.attributes import Attributes
 from redirection.gaze_pairs import GazePairs
 from redirection.he2019.angle_file import SIZES, AngleConfig, read_generator
@@ -33,7 +34,7 @@ SIDES = Attributes.parse("L@R")
 @click.option("--data_path", type=INPUT_FOLDER, required=True, help="Folder of patches that crop_eyes.py wrote.")
 @click.option("--log_dir", type=Output(FOLDER, [*WRITES, f"{EVAL}/*/*.jpg"]), required=True,
               help="Run folder; the same command again goes on with the run in it.")  # fmt: skip
-@click.option("--vgg_path", type=NamedInput("file", ["embedded"]),
+@click.option("--vgg_path", type=NamedInput(FILE, ["embedded"]),
               help="torchvision's VGG-16, for content and style; or embedded, the small feature network of our world.  "
               "[default: neither loss]")  # fmt: skip
 @click.option("--batch_size", type=click.IntRange(1), help="Pairs a step.  [default: 32; eval: 21]")
@@ -88,7 +89,8 @@ def main(mode, data_path, log_dir, vgg_path, device, dry_run, seed, **o):
         return
     seen = None
     if vgg_path is not None:
-        seen = world_content_style() if str(vgg_path) == "embedded" else load_content_style(vgg_path, o["legacy_input"])
+        world = str(vgg_path) == "embedded"
+        seen = world_content_style() if world else load_content_style(Path(vgg_path), o["legacy_input"])
     with held(log_dir):
         perceptual = f"{type(seen).__name__} {o['legacy_input']}"
         run = CycleRun(config, training, unseen, log_dir, pick_device(device), seen, perceptual)
