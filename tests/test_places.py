@@ -29,8 +29,9 @@ from l2cs.estimator import WORLD_NETWORKS
 # Options of texts that name no place; those with a list of choices need not stand here.
 WORDS = {
     "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module", "gpu", "overrides", "people", "group",
-    "size", "attr", "test_people", "random_crop_bias", "pth_label", "source_angles", "target", "branch_idx", "strength",
-    "order", "branch_list", "filter_target_attr", "more", "path", "alpha", "redirector", "redirectors", "test_dir", "is_resume", "is_left", "summary_step", "tsf_type",
+    "size", "attr", "test_people", "random_crop_bias", "pth_label", "source_angles", "target", "branch_idx",
+    "strength", "order", "branch_list", "filter_target_attr", "more", "path", "alpha", "redirector", "redirectors",
+    "test_dir", "is_resume", "is_left", "summary_step", "tsf_type",
 }  # fmt: skip
 VALUES = {"seeds": "0", "cfg": "embedded"}  # of options that must be given
 
