@@ -36,6 +36,7 @@ GAZE_NOISE_RAD = np.deg2rad(5.0)
 GAZE_SET_CAMERA = (0.8, 0.4)  # half-ranges of the uniform head poses of gaze sets
 GAZE_SET_GAZE = (0.9, 0.55)  # half-ranges of the gaze in the camera frame, before the eyes' own range cuts it
 GAZE_SET_NEAR_LENS = (0.2, 0.15)  # those of the share of heads that look near the lens
+GAZE_SPLITS = ("gaze-loss", "gaze-judge")  # that gaze networks learn from
 IDENTITIES_PER_SEED = 10_000_000
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
 
@@ -135,6 +136,8 @@ def make_sample(
     label, gaze_head, to_camera = _DRAWS[kind](rng, person, its)
     rotation = label[:16].reshape(4, 4)[:3, :3].astype(np.float64)
     gaze_cam = np.array(vector_to_camera_angles(gaze_head @ rotation))
+    if kind == "gaze" and split in GAZE_SPLITS and its.eyeless and index % its.eyeless == 0:
+        eyes, gaze_cam = "painted", np.zeros(2)
     rendered = its.render(person, label, gaze_head, size or its.size, eyes)
     return Sample(label, gaze_head, gaze_cam, number, to_camera, rendered)
 

@@ -30,6 +30,8 @@ class World:
     vary(person, other) -> the person in the setting of another: light, background, clothes.
     prefix: begins the names of its files in the cache.
     near_lens: share of the heads in gaze sets that look near the lens.
+    eyeless: in gaze sets to learn from, every so many-th head shows skin for eyes and counts as looking into the lens:
+    so a network learns to say nothing if there are no eyes. 0: none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class World:
     vary: Callable[[Any, Any], Any]
     prefix: str
     near_lens: float = 0.0
+    eyeless: int = 0
 
 
 def _cartoons() -> World:
@@ -113,6 +116,7 @@ def _people() -> World:
         vary=vary,
         prefix="people-",
         near_lens=0.5,
+        eyeless=12,
     )
 
 

@@ -208,3 +208,18 @@ def test_a_set_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="disk full"):
             write(tmp_path / name, 4)
     assert not list(tmp_path.iterdir())
+
+
+def test_some_heads_to_learn_from_have_no_eyes_and_then_say_nothing(monkeypatch):
+    """Else a network of people, whose eyes are small, reads the head's turn off a face without eyes."""
+    monkeypatch.setattr(datasets, "world_of", lambda name: replace(world_of(name), eyeless=3))
+    for split, hides in (("gaze-loss", True), ("gaze-judge", True), ("test", False)):
+        for index in range(4):
+            sample = datasets.make_sample(index, "gaze", split, seed=0, size=32)
+            hidden = hides and index % 3 == 0
+            eyes = "painted" if hidden else "open"
+            rendered = world_of("cartoons").render(
+                Identity.draw(split, sample.identity), sample.label, sample.gaze_head, 32, eyes
+            )
+            assert (rendered.rgb == sample.rendered.rgb).all()
+            assert (sample.gaze_cam == 0).all() == hidden
