@@ -39,7 +39,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect",
         "redirection.interpgaze.test_selected_curve", "redirection.interpgaze.attribute_manipulation",
         "redirection.he2019.run", "redirection.deepwarp.train", "redirection.deepwarp.redirect",
-        "redirection.train_judge", "redirection.evaluate",
+        "redirection.train_judge", "redirection.evaluate", "redirection.show_redirection",
     ),
     "Gaze correction of faces": (
         "redirection.gaze_animation.prepare", "redirection.gaze_animation.pretrain",

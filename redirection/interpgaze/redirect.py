@@ -13,20 +13,22 @@ from eg3d.pictures.video import require_ffmpeg, write_video
 from groundwork.archive import read_file
 from groundwork.command import SWITCH, Command, device_option, pick_device
 from groundwork.images import read_picture
-from groundwork.places import EITHER, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Input, NamedInput
+from groundwork.places import EITHER, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, NamedInput
 from redirection.attributes import ANGLES, PUBLISHED
+from redirection.interpgaze.gallery import EMBEDDED_WEIGHTS
 from redirection.interpgaze.moves import resized
 from redirection.interpgaze.pth_files import LABEL
 from redirection.interpgaze.redirection_plan import Plan, angles_of, name_of, redirected_faces
 from redirection.interpgaze.redirector_file import read_redirector
 from redirection.lid_points import MESH
 
+EMBEDDED = "embedded"
 FILMS = {".gif", ".mp4"}
 FPS = 15
 
 
 @click.command(cls=Command)
-@click.option("-mp", "--model_path", type=Input(EITHER), required=True,
+@click.option("-mp", "--model_path", type=NamedInput(EITHER, [EMBEDDED]), default=EMBEDDED, show_default=True,
               help="Weights: a .safetensors of train.py, or a folder of published .pth files.")  # fmt: skip
 @click.option("--pth_label", default=LABEL, show_default=True, help="Of .pth files: encoder-LABEL.pth.")
 @click.option("--attr", default=PUBLISHED, show_default=True, help="Of .pth files: what they were trained with.")
@@ -35,7 +37,8 @@ FPS = 15
 )
 @click.option("--source-angles", help="P,V,H of the source.  [default: what its name says, else 0,0,0]")
 @click.option("--target", help="P,V,H that are wanted, in degrees; an empty one stays.")
-@click.option("--references", type=INPUT_FOLDER, help="With --target: a set of crop_eyes.py to take a reference from.")
+@click.option("--references", type=INPUT_FOLDER, help="With --target: a set of crop_eyes.py to take a reference from.  "
+              "[default: embedded patches]")  # fmt: skip
 @click.option("--reference", type=INPUT_FILE, help="Instead: a patch whose attributes are taken.")
 @click.option("--branch_idx", help="With --reference: branches that move, 1,2.  [default: all but the last]")
 @click.option("-s", "--strength", default="1", show_default=True,
@@ -54,13 +57,12 @@ def main(model_path, source, target, reference, references, steps, out, device, 
     """
     if (target is None) == (reference is None):
         raise ValueError("give --target=P,V,H or --reference=FILE, and not both")
-    if target is not None and references is None:
-        raise ValueError(f"--target={target}: also give --references=FOLDER, a set of patches to take a reference from")
     if out.suffix not in {".png", *FILMS}:
         raise ValueError(f"--out={out}: cannot be written; end the name in .png, .gif or .mp4")
     if out.suffix == ".mp4":
         require_ffmpeg()
     device = pick_device(device)
+    model_path = EMBEDDED_WEIGHTS if model_path == EMBEDDED else model_path
     published = {"attributes": o["attr"]} if model_path.is_dir() else {}
     redirector = read_redirector(model_path, o["pth_label"], **published)[0].to(device)
     picture = np.asarray(read_picture(read_file(source), str(source)))

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from redirection.attributes import ANGLES, Attributes
+from redirection.interpgaze.gallery import EMBEDDED_WEIGHTS, Gallery, load_gallery
 from redirection.interpgaze.moves import FURTHEST, LEAST_BETWEEN_DEG
 from redirection.interpgaze.redirector import InterpGaze, network_input, picture
 from redirection.interpgaze.redirector_file import read_redirector
@@ -18,21 +19,23 @@ BEYOND, STILL_DEG = 1000.0, 1e-4
 class PatchRedirector:
     """The protocol's `redirect` by InterpGaze: the reference is the patch of a gallery that leads there best."""
 
-    def __init__(self, network: InterpGaze, gallery: PatchSet, device):
+    def __init__(self, network: InterpGaze, gallery: PatchSet | Gallery, device):
         """gallery: patches of others, at many angles; at most MOST_REFERENCES of them, evenly taken, are used."""
         rows = torch.linspace(0, len(gallery) - 1, min(len(gallery), MOST_REFERENCES)).round().long()
-        self.network, self.device, self.gallery = network.to(device), device, gallery.subset(rows)
+        self.network, self.device = network.to(device), device
+        self.references, self.angles = gallery.images[rows], gallery.angles[rows]
         self.name, self.size = "InterpGaze", network.config.size
 
     @torch.no_grad()
     def redirect(self, patches: torch.Tensor, shown: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        rows, v = references_for(self.gallery.angles, self.network.config.groups, shown, wanted)
+        rows, v = references_for(self.angles, self.network.config.groups, shown, wanted)
         drawn = []
         for part in torch.arange(len(patches)).split(CHUNK):
-            both = [patches[part], self.gallery.images[rows[part]]]
+            both = [patches[part], self.references[rows[part]]]
             source, reference = (network_input(x, self.network.config).to(self.device) for x in both)
-            drawn.append(picture(self.network(source, reference, v[part].to(self.device)), self.network.config).cpu())
-        return (torch.cat(drawn) * 255).round().byte()
+            output = picture(self.network(source, reference, v[part].to(self.device)), self.network.config)
+            drawn.append((output * 255).round().byte().cpu())
+        return torch.cat(drawn)
 
 
 def references_for(
@@ -63,9 +66,7 @@ def references_for(
 
 
 def open_interpgaze(weights: Path | None, device, references: PatchSet | None) -> PatchRedirector:
-    """For `redirection.methods`. Errors: ValueError, one line."""
-    if weights is None:
-        raise ValueError("no InterpGaze weights are embedded yet; give interpgaze:FILE, made by interpgaze/train.py")
-    if references is None:
-        raise ValueError(f"interpgaze:{weights}: also give --references=FOLDER, a set of patches to lead the eyes")
-    return PatchRedirector(read_redirector(weights)[0].requires_grad_(False), references, device)
+    """For `redirection.methods`; without weights or references the embedded ones. Errors: ValueError, one line."""
+    weights = weights or EMBEDDED_WEIGHTS
+    gallery = load_gallery() if references is None else references
+    return PatchRedirector(read_redirector(weights)[0].requires_grad_(False), gallery, device)

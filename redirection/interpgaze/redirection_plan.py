@@ -9,6 +9,7 @@ from groundwork.archive import read_file
 from groundwork.images import read_picture
 from redirection.attributes import ANGLES
 from redirection.eye_patches import EyeSquare
+from redirection.interpgaze.gallery import load_gallery
 from redirection.interpgaze.moves import moved, nearest_reference, way_to
 from redirection.lid_points import NoLids, load_lids
 from redirection.patch_names import PatchName
@@ -24,7 +25,7 @@ class Plan:
         self.redirector, self.device, self.wanted, self.steps = redirector, device, wanted, steps
         groups = redirector.config.groups
         self.order = branches_of(o["order"], "--order", groups.branches)
-        self.set = None if references is None else read_patches(references, "train", groups)
+        self.set = load_gallery() if references is None else read_patches(references, "train", groups)
         self.patch, self.v = None, None
         if reference is not None:
             self.patch = np.asarray(read_picture(read_file(reference), str(reference)))

@@ -39,7 +39,7 @@ def need(*files) -> None:
 
 @pytest.fixture(scope="module")
 def heads():
-    images, angles, _ = gaze_samples("test", 24, seed=1, world="people")
+    images, angles, _ = gaze_samples("test", 60, seed=1, world="people")
     return model_card.to_images(images), torch.from_numpy(angles)
 
 
