@@ -29,6 +29,18 @@ SHEETS = {
     "--dec_type": "v2", "-sp": "results", "--save_dir": "results", "-mp": "checkpoints/Gaze",
     "--model_path": "checkpoints/Gaze", "--pth_label": "latest", "--test_folder": "eyes", "--n_test": "10",
 }  # fmt: skip
+GAZE_ANIMATION = {
+    "--gpu_id": "1", "--exper_name": "log8_7", "--crop_w": "50", "--crop_h": "30", "--data_dir": "CelebAGaze",
+    "--inception_path": "../pretrained/", "--img_size": "256", "--input_nc": "3", "--output_nc": "3", "--nef": "32",
+    "--ngf": "16", "--ndf": "16", "--n_layers_e": "3", "--n_layers_g": "5", "--n_layers_d": "5", "--n_layers_r": "3",
+    "--n_layers_sr": "2", "--norm_sr": "In", "--n_blocks": "4", "--ds_n": "4", "--ds_s": "8",
+    "--checkpoints_dir": "./checkpoints", "--checkpoints": "checkpoints", "--sample_dir": "./sample_dir",
+    "--log_dir": "./logs", "--capacity": "1000", "--num_threads": "10", "--batch_size": "16", "--niter": "200000",
+    "--niter_decay": "50000", "--lr_sr": "0.0004", "--lam_ss": "1", "--lam_fp": "0.1", "--pos_number": "4",
+    "--resize_or_crop": "resize_and_crop", "--crop_w_p": "180", "--crop_h_p": "128", "--test_num": "300",
+    "--display_freq": "100", "--save_latest_freq": "1000", "--save_model_freq": "10000", "--continue_train": ...,
+    "--phase": "train",
+}  # fmt: skip
 PUBLISHED = {
     "eg3d.train": {
         "--outdir": "runs", "--cfg": "ffhq", "--data": "x.zip", "--gpus": "8", "--batch": "32", "--gamma": "1",
@@ -102,6 +114,16 @@ PUBLISHED = {
         "--is_left": "True", "--model_path": "w.safetensors", "--out_path": "x.gif", "--num_frame": "30",
         "--img_path": "me.jpg", "--tsf_type": "x",
     },
+    "redirection.gaze_animation.pretrain": GAZE_ANIMATION,  # never published: the flags of train.py
+    "redirection.gaze_animation.train": GAZE_ANIMATION
+    | {
+        "--use_sp": ..., "--pretrain_path": "./pam_dir/", "--vgg_path": "./vgg_16.ckpt", "--lr_d": "0.0001",
+        "--lr_g": "0.0001", "--loss_type": "softplus", "--lam_r": "1", "--lam_p": "100", "--lam_gp": "10",
+    },
+    "redirection.gaze_animation.test": {
+        "--exper_name": "log8_7", "--gpu_id": "0", "--crop_h": "30", "--crop_w": "50", "--test_sample_dir": "x",
+        "--checkpoints": "checkpoints", "--checkpoints_dir": "checkpoints", "--use_sp": ..., "--test_num": "300",
+    },
     "dataset_preprocessing.ffhq.preprocess_in_the_wild": {"--indir": "photos", "--mode": "orig"},
     "l2cs.train": GAZE_SETS
     | {
@@ -113,6 +135,16 @@ PUBLISHED = {
     "l2cs.demo": {"--device": "cpu", "--gpu": "0", "--snapshot": "x.pkl", "--cam": "0", "--arch": "ResNet50"},
 }  # fmt: skip
 UNREAD = "the published code never reads it"
+IDLE_GAZE_ANIMATION = (
+    {f"--{name}": "no published program uses it" for name in (
+        "inception_path", "n_layers_sr", "norm_sr", "n_blocks", "ds_n", "ds_s", "niter_decay", "lr_sr", "lam_ss",
+        "lam_fp",
+        "resize_or_crop", "crop_w_p", "crop_h_p", "display_freq", "save_latest_freq", "save_model_freq", "phase",
+    )}
+    | dict.fromkeys(("--capacity", "--num_threads"), "read by the process itself")
+    | dict.fromkeys(("--input_nc", "--output_nc", "--pos_number"), "it is fixed")
+    | {"--log_dir": "numbers are in stats.jsonl", "--continue_train": "the same command again"}
+)  # fmt: skip
 DOES_NOTHING = {
     "eg3d.train": {"--c-noise": UNREAD, "--sr_first_cutoff": UNREAD, "--sr_first_stopband": UNREAD},
     "eg3d.convert": {"--force-fp16": "--precision of each script"},
@@ -122,6 +154,9 @@ DOES_NOTHING = {
         "--dlib_bbox": "FaceMesh finds the face",
         "--dump_ply": "did nothing in the published program",
     },
+    "redirection.gaze_animation.pretrain": IDLE_GAZE_ANIMATION,
+    "redirection.gaze_animation.train": IDLE_GAZE_ANIMATION,
+    "redirection.gaze_animation.test": {"--use_sp": "need no discriminator"},
     "redirection.interpgaze.train": {
         "--continue_train": "the same command again",
         "-ct": "the same command again",

@@ -11,7 +11,7 @@ import click
 import torch
 from tqdm import tqdm
 
-from groundwork.command import SWITCH, Command, device_option, seed_option
+from groundwork.command import Command, device_option, seed_option, without_effect
 from groundwork.files import atomic_write
 from groundwork.places import FOLDER, INPUT_FOLDER, Output
 from l2cs.set_options import device_of
@@ -57,12 +57,10 @@ def sheets_at(path: Path | None, arguments: dict) -> Path | None:
 @click.option("--most", type=click.IntRange(1), help="No more pictures than so many.  [default: all]")
 @box_options("auto")
 @click.option("--gpu_id", "gpu", help="Number of the GPU that computes, as published.  [default: by --device]")
-@click.option("--use_sp", **SWITCH, default=False, help="Changes nothing; published commands have it.")
+@without_effect("--use_sp", "tests need no discriminator", is_flag=True)
 @device_option
 @seed_option
-def main(
-    data_dir, exper_name, checkpoints_dir, test_sample_dir, test_num, most, crop_w, crop_h, gpu, use_sp, device, seed
-):
+def main(data_dir, exper_name, checkpoints_dir, test_sample_dir, test_num, most, crop_w, crop_h, gpu, device, seed):
     """Writes four sheets for each test face of Y: J.jpg, J_local.jpg, Jinter1.jpg and Jinter1_1.jpg.
 
     Give the boxes with which the run was trained.

@@ -70,7 +70,7 @@ ABOVE_0 = click.FloatRange(0, min_open=True)
 @click.option("--lam_p", type=click.FloatRange(0), default=LOSSES.lam_p, show_default=True, help="Of what VGG-16 sees.")
 @click.option("--lam_gp", type=click.FloatRange(0), default=LOSSES.lam_gp, show_default=True, help="Of wgan's penalty.")
 @click.option("--reuse-synthesis", **SWITCH, default=False, help="Paint what Gy learns from once a step, not twice.")
-@click.option("--use_sp", **SWITCH, default=False, help="Spectral normalisation in Dx and Dy.")
+@click.option("--use_sp", is_flag=True, help="Spectral normalisation in Dx and Dy.")
 @click.option("--legacy-lsgan", **SWITCH, default=False, help="lsgan as published: doubled instead of squared.")
 @click.option("--legacy-vgg-input", **SWITCH, default=False, help="Give VGG-16 values from -1 to 1, as published.")
 @device_option

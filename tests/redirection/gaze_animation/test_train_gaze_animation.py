@@ -97,9 +97,10 @@ def test_sheets_of_the_test_part_have_the_published_names_and_columns(data, pam,
 
 
 def test_training_refuses_random_content_codes_unless_they_are_asked_for(data, tmp_path):
-    flags = train_flags(data, tmp_path, tmp_path / "log", 1)
+    (tmp_path / "empty").mkdir()
+    flags = train_flags(data, tmp_path / "empty", tmp_path / "log", 1)
     assert "give the prefix" in run(train, *flags, code=2)
-    (flags := [flag for flag in flags if "pretrain" not in flag])
+    flags = [flag for flag in flags if "pretrain" not in flag]
     assert "content codes would be random; run pretrain.py" in run(train, *flags, code=2)
     assert not (tmp_path / "log").exists()
     run(train, *flags, "--random-content")
