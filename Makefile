@@ -10,6 +10,7 @@
 #   make reproduce   the paper's tables on the embedded world (hours on 2 cores; resumable, finished runs are kept)
 #   make bench       benchmarks on this machine, results in benchmarks/results
 #   make novel-views  novel views with true gaze, of an embedded world; sheet in out/novel-views; WORLD=people
+#   make correct     rendered people made to look into the camera, from the shipped weights; out/correct; WORLD=cartoons
 #   make photos, make people  what real photos, and the world of people, need; the set-up has installed it already
 # Any POSIX shell will do.
 .SHELLFLAGS := -ec
@@ -37,7 +38,7 @@ quoted = '$(subst ','\'',$(1))'
 ELSEWHERE := $(shell there="$$(dirname "$$(printf '%s' $(call quoted,$(MAKEFILE_LIST)) | sed 's/^ *//')")"; \
   test "$$(cd "$$there" && pwd -P)" = "$$(pwd -P)" || printf '%s' "$$there")
 
-.PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench novel-views photos people setup clean
+.PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench novel-views correct photos people setup clean
 .DELETE_ON_ERROR:
 
 ifneq ($(ELSEWHERE),)
@@ -84,6 +85,9 @@ gpu-check:
 
 novel-views: $(READY)
 	$(RUN) dataset_preprocessing/nv_rendering/show_novel_views.py $(addprefix --world=,$(WORLD))
+
+correct: $(READY)
+	$(RUN) redirection/gaze_animation/show_correction.py $(addprefix --world=,$(WORLD))
 
 photos: $(READY)
 	$(RUN) $(INSTALL) -q -e '.[photos]'

@@ -18,7 +18,8 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "eg3d.gen_samples", "eg3d.gen_samples_compare", "eg3d.gen_samples_pose", "eg3d.gen_good_samples",
         "eg3d.gen_videos",
     ),
-    "Scores": ("eg3d.calc_gfas", "eg3d.calc_metrics", "eg3d.calc_id", "eg3d.calc_pose", "eg3d.calc_all"),
+    "Scores": ("eg3d.calc_gfas", "eg3d.calc_metrics", "eg3d.calc_id", "eg3d.calc_pose", "eg3d.calc_gaze_control",
+               "eg3d.calc_all"),
     "Checkpoints and machine": ("eg3d.convert", "eg3d.inspect_checkpoint", "eg3d.doctor"),
     "Data sets": (
         "dataset_preprocessing.dataset_tool", "dataset_preprocessing.check_dataset",
@@ -37,6 +38,14 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Gaze redirection": (
         "redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect",
         "redirection.interpgaze.test_selected_curve", "redirection.interpgaze.attribute_manipulation",
+        "redirection.he2019.run", "redirection.deepwarp.train", "redirection.deepwarp.redirect",
+        "redirection.train_judge", "redirection.evaluate",
+    ),
+    "Gaze correction of faces": (
+        "redirection.gaze_animation.prepare", "redirection.gaze_animation.pretrain",
+        "redirection.gaze_animation.train", "redirection.gaze_animation.test", "redirection.gaze_animation.correct",
+        "redirection.gaze_animation.animate", "redirection.gaze_animation.calibrate",
+        "redirection.gaze_animation.show_correction", "redirection.evaluate_faces",
     ),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip
@@ -48,7 +57,7 @@ def name_of(module: str) -> str:
     prefix = "l2cs-" if package == "l2cs" else "nv-" if script in ("main", "render") else ""
     if package == "redirection" and folders:
         prefix = f"{folders[0]}-"
-    return prefix + script.replace("_", "-")
+    return (prefix + script).replace("_", "-")
 
 
 MODULES = {name_of(module): module for modules in SCRIPTS.values() for module in modules}

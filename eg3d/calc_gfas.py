@@ -10,6 +10,7 @@ import click
 from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.gaze.crop import CROPS
 from eg3d.metrics.gfas import GazeTally, Readings
+from eg3d.pictures.aims import aim_eyes
 from eg3d.pictures.views import render_batch
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.judges import load_gaze_judges
@@ -26,6 +27,7 @@ from groundwork.places import GAZE_JUDGE
     "--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="For example 0,1,4-6."
 )
 @cli.view_options
+@cli.gaze_option
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the networks see.")
 @cli.batch_option(8)
 @cli.shared_compute_options
@@ -44,11 +46,12 @@ def check(**_) -> None:
     """Options say themselves what they are; there is nothing that contradicts another."""
 
 
-def run(network, l2cs_path, judge, seeds, view, crop, batch, precision, device, json_path):
+def run(network, l2cs_path, judge, seeds, view, gaze, crop, batch, precision, device, json_path):
     """What each process does."""
     paths = {"l2cs_path": l2cs_path} | ({"judge": judge} if judge else {})
     judges = load_gaze_judges(paths, [network], device)
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
+    aim_eyes([G], gaze)
     tallies = {name: GazeTally(judge, crop) for name, judge in judges.items()}
 
     def read(part: list[int]) -> list[Readings]:

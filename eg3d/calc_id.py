@@ -12,6 +12,7 @@ from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.identity import IdentityTally, pair_names
+from eg3d.pictures.aims import aim_eyes
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
@@ -44,6 +45,7 @@ from groundwork.places import DATA_SET, FOLDER, IDENTITY_NETWORK, LANDMARKS, Out
 )
 @cli.skip_unmatched_option
 @cli.view_options
+@cli.gaze_option
 @cli.batch_option(8)
 @cli.seed_option
 @cli.shared_compute_options
@@ -64,9 +66,10 @@ def check(num_gen, seeds, **_) -> None:
 
 
 def run(network, num_gen, seeds, outdir, arcface_weights, identity, arcface_input, landmarks, data, skip_unmatched,
-        view, batch, seed, precision, device, json_path):  # fmt: skip
+        view, gaze, batch, seed, precision, device, json_path):  # fmt: skip
     """What each process does."""
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
+    aim_eyes([G], gaze)
     world = drawn_world(network, G.img_resolution) or ""
     judge = distributed.together(
         lambda: load_identity_judge(arcface_weights, landmarks, world, device, arcface_input, identity)

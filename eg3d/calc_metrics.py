@@ -22,6 +22,7 @@ from eg3d.metrics.registry import (
     parse_metrics,
     takes_weights,
 )
+from eg3d.pictures.aims import aim_eyes
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.origin import beside_in_run, run_of, trained_on
@@ -50,6 +51,7 @@ from groundwork.places import DATA_SET, FILE, GENERATOR, INPUT_FILE, NamedInput
               help="torchvision's VGG16, for precision and recall.  [default: the detector's features]")  # fmt: skip
 @click.option("--trunc", type=float, default=1.0, show_default=True,
               help="Truncation psi; 1, as published, turns it off.")  # fmt: skip
+@cli.gaze_option
 @cli.batch_option(16, "Images of a process at once.")
 @click.option("--verbose", type=bool, default=True, show_default=True, help="Show progress and what is measured.")
 @cli.seed_option
@@ -77,13 +79,14 @@ def check(metrics, mirror, num_gen, detector, inception_weights, vgg_weights, js
 
 
 def run(network, metrics, data, mirror, skip_unmatched, num_gen, detector, inception_weights, vgg_weights, trunc, batch,
-        verbose, seed, precision, device, json_path):  # fmt: skip
+        verbose, seed, precision, device, json_path, gaze):  # fmt: skip
     """What each process does."""
     metrics = parse_metrics(metrics, num_gen, detector, vgg_weights is not None)
     if not metrics:
         return
     detectors = distributed.together(lambda: load_detectors(metrics, inception_weights, vgg_weights, device))
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
+    aim_eyes([G], gaze)
     mirror = mirror and not metrics[0].full  # which takes images as they are; `check` wants all metrics alike
     dataset = distributed.first_of_each_machine(
         lambda: open_dataset_for(data or trained_on(network), G.img_resolution, mirror, skip_unmatched)

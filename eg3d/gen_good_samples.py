@@ -16,6 +16,7 @@ from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.gaze.crop import CROPS
 from eg3d.gaze.networks import check_always_answers
 from eg3d.metrics.gfas import GazeTally
+from eg3d.pictures.aims import aim_eyes
 from eg3d.pictures.layout import side_by_side, to_uint8, write_png
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
@@ -32,13 +33,14 @@ SORTED = re.compile(r"sorted_\d{4,}_seed\d{4,}\.png")
 @cli.outdir_option(["sorted_*_seed*.png"])
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-1023", show_default=True, help="As 0,1,4-6.")
 @cli.view_options
+@cli.gaze_option
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the gaze network sees.")
 @cli.batch_option(4)
 @cli.compute_options
 @cli.json_option
 @cli.drawing_options_without_effect
 @cli.shape_options_without_effect
-def main(network, l2cs_path, outdir, seeds, view, crop, batch, precision, device, json_path):
+def main(network, l2cs_path, outdir, seeds, view, gaze, crop, batch, precision, device, json_path):
     """Three views of every seed side by side, best first: sorted_0000_seed0042.png has the lowest GFAS.
 
     Every view is rendered once and scored as it is written. The pictures take their names at the end, all together;
@@ -48,6 +50,7 @@ def main(network, l2cs_path, outdir, seeds, view, crop, batch, precision, device
     device = cli.pick_device(device)
     (judge,) = load_gaze_judges({"l2cs_path": l2cs_path}, [network], device).values()
     G, tally = load_generator(network, device, precision), GazeTally(judge, crop)
+    aim_eyes([G], gaze)
     outdir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".sorting.", dir=outdir) as folder:
         unsorted = {seed: Path(folder) / f"{seed}.png" for seed in seeds}

@@ -13,6 +13,7 @@ import click
 from eg3d.checkpoints.loading import load_generator, locate, short_names
 from eg3d.gaze.crop import CROPS
 from eg3d.gaze.networks import check_always_answers
+from eg3d.pictures.aims import aim_eyes
 from eg3d.pictures.comparison import Comparison
 from eg3d.pictures.report import NO_FRECHET, is_frechet, judges_of, measured_of, write_report
 from eg3d.running import cli
@@ -31,6 +32,7 @@ from groundwork.places import GAZE_NETWORK, GENERATOR, INPUT_FILE
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, required=True, help="For example 0,1,4-6.")
 @cli.outdir_option(["seed[0-9]*_compare_?.png", "compare.png"])
 @cli.view_options
+@cli.gaze_option
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the gaze network sees.")
 @click.option("--report", type=cli.OUTPUT_FILE, help="Also write this HTML page, which needs no network.")
 @click.option("--report-seeds", type=click.IntRange(min=1), default=24, show_default=True, help="Heads in the page.")
@@ -41,7 +43,7 @@ from groundwork.places import GAZE_NETWORK, GENERATOR, INPUT_FILE
 @cli.json_option
 @cli.drawing_options_without_effect
 @cli.shape_options_without_effect
-def main(network, network2, l2cs_path, seeds, outdir, view, crop, report, report_seeds, scores, batch, precision,
+def main(network, network2, l2cs_path, seeds, outdir, view, gaze, crop, report, report_seeds, scores, batch, precision,
          device, json_path):  # fmt: skip
     """Two generators side by side, --network left, seed0000_compare_0.png to _2.png from three views; GFAS of each.
 
@@ -53,6 +55,7 @@ def main(network, network2, l2cs_path, seeds, outdir, view, crop, report, report
     measured = measured_of(scores, hashes)
     (judge,) = load_gaze_judges({"l2cs_path": l2cs_path}, names, device).values()
     generators = [load_generator(name, device, precision) for name in names]
+    aim_eyes(generators, gaze)
     left, right = (G.img_resolution for G in generators)
     if left != right:
         raise ValueError(f"--network={network} draws {left} px, --network2={network2} {right} px; "

@@ -13,6 +13,7 @@ import torch
 
 from eg3d.checkpoints.loading import load_generator
 from eg3d.metrics.pose_files import read_labels
+from eg3d.pictures.aims import aim_eyes
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import random_labels, render_batch
 from eg3d.running import cli, distributed, processes
@@ -32,6 +33,7 @@ from groundwork.places import FOLDER, Output
     help="Folder for the pictures and their cameras.",
 )
 @cli.view_options
+@cli.gaze_option
 @cli.batch_option(8)
 @cli.seed_option
 @cli.shared_compute_options
@@ -59,9 +61,10 @@ def check(outdir, seeds, **_) -> None:
             )
 
 
-def run(network, seeds, outdir, view, batch, seed, precision, device):
+def run(network, seeds, outdir, view, gaze, batch, seed, precision, device):
     """What each process does."""
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
+    aim_eyes([G], gaze)
 
     def labels_of(part: list[int]) -> torch.Tensor:
         return random_labels(G, part, 1, "pose", seed, view.fov_deg)

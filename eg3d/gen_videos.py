@@ -15,10 +15,12 @@ from eg3d.checkpoints.loading import load_generator, short_names
 from eg3d.config.presets import ray_ranges
 from eg3d.geometry.cameras import focal_to_fov
 from eg3d.geometry.doubts import camera_doubts
+from eg3d.geometry.head_gaze import FACE
 from eg3d.pictures import video
-from eg3d.pictures.views import ViewOptions
+from eg3d.pictures.aims import aim_eyes, gazes
+from eg3d.pictures.views import ViewOptions, conditioning_label
 from eg3d.running import cli
-from groundwork.places import GENERATOR, INPUT_FILE
+from groundwork.places import FILE, GENERATOR, INPUT_FILE, NamedInput
 
 
 def parse_grid(ctx, param, value: str) -> tuple[int, int]:
@@ -49,6 +51,12 @@ def files_of(arguments: dict) -> list[str]:
               help="One film, interpolation.mp4; False: an orbit of each seed, 0.mp4.")  # fmt: skip
 @click.option("--camera-path", type=INPUT_FILE,
               help="JSON with a camera per frame, as another film's *_cameras.json.  [default: orbit]")  # fmt: skip
+@cli.gaze_option
+@click.option("--gaze-path", type=NamedInput(FILE, ["circle"]), metavar="FILE|circle",
+              help='JSON with a gaze per frame, {"gaze": [[yaw, pitch], ...]}, degrees; circle: heads that rest follow '
+              "a point.")  # fmt: skip
+@click.option("--gaze-blend", type=click.FloatRange(0, 1), default=1, show_default=True,
+              help="0: along the face, 1: as --gaze or --gaze-path says, between them a mixture.")  # fmt: skip
 @click.option("--trunc", type=float, default=1, show_default=True, help="Truncation psi.")
 @cli.trunc_cutoff_option
 @click.option("--cfg", type=click.Choice(list(video.FOCAL), case_sensitive=False), default="FFHQ", show_default=True,
@@ -63,8 +71,8 @@ def files_of(arguments: dict) -> list[str]:
 @cli.compute_options
 @cli.drawing_options_without_effect
 def main(
-    networks, captions, seeds, outdir, shuffle_seed, grid, num_keyframes, w_frames, interpolate, camera_path, trunc,
-    trunc_cutoff, cfg, image_mode, sample_mult, nrr, shapes, precision, device,
+    networks, captions, seeds, outdir, shuffle_seed, grid, num_keyframes, w_frames, interpolate, camera_path, gaze,
+    gaze_path, gaze_blend, trunc, trunc_cutoff, cfg, image_mode, sample_mult, nrr, shapes, precision, device,
 ):  # fmt: skip
     """Films of seeds: interpolation.mp4, or an orbit of each, 0.mp4; beside each its cameras, *_cameras.json.
 
@@ -79,8 +87,11 @@ def main(
         seeds = np.random.RandomState(shuffle_seed).permutation(seeds).tolist()
     plans = video.plan_films(seeds, grid, num_keyframes, interpolate)
     path = video.read_camera_path(camera_path) if camera_path else None
+    if gaze is not None and gaze_path:
+        raise ValueError(f"--gaze-path={gaze_path}: --gaze says already where the eyes look; give one of the two")
     device = cli.pick_device(device)
     generators = [video.set_quality(load_generator(name, device, precision), sample_mult, nrr) for name in networks]
+    aim_eyes(generators, gaze or (FACE if gaze_path or gaze_blend < 1 else None))
     if path:
         doubts = video.angle_doubts(path.get("cameras", []))
         for G in generators if "labels" in path else ():
@@ -90,7 +101,14 @@ def main(
     side = max(video.SMALLEST_SIDE, *(G.resolution for G in generators))
     for plan in plans:
         labels = [video.path_labels(path, w_frames * plan.keyframes, G, view.fov_deg) for G in generators]
-        films = [video.film(G, plan, c, view, image_mode, side) for G, c in zip(generators, labels, strict=True)]
+        if gaze_path == "circle" and not path:
+            labels = [
+                conditioning_label(G, view.fov_deg).expand(len(c), -1) for G, c in zip(generators, labels, strict=True)
+            ]
+        asked = gazes(gaze or FACE, gaze_path, labels[0]) * gaze_blend
+        films = [
+            video.film(G, plan, c, view, image_mode, side, gaze=asked) for G, c in zip(generators, labels, strict=True)
+        ]
         named = captions or short_names(networks)
         frames = (
             films[0] if len(films) == 1 and not captions else video.abreast(films, named, beside=grid[0] <= grid[1])

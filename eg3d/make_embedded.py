@@ -21,13 +21,14 @@ from eg3d.running import cli
 from eg3d.world.rendered_sets import world_faces
 from eg3d.world.training import model_card, stages
 from eg3d.world.training.fit_features import make_features
-from eg3d.world.training.recipes import GAZE_RECIPES, train_gaze_network, train_generator
+from eg3d.world.training.recipes import GAZE_RECIPES, train_gaze_network, train_generator, train_patch_judge
 from eg3d.world.worlds import NAMES, WORLDS
 from groundwork.files import REPOSITORY, WORLD_WEIGHTS
 from groundwork.places import FILE, FOLDER, OURS, Output
+from redirection.patch_judge import JUDGES
 
-STAGES = ("gaze", "base", "corrected", "identity", "pose", "points", "features", "card")
-CARTOONS_ONLY = {"points", "features"}
+STAGES = ("gaze", "base", "corrected", "control", "identity", "pose", "points", "features", "judge", "card")
+ONLY = {"points": "cartoons", "features": "cartoons", "judge": "people"}
 BASE_KIMG = {"cartoons": 220, "people": 400}
 SMALL_KIMG = 200  # of these: people begin with pictures of half the size
 KIMG = click.FloatRange(min=0, min_open=True)
@@ -44,7 +45,7 @@ def _json_path(path: Path | None, arguments: dict) -> Path:
 @click.command(cls=cli.Command)
 @click.option("--world", type=click.Choice(WORLDS), default="cartoons", show_default=True, help="Whose networks.")
 @click.option("--stages", "wanted", default=",".join(STAGES), show_default=True,
-              help="Which parts, in this order; points and features are of the cartoons only.")  # fmt: skip
+              help="Which parts, in this order; points and features: cartoons only; judge: people only.")  # fmt: skip
 @click.option("--workdir", type=Output(FOLDER, ["commands.json"], at=_workdir),
               help="Where runs are kept; the same folder continues them.  [default: training-runs/embedded; people: "
               "training-runs/people]")  # fmt: skip
@@ -52,6 +53,8 @@ def _json_path(path: Path | None, arguments: dict) -> Path:
               help="Thousand images for the biased base.  [default: 220; people: 400]")  # fmt: skip
 @click.option("--corrected-kimg", type=KIMG, default=24, show_default=True,
               help="Thousand images of fine-tuning with the gaze term.")  # fmt: skip
+@click.option("--control-kimg", type=KIMG, default=40, show_default=True,
+              help="Thousand images of training eyes whose gaze can be set.")  # fmt: skip
 @click.option("--gaze-weight", type=click.FloatRange(min=0), default=PRESETS["embedded"].gaze.weight,
               show_default=True, help="Of the fine-tuning.")  # fmt: skip
 @cli.seed_option
@@ -62,13 +65,13 @@ def _json_path(path: Path | None, arguments: dict) -> Path:
     type=Output(FILE, shares=[OURS], at=_json_path),
     help="Where card writes.  [default: measured.json of the world, in assets/embedded]",
 )
-def main(world, wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, device, json_path):
+def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_weight, seed, device, json_path):
     """Trains the gaze networks, both generators and the networks that score them, and measures all of it."""
     if REPOSITORY is None:
         raise ValueError("this writes assets/embedded of a checkout, and an installed package has none; run it in one")
     if unknown := set(wanted.split(",")) - set(STAGES):
         raise ValueError(f"--stages={wanted}: there is no stage {min(unknown)}; the stages are {','.join(STAGES)}")
-    wanted = [stage for stage in wanted.split(",") if world == "cartoons" or stage not in CARTOONS_ONLY]
+    wanted = [stage for stage in wanted.split(",") if ONLY.get(stage, world) == world]
     if "points" in wanted:
         import_dlib("the stage points")  # now, not after hours
     name, workdir = NAMES[world], _workdir(workdir, {"world": world})
@@ -84,6 +87,16 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, d
         flags = [*shared, f"--resume={name}-base", f"--gaze-weight={gaze_weight}", f"--kimg={corrected_kimg}"]
         snapshot = train_generator(name, workdir / "corrected", flags, log)
         export_half(snapshot, GENERATORS[name], ["G_ema"])
+    if "control" in wanted:
+        flags = [
+            *shared,
+            f"--resume={name}-base",
+            "--gaze-control=True",
+            "--gaze-cond-d=True",
+            f"--kimg={control_kimg}",
+        ]
+        snapshot = train_generator(name, workdir / "control", flags, log)
+        export_half(snapshot, GENERATORS[f"{name}-control"], ["G_ema"])
     if "identity" in wanted:
         stages.make_identity(workdir, world)
     if "pose" in wanted:
@@ -92,6 +105,8 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, gaze_weight, seed, d
         stages.make_points()
     if "features" in wanted:
         make_features(workdir)
+    if "judge" in wanted:
+        train_patch_judge(workdir, seed, device, log, JUDGES["embedded"])
     if "card" in wanted:
         device, judges = cli.pick_device(device), (name, f"{name}-judge")
         gaze = {judge: load_gaze_network(judge, device) for judge in judges if not still_to_be_made(judge)}

@@ -1,6 +1,6 @@
 """Sources of randomness for rendering and training, so that every draw has a place instead of an order.
 
-Three sources share one interface:
+Three sources share one interface; `Recorded` keeps what one of them gave, for `Replayed`:
 
 * `GlobalDraws`: PyTorch's global generator, as published.
 * `KeyedDraws`: one generator per sample, keyed by its place in the run (`draw_key`). A resumed run, or one split into
@@ -8,16 +8,11 @@ Three sources share one interface:
 * `Midpoints`: no randomness; the centre of every stratum. Pictures and scores use it.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
 
-
-def draw_key(seed: int, phase: str, sample: int, images_seen: int) -> int:
-    """32-bit seed of one sample's draws; `sample` is its index in the global batch, never in a process."""
-    text = f"{seed}/{phase}/{sample}/{images_seen}"
-    return int.from_bytes(hashlib.blake2s(text.encode(), digest_size=4).digest(), "big")
+from groundwork.draw_keys import draw_key
 
 
 class GlobalDraws:
@@ -73,3 +68,37 @@ class KeyedDraws:
 
     def normal(self, shape, device="cpu"):
         return self._each(torch.randn, shape, device)
+
+
+class Recorded:
+    """Hands on the draws of a source, and keeps them for `Replayed`."""
+
+    def __init__(self, draws):
+        self._draws, self.values = draws, []
+
+    def _kept(self, value: torch.Tensor) -> torch.Tensor:
+        self.values.append(value)
+        return value
+
+    def uniform(self, shape, device="cpu"):
+        return self._kept(self._draws.uniform(shape, device))
+
+    def stratified(self, shape, device="cpu"):
+        return self._kept(self._draws.stratified(shape, device))
+
+    def normal(self, shape, device="cpu"):
+        return self._kept(self._draws.normal(shape, device))
+
+
+class Replayed:
+    """Gives recorded draws once more, in their order; what is asked for must have their shapes."""
+
+    def __init__(self, values: Sequence[torch.Tensor]):
+        self._values = iter(values)
+
+    def uniform(self, shape, device="cpu"):
+        value = next(self._values)
+        assert tuple(value.shape) == tuple(shape), f"{tuple(shape)} asked of draws {tuple(value.shape)}"
+        return value.to(device)
+
+    stratified = normal = uniform

@@ -166,7 +166,7 @@ NEW_DATA_SET = Output(EITHER, writes=("*",))
 # Names that several scripts share. A name must not be taken for a path, nor a path for a name.
 EMBEDDED = ("embedded", "people")  # what the data sets and networks of the embedded worlds are called
 DATA_SET = NamedInput(EITHER, EMBEDDED)
-GENERATOR = NamedInput(FILE, [*EMBEDDED, *(f"{name}-base" for name in EMBEDDED)])
+GENERATOR = NamedInput(FILE, [*EMBEDDED, *(f"{name}-{kind}" for name in EMBEDDED for kind in ("base", "control"))])
 START = NamedInput(FILE, [*GENERATOR.names, "latest"])  # what a run starts from
 GAZE_NETWORK = NamedInput(FILE, [*EMBEDDED, *(f"{name}-judge" for name in EMBEDDED)])
 GAZE_JUDGE = NamedInput(FILE, [*GAZE_NETWORK.names, "iris"])  # what looks at pictures that are as real as photos

@@ -138,10 +138,12 @@ class Normalization:
             return _warped(photo, self.warp, self.size)
         camera, cv2 = checked_camera(camera), opencv()
         # OpenCV's rectification with W C for the new camera: a pixel p of the picture is seen along (W C)^-1 p.
-        maps = cv2.initUndistortRectifyMap(
+        right, down = cv2.initUndistortRectifyMap(
             camera, _coefficients(distortion), np.eye(3), self.warp @ camera, self.size, cv2.CV_32FC1
         )
-        return cv2.remap(photo, *maps, cv2.INTER_LINEAR)
+        if camera[0, 1]:
+            right = np.float32(right + camera[0, 1] / camera[1, 1] * (down - camera[1, 2]))
+        return cv2.remap(photo, right, down, cv2.INTER_LINEAR)
 
     def image_back(self, picture: np.ndarray, photo_size: tuple[int, int], camera=None, distortion=None) -> np.ndarray:
         """A picture -> where its pixels lie in the photo of (width, height) px; black elsewhere.
@@ -233,8 +235,9 @@ def undistorted(photo: np.ndarray, camera, distortion) -> np.ndarray:
 
 def undistorted_points(points, camera, distortion) -> np.ndarray:
     """Pixels [..., 2] of a photo -> where they lie in the undistorted photo."""
-    points, camera = np.asarray(points, dtype=np.float64), checked_camera(camera)
-    lens, cv2 = _coefficients(distortion), opencv()
+    camera, lens, cv2 = checked_camera(camera), _coefficients(distortion), opencv()
+    points, skewed = _skewed(np.asarray(points, dtype=np.float64), camera, -1), camera
+    camera = camera * ((1, 0, 1), (0, 1, 1), (0, 0, 1))
     straight = cv2.undistortPoints(points.reshape(-1, 1, 2), camera, lens, P=camera).reshape(points.shape)
     # OpenCV stops after 5 rounds, which leaves up to half a pixel at the edge of a wide lens. How more are asked for
     # depends on its version, so the rest is done here.
@@ -243,7 +246,7 @@ def undistorted_points(points, camera, distortion) -> np.ndarray:
         straight = straight + left
         if not np.abs(left).max(initial=0) > CLOSE:
             break
-    return straight
+    return _skewed(straight, skewed, 1)
 
 
 def distorted_points(points, camera, distortion) -> np.ndarray:
@@ -253,7 +256,16 @@ def distorted_points(points, camera, distortion) -> np.ndarray:
     moved, _ = opencv().projectPoints(
         rays.reshape(-1, 1, 3), np.zeros(3), np.zeros(3), camera, _coefficients(distortion)
     )
-    return moved.reshape(points.shape)
+    return _skewed(moved.reshape(points.shape), camera, 1)
+
+
+def _skewed(points: np.ndarray, camera: np.ndarray, sign: int) -> np.ndarray:
+    """Pixels [..., 2] with the skew of a camera added (sign 1) or taken away (-1): OpenCV's functions know none."""
+    if not camera[0, 1]:
+        return points
+    moved = points.copy()
+    moved[..., 0] += sign * camera[0, 1] / camera[1, 1] * (points[..., 1] - camera[1, 2])
+    return moved
 
 
 # ------------------------------------------------------------------ what is read is checked

@@ -91,3 +91,6 @@ def mixed_labels(labels: Sequence[torch.Tensor], order: torch.Tensor, v: torch.T
     Args:    labels: a tensor [B, n] for each group; order [B]: whose features are mixed in; v [B, branches]
     """
     return [a + v[:, i, None] * (a[order] - a) for i, a in enumerate(labels)]
+
+
+NO_LABELS = Attributes(())  # of a set of which only pictures and degrees are wanted

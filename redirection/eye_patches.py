@@ -111,9 +111,17 @@ class EyeSquare:
         edge = (torch.minimum(u, 1 - u)[None, :].minimum(torch.minimum(v, 1 - v)[:, None]) / SOFT).clamp(0, 1)
         weight = edge.square() * (3 - 2 * edge)
         own = torch.from_numpy(picture[y0:y1, x0:x1].copy()).permute(2, 0, 1).float() / 255
-        change = new - was
-        gives_way = ((change.abs().amax(0) - SAME) / (2 * SAME)).clamp(0, 1)
-        mixed = own + weight * (change + gives_way * (was - own))
+        mixed = blended(own, was, new, weight)
         out = picture.copy()
         out[y0:y1, x0:x1] = (mixed * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
         return out
+
+
+def blended(own: torch.Tensor, was: torch.Tensor, new: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """A picture `own` with the change from `was` to `new`, all [3, H, W] in 0..1, as far as `weight` [H, W] says.
+
+    Where much changes, the picture's own detail, which `was` lacks, gives way.
+    """
+    change = new - was
+    gives_way = ((change.abs().amax(0) - SAME) / (2 * SAME)).clamp(0, 1)
+    return own + weight * (change + gives_way * (was - own))

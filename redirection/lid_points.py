@@ -16,7 +16,7 @@ from dataset_preprocessing.ffhq.photo_landmarks import by_photo, read_landmarks
 from eg3d.faces.face_mesh import PRESENT, FaceMesh
 from eg3d.faces.mtcnn import Mtcnn
 from eg3d.faces.squares import Squares
-from eg3d.metrics.dlib_points import import_dlib
+from eg3d.metrics.dlib_points import largest_face, load_predictor, points_in
 from redirection.eye_patches import LIDS
 
 MESH = "mesh"
@@ -47,24 +47,32 @@ class MeshLids:
         self._faces, self._mesh = Mtcnn(device), FaceMesh(device)
         self._device = device
 
-    @torch.no_grad()
     def __call__(self, picture: np.ndarray, name: str) -> Lids:
+        return self.all(picture)[0]
+
+    @torch.no_grad()
+    def all(self, picture: np.ndarray) -> list[Lids]:
+        """Of all faces, the largest first; NoLids if there is none."""
         found = self._faces(Image.fromarray(picture))
         sure = np.flatnonzero(found.scores >= LEAST_SCORE)
         if not len(sure):
             raise NoLids("no face found")
-        sizes = (found.boxes[sure, 2:] - found.boxes[sure, :2]).sum(axis=1)
-        face = sure[sizes.argmax()]
-        box, (left, right) = found.boxes[face], found.points[face, :2]
-        centre = torch.tensor((box[:2] + box[2:]) / 2, dtype=torch.float32, device=self._device)[None]
-        side = torch.tensor([ROUND_FACE * (box[2:] - box[:2]).max()], dtype=torch.float32, device=self._device)
-        tilt = float(np.arctan2(*(right - left)[::-1]))
+        boxes, eyes = found.boxes[sure], found.points[sure, :2]
+        order = np.argsort(-(boxes[:, 2:] - boxes[:, :2]).sum(axis=1), kind="stable")
+        boxes, along = boxes[order], (eyes[:, 1] - eyes[:, 0])[order]
         image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float().to(self._device) / 127.5 - 1
-        reading = self._mesh.find(image, Squares(centre, side, torch.full_like(side, tilt)))
-        if reading.presence[0] < PRESENT:
-            raise NoLids(f"FaceMesh sees no face (presence {float(reading.presence[0]):.2f})")
-        points = reading.points[0, :, :2].double().cpu().numpy()
-        return {eye: points[list(which)] for eye, which in OF_MESH.items()}
+        faces, presence = [], []
+        for box, (x, y) in zip(boxes, along, strict=True):
+            centre = torch.tensor((box[:2] + box[2:]) / 2, dtype=torch.float32, device=self._device)[None]
+            side = torch.tensor([ROUND_FACE * (box[2:] - box[:2]).max()], dtype=torch.float32, device=self._device)
+            reading = self._mesh.find(image, Squares(centre, side, torch.full_like(side, float(np.arctan2(y, x)))))
+            presence.append(float(reading.presence[0]))
+            points = reading.points[0, :, :2].double().cpu().numpy()
+            if presence[-1] >= PRESENT:
+                faces.append({eye: points[list(which)] for eye, which in OF_MESH.items()})
+        if not faces:
+            raise NoLids(f"FaceMesh sees no face (presence {presence[0]:.2f})")
+        return faces
 
 
 class ListedLids:
@@ -90,18 +98,14 @@ class DlibLids:
     """By dlib's detector and a predictor of 68 points, a file that its code trusts."""
 
     def __init__(self, path: Path):
-        self._dlib = import_dlib(f"{path}: a .dat predictor")
-        try:
-            self._predict = self._dlib.shape_predictor(str(path))
-        except (RuntimeError, MemoryError) as error:
-            raise ValueError(f"{path}: not a shape predictor of dlib ({' '.join(str(error).split())})") from None
-        self.name, self._detect = f"dlib {path.name}", self._dlib.get_frontal_face_detector()
+        dlib, self._predict = load_predictor(path)
+        self.name, self._detect = f"dlib {path.name}", dlib.get_frontal_face_detector()
 
     def __call__(self, picture: np.ndarray, name: str) -> Lids:
-        box = max(self._detect(picture, 1), key=lambda face: face.area(), default=None)
+        box = largest_face(self._detect, picture)
         if box is None:
             raise NoLids("no face found")
-        points = np.array([[p.x, p.y] for p in self._predict(picture, box).parts()], np.float64)
+        points = points_in(self._predict, picture, box)
         if len(points) != 68:
             raise NoLids(f"the predictor gives {len(points)} points, lids need 68")
         return {eye: points[which] + 0.5 for eye, which in LIDS.items()}

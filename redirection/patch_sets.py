@@ -1,11 +1,12 @@
 """A set of eye patches in memory, read from the folder that crop_eyes.py writes, or from the published one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from groundwork.archive import Unreadable
 from groundwork.files import open_regular
@@ -16,6 +17,7 @@ from redirection.patch_tables import INFO, LABELS, LISTS, read_labels, read_list
 
 MAKE = "make it by redirection/crop_eyes.py"
 LARGEST_FILE = 1 << 24  # bytes of a patch
+CHUNK = 512  # patches that are resized at once
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,16 @@ class PatchSet:
             self.person[rows],
             self.eye[rows],
         )
+
+    def resized(self, size: int) -> "PatchSet":
+        """The same patches at another size, by an anti-aliased bilinear filter."""
+        if size == self.size:
+            return self
+        parts = [
+            F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True).round().byte()
+            for part in self.images.split(CHUNK)
+        ]
+        return replace(self, images=torch.cat(parts))
 
 
 def read_patches(folder: Path, part: str, attributes: Attributes) -> PatchSet:
@@ -106,3 +118,16 @@ def read_images(paths: Sequence[Path]) -> torch.Tensor:
             )
         images[number] = np.asarray(read_picture(data, str(path)))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def split_by_person(parts: Sequence[PatchSet], last: int) -> tuple[PatchSet, PatchSet]:
+    """All patches anew: of people up to number `last`, and of the rest. ValueError, one line, if a part is empty."""
+    labels = tuple(torch.cat(group) for group in zip(*(part.labels for part in parts), strict=True))
+    images, angles, person, eye = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("images", "angles", "person", "eye")
+    )
+    whole = PatchSet(sum((part.names for part in parts), ()), images, labels, angles, person, eye)
+    halves = tuple(whole.subset(torch.nonzero(side)[:, 0]) for side in (person <= last, person > last))
+    if not all(map(len, halves)):
+        raise ValueError(f"--ids={last}: leaves one part empty, people are {int(person.min())} to {int(person.max())}")
+    return halves

@@ -1,7 +1,7 @@
 """Networks that were published for TensorFlow: what their variables are called there, and how these are laid out.
 
 A module `a.b` of a network in the scope `s` has the variables `s/a/b/kernel` and `s/a/b/bias` if it multiplies, and
-`s/a/b/gamma`, `beta`, `moving_mean`, `moving_variance` if it normalises.
+`s/a/b/gamma`, `beta`, `moving_mean`, `moving_variance` if it normalises. `LEAVES` of another publication may differ.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,16 @@ import numpy as np
 import torch
 from torch import nn
 
-_OF_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _AXES = {nn.Conv2d: (3, 2, 0, 1), nn.ConvTranspose2d: (3, 2, 0, 1), nn.Linear: (1, 0)}  # of theirs, in our order
+Leaves = Mapping[
+    type[nn.Module], Mapping[str, str]
+]  # kind of module -> entry -> variable; other entries keep their name
+LEAVES: Leaves = {kind: {"weight": "kernel"} for kind in _AXES} | {
+    nn.Module: {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+}
 
 
-def variables_of(network: nn.Module, scope: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+def variables_of(network: nn.Module, scope: str, leaves: Leaves = LEAVES) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Entry of the state dict -> (variable, axes): entry = variable.transpose(axes). Counters of steps are left out.
 
     Kernels are [kh, kw, in, out] there, those of transposed convolutions [kh, kw, out, in], and matrices [in, out].
@@ -22,23 +27,24 @@ def variables_of(network: nn.Module, scope: str) -> dict[str, tuple[str, tuple[i
     found = {}
     for path, module in network.named_modules():
         place = "/".join([scope, *path.split(".")]) if path else scope
-        multiplies = isinstance(module, tuple(_AXES))
+        kind = next((kind for kind in _AXES if isinstance(module, kind)), nn.Module)
         for name, value in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
             if name == "num_batches_tracked":
                 continue
-            leaf = {"weight": "kernel"}.get(name, name) if multiplies else _OF_NORM[name]
-            axes = _AXES[type(module)] if multiplies and name == "weight" else tuple(range(value.ndim))
-            found[f"{path}.{name}" if path else name] = f"{place}/{leaf}", axes
+            axes = _AXES[kind] if kind in _AXES and name == "weight" else tuple(range(value.ndim))
+            found[f"{path}.{name}" if path else name] = f"{place}/{leaves[kind].get(name, name)}", axes
     return found
 
 
-def fill_from_variables(network: nn.Module, scope: str, variables: Mapping[str, np.ndarray]) -> None:
+def fill_from_variables(
+    network: nn.Module, scope: str, variables: Mapping[str, np.ndarray], leaves: Leaves = LEAVES
+) -> None:
     """Overwrites a network by the variables of its scope; those of other scopes are passed over.
 
     Errors: ValueError, one line, for the first variable that is missing, of another shape or not finite.
     """
     state = network.state_dict()
-    for entry, (name, axes) in variables_of(network, scope).items():
+    for entry, (name, axes) in variables_of(network, scope, leaves).items():
         if name not in variables:
             raise ValueError(f"the variable {name} is missing; these are other weights")
         value = np.asarray(variables[name], np.float32)

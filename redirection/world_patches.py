@@ -19,7 +19,7 @@ from eg3d.world.rendered_sets import (
     vector_to_head_angles,
 )
 from eg3d.world.worlds import world_of
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 from groundwork.workers import in_processes
 from redirection.patch_names import PatchName
 

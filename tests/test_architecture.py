@@ -33,7 +33,7 @@ MAY_IMPORT = {
                     "eg3d.pictures", "eg3d.running", "eg3d.training"},
     "eg3d.world.training": {FLOOR, "l2cs", "eg3d.geometry", "eg3d.gaze", "eg3d.metrics", "eg3d.pictures", "eg3d.world"},
     "dataset_preprocessing": {FLOOR, "eg3d", "l2cs"},
-    "redirection": {FLOOR, "eg3d", "dataset_preprocessing"},
+    "redirection": {FLOOR, "l2cs", "eg3d", "dataset_preprocessing"},
 }  # fmt: skip
 
 

@@ -89,6 +89,19 @@ PUBLISHED = {
     "redirection.interpgaze.test_selected_curve": SHEETS | {"-bl": "0", "--branch_list": "2"},
     "redirection.interpgaze.attribute_manipulation": SHEETS
     | {"--filter_target_attr": "0P", "-s": "1", "--strength": "1.5", "--branch_idx": "0", "--n_ref": "1"},
+    "redirection.he2019.run": {
+        "--mode": "eval", "--batch_size": "32", "--data_path": "patches", "--log_dir": "log", "--vgg_path": "vgg.pth",
+        "--optimizer": "sgd", "--adam_beta1": "0.5", "--adam_beta2": "0.999", "--lr": "0.0002", "--epochs": "300",
+        "--summary_steps": "500", "--image_size": "64", "--ids": "50", "--test_dir": "x",
+    },
+    "redirection.deepwarp.train": {
+        "--is_resume": "True", "--is_left": "True", "--data_path": "patches", "--save_path": "run",
+        "--batch_size": "64", "--num_epochs": "100", "--scheduler": "scheduler", "--summary_step": "1",
+    },
+    "redirection.deepwarp.redirect": {  # published: test.py
+        "--is_left": "True", "--model_path": "w.safetensors", "--out_path": "x.gif", "--num_frame": "30",
+        "--img_path": "me.jpg", "--tsf_type": "x",
+    },
     "dataset_preprocessing.ffhq.preprocess_in_the_wild": {"--indir": "photos", "--mode": "orig"},
     "l2cs.train": GAZE_SETS
     | {
@@ -114,6 +127,13 @@ DOES_NOTHING = {
         "-ct": "the same command again",
         "--random_crop_bias": "no published code uses it",
     },
+    "redirection.he2019.run": {"--test_dir": UNREAD},
+    "redirection.deepwarp.train": {
+        "--is_resume": "the same command again",
+        "--is_left": "learns from both eyes",
+        "--summary_step": "--tick says",
+    },
+    "redirection.deepwarp.redirect": {"--is_left": "both eyes are moved", "--tsf_type": "the weights say"},
 } | {
     script: dict.fromkeys(shapes, "gen_samples.py makes shapes")
     | {"--class": "not on classes", "--reload_modules": "built by the code of this repository"}

@@ -36,11 +36,16 @@ FILES_ONLY = {  # draw nothing, compute nothing
 }
 DRAWS_NOTHING = {
     "redirection/interpgaze/redirect.py",
+    "redirection/gaze_animation/correct.py",
+    "redirection/gaze_animation/animate.py",
+    "redirection/deepwarp/redirect.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
     "dataset_preprocessing/nv_rendering/recon_mpii.py",
 }
 COMPUTES_NUMBERS = {
+    "redirection/evaluate.py",
+    "redirection/train_judge.py",
     "eg3d/inspect_checkpoint.py",
     "eg3d/doctor.py",
     "eg3d/calc_gfas.py",
@@ -49,6 +54,7 @@ COMPUTES_NUMBERS = {
     "eg3d/calc_metrics.py",
     "eg3d/calc_all.py",
     "eg3d/calc_id.py",
+    "eg3d/calc_gaze_control.py",
     "eg3d/calc_pose.py",
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",

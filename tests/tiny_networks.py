@@ -4,6 +4,7 @@ import torch
 
 from eg3d.checkpoints.arguments import discriminator_arguments, generator_arguments
 from eg3d.models.discriminator import DualDiscriminator
+from eg3d.models.eye_field import EyeField, EyeFieldConfig
 from eg3d.models.generator import TriPlaneGenerator
 from l2cs.estimator import GazeEstimator
 from l2cs.model import L2CS, Architecture
@@ -60,6 +61,19 @@ def tiny_generator(seed: int = 0) -> TriPlaneGenerator:
             if name.endswith(("noise_strength", "w_avg")):
                 value.copy_(0.3 * torch.randn_like(value))
     return G
+
+
+def tiny_eye_field(base: TriPlaneGenerator, **changes) -> EyeField:
+    """An eye field on a base, its eyes the base's own but for a shift that is not zero; `changes`: of its places."""
+    config = dict(base=base.config, eye_x=0.08, eye_y=0.03, inner=0.3, outer=0.5) | changes
+    field = EyeField(EyeFieldConfig(**config), base.neural_rendering_resolution).eval().requires_grad_(False)
+    its = base.state_dict()
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for name, value in field.state_dict().items():
+            origin = field.origin_of(name)
+            value.copy_(torch.randn_like(value) if origin is None else its[origin])
+    return field
 
 
 def tiny_gaze_network(seed: int = 0) -> L2CS:

@@ -12,6 +12,7 @@ import torch
 
 from dataset_preprocessing.ffhq import labelling
 from dataset_preprocessing.ffhq.photo_landmarks import by_photo
+from eg3d.gaze.crop import CROPS, crop_for
 from eg3d.geometry.label_rows import entries_of, label_fault
 from eg3d.metrics.landmark_sources import without_ending
 from eg3d.metrics.pose_files import read_facts, read_labels
@@ -62,17 +63,24 @@ def cameras_from(path: Path, labels: dict[str, list[float]], folder: Path, crops
 def estimate_gaze(folder: Path, crops: list[str], network, name: str, batch: int, device) -> dict[str, list[float]]:
     """Completes `gaze.json` in the folder, and returns where the eyes of each crop look: [yaw, pitch] in radians.
 
-    A crop in which the network finds no face has no entry, and is tried again.
+    A crop in which the network finds no face has no entry, and is tried again. A network that was trained on normalised
+    faces sees only the face of each crop, by its camera; crops without a camera have no entry then.
     """
     facts = {"network": name, "sha256": network.sha256} | {k: v for k, v in network.facts.items() if k == "limits"}
+    cameras, seen = None, crop_for(network, "none")
+    if seen != "none":
+        facts["crop"], cameras = seen, _still_true(folder, LABEL_FILE, crops)
     known = _still_true(folder, GAZE_FILE, crops) if _made_as(_facts_of(folder / GAZE_FILE), facts) else {}
-    missing = [crop for crop in crops if crop not in known]
+    missing = [crop for crop in crops if crop not in known and (cameras is None or crop in cameras)]
     for first in range(0, len(missing), AT_ONCE):
         part = missing[first : first + AT_ONCE]
         for start in range(0, len(part), batch):
             names = part[start : start + batch]
             with torch.no_grad():
-                found = network(torch.stack([_pixels(folder / crop) for crop in names]).to(device))
+                images = torch.stack([_pixels(folder / crop) for crop in names]).to(device)
+                if cameras is not None:
+                    images = CROPS[seen](images, torch.tensor([cameras[crop] for crop in names]))
+                found = network(images)
             for crop, *angles in zip(names, found.yaw.tolist(), found.pitch.tolist(), strict=True):
                 if all(map(math.isfinite, angles)):
                     known[crop] = [round(angle, 6) for angle in angles]

@@ -7,7 +7,7 @@ camera frame of the photo: x right, y down, z forward.
     file              the photo, below the folder of photos
     person            a group of rows, with a label file of its own; else "all"
     camera            a file: OpenCV's .yml, or Camera.mat of MPIIFaceGaze
-    fx fy cx cy       or the camera's numbers, and
+    fx fy cx cy skew  or the camera's numbers, of which skew may be left out, and
     k1 k2 p1 p2 k3    those of its lens
     head_rotation     3 numbers (axis times angle) or 9 (rows), head to camera
     head_translation  3 numbers: where the origin of the face model is
@@ -37,12 +37,12 @@ MOST_BYTES = 1 << 28  # of a table; a hundred thousand rows with 68 landmarks ha
 MOST_CAMERA_BYTES = 1 << 20
 LARGEST = 1e9  # of any number: what is made of larger ones may not be finite
 LONGEST_PERSON = 100  # characters
-PINHOLE, LENS = ("fx", "fy", "cx", "cy"), ("k1", "k2", "p1", "p2", "k3")
+PINHOLE, SKEW, LENS = ("fx", "fy", "cx", "cy"), "skew", ("k1", "k2", "p1", "p2", "k3")
 VECTORS = {  # column: how many numbers it may have
     "head_rotation": (3, 9), "head_translation": (3,), "face_centre": (3,), "landmarks": (12, 136),
     "gaze_target": (3,), "gaze": (3,),
 }  # fmt: skip
-COLUMNS = ("file", "person", "camera", *PINHOLE, *LENS, *VECTORS)
+COLUMNS = ("file", "person", "camera", *PINHOLE, SKEW, *LENS, *VECTORS)
 EVERYBODY = "all"
 CAMERA_NAMES = ("camera_matrix", "cameraMatrix", "K"), ("distortion_coefficients", "distCoeffs", "D")
 
@@ -186,10 +186,11 @@ def _row(entry: dict, where: str, folder: Path, camera: Camera | None, cameras: 
 
 def _camera(entry: dict, where: str, folder: Path, camera: Camera | None, cameras: dict[str, Camera]) -> Camera:
     """Of the row's own numbers, of the file that it names (beside the table), or the one of all rows."""
-    if any(name in entry for name in PINHOLE):
+    if any(name in entry for name in (*PINHOLE, SKEW)):
         fx, fy, cx, cy = (_numbers(entry.get(name, ""), (1,), f"{where}: {name}")[0] for name in PINHOLE)
         lens = [_numbers(entry.get(name, "0"), (1,), f"{where}: {name}")[0] for name in LENS]
-        return checked_camera([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], lens, f"{where}: camera", f"{where}: lens")
+        skew = _numbers(entry.get(SKEW, "0"), (1,), f"{where}: {SKEW}")[0]
+        return checked_camera([[fx, skew, cx], [0, fy, cy], [0, 0, 1]], lens, f"{where}: camera", f"{where}: lens")
     name = entry.get("camera")
     if name is None:
         if camera is None:

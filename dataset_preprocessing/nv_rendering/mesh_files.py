@@ -23,6 +23,7 @@ ENDINGS = (LANDMARK_FILE, CROP_FILE, OBJ)  # in the order of writing: if the mes
 MOST_VERTICES, MOST_FACES = 1_000_000, 2_000_000  # a published mesh has 53,215 and 105,840
 MOST_LINES = 4_000_000
 LARGEST = 1e6  # of any coordinate; a crop has some hundred pixels
+PLAIN, MOST_SIGNS = b"0123456789.- \n", 15  # what numbers of our own OBJ files are written with; of one number
 PASSED_OVER = {b"#", b"vn", b"vt", b"vp", b"o", b"g", b"s", b"l", b"mtllib", b"usemtl"}  # of an OBJ file
 AGAIN = "make it again by recon_mpii.py"
 
@@ -82,8 +83,75 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
 
     ValueError, one line, for anything else.
     """
-    rows: dict[bytes, list[bytes]] = {b"v": [], b"f": []}
     data = _bytes(path)
+    if (plain := _plain_obj(data)) is not None:
+        numbers, faces = plain
+    else:
+        numbers, faces = _any_obj(path, data)
+    if len(numbers) > MOST_VERTICES or len(faces) > MOST_FACES:
+        raise ValueError(f"{path}: has more than {MOST_VERTICES} vertices or {MOST_FACES} faces; give a coarser mesh")
+    if faces.min() < 1 or faces.max() > len(numbers) or (faces % 1).any():
+        raise ValueError(f"{path}: a face names a vertex that is none of its {len(numbers)}; {AGAIN}")
+    return numbers[:, :3].copy(), _colours(path, numbers[:, 3:]), faces.astype(np.int32) - 1
+
+
+def _plain_obj(data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
+    """Vertices float64 [V, 3 or 6] and faces float64 [F, 3] of a file as `_obj_lines` writes it: first all `v`, then
+    all `f`, one space between words, no further lines. None for any other, which takes twice as long."""
+    end = data.find(b"\nf ") + 1
+    numbers = _plain_lines(data[:end], b"v")
+    faces = None if numbers is None else _plain_lines(data[end:], b"f")
+    if faces is None or numbers.shape[1] not in (3, 6) or faces.shape[1] != 3:
+        return None
+    return (numbers, faces) if np.abs(numbers).max() <= LARGEST and np.abs(faces).max() <= LARGEST else None
+
+
+def _plain_lines(data: bytes, kind: bytes) -> np.ndarray | None:
+    """float64 [N, width] of N lines `kind number number ...`, each as wide as the first; None if any is otherwise."""
+    count, width = data.count(b"\n"), data.partition(b"\n")[0].count(b" ")
+    if not count or not width or data[-1:] != b"\n" or data.count(kind) != count or data.translate(None, PLAIN + kind):
+        return None
+    signs = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(signs <= ord(" "))  # of words: spaces and line breaks
+    if len(ends) != count * (width + 1):
+        return None
+    ends, starts = ends.reshape(count, -1), np.append(0, ends[:-1] + 1).reshape(count, -1)
+    in_step = (signs[ends[:, -1]] == ord("\n")) & (signs[starts[:, 0]] == kind[0]) & (ends[:, 0] == starts[:, 0] + 1)
+    if not in_step.all():
+        return None
+    numbers = _decimals(signs, starts[:, 1:].ravel(), ends[:, 1:].ravel())
+    return None if numbers is None else numbers.reshape(count, width)
+
+
+def _decimals(signs: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+    """float64 [N] of words like -12.3450, each from its start to before its end; None if one is no such number.
+
+    The digits are a whole number below 10^15, which is divided by a power of ten: both are exact, so the quotient is
+    the float64 nearest to what is written, as of Python's float().
+    """
+    negative = signs[starts] == ord("-")
+    starts = starts + negative
+    if (ends <= starts).any() or (ends - starts).max() > MOST_SIGNS:
+        return None
+    whole, place, divisor = (np.full(len(starts), number, np.int64) for number in (0, 1, 0))
+    for back in range(1, int((ends - starts).max()) + 1):
+        at = ends - back
+        sign = np.where(at >= starts, signs[np.maximum(at, 0)], ord("0"))
+        dot = sign == ord(".")
+        if (dot & (divisor > 0)).any() or not (dot | (sign >= ord("0"))).all():
+            return None
+        divisor[dot] = place[dot]
+        whole += np.where(dot, 0, sign - np.int64(ord("0"))) * place
+        place *= np.where(dot, 1, 10)
+    if ((divisor > 0) & (ends - starts == 1)).any():  # a dot alone
+        return None
+    numbers = whole / np.maximum(divisor, 1)
+    return np.where(negative, -numbers, numbers)
+
+
+def _any_obj(path: Path, data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices float64 [V, 3 or 6] and faces float64 [F, 3] of any OBJ file of triangles; ValueError for another."""
+    rows: dict[bytes, list[bytes]] = {b"v": [], b"f": []}
     for line in data.splitlines():
         kind, *rest = line.split(None, 1) or [b"#"]
         if kind in rows:
@@ -94,11 +162,10 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         raise ValueError(f"{path}: has more than {MOST_VERTICES} vertices or {MOST_FACES} faces; give a coarser mesh")
     if b"/" in data:  # texture and normals
         rows[b"f"] = [b" ".join(word.partition(b"/")[0] for word in row.split()) for row in rows[b"f"]]
-    numbers = _table(path, rows[b"v"], (3, 6), "vertices 'v x y z r g b'")
-    faces = _table(path, rows[b"f"], (3,), "triangles 'f i j k'")
-    if faces.min() < 1 or faces.max() > len(numbers) or (faces % 1).any():
-        raise ValueError(f"{path}: a face names a vertex that is none of its {len(numbers)}; {AGAIN}")
-    return numbers[:, :3].copy(), _colours(path, numbers[:, 3:]), faces.astype(np.int32) - 1
+    return (
+        _table(path, rows[b"v"], (3, 6), "vertices 'v x y z r g b'"),
+        _table(path, rows[b"f"], (3,), "triangles 'f i j k'"),
+    )
 
 
 def read_landmarks(path: Path) -> np.ndarray:

@@ -8,6 +8,7 @@ corners. A head turns by turning the camera round it, so the mesh is prepared on
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import ConvexHull, QhullError
 
 from eg3d.world.raycast import Scene
 from groundwork.opencv import opencv
@@ -47,9 +48,10 @@ class Seen:
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """Values of the vertices [V, C] -> [P, C] between the corners."""
-        found = values[self.corners[:, 0]] * self.weights[:, :1]
-        found += values[self.corners[:, 1]] * self.weights[:, 1:2]
-        found += values[self.corners[:, 2]] * self.weights[:, 2:]
+        # `take` is twice as fast as an index in brackets.
+        found = values.take(self.corners[:, 0], axis=0) * self.weights[:, :1]
+        found += values.take(self.corners[:, 1], axis=0) * self.weights[:, 1:2]
+        found += values.take(self.corners[:, 2], axis=0) * self.weights[:, 2:]
         return found
 
 
@@ -66,6 +68,7 @@ class ColouredMesh:
         self._normals: np.ndarray | None = None
         # Near the origin, where float32 is finest.
         self._middle = self._points.mean(axis=0)
+        self._outermost = _outermost(self._points)
         self._scene = Scene((self._points - self._middle).astype(np.float32), self._faces, caster)
 
     def seen(self, rotation: np.ndarray, centre: np.ndarray, size: int = SIZE, focal: float = FOCAL) -> Seen:
@@ -79,12 +82,13 @@ class ColouredMesh:
         pose[:3, :3], pose[3, 3] = rotation.T, 1
         pose[:3, 3] = centre - rotation.T @ centre - self._middle
         label[16:] = np.array([[focal / size, 0, 0.5], [0, focal / size, 0.5], [0, 0, 1]]).ravel()
-        turned = (self._points - centre) @ rotation.T + centre
+        turned = (self._outermost - centre) @ rotation.T + centre
         pixels = _box(turned, focal, size)
         _, _, hits = self._scene.cast(label, size, pixels)
         hit = hits.triangle >= 0
-        corners = self._faces[hits.triangle[hit]]
-        return Seen(pixels[hit], corners, hits.weights[hit].astype(np.float32), rotation, size)
+        corners = self._faces.take(hits.triangle[hit], axis=0)
+        weights = hits.weights.compress(hit, axis=0).astype(np.float32, copy=False)
+        return Seen(pixels[hit], corners, weights, rotation, size)
 
     def picture(self, seen: Seen, light: Light, background: np.ndarray) -> np.ndarray:
         """float32 RGB [size, size, 3], 0 to 255, before a background [3] or [size, size, 3], which no light changes."""
@@ -127,6 +131,17 @@ class ColouredMesh:
                 found[:, axis] = sums
             self._normals = found.astype(np.float32)
         return self._normals
+
+
+def _outermost(points: np.ndarray) -> np.ndarray:
+    """The corners of the convex hull of points [V, 3], some hundred: no other point is ever at the edge of a picture.
+
+    All points if they lie in a plane.
+    """
+    try:
+        return points[ConvexHull(points).vertices]
+    except (QhullError, ValueError):  # of a few points too
+        return points
 
 
 def _box(points: np.ndarray, focal: float, size: int) -> np.ndarray:

@@ -6,6 +6,7 @@ if __name__ == "__main__":
     begin()
 
 import click
+from click.core import ParameterSource
 
 from dataset_preprocessing.nv_rendering import normalized_set
 from dataset_preprocessing.nv_rendering.face_table import mpii_rows, read_camera, read_table, table_text
@@ -18,6 +19,8 @@ from groundwork.matching import match_names
 from groundwork.places import FOLDER, INPUT_FILE, INPUT_FOLDER, Output
 from groundwork.workers import in_threads
 from l2cs.normalization import DISTANCE, FOCAL, SIZE
+
+FORTH = ("focal", "distance", "size", "pose", "face_model")  # options that --inverse has no use for
 
 
 @click.command(cls=Command)
@@ -60,6 +63,12 @@ def main(table, images, mpii, inverse, dest, camera, face_model, pose, focal, di
         raise ValueError("--table and --images, the folder of its photos, are given together")
     if camera and not table:
         raise ValueError(f"--camera={camera}: belongs to --table; add that, or leave it out")
+    if inverse:
+        context = click.get_current_context()
+        chosen = [name for name in FORTH if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if chosen:
+            raise ValueError(f"--{chosen[0].replace('_', '-')}: belongs to the way there; the way back has it from the "
+                             "records, so leave it out with --inverse")  # fmt: skip
     check_destination(dest)
     if inverse:
         faces = list(normalized_set.way_back(inverse))

@@ -281,6 +281,8 @@ def _back(folder: Path, person: str, row: dict, common: tuple, gaze, head) -> Ba
     cells = {"file": row["file"], "person": person, "gaze": gaze, "face_centre": centre,
              "head_rotation": rotation_vector(n.head_back(rotation_of(head)))}  # fmt: skip
     cells |= dict(zip(("fx", "fy", "cx", "cy"), camera[[0, 1, 0, 1], [0, 1, 2, 2]], strict=True))
+    if camera[0, 1]:
+        cells["skew"] = camera[0, 1]
     cells |= dict(zip(("k1", "k2", "p1", "p2", "k3"), lens, strict=True))
     if away is not None:
         cells["gaze_target"] = centre + float(away) * gaze

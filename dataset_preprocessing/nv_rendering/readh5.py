@@ -60,10 +60,12 @@ def main(data_dir, outdir, samples, json_path):
                 angles["head"].append(head)
     if sheets:
         write_png(outdir / "sheet.png", stack(sheets))
-        plot_angles(outdir / "histograms.png", {name: parts for name, parts in angles.items() if parts})
-        for name, parts in angles.items():
-            if parts:
-                report[name] = _spread(np.degrees(np.concatenate(parts)), name)
+        shown = {name: parts for name, parts in angles.items() if parts}
+        beyond = plot_angles(outdir / "histograms.png", shown)
+        for name, parts in shown.items():
+            report[name] = _spread(np.degrees(np.concatenate(parts)), name) | {"beyond_90": beyond[name]}
+        tell([f"the {name} of {count} rows is turned beyond 90 degrees, which the histograms do not show"
+              for name, count in beyond.items() if count])  # fmt: skip
     write_json(json_path, report)
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""

@@ -123,9 +123,12 @@ def run(
 
 
 def check_settings(out: Path, settings: Settings) -> None:
-    """Notes the settings in a new folder. ValueError if the meshes there were made by others."""
+    """Notes the settings in a folder without meshes. ValueError if the meshes there were made by others.
+
+    A run that ended before its first mesh does not bind the next one.
+    """
     path = out / FACTS_FILE
-    if not path.exists():
+    if not any(not file.name.startswith(".") for file in out.glob("p*/day*/*")):
         atomic_write(path, json_bytes({"settings": asdict(settings)}))
         return
     try:

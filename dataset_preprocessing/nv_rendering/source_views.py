@@ -5,6 +5,7 @@ it, nor on which others are made. Published tables of random numbers take the pl
 """
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,9 +20,10 @@ from dataset_preprocessing.nv_rendering.mesh_pictures import ColouredMesh, Light
 from dataset_preprocessing.nv_rendering.target_patterns import Pattern
 from dataset_preprocessing.nv_rendering.turning import NewView, SourceHead, apply, new_view, source_head
 from dataset_preprocessing.nv_rendering.view_settings import VARIANTS, Lights, ViewSettings, pattern_of
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 from l2cs.normalization import SIZE, rotation_matrix, undistorted_points, vectors_of
 
+AT_ONCE = 16  # views of a source that are drawn before they are written
 LONGEST_NAME = 255  # bytes, in the files
 PER_SOURCE = -1  # stands for the view of what all views of a source share, in `legacy`
 TABLES = ("random_lightings_ac", "random_colors", "random_bg_ids", "augmentation_ids")
@@ -241,17 +243,20 @@ def placed(settings: ViewSettings, source: Source) -> Placed:
     return Placed(head, face, ColouredMesh(head.points, face.faces, face.colours, chosen))
 
 
-def views_of(settings: ViewSettings, seed: int, source: Source) -> dict[str, np.ndarray]:
-    """The views of a source by the keys of `l2cs.view_files`, each [N, ...]. `Skipped` if it gives none."""
+def views_of(settings: ViewSettings, seed: int, source: Source) -> Iterator[dict[str, np.ndarray]]:
+    """The views of a source by the keys of `l2cs.view_files`, each [N, ...], in order, AT_ONCE at a time: 0.4 MB each
+    are not all held. `Skipped`, before the first, if it gives none."""
     shared, ready = materials(settings), placed(settings, source)
     numbers = range(settings.model.target_pose.number_new_views)
     try:
         views = [new_view(ready.head, shared.pattern, seed, source.person, source.row, view) for view in numbers]
     except ValueError as error:
         raise Skipped(str(error)) from None
-    choices = [choice_of(settings, shared, seed, source, view) for view in numbers]
-    pictures = [_drawn(settings, shared, ready.mesh, *both) for both in zip(views, choices, strict=True)]
-    return _rows(settings, source, ready, views, choices, pictures)
+    for first in range(0, len(views), AT_ONCE):
+        some = views[first : first + AT_ONCE]
+        choices = [choice_of(settings, shared, seed, source, first + number) for number in range(len(some))]
+        pictures = [_drawn(settings, shared, ready.mesh, *both) for both in zip(some, choices, strict=True)]
+        yield _rows(settings, source, ready, first, some, choices, pictures)
 
 
 def _reconstruction(settings: ViewSettings, source: Source) -> Reconstruction:
@@ -278,8 +283,8 @@ def _drawn(
     return shrunk(picture, side, legacy), shrunk_mask(mesh.mask(seen, legacy), side, legacy)
 
 
-def _rows(settings, source: Source, ready: Placed, views, choices, pictures) -> dict[str, np.ndarray]:
-    """The columns of the file."""
+def _rows(settings, source: Source, ready: Placed, first: int, views, choices, pictures) -> dict[str, np.ndarray]:
+    """The columns of the file, for some views in order; first: the number of the first of them."""
     head, face = ready.head, ready.face
     count, side = len(views), settings.output.side
     photo68 = source.landmarks
@@ -303,7 +308,7 @@ def _rows(settings, source: Source, ready: Placed, views, choices, pictures) -> 
         "pj_landmarks_norm": np.array([projected(apply(v, head.landmarks), side) for v in views], np.float32),
         "file_name": each(source.name.encode(), "S255"),
         "source_row": each(source.row, np.int32),
-        "view": np.arange(count, dtype=np.int32),
+        "view": np.arange(first, first + count, dtype=np.int32),
         "variant": np.array([choice.variant for choice in choices], np.uint8),
         "ambient": np.array([choice.light.ambient for choice in choices], np.float32),
         "directional": np.array([choice.light.directional for choice in choices], np.float32),

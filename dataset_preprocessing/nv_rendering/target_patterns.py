@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from groundwork.array_file import NPY, read_npy
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 from groundwork.files import open_regular
 
 HEAD, GAZE = "head", "gaze"  # what has the target's angles

@@ -166,10 +166,9 @@ def made(
 
 def _make(settings: ViewSettings, seed: int, parts: Path, layout: Layout, source: Source) -> str:
     try:
-        views = source_views.views_of(settings, seed, source)
+        write_part(parts / f"{source.row}.h5", layout, source.row, source_views.views_of(settings, seed, source))
     except Skipped as reason:
         return str(reason)
-    write_part(parts / f"{source.row}.h5", layout, source.row, views)
     return ""
 
 

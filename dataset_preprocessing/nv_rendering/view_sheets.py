@@ -56,12 +56,16 @@ def sheet(file: ViewFile, rows: Sequence[int], columns: int = 8, side: int = SID
     return tiles(shown, min(columns, len(shown)))
 
 
-def plot_angles(path: Path, angles: dict[str, Iterable[np.ndarray]]) -> None:
-    """Histograms of pitch and yaw, and of both together, for each name: arrays [N, 2] rad of several files."""
+def plot_angles(path: Path, angles: dict[str, Iterable[np.ndarray]]) -> dict[str, int]:
+    """Histograms of pitch and yaw, and of both together, for each name: arrays [N, 2] rad of several files.
+
+    Returns how many rows of each name have an angle beyond the histograms' 90 degrees, which the title says too.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     found = {name: np.degrees(np.concatenate(list(parts))) for name, parts in angles.items()}
+    beyond = {name: int((np.abs(values) > BINS[-1]).any(axis=1).sum()) for name, values in found.items()}
     figure = Figure(figsize=(12, 4 * len(found)), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, values) in zip(figure.subplots(len(found), 3, squeeze=False), found.items(), strict=True):
@@ -70,8 +74,11 @@ def plot_angles(path: Path, angles: dict[str, Iterable[np.ndarray]]) -> None:
             axis.set(xlabel=f"{part} of the {name} (deg)", ylabel="views")
         axes[2].hist2d(values[:, 1], values[:, 0], bins=[BINS, BINS], cmin=1)
         axes[2].set(xlabel=f"yaw of the {name} (deg)", ylabel=f"pitch of the {name} (deg)")
+        if beyond[name]:
+            axes[1].set_title(f"{beyond[name]} beyond {BINS[-1]} degrees are not shown")
     with atomic_file(path) as file:
         figure.savefig(file, dpi=80, format="png", metadata={"Software": None})
+    return beyond
 
 
 def write_jpeg(path: Path, picture: np.ndarray) -> None:

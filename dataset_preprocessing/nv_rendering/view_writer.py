@@ -6,21 +6,20 @@ there, the parts are packed into pXX.h5, which gets its name when it is whole to
 compressed pieces as they are. A finished pXX.h5 is itself a part of a later run that knows more sources.
 """
 
-import io
 import os
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from groundwork.files import atomic_write
 from l2cs.view_files import Key, keys_of, open_hdf5, row_shape
 
-ROWS = "source_rows"  # attribute: the sources that are in a file, in order
+ROWS = "source_rows"  # attribute: the sources that are in a file, in order; those beyond MOST in ROWS_1, ROWS_2, ...
+MOST = 16_000  # rows of one attribute, which holds less than 64 KB
 COMPRESSION = "lzf"
 
 
@@ -36,19 +35,19 @@ class Layout:
         return keys_of(self.published)
 
 
-def write_part(path: Path, layout: Layout, row: int, views: dict[str, np.ndarray]) -> None:
+def write_part(path: Path, layout: Layout, row: int, views: Iterable[dict[str, np.ndarray]]) -> None:
     """The views of one source as a file of its own, whole or not at all.
 
     Args:
         row: of the source among those of its person.
-        views: by key, arrays [N, ...]; those that the layout does not have are left out. All N are one or more.
+        views: some at a time, so that not all are in memory: by key, arrays [N, ...]; those that the layout does not
+            have are left out. All N are one or more.
     """
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        file.attrs[ROWS] = np.array([row], np.int32)
+    with _whole(path) as file:
+        _note_rows(file, [row])
         _make_datasets(file, layout)
-        append(file, layout, views)
-    atomic_write(path, buffer.getvalue())
+        for some in views:
+            append(file, layout, some)
 
 
 def append(file: h5py.File, layout: Layout, views: dict[str, np.ndarray]) -> None:
@@ -59,8 +58,7 @@ def append(file: h5py.File, layout: Layout, views: dict[str, np.ndarray]) -> Non
         assert rows.shape == (count, *row_shape(key, layout.side)), f"{name}: {rows.shape}"
         dataset = file[name]
         dataset.resize(len(dataset) + count, axis=0)
-        for place, row in enumerate(rows, len(dataset) - count):
-            dataset[place] = row
+        dataset[len(dataset) - count :] = rows
 
 
 def sources_in(path: Path) -> dict[int, str]:
@@ -71,7 +69,7 @@ def sources_in(path: Path) -> dict[int, str]:
     with open_hdf5(path) as file:
         if ROWS not in file.attrs:
             raise ValueError(f"{path}: was not written by this program; move it away, or give another folder")
-        rows = [int(row) for row in file.attrs[ROWS]]
+        rows = _noted_rows(file)
         if "file_name" not in file:
             return dict.fromkeys(rows, "")
         each = max(1, len(file["file_name"]) // max(1, len(rows)))
@@ -85,17 +83,24 @@ def pack(target: Path, layout: Layout, parts: Iterable[tuple[int, Path]], facts:
         parts: (source, file that holds it) in the order in which the sources are to stand.
         facts: attributes of the file.
     """
+    with _whole(target) as file:
+        for name, value in facts.items():
+            file.attrs[name] = value
+        _make_datasets(file, layout)
+        rows = _copy_all(file, layout, parts)
+        _note_rows(file, rows)
+        return len(file["face_gaze"])
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file to write, which gets its name when the block has ended, and is gone if the block fails."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     try:
         with h5py.File(temporary, "w") as file:
-            for name, value in facts.items():
-                file.attrs[name] = value
-            _make_datasets(file, layout)
-            rows = _copy_all(file, layout, parts)
-            file.attrs[ROWS] = np.array(rows, np.int32)
-            count = len(file["face_gaze"])
+            yield file
         with open(temporary, "rb+") as whole:
             os.fsync(whole.fileno())
         os.chmod(temporary, 0o644)
@@ -104,7 +109,19 @@ def pack(target: Path, layout: Layout, parts: Iterable[tuple[int, Path]], facts:
         with suppress(OSError):
             os.unlink(temporary)
         raise
-    return count
+
+
+def _note_rows(file: h5py.File, rows: Sequence[int]) -> None:
+    for part, first in enumerate(range(0, len(rows), MOST)):
+        file.attrs[f"{ROWS}_{part}" if part else ROWS] = np.array(rows[first : first + MOST], np.int32)
+
+
+def _noted_rows(file: h5py.File) -> list[int]:
+    rows, part = [int(row) for row in file.attrs[ROWS]], 1
+    while (name := f"{ROWS}_{part}") in file.attrs:
+        rows += [int(row) for row in file.attrs[name]]
+        part += 1
+    return rows
 
 
 def _make_datasets(file: h5py.File, layout: Layout) -> None:
@@ -132,9 +149,9 @@ def _copy_all(file: h5py.File, layout: Layout, parts: Iterable[tuple[int, Path]]
                 if source is not None:
                     source.close()
                 source, opened = h5py.File(path, "r"), path
-                held = source.attrs[ROWS]
+                held = _noted_rows(source)
                 each = len(source["face_gaze"]) // len(held)
-                places = {int(number): place * each for place, number in enumerate(held)}
+                places = {number: place * each for place, number in enumerate(held)}
             _copy(file, source, layout, places[row], each)
             rows.append(row)
     finally:

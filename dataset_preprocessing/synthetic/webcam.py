@@ -27,7 +27,7 @@ from eg3d.world.photograph import (
 )
 from eg3d.world.rendered_sets import IDENTITIES_PER_SEED, head_angles_to_vector, vector_to_head_angles
 from eg3d.world.worlds import world_of
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 from groundwork.files import atomic_write
 from groundwork.strict_json import JsonError, read_json
 from groundwork.workers import in_processes

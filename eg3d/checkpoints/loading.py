@@ -31,8 +31,10 @@ __all__ = [
 GENERATORS = {
     "embedded": WORLD_WEIGHTS / "generator.safetensors",
     "embedded-base": WORLD_WEIGHTS / "generator_base.safetensors",
+    "embedded-control": WORLD_WEIGHTS / "generator_control.safetensors",
     "people": WORLD_WEIGHTS / "people.safetensors",
     "people-base": WORLD_WEIGHTS / "people_base.safetensors",
+    "people-control": WORLD_WEIGHTS / "people_control.safetensors",
 }
 DISCRIMINATORS = {  # of the base; the corrected generator continues from it too
     "embedded": WORLD_WEIGHTS / "discriminator_base.safetensors",
@@ -140,8 +142,8 @@ def load_generator(
     """The averaged generator of a checkpoint, for drawing: eval mode, no gradients.
 
     Args:
-        name: a file, an embedded name (`embedded` and `people` are gaze-corrected, with -base they are not) or an
-            address.
+        name: a file, an embedded name (`embedded` and `people` are gaze-corrected, with -base they are not, with
+            -control their gaze can be set) or an address.
         precision: as `set_precision` takes it; None: as the network was built.
         planes: the axes of its planes, whatever the file says; see `open_checkpoint`.
     """
@@ -163,7 +165,7 @@ def load_discriminator(name: str | Path, device="cpu") -> nn.Module:
 
 def _discriminator_of(name: str | Path) -> Path:
     """The file of the discriminator of an embedded name."""
-    return DISCRIMINATORS[str(name).removesuffix("-base")]
+    return DISCRIMINATORS[str(name).removesuffix("-base").removesuffix("-control")]
 
 
 def training_networks(name: str | Path) -> Checkpoint:

@@ -3,6 +3,7 @@
 A flag is a field of the configuration (groundwork/settings.py), or of `IndirectFlags` if no single field holds it.
 """
 
+from eg3d.config.eye_control import ControlConfig
 from eg3d.config.indirect import INDIRECT, IndirectFlags
 from eg3d.config.parts import WatchConfig
 from eg3d.config.presets import EMBEDDED, PRESETS
@@ -19,7 +20,9 @@ from eg3d.config.run import (
 from eg3d.gaze.term import GazeLossConfig
 from eg3d.metrics.registry import DETECTOR_TABLE, VGG, parse_metrics, takes_weights
 from eg3d.models.blocks import CLAMP
+from eg3d.models.generator import GeneratorConfig
 from eg3d.models.superresolution import SR_OF_RESOLUTION
+from groundwork.plain import from_plain
 from groundwork.settings import (
     Flag,
     check_value,
@@ -103,6 +106,12 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
             "raw_resolution" in TABLE[name].name for name in given
         ):
             schedule |= {"raw_resolution_initial": last, "raw_resolution_final": None}
+    if plain["control"]["on"]:
+        if network_kind("generator", plain["generator"]) is not GeneratorConfig:
+            raise ConfigError(f"--gaze-control: the generator of --cfg={cfg} has no planes to put eyes in; drop it")
+        gaze = plain["gaze"]
+        control = from_plain(ControlConfig, plain["control"])
+        plain["generator"] = control.on_base(plain["generator"], gaze["eye_x"], gaze["eye_y"])
     config = from_dict(plain)
     if unread := _unmet(given, config, published=True):
         return resolve(cfg, resolution, **{name: value for name, value in given.items() if name not in unread})

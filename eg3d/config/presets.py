@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from eg3d.config.eye_control import ControlConfig
 from eg3d.config.run import DataConfig, LossConfig, ScheduleConfig, TrainConfig, WatchConfig
 from eg3d.gaze.term import GazeLossConfig
 from eg3d.geometry.cameras import FFHQ_ORBIT, FFHQ_RADIUS, Orbit
@@ -104,6 +105,7 @@ WORLD = TrainConfig(
     ),
     # Weight 5 is measured in docs/reproduction.md; the eyes are at their mean place in eg3d/world/cartoon/heads.py.
     gaze=GazeLossConfig(weight=5.0, l2cs_path="embedded", eye_x=0.0845, eye_y=0.029),
+    control=ControlConfig(inner=0.41, outer=0.59),  # its eyes are larger than people's
     # gamma 0.2 let the discriminator win; with the density term so short a run leaves a fog where a face should be.
     loss=LossConfig(r1_gamma=1.0, density_reg=0.0),
     schedule=ScheduleConfig(

@@ -8,6 +8,7 @@ numbers of named runs, and `flags.py` applies command-line flags to one of them.
 from dataclasses import asdict, dataclass, field
 
 from eg3d.config.augmentation import AugmentConfig
+from eg3d.config.eye_control import ControlConfig
 from eg3d.config.indirect import INDIRECT, IndirectFlags
 from eg3d.config.parts import DataConfig, LossConfig, OptimConfig, ScheduleConfig, WatchConfig
 from eg3d.gaze.term import GAZE_DIM, GazeLossConfig
@@ -49,6 +50,7 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: DataConfig = field(default_factory=DataConfig)
     gaze: GazeLossConfig
+    control: ControlConfig = field(default_factory=ControlConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
     gpus: int = setting(
@@ -136,6 +138,8 @@ class TrainConfig:
                 "{gaze.cond_d:flag} tells the discriminator where the eyes look before {augment.pipe} turns and "
                 "mirrors the picture, which then looks elsewhere; use {augment.pipe:colour}",
             )
+        if self.control.on:
+            self._check_control()
         if self.resume_partial and self.resume is None:
             raise contradiction(
                 self, "{resume_partial:flag} says how to read a checkpoint, but there is none: add {resume:FILE}"
@@ -162,6 +166,17 @@ class TrainConfig:
                 group=group,
                 fits=max(n for n in range(1, group + 1) if self.micro_batch % n == 0),
             )
+
+    def _check_control(self) -> None:
+        """What a run with the gaze as an input cannot do without, or with."""
+        for wrong, text in (
+            (self.resume is None, "{control.on:flag} sets the gaze of a trained generator: add {resume:NETWORK}"),
+            (self.gaze.weight == 0, "{control.on:flag} learns by the gaze term: add {gaze.l2cs_path:FILE}"),
+            (self.gaze.mask, "{control.on:flag} changes the eyes alone by its own region: drop {gaze.mask:flag}"),
+            (self.gaze.targets != "correct", "{control.on:flag} has its own targets: drop {gaze.targets}"),
+        ):
+            if wrong:
+                raise contradiction(self, text)
 
     def _check_sizes(self) -> None:
         """Networks that can be built: every resolution has a channel, nothing grows without end."""
@@ -222,6 +237,7 @@ PARTS = {
     "schedule": ScheduleConfig,
     "data": DataConfig,
     "gaze": GazeLossConfig,
+    "control": ControlConfig,
     "augment": AugmentConfig,
     "watch": WatchConfig,
 }

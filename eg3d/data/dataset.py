@@ -20,7 +20,7 @@ from eg3d.data.labelled import open_labelled
 from eg3d.geometry.cameras import mirror_label
 from eg3d.geometry.label_rows import label_array
 from groundwork.archive import Zip, shown
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 from groundwork.images import open_image, read_rgb, silence_pillow
 
 RAM_BYTES = 2**30  # smaller sets are decoded once and kept

@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.spatial import Delaunay
 
 from eg3d.faces.mesh_pose import MEAN_FACE
+from eg3d.geometry.halving import edges_of, pieces_of
 
 SEEN_FROM = (0.0, 0.1, -2.0)  # dm, in the frame of the mean face
 # dlib's 68 points. Jaw, brows and nose: the mesh point that lies nearest on 180 pictures of 60 heads of the world
@@ -78,7 +79,7 @@ def fine_surface() -> FineSurface:
     shares = sparse.identity(len(mean_points()), format="csr")  # of each vertex in the mesh points
     while True:
         places = shares @ mean_points()
-        edges, of_face = _edges(faces)
+        edges, of_face, _ = edges_of(faces)
         middles = places[edges].mean(axis=1)
         longest = np.where(_in_eye_region(middles), EYE_EDGE_MM, EDGE_MM) / 100
         halved = np.linalg.norm(places[edges[:, 0]] - places[edges[:, 1]], axis=1) > longest
@@ -87,7 +88,8 @@ def fine_surface() -> FineSurface:
         numbers = np.where(halved, shares.shape[0] + np.cumsum(halved) - 1, -1)
         one, other = edges[halved].T
         shares = sparse.vstack([shares, (shares[one] + shares[other]) / 2], format="csr")
-        faces = _halved(faces, numbers[of_face])
+        whole, within, corners = pieces_of(numbers[of_face] >= 0)
+        faces = np.concatenate([faces[whole], np.hstack([faces, numbers[of_face]])[within[:, None], corners]])
     corners, parts = np.zeros((shares.shape[0], 3), np.int32), np.zeros((shares.shape[0], 3))
     rows, place = np.repeat(np.arange(shares.shape[0]), np.diff(shares.indptr)), np.arange(shares.nnz)
     place -= shares.indptr[rows]
@@ -99,28 +101,3 @@ def _in_eye_region(places: np.ndarray) -> np.ndarray:
     (x0, x1), (y0, y1) = EYE_REGION
     x, y = np.abs(places[:, 0]), places[:, 1]
     return (x > x0) & (x < x1) & (y > y0) & (y < y1)
-
-
-def _edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(edges [E, 2], [F, 3]: which of them leads from a face's corner k to k + 1)."""
-    ends = np.sort(np.stack([faces, np.roll(faces, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
-    edges, of_face = np.unique(ends, axis=0, return_inverse=True)
-    return edges, of_face.reshape(-1, 3)
-
-
-def _halved(faces: np.ndarray, middles: np.ndarray) -> np.ndarray:
-    """Faces [F, 3] whose edges k -> k + 1 get new vertices middles [F, 3] (-1: none) -> the faces between all."""
-    count = (middles >= 0).sum(axis=1)
-    # Turned so that, of one new vertex, it is on the first edge; of two, the third edge has none.
-    first = np.where(count == 1, (middles >= 0).argmax(axis=1), ((middles < 0).argmax(axis=1) + 1) % 3)
-    turn = (np.arange(3) + np.where(np.isin(count, (1, 2)), first, 0)[:, None]) % 3
-    (a, b, c), (ab, bc, ca) = (np.take_along_axis(table, turn, axis=1).T for table in (faces, middles))
-    parts = {
-        0: [(a, b, c)],
-        1: [(a, ab, c), (ab, b, c)],
-        2: [(ab, b, bc), (a, ab, bc), (a, bc, c)],
-        3: [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)],
-    }
-    return np.concatenate(
-        [np.stack(corners, axis=1)[count == k] for k, patterns in parts.items() for corners in patterns]
-    )

@@ -247,6 +247,7 @@ def gaze_error(
     crop: str = "none",
     draws=None,
     jitter: Jitter | None = None,
+    wanted=None,
 ) -> torch.Tensor:
     """How far the eyes are from looking along the face: [N], differentiable in the images.
 
@@ -257,6 +258,7 @@ def gaze_error(
         kind, targets, crop: see `GazeLossConfig`; with crop none, a network that asks for a crop gets it.
         draws: source of randomness (groundwork.draws) of shifts, blur and noise; None, as in scores, adds none.
         jitter: how large those are; default `Jitter()`.
+        wanted: world directions [N, 3] that the eyes shall look along instead; `targets` then has no say.
     Raises: ValueError if the shapes do not fit.
     """
     if images.ndim != 4 or images.shape[1] != 3 or labels.shape != (len(images), LABEL_DIM):
@@ -265,7 +267,9 @@ def gaze_error(
             f"{list(images.shape)} and {list(labels.shape)}"
         )
     estimate = estimate_gaze(images, labels, network, crop, draws, jitter)
-    return angle_error(estimate, target_of(labels.to(images.device, torch.float32), targets), kind)
+    labels = labels.to(images.device, torch.float32)
+    target = target_of(labels, targets) if wanted is None else gaze_target(labels, wanted)
+    return angle_error(estimate, target, kind)
 
 
 class GazeTerm:
@@ -315,13 +319,14 @@ class GazeTerm:
         """The error [N] times the weight after so many images, which rises from 0 over the warm-up."""
         return self.config.weight_at(images_seen) * error
 
-    def error(self, images, labels, draws) -> torch.Tensor:
+    def error(self, images, labels, draws, wanted=None) -> torch.Tensor:
         """How far the eyes of disturbed pictures are from looking along the face: [N], before the weight.
 
-        Args: images [N, 3, H, W] in [-1, 1], labels [N, 25] of their cameras, draws (groundwork.draws).
+        Args: images [N, 3, H, W] in [-1, 1], labels [N, 25] of their cameras, draws (groundwork.draws); wanted: world
+            directions [N, 3] to look along instead of the face.
         """
         c = self.config
-        return gaze_error(images, labels, self.network, c.kind, c.targets, c.crop, draws, c.jitter)
+        return gaze_error(images, labels, self.network, c.kind, c.targets, c.crop, draws, c.jitter, wanted)
 
     def picture(self, drawn: dict, labels, G, ws, draws) -> torch.Tensor:
         """The image of `drawn` that `error` looks at. With the mask, gradients pass only round the eyes.

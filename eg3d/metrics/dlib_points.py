@@ -21,12 +21,8 @@ class DlibPoints:
     """Images [N, 3, H, W] in [-1, 1] -> points [N, 5, 2] in pixels; NaN where the detector finds no face."""
 
     def __init__(self, path: Path):
-        self._dlib = import_dlib(f"{path}: a .dat predictor")
-        try:
-            self._predict = self._dlib.shape_predictor(str(path))
-        except (RuntimeError, MemoryError) as error:
-            raise ValueError(f"{path}: not a shape predictor of dlib ({' '.join(str(error).split())})") from None
-        blank = self._found(np.zeros((SIDE, SIDE, 3), np.uint8), whole_picture(self._dlib, SIDE, SIDE))
+        self._dlib, self._predict = load_predictor(path)
+        blank = points_in(self._predict, np.zeros((SIDE, SIDE, 3), np.uint8), whole_picture(self._dlib, SIDE, SIDE))
         if len(blank) not in (POINTS, 68):
             raise ValueError(f"{path}: gives {len(blank)} points; a predictor of 68, or one of ours, is needed")
         self._whole = len(blank) == POINTS
@@ -42,17 +38,33 @@ class DlibPoints:
         found, scale = [], max(1.0, SIDE / min(images.shape[2:]))
         for picture in enlarged(images):
             box = self._box(picture)
-            found.append(self._found(picture, box) if box is not None else np.full((POINTS, 2), np.nan))
+            found.append(points_in(self._predict, picture, box) if box is not None else np.full((POINTS, 2), np.nan))
         points = np.stack([five_points(p) if len(p) == 68 else p for p in found])
         return torch.from_numpy((points + 0.5) / scale).to(images)  # dlib counts from the centre of the first pixel
 
     def _box(self, picture: np.ndarray):
         if self._whole:
             return whole_picture(self._dlib, *picture.shape[:2])
-        return max(self._detect(picture, 1), key=lambda face: face.area(), default=None)
+        return largest_face(self._detect, picture)
 
-    def _found(self, picture: np.ndarray, box) -> np.ndarray:
-        return np.array([[p.x, p.y] for p in self._predict(picture, box).parts()], dtype=np.float64)
+
+def load_predictor(path: Path) -> tuple:
+    """(dlib, the shape predictor in a file); ValueError, one line, without dlib or for another file."""
+    dlib = import_dlib(f"{path}: a .dat predictor")
+    try:
+        return dlib, dlib.shape_predictor(str(path))
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"{path}: not a shape predictor of dlib ({' '.join(str(error).split())})") from None
+
+
+def largest_face(detect, picture: np.ndarray):
+    """The box of the largest face that dlib's detector finds in uint8 [H, W, 3], or None."""
+    return max(detect(picture, 1), key=lambda face: face.area(), default=None)
+
+
+def points_in(predict, picture: np.ndarray, box) -> np.ndarray:
+    """float64 [N, 2]: a predictor's points of the face in a box, whole px from the centre of the first one."""
+    return np.array([[p.x, p.y] for p in predict(picture, box).parts()], dtype=np.float64)
 
 
 def import_dlib(what: str, extra: str = "dlib"):

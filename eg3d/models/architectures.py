@@ -10,6 +10,7 @@ from eg3d.models.discriminator import (
     DummyDualDiscriminator,
     SingleDiscriminator,
 )
+from eg3d.models.eye_field import EyeField, EyeFieldConfig
 from eg3d.models.generator import GeneratorConfig, TriPlaneGenerator
 from eg3d.models.protocol import NetworkConfig
 
@@ -32,7 +33,7 @@ def _rows(config: type[NetworkConfig], *networks: type[nn.Module]) -> dict[str, 
 
 # A run trains the first class that has the run's kind of configuration. A configuration that names no class is of the
 # first row.
-GENERATORS = _rows(GeneratorConfig, TriPlaneGenerator)
+GENERATORS = _rows(GeneratorConfig, TriPlaneGenerator) | _rows(EyeFieldConfig, EyeField)
 DISCRIMINATORS = _rows(DiscriminatorConfig, DualDiscriminator, DummyDualDiscriminator, SingleDiscriminator)
 
 

@@ -190,22 +190,32 @@ class TriPlaneGenerator(nn.Module):
         if cache_backbone:
             self._cached = (ws.detach().clone(), noise_mode, planes.detach())
 
-        origins, directions = camera_rays(*split_label(c.to(ws.dtype)), resolution)
-        origins, directions = (t.reshape(n, -1, 3) for t in (origins, directions))
+        origins, directions = self.rays(c.to(ws.dtype), n, resolution)
         features, depth = self.renderer(planes, self.decoder, origins, directions, self.options, draws)
-        # [N, C, k R R] -> [M, C, R, R]: the cameras of a latent were rendered side by side
-        features = features.unflatten(2, (m // n, resolution, resolution)).transpose(1, 2).flatten(0, 1)
+        return self.picture(features, depth, ws, resolution, draws, force_fp32, legacy_raw)
+
+    @staticmethod
+    def rays(c, latents: int, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Origins and directions [N, k R R, 3] of cameras c [k N, 25]; the cameras of a latent lie side by side."""
+        origins, directions = camera_rays(*split_label(c), resolution)
+        return origins.reshape(latents, -1, 3), directions.reshape(latents, -1, 3)
+
+    def picture(self, features, depth, ws, resolution: int, draws, force_fp32=False, legacy_raw=False):
+        """What `synthesis` returns, of rendered features [N, C, k R R] and their depth [N, k R R]."""
+        n, k = len(ws), features.shape[2] // resolution**2
+        # [N, C, k R R] -> [M, C, R, R]
+        features = features.unflatten(2, (k, resolution, resolution)).transpose(1, 2).flatten(0, 1)
         raw = features[:, :3]
         sr_noise = self.config.superresolution.noise_mode
         kwargs = dict(noise_mode=sr_noise, draws=draws, force_fp32=force_fp32)
-        rendered = [raw, features, ws.repeat_interleave(m // n, dim=0)]
+        rendered = [raw, features, ws.repeat_interleave(k, dim=0)]
         if legacy_raw:
             image, raw = self.superresolution(*rendered, legacy_raw=True, **kwargs)
         else:
             image = _in_parts(
                 lambda *parts: self.superresolution(*parts, **kwargs), rendered, self.img_resolution, sr_noise
             )
-        return {"image": image, "image_raw": raw, "image_depth": depth.reshape(m, 1, resolution, resolution)}
+        return {"image": image, "image_raw": raw, "image_depth": depth.reshape(n * k, 1, resolution, resolution)}
 
     def sample(self, coords, dirs, z, c, truncation_psi=1.0, truncation_cutoff=None, update_emas=False, **kwargs):
         """The field of (z, c) at world points: coords [N, P, 3] -> rgb [N, P, C], raw sigma [N, P, 1]."""

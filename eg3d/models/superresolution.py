@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch.nn.functional as F
 from torch import nn
 
 from eg3d.models.blocks import CLAMP, BlockConfig, SynthesisBlock
@@ -71,6 +72,23 @@ class Superresolution(nn.Module):
     def painted_rays(cls, img_resolution: int) -> int | None:
         """Rays per side at which the published code paints over the raw picture; None: it never does."""
         return img_resolution // 2 if cls.block0_up == 1 else None
+
+    @classmethod
+    def reached(cls, rays, img_resolution: int):
+        """Which pixels of the picture depend on which ray pixels: bool [N, 1, R, R] -> bool [N, 1, S, S].
+
+        Each 3 x 3 convolution reaches one pixel farther; one that enlarges has its 3 x 3 on the coarse grid, and a
+        filter of two pixels more on the fine one.
+        """
+        side, found = img_resolution // 2 // cls.block0_up, rays.float()
+        if rays.shape[-1] != side:
+            found = bilinear(found, side)  # its weights are never negative
+        for up in (cls.block0_up, 2):
+            found = F.max_pool2d(found, 3, 1, 1)  # conv0
+            if up == 2:
+                found = F.max_pool2d(F.interpolate(found, scale_factor=2, mode="nearest"), 5, 1, 2)
+            found = F.max_pool2d(found, 3, 1, 1)  # conv1
+        return found > 0
 
     def forward(self, rgb, x, ws, noise_mode="none", draws=None, force_fp32=False, legacy_raw=False):
         """legacy_raw: return rgb too, as the published code leaves it (docs/published_defects.md, D-02).

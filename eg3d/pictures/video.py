@@ -18,6 +18,7 @@ from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
 from eg3d.geometry.cameras import FFHQ_FOCAL, check_labels
+from eg3d.models.eye_field import is_aimed
 from eg3d.pictures.layout import enlarge, side_by_side, stack, tiles, to_uint8
 from eg3d.pictures.shapes import ShapeOptions, write_shape
 from eg3d.pictures.text import text_strip
@@ -167,19 +168,21 @@ def closed_curve(points: torch.Tensor) -> Callable[[float], torch.Tensor]:
 
 def film(
     G, plan: Plan, labels: torch.Tensor, view: ViewOptions, image_mode: str = "image", side: int = SMALLEST_SIDE,
-    at_once: int = 8,
+    at_once: int = 8, gaze: torch.Tensor | None = None,
 ) -> Iterator[np.ndarray]:  # fmt: skip
     """Frames uint8 [H, W, 3], one for each camera of labels [n, 25]; the latents go round once in that time.
 
     Args:
         side: each picture is enlarged to this.
         at_once: frames rendered together where the latents stand still, so that planes are computed once for them.
+        gaze: [n, 2], rad in the head frame, of a generator whose gaze can be set; None: as it is aimed.
     """
     curve = latent_curve(G, plan, view)
     n, step = len(labels), at_once if plan.keyframes == 1 else 1
     for start in range(0, n, step):
         cameras = labels[start : start + step]
-        drawn = render_ws(G, curve(start / n * plan.keyframes), cameras)
+        asked = None if gaze is None or not is_aimed(G) else gaze[start : start + step]
+        drawn = render_ws(G, curve(start / n * plan.keyframes), cameras, asked)
         if image_mode not in drawn:
             raise ValueError(f"--image_mode={image_mode}: a {type(G).__name__} draws none; use {', '.join(drawn)}")
         out = drawn[image_mode]
@@ -231,7 +234,8 @@ def set_quality(G, sample_mult: float = 1, rendering_resolution: int | None = No
     if hasattr(G, "options"):
         names = ("depth_resolution", "depth_resolution_importance")
         samples = {name: max(1, int(getattr(G.options, name) * sample_mult)) for name in names}
-        G.config = replace(G.config, rendering=replace(G.options, **samples))
+        drawing = getattr(G, "base", G)  # an eye field is rendered as its base says
+        drawing.config = replace(drawing.config, rendering=replace(G.options, **samples))
     if rendering_resolution is not None:
         if not hasattr(G, "neural_rendering_resolution"):
             raise ValueError(f"--nrr={rendering_resolution}: a {type(G).__name__} has no rays; leave it out")

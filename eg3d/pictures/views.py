@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from eg3d.geometry.cameras import FFHQ_FOV_DEG, Orbit, fov_to_intrinsics, lookat_pose, make_label
 from eg3d.models.protocol import Generator
-from groundwork.draws import KeyedDraws, Midpoints, draw_key
+from groundwork.draw_keys import draw_key
+from groundwork.draws import KeyedDraws, Midpoints
 
 # The published three views of samples and of GFAS: from one side, the front and the other side, a little from above.
 GFAS_CAMERAS = ((0.4, -0.2), (0.0, -0.2), (-0.4, -0.2))
@@ -95,13 +96,18 @@ def check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
 
 
 @torch.no_grad()
-def render_ws(G: Generator, ws: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def render_ws(
+    G: Generator, ws: torch.Tensor, labels: torch.Tensor, gaze: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
     """Every latent of ws [n, ...] from every camera of labels [k, 25]: pictures [n*k, ...], latent by latent.
+
+    gaze: [k, 2], rad in the head frame, beside each camera; of an eye field (models/eye_field.py) only.
 
     The planes of a latent are computed once for all its cameras.
     """
     c = labels.to(ws.device).repeat(len(ws), 1)
-    return G.synthesis(ws, c, draws=Midpoints(), noise_mode="const")
+    extras = {} if gaze is None else {"gaze": gaze.to(ws).repeat(len(ws), 1)}
+    return G.synthesis(ws, c, draws=Midpoints(), noise_mode="const", **extras)
 
 
 @torch.no_grad()

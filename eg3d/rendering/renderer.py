@@ -103,7 +103,7 @@ class VolumeRenderer(nn.Module):
             colors, sigma = self.query(planes, decoder, points, options, draws)
             return colors.reshape(n, -1, at.shape[2], m), sigma.reshape(n, -1, m).mT
 
-        passes, total, depth = self._two_passes(field, depths, hit, jitter, options)
+        passes, total, depth = self.two_passes(field, depths, hit, jitter, options)
         features = sum((colors * weights.mT[:, None].contiguous()).sum(dim=2) for colors, weights in passes)
         if options.white_back:
             features = features + (1 - total)[:, None]
@@ -123,7 +123,7 @@ class VolumeRenderer(nn.Module):
                 sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
             return hidden, sigma
 
-        passes, total, depth = self._two_passes(field, depths, hit, jitter, options)
+        passes, total, depth = self.two_passes(field, depths, hit, jitter, options)
         features = 0
         for hidden, weights in passes:
             weights = weights.reshape(n * m, -1)
@@ -149,7 +149,7 @@ class VolumeRenderer(nn.Module):
                 sigma = sigma + draws.normal(sigma.shape, sigma.device) * options.density_noise
             return samples, sigma
 
-        passes, total, depth = self._two_passes(field, depths, hit, jitter, options)
+        passes, total, depth = self.two_passes(field, depths, hit, jitter, options)
         total = total[..., None]
         features = decoder.with_margins(sum(compiled.pixels(samples, weights) for samples, weights in passes), total)
         if options.white_back:
@@ -157,7 +157,7 @@ class VolumeRenderer(nn.Module):
         return (features * 2 - 1).mT, depth
 
     @staticmethod
-    def _two_passes(field, depths, hit, jitter, options):
+    def two_passes(field, depths, hit, jitter, options):
         """The coarse and the fine pass, then the weights of all samples together.
 
         Args: field: from depths [N, M, S] to (anything, sigma [N, M, S]); depths: the coarse ones.

@@ -9,6 +9,7 @@ import click
 
 from eg3d.ops.kernels.backend import CHOICES, using
 from eg3d.ops.precision import FORMATS, PRECISIONS
+from eg3d.pictures.aims import parse_aim
 from eg3d.pictures.shapes import DENSITY_LEVEL, SHAPE_FORMATS, ShapeOptions
 from eg3d.pictures.views import PUBLISHED, ViewOptions
 from groundwork.command import (
@@ -30,7 +31,7 @@ from groundwork.places import FOLDER, GENERATOR, OUTPUT_FILE, NamedInput, Output
 
 __all__ = [
     "DISTINCT_SEEDS", "OUTPUT_FILE", "SEEDS", "SWITCH", "Command", "batch_option", "compute_options", "device_option",
-    "drawing_options_without_effect", "fail", "json_option", "network_of", "network_option",
+    "drawing_options_without_effect", "fail", "gaze_option", "json_option", "network_of", "network_option",
     "ops_option", "outdir_option", "pick_device", "precision_option", "process_options", "seed_option",
     "shape_options", "shape_options_without_effect", "shared_compute_options", "skip_damaged_option",
     "skip_unmatched_option", "tell", "trunc_cutoff_option", "view_options", "without_effect", "write_json",
@@ -84,6 +85,18 @@ class ShapeFormat(click.Choice):
         return super().convert(value if value.startswith(".") else f".{value}", param, ctx)
 
 
+class AimOf(click.ParamType):
+    """`face`, `camera` or `YAW,PITCH` in degrees -> an Aim."""
+
+    name = "gaze"
+
+    def convert(self, value, param, ctx):
+        try:
+            return parse_aim(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 SEEDS, DISTINCT_SEEDS = SeedList(), SeedList(distinct=True)
 
 
@@ -95,8 +108,8 @@ def _use_ops(ctx, param, value: str) -> None:
 def network_of(place: NamedInput):
     """--network."""
     text = (
-        "Generator: a .safetensors, published .pkl or .pt file, embedded, people, embedded-base, people-base, or an "
-        "https:// address."
+        "Generator: a .safetensors, published .pkl or .pt file, embedded, people, the same with -base or -control, or "
+        "an https:// address."
     )
     return click.option("--network", type=place, required=True, help=text)
 
@@ -115,6 +128,11 @@ def outdir_option(writes: Sequence[str] | Callable[[dict], Sequence[str]]):
     return click.option("--outdir", type=Output(FOLDER, files), required=True, help="Folder for the files.")
 
 
+gaze_option = click.option(
+    "--gaze", type=AimOf(), metavar="face|camera|YAW,PITCH",
+    help="Where the eyes look, of a network whose gaze can be set; degrees in the head frame, positive to the left of "
+    "a picture from the front, and up.  [default: face]",
+)  # fmt: skip
 trunc_cutoff_option = click.option(
     "--trunc-cutoff", type=click.IntRange(min=0), default=PUBLISHED.cutoff, show_default=True,
     help="Rows of ws truncated.",

@@ -61,7 +61,7 @@ def drawn_world(network: str, resolution: int) -> str | None:
     resolution: of its pictures.
     """
     if network in GENERATORS:
-        return network.removesuffix("-base")
+        return network.removesuffix("-base").removesuffix("-control")
     facts = open_checkpoint(network).facts
     with contextlib.suppress(ValueError):
         if (data := trained_on(network)) in EMBEDDED:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from eg3d.config.eye_control import ControlConfig
 from eg3d.config.run import TrainConfig
 from eg3d.data.dataset import ImageDataset
+from eg3d.geometry.head_gaze import gaze_into_camera
 from eg3d.training import schedules
 from groundwork.draws import KeyedDraws
 
@@ -25,6 +27,7 @@ class Fakes:
         u_mix: [N, 2], uniform draws for style mixing: whether, and from which row on.
         z_mix: [N, z_dim], second latents for style mixing; None without it.
         samples: indices in the global batch.
+        gaze: [N, 2], yaw and pitch that the eyes shall have in the head frame, rad; None without --gaze-control.
     """
 
     z: torch.Tensor
@@ -33,12 +36,13 @@ class Fakes:
     u_mix: torch.Tensor
     z_mix: torch.Tensor | None
     samples: range
+    gaze: torch.Tensor | None = None
 
     def part(self, rows: slice) -> "Fakes":
         """A micro-batch of them."""
-        z_mix = None if self.z_mix is None else self.z_mix[rows]
+        z_mix, gaze = (None if value is None else value[rows] for value in (self.z_mix, self.gaze))
         labels, conditioning_labels = self.labels[rows], self.conditioning_labels[rows]
-        return Fakes(self.z[rows], labels, conditioning_labels, self.u_mix[rows], z_mix, self.samples[rows])
+        return Fakes(self.z[rows], labels, conditioning_labels, self.u_mix[rows], z_mix, self.samples[rows], gaze)
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,27 @@ class FakeBatches:
         probability = schedules.swap_probability(images_seen, schedule.gpc_reg_prob, schedule.gpc_reg_fade_kimg)
         told = conditioning_labels(labels, previous, u[1:, 1].to(device), probability)
         z_mix = draws.normal(shape, device)[1:] if config.loss.style_mixing_prob > 0 else None
-        return Fakes(z[1:], labels, told, u[1:, 2:].to(device), z_mix, self._block)
+        gaze = None
+        if config.control.on:
+            gaze = wanted_gaze(config.control, labels, draws.uniform((len(samples), 3), device)[1:])
+        return Fakes(z[1:], labels, told, u[1:, 2:].to(device), z_mix, self._block, gaze)
 
 
 def random_labels(dataset: ImageDataset, u: torch.Tensor) -> torch.Tensor:
     """Labels [N, 25] of the data set, chosen by u [N], uniform in [0, 1)."""
     indices = (u.double() * len(dataset)).long().clamp(max=len(dataset) - 1)
     return dataset.label_rows(indices)
+
+
+def wanted_gaze(control: ControlConfig, labels: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """Where the eyes shall look: [N, 2], rad, uniform but for those along the face or into the cameras `labels`.
+
+    Args: u [N, 3], uniform draws: yaw, pitch, and which of the three kinds.
+    """
+    gaze = (2 * u[:, :2] - 1) * u.new_tensor([control.yaw, control.pitch])
+    kind = u[:, 2:]
+    gaze = torch.where(kind < control.along_face, torch.zeros_like(gaze), gaze)
+    return torch.where(kind >= 1 - control.into_camera, gaze_into_camera(labels.to(u)), gaze)
 
 
 def conditioning_labels(

@@ -9,6 +9,7 @@ from eg3d.checkpoints.loading import CheckpointError, Difference, compare, train
 from eg3d.checkpoints.published import PLANES_NOTE
 from eg3d.checkpoints.stored import StoredNetwork
 from eg3d.gaze.term import GAZE_DIM
+from eg3d.models.eye_field import EyeField
 
 
 class ResumeError(CheckpointError):
@@ -34,10 +35,11 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
     differences, report, notes = {}, [], list(checkpoint.notes)
     for key, network in networks.items():
         if key in checkpoint.networks:
-            report += _other_planes(key, network, checkpoint.networks[key])
+            stored = starting_point(network, key, checkpoint.networks)
+            report += _other_planes(key, network, stored)
             if PLANES_NOTE in notes and _planes_of(network) not in (None, "published"):
                 notes.remove(PLANES_NOTE)  # the user knows
-            differences[key], wider = _without_gaze_inputs(compare(network, checkpoint.networks[key].shapes))
+            differences[key], wider = _without_gaze_inputs(compare(network, stored.shapes))
             notes += [f"{key}: {name} gets inputs for the gaze, which start at zero" for name in wider]
             report += [f"{key}: {line}" for line in differences[key].lines()]
         else:
@@ -50,12 +52,34 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
         )
     for key, difference in differences.items():
         own, unfit = networks[key].state_dict(), {*difference.extra, *difference.misshapen}
-        for tensor, value in checkpoint.networks[key].read().items():
+        for tensor, value in starting_point(networks[key], key, checkpoint.networks).read().items():
             if tensor not in unfit:
                 _copy(own[tensor], value)
     facts = checkpoint.facts
     before = sum(seen for key in ("images_seen", "images_seen_before") if type(seen := facts.get(key, 0)) is int)
     return {"resumed_from": name, "images_seen_before": before}, [*notes, *report]
+
+
+def starting_point(network: nn.Module, key: str, networks: dict[str, StoredNetwork]) -> StoredNetwork:
+    """What a network of a run, G_ema, G or D, starts from: the one of that name in a checkpoint.
+
+    An eye field starts from the averaged generator that it is built on, its average too: the base stays as it is, so
+    G and G_ema must agree on it. Tensors that no base has keep their initial values.
+    """
+    stored = networks[key]
+    if not isinstance(network, EyeField) or stored.cls == EyeField.__name__:
+        return stored
+    stored = networks["G_ema"]
+    initial = {name: value for name, value in network.state_dict().items() if network.origin_of(name) is None}
+    names = {name: origin for name in network.state_dict() if (origin := network.origin_of(name)) in stored.shapes}
+    unread = {name: shape for name, shape in stored.shapes.items() if name not in names.values()}
+
+    def read():
+        tensors = stored.read()
+        return {name: tensors[origin] for name, origin in names.items()} | initial
+
+    shapes = {name: stored.shapes[origin] for name, origin in names.items()}
+    return replace(stored, shapes=shapes | unread | {name: tuple(v.shape) for name, v in initial.items()}, read=read)
 
 
 def _other_planes(name: str, network: nn.Module, stored: StoredNetwork) -> list[str]:

@@ -13,7 +13,7 @@ from eg3d.ops.precision import set_precision
 from eg3d.running import distributed
 from eg3d.training import schedules
 from eg3d.training.resume import start_from
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 
 
 def build_networks(

@@ -18,6 +18,7 @@ from eg3d.config.run import TrainConfig, check_same_run, to_dict
 from eg3d.data.dataset import EpochOrder, ImageDataset
 from eg3d.data.prefetch import Batches
 from eg3d.gaze.term import GazeTerm
+from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.running import distributed
 from eg3d.training import losses, pairs, schedules
 from eg3d.training.ada import AugmentStrength, count_signs
@@ -29,7 +30,8 @@ from eg3d.training.setup import build_networks, build_optimisers
 from eg3d.training.sizes import first_sizes, saved_config, sizes_from_here
 from eg3d.training.snapshots import git_commit
 from eg3d.training.stats import Stats
-from groundwork.draws import KeyedDraws, draw_key
+from groundwork.draw_keys import draw_key
+from groundwork.draws import KeyedDraws
 
 
 class Trainer:
@@ -64,7 +66,8 @@ class Trainer:
         self.G_ema, self.G, self.D = found["G_ema"], found["G"], found["D"]
         self.fake_batches = FakeBatches(config, dataset, self.block, self.G.z_dim, self.device)
         self.raw_resolution = config.schedule.raw_resolution_initial
-        self.frozen = self.G.early_layers(config.freeze_g) if config.freeze_g else []
+        self.frozen = list(getattr(self.G, "untrained", []))
+        self.frozen += self.G.early_layers(config.freeze_g) if config.freeze_g else []
         self.G_optimiser, self.D_optimiser = build_optimisers(config, self.G, self.D)
         if state is not None:
             self._restore(state)
@@ -120,7 +123,8 @@ class Trainer:
             self._log(**{"Fakes/depth_spread": images["image_depth"].detach().flatten(1).std(dim=1)})
         if self.gaze.on:
             seen = self.gaze.picture(images, fakes.labels, self.G, ws, self._draws("eyes", fakes.samples))
-            error = self.gaze.error(seen, fakes.labels, self._draws("gaze", fakes.samples))
+            wanted = None if fakes.gaze is None else gaze_direction(fakes.gaze)
+            error = self.gaze.error(seen, fakes.labels, self._draws("gaze", fakes.samples), wanted)
             term = term + self.gaze.weighted(error, self.images_seen)
             self._log(**{"Loss/G/gaze_loss": error})
         self._log(**{"Loss/G/total_loss": term})
@@ -229,6 +233,8 @@ class Trainer:
             extras["neural_rendering_resolution"] = self.raw_resolution
         if self.config.loss.raw_image == "legacy":
             extras["legacy_raw"] = True
+        if fakes.gaze is not None:
+            extras["gaze"] = fakes.gaze
         if keep_planes and hasattr(self.G, "kept_depth"):
             extras["cache_backbone"] = True
         images = self.G.synthesis(ws, fakes.labels, draws=self._draws("render", fakes.samples), **extras)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eg3d.geometry.halving import SIDES, edges_of, pieces_of
 from eg3d.world.photograph import FLIP, Shot, millimetres, person_of
 from eg3d.world.render import BARE, EYE_AT_LEFT, Canvas
 from eg3d.world.worlds import world_of
@@ -84,21 +85,6 @@ def refined(canvas: Canvas, scale: float) -> tuple[np.ndarray, np.ndarray, np.nd
     return mesh.vertices, mesh.colours, faces, mesh.part
 
 
-# What becomes of a triangle, by which of its sides are halved (1: between corners 0 and 1, 2: 1 and 2, 4: 2 and 0).
-# 0, 1, 2 are its corners; 3, 4, 5 the middles of these sides. A side is halved in both triangles that share it, so that
-# no gap opens.
-PIECES = {
-    1: ((0, 3, 2), (3, 1, 2)),
-    2: ((0, 1, 4), (0, 4, 2)),
-    4: ((0, 1, 5), (5, 1, 2)),
-    3: ((3, 1, 4), (0, 3, 4), (0, 4, 2)),
-    6: ((4, 2, 5), (1, 4, 5), (1, 5, 0)),
-    5: ((5, 0, 3), (2, 5, 3), (2, 3, 1)),
-    7: ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5)),
-}
-SIDES = ((0, 1), (1, 2), (2, 0))
-
-
 class _Halves:
     """A canvas whose edges are halved round by round.
 
@@ -121,12 +107,8 @@ class _Halves:
 
     def edges(self) -> np.ndarray:
         """The two vertices of each edge of the faces: [E, 2]."""
-        ends = np.sort(self.faces[:, SIDES], axis=2).reshape(-1, 2)
-        keys, self._first, side_edge = np.unique(
-            ends[:, 0] * len(self.vertices) + ends[:, 1], return_index=True, return_inverse=True
-        )
-        self._edge_of_side = side_edge.reshape(-1, 3)
-        return np.stack([keys // len(self.vertices), keys % len(self.vertices)], axis=1)
+        ends, self._edge_of_side, self._first = edges_of(self.faces)
+        return ends
 
     def halve(self, chosen: np.ndarray) -> None:
         """Halves some of the edges, bool [E] in the order of the last `edges()`."""
@@ -143,13 +125,7 @@ class _Halves:
         self.part = np.concatenate([self.part, self._canvas.part[base]])
 
         six, six_weights = np.hstack([self.faces, middle[self._edge_of_side]]), np.hstack([self.weights, halves])
-        kind = (six[:, 3:] >= 0) @ [1, 2, 4]
-        self.settled.append(self.faces[kind == 0])
-        faces, bases, kept = [], [], []
-        for number, pieces in PIECES.items():
-            rows = np.flatnonzero(kind == number)
-            for piece in pieces:
-                faces.append(six[rows][:, piece])
-                kept.append(six_weights[rows][:, piece])
-                bases.append(self.base[rows])
-        self.faces, self.weights, self.base = (np.concatenate(part) for part in (faces, kept, bases))
+        whole, within, corners = pieces_of(six[:, 3:] >= 0)
+        self.settled.append(self.faces[whole])
+        rows = within[:, None]
+        self.faces, self.weights, self.base = six[rows, corners], six_weights[rows, corners], self.base[within]

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from eg3d.geometry import cameras
 from eg3d.world.render import RenderedHead
 from eg3d.world.worlds import World, world_of
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 from groundwork.files import CACHE, atomic_write, is_own, private
 from groundwork.matching import LABEL_FILE
 from groundwork.workers import in_processes

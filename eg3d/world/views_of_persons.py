@@ -16,7 +16,7 @@ from eg3d.geometry.landmarks import five_points
 from eg3d.world.kept_arrays import kept_arrays
 from eg3d.world.rendered_sets import GAZE_SET_CAMERA, camera_label, head_angles_to_vector
 from eg3d.world.worlds import world_of
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 from groundwork.files import CACHE, private
 from groundwork.workers import in_processes
 

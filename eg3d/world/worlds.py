@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eg3d.world.render import Canvas, RenderedHead
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 
 SPLITS = ("faces", "gaze-loss", "gaze-judge", "people", "features", "test")  # no two share a person
 
@@ -25,6 +25,7 @@ class World:
     eye_range: how far the eyes turn, yaw and pitch in rad, eye in head, either way.
     draw(split, number) -> person; eye_centres(person) -> [2, 3], image left eye first.
     render(person, label, gaze_world, size, eyes) -> RenderedHead; eyes: "open" or "painted".
+    look_elsewhere(person, label, gaze_world, other_gaze, size) -> RenderedHead: the same moment, but for the gaze.
     landmarks(person, label, gaze_world) -> [68, 3] in the world, of the same moment as in the picture.
     canvas(person, label, gaze_world, even_light) -> Canvas: the head of that moment as a mesh, with its colours.
     vary(person, other) -> the person in the setting of another: light, background, clothes.
@@ -40,6 +41,7 @@ class World:
     eye_range: tuple[float, float]
     draw: Callable[[str, int], Any]
     render: Callable[..., RenderedHead]
+    look_elsewhere: Callable[..., RenderedHead]
     eye_centres: Callable[[Any], np.ndarray]
     landmarks: Callable[..., np.ndarray]
     canvas: Callable[..., Canvas]
@@ -64,6 +66,7 @@ def _cartoons() -> World:
         eye_range=(heads.EYE_MAX_YAW, heads.EYE_MAX_PITCH),
         draw=heads.Identity.draw,
         render=render_head,
+        look_elsewhere=lambda person, label, gaze_world, other_gaze, size: render_head(person, label, other_gaze, size),
         eye_centres=lambda person: person.eye_centres,
         landmarks=lambda person, label, gaze_world: landmarks_3d(person),
         canvas=cartoon_canvas,
@@ -91,6 +94,9 @@ def _people() -> World:
         expression = moment(person, label, gaze_world)
         return render_person(person, label, gaze_world, size, eyes, expression=expression)
 
+    def look_elsewhere(person: Person, label, gaze_world, other_gaze, size: int) -> RenderedHead:
+        return render_person(person, label, other_gaze, size, expression=moment(person, label, gaze_world))
+
     def landmarks(person: Person, label, gaze_world) -> np.ndarray:
         return human_head(person, gaze_world, moment(person, label, gaze_world)).landmarks
 
@@ -110,6 +116,7 @@ def _people() -> World:
         eye_range=(EYE_MAX_YAW, EYE_MAX_PITCH),
         draw=Person.draw,
         render=render,
+        look_elsewhere=look_elsewhere,
         eye_centres=eye_centres,
         landmarks=landmarks,
         canvas=canvas,

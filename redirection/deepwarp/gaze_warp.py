@@ -1,18 +1,43 @@
 """DeepWarp (Ganin et al. 2016): eyes moved by a flow, made coarsely and then finely.
 
 Names of the modules are those of the variables of the TensorFlow re-implementation whose numbers this agrees with
-(`redirection.tensorflow_names`, scope "deepwarp"). Its lightness correction was off, and is not here.
+(`redirection.tensorflow_names`, scope "deepwarp"). Its lightness correction was off; here it can be on.
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from groundwork.plain import check_types, check_within
+
 HEIGHT, WIDTH = 41, 51  # of the published patches
 EMBEDDED = 16  # channels of the angle
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarpConfig:
+    """The published ones. height, width: of the box round an eye, pixels.
+
+    lightness: whether pixels can also become brighter (`_Lightness`). unit_deg: degrees that count as 1.
+    """
+
+    height: int = HEIGHT
+    width: int = WIDTH
+    lightness: bool = False
+    unit_deg: float = 90.0
+
+    def __post_init__(self):
+        check_types(self)
+        check_within("width", self.width, 8, 1024)
+        check_within("height", self.height, 8, self.width)
+        check_within("unit_deg", self.unit_deg, 1, 360)
+
+    def build(self) -> "GazeWarp":
+        return GazeWarp(self)
 
 
 class Warped(NamedTuple):
@@ -44,7 +69,7 @@ class _Angle(nn.Module):
 
 
 class _CoarseWarp(nn.Module):
-    """Flow [B, 2, h, w] in [-1, 1], made at half the size and enlarged by nearest neighbours."""
+    """Flow [B, 2, h, w] in [-1, 1], made at half the size and enlarged by nearest neighbours; what it is made of."""
 
     def __init__(self):
         super().__init__()
@@ -52,14 +77,15 @@ class _CoarseWarp(nn.Module):
         self.layer_3, self.layer_4 = _layer(32, 32, 3), _layer(32, 32, 3)
         self.layer_5 = nn.Conv2d(32, 2, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         half = F.avg_pool2d(self.layer_2(self.layer_1(x)), 2)
-        flow = torch.tanh(self.layer_5(self.layer_4(self.layer_3(half))))
-        return F.interpolate(flow, x.shape[-2:], mode="nearest")
+        seen = self.layer_4(self.layer_3(half))
+        flow = torch.tanh(self.layer_5(seen))
+        return tuple(F.interpolate(maps, x.shape[-2:], mode="nearest") for maps in (flow, seen))
 
 
 class _FineWarp(nn.Module):
-    """What is added to the coarse flow."""
+    """What is added to the coarse flow, and what it is made of."""
 
     def __init__(self):
         super().__init__()
@@ -67,25 +93,48 @@ class _FineWarp(nn.Module):
         self.layer_3, self.layer_4, self.layer_5 = (_layer(32, 32, 3) for _ in range(3))
         self.res_flow = nn.Conv2d(32, 2, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         for layer in (self.layer_1, self.layer_2, self.layer_3, self.layer_4, self.layer_5):
             x = layer(x)
-        return torch.tanh(self.res_flow(x))
+        return torch.tanh(self.res_flow(x)), x
+
+
+class _Lightness(nn.Module):
+    """How much of each pixel becomes white [B, 1, h, w], from what both warps saw: a flow cannot bring back the white
+    of an eye that the source hides (DeepWarp, lightness correction). At the start it is a fiftieth.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.layer_1, self.layer_2 = nn.Conv2d(64, 8, 1), nn.Conv2d(8, 8, 1)
+        self.layer_3 = nn.Conv2d(8, 1, 1)
+        if not self.layer_3.bias.is_meta:
+            nn.init.constant_(self.layer_3.bias, -4.0)
+
+    def forward(self, seen: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.layer_3(self.layer_2(self.layer_1(seen).relu()).relu()))
 
 
 class GazeWarp(nn.Module):
     """patch [B, 3, h, w] in [0, 1], source angle - wanted angle [B, 2] -> `Warped`."""
 
-    def __init__(self):
+    def __init__(self, config: WarpConfig | None = None):
         super().__init__()
+        self.architecture = config or WarpConfig()
         self.angle_embedding, self.coarse_warp, self.fine_warp = _Angle(), _CoarseWarp(), _FineWarp()
+        self.lightness = _Lightness() if self.architecture.lightness else None
 
     def forward(self, x: torch.Tensor, difference: torch.Tensor) -> Warped:
         angle = self.angle_embedding(difference)[:, :, None, None].expand(-1, -1, *x.shape[-2:])
-        flow = self.coarse_warp(torch.cat([x, angle], 1))
+        flow, seen = self.coarse_warp(torch.cat([x, angle], 1))
         coarse = sample(x, flow)
-        flow = flow + self.fine_warp(torch.cat([x, coarse, flow, angle], 1))
-        return Warped(coarse, sample(x, flow), flow)
+        more, seen_finely = self.fine_warp(torch.cat([x, coarse, flow, angle], 1))
+        flow = flow + more
+        output = sample(x, flow)
+        if self.lightness is not None:
+            white = self.lightness(torch.cat([seen, seen_finely], 1))
+            output = output * (1 - white) + white
+        return Warped(coarse, output, flow)
 
 
 def sample(x: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """What VGG-16 sees in a patch: content and style, against the true picture at the wanted angle.
 
-He et al. 2019, section 3.3; Gatys et al. 2016. The weights are torchvision's, a file of the user's.
+He et al. 2019, section 3.3; Gatys et al. 2016. The weights are torchvision's, a file of the user's. Without such a
+file the small feature network of the embedded world stands for it (`WorldContentStyle`).
 """
 
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from eg3d.metrics.network_file import read_state
+from eg3d.metrics.world_features import FeatureNetwork, load_feature_network
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
 CHANNELS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
@@ -37,10 +39,7 @@ class ContentStyle(nn.Module):
         of_drawn = self._seen(drawn)
         with torch.no_grad():
             of_true = self._seen(true)
-        style = sum(
-            F.mse_loss(gram(of_drawn[at]), gram(of_true[at])) / of_drawn[at][0].numel() for at in STYLE
-        )  # divided by the number of features, as published: it weighs little
-        return {"content": F.mse_loss(of_drawn[CONTENT], of_true[CONTENT]), "style": style}
+        return compared(of_drawn, of_true, CONTENT, STYLE)
 
     def _seen(self, x: torch.Tensor) -> dict[int, torch.Tensor]:
         if not self.legacy_input:
@@ -53,10 +52,47 @@ class ContentStyle(nn.Module):
         return seen
 
 
+class WorldContentStyle(nn.Module):
+    """The same losses by the embedded world's feature network, frozen, and for our smaller patches.
+
+    Content is compared after its second block, an eighth of the side; style after its stem and both blocks before.
+    """
+
+    def __init__(self, network: FeatureNetwork):
+        super().__init__()
+        self.network = network.requires_grad_(False)
+
+    def forward(self, drawn: torch.Tensor, true: torch.Tensor) -> dict[str, torch.Tensor]:
+        of_drawn = self._seen(drawn)
+        with torch.no_grad():
+            of_true = self._seen(true)
+        return compared(of_drawn, of_true, 2, (0, 1, 2))
+
+    def _seen(self, x: torch.Tensor) -> list[torch.Tensor]:
+        seen = [F.relu(self.network.bn(self.network.stem(x)))]
+        for block in self.network.blocks[:2]:
+            seen.append(block(seen[-1]))
+        return seen
+
+
+def compared(of_drawn, of_true, content: int, style: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Losses of features [B, C, h, w], which a number names: squares of one layer, Gram matrices of several.
+
+    Those of style are divided by the number of features too, as published: they weigh little.
+    """
+    grams = (F.mse_loss(gram(of_drawn[at]), gram(of_true[at])) / of_drawn[at][0].numel() for at in style)
+    return {"content": F.mse_loss(of_drawn[content], of_true[content]), "style": sum(grams)}
+
+
 def gram(features: torch.Tensor) -> torch.Tensor:
     """[B, C, h, w] -> [B, C, C]: mean product of two channels over the places."""
     flat = features.flatten(2)
     return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def world_content_style() -> WorldContentStyle:
+    """With assets/embedded/features.safetensors, in evaluation mode."""
+    return WorldContentStyle(load_feature_network()[0]).eval()
 
 
 def load_content_style(path: Path, legacy_input: bool = False) -> ContentStyle:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 from redirection.attributes import ANGLES, Attributes
 from redirection.patch_sets import PatchSet
 

@@ -20,10 +20,11 @@ from l2cs.set_options import device_of
 from redirection.attributes import PUBLISHED
 from redirection.interpgaze.alternation import AlternationConfig, LossWeights
 from redirection.interpgaze.patch_decoder import DECODERS
-from redirection.interpgaze.redirection_run import WRITES, Run, RunConfig
+from redirection.interpgaze.redirection_run import Run, RunConfig
 from redirection.interpgaze.redirector import DIVISORS, SIZES, InterpGazeConfig
 from redirection.interpgaze.redirector_file import read_redirector
 from redirection.interpgaze.vgg_encoder import vgg19_state
+from redirection.patch_run import WRITES
 from redirection.patch_sets import read_patches
 
 EPOCHS = 10_000  # published default

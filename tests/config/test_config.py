@@ -327,6 +327,7 @@ CHANGED_BESIDE = {
     "resume_partial": (dict(resume="x.pkl"), True),
     "gaze_mask": (dict(l2cs_path="x.pkl", gaze_weight=1.0), True),
     "gaze_cond_d": (dict(l2cs_path="x.pkl"), True),
+    "gaze_control": (dict(l2cs_path="x.pkl", gaze_weight=1.0, resume="x.safetensors"), True),
 }
 ONE_VALUE = {"cond"}
 

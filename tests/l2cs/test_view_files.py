@@ -13,7 +13,7 @@ LAYOUT = Layout(8)
 
 @pytest.fixture
 def ours(tmp_path):
-    write_part(tmp_path / "part", LAYOUT, 0, made_views(LAYOUT, 5))
+    write_part(tmp_path / "part", LAYOUT, 0, [made_views(LAYOUT, 5)])
     pack(tmp_path / "p03.h5", LAYOUT, [(0, tmp_path / "part")], {"made_by": "a test", "person": "p03"})
     return tmp_path / "p03.h5"
 

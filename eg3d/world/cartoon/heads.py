@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 
 WORLD_VERSION = (
     1  # raise it when a face, a camera or a gaze of the same index changes: caches and draws are keyed by it

@@ -14,7 +14,7 @@ from eg3d.world.human.hair import Hair
 from eg3d.world.human.lamps import Setting
 from eg3d.world.human.outfit import Outfit
 from eg3d.world.human.physique import Expression, Shape
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 
 HUMAN_VERSION = (
     1  # raise it when a face, a camera or a gaze of the same index changes: caches and draws are keyed by it

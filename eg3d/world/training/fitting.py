@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from groundwork.draws import draw_key
+from groundwork.draw_keys import draw_key
 from groundwork.files import atomic_write
 
 STATE_FILE = "state.pt"

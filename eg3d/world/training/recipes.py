@@ -32,6 +32,7 @@ GAZE_RECIPES = {
     },
 }
 
+PATCHES = "--people=240 --views=30 --between=0 --size=64"  # of eyes; each eighth person is measured on
 HEADS = {"cartoons": 8000, "people": 6000}  # a person costs more time, and each is seen mirrored too
 
 
@@ -49,6 +50,16 @@ def train_gaze_network(split: str, workdir: Path, device: str, log: Path, world:
           f"--gaze360image_dir={data / 'Image'}", f"--gaze360label_dir={data / 'Label' / 'train.label'}",
           f"--heldout_images={test / 'Image'}", f"--heldout_label={test / 'Label' / 'train.label'}",
           f"--output={workdir / split}", f"--export={GAZE_NETWORKS[name]}", f"--device={device}"], log)  # fmt: skip
+
+
+def train_patch_judge(workdir: Path, seed: int, device: str, log: Path, output: Path) -> None:
+    """Renders eye patches of people, if they are missing, and trains the judge of redirected patches on them."""
+    data = private(CACHE) / f"people-patches-v{world_of('people').version}"
+    if not data.exists():
+        crop = REPOSITORY / "redirection" / "crop_eyes.py"
+        call([sys.executable, crop, "--world=people", *PATCHES.split(), f"--outdir={data}"], log)
+    call([sys.executable, REPOSITORY / "redirection" / "train_judge.py", f"--data={data}", f"--out={output}",
+          f"--workdir={workdir / 'patch-judge'}", f"--seed={seed}", f"--device={device}"], log)  # fmt: skip
 
 
 def train_generator(cfg: str, outdir: Path, flags: list[str], log: Path) -> Path:

@@ -123,3 +123,20 @@ def test_a_crop_without_a_face_has_no_gaze_and_is_tried_again(folder):
         assert list(estimate_gaze(folder, CROPS, network, "iris", 2, "cpu")) == CROPS[:2]
     assert "NaN" not in (folder / "gaze.json").read_text()
     assert json.loads((folder / "gaze.json").read_text())["limits"] == "near the lens only"
+
+
+def test_a_network_of_faces_sees_the_face_of_each_crop_that_has_a_camera(folder):
+    seen = []
+
+    def network(images):
+        seen.append((len(images), images.shape[-1]))
+        return SimpleNamespace(yaw=images.mean(dim=(1, 2, 3)), pitch=images.mean(dim=(1, 2, 3)))
+
+    network.sha256, network.facts = "1", {"crop": "face"}
+    assert list(estimate_gaze(folder, CROPS, network, "views", 2, "cpu")) == [] and not seen
+    estimate_cameras(folder, CROPS, Estimator(), 2)
+    side = Image.open(folder / CROPS[0]).width
+    assert list(estimate_gaze(folder, CROPS, network, "views", 4, "cpu")) == [
+        name for name, _ in json.loads((folder / "dataset.json").read_text())["labels"]
+    ]
+    assert [part[1] for part in seen] == [max(8, round(0.56 * side))] * len(seen) and seen

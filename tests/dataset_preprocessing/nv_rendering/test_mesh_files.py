@@ -115,3 +115,37 @@ def test_a_file_of_too_many_lines_is_refused_before_it_fills_the_memory(stem, mo
     monkeypatch.setattr(mesh_files, "MOST_LINES", 20)
     with pytest.raises(ValueError, match="more than 20 lines"):
         read_reconstruction(stem)
+
+
+@pytest.mark.parametrize("odd", [
+    "", "0.5 1.2500 -0.0000", "-123.4567 999999 0.1", ".5 5. -.5", "1.2.3 4 5", "--1 2 3", "- 2 3", ". 2 3", "1-2 3 4",
+    "1 -2", "1e3 2 3", "1  2 3", "1 2 3 ", "1 2 3 4", "nan 2 3", "1234567890.1234567 2 3", "9000000.5 2 3", "1 2 3\r",
+    "1 2 3\nf 1 2 3", "1 2 3\n\nv 1 2 3", "1 2 3\nv", "1 2 3\n# v", "v 1 2", "1 2 3\nvn 1 2 3", "1 2\n3 4 5 6",
+])  # fmt: skip
+def test_the_quick_way_to_read_a_mesh_gives_what_the_long_one_gives(tmp_path, monkeypatch, odd):
+    path = tmp_path / "x.obj"
+    path.write_text(f"v 1.5 2.25 -3\nv 1 2 3\n{f'v {odd}' if odd else 'v 7 8 9'}\nf 1 2 3\n", newline="")
+
+    def read():
+        try:
+            vertices, colours, faces = mesh_files.read_obj(path)
+        except ValueError as error:
+            return str(error)
+        return vertices.tobytes(), vertices.shape, colours, faces.tobytes()
+
+    quick = read()
+    monkeypatch.setattr(mesh_files, "_plain_obj", lambda data: None)
+    assert read() == quick
+
+
+def test_a_mesh_of_ours_is_read_the_quick_way_and_every_number_is_as_python_reads_it(tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = rng.uniform(-999, 999, (500, 3)).round(4)
+    mesh = Reconstruction(
+        numbers, rng.integers(0, 256, (500, 3)), np.array([[0, 1, 2], [5, 499, 3]]), numbers, np.eye(3)
+    )
+    data = mesh_files._obj_lines(mesh)
+    found, faces = mesh_files._plain_obj(data)
+    words = [line.split()[1:] for line in data.decode().splitlines()]
+    assert found.tolist() == [[float(word) for word in row] for row in words[:500]]
+    assert faces.tolist() == [[1, 2, 3], [6, 500, 4]]

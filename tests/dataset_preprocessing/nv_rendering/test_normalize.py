@@ -145,6 +145,33 @@ def test_the_way_back_of_the_table_is_the_way_there(done, run_script, tmp_path):
             np.testing.assert_allclose([float(x) for x in b.split(",")], [float(x) for x in a.split(",")], atol=1e-4)
 
 
+@pytest.mark.parametrize("lens", [0, 1])
+def test_a_camera_with_skew_goes_there_and_back(run_script, tmp_path, lens):
+    """Where a skewed camera sees a point is told by its matrix; OpenCV leaves the skew out."""
+    skewed, pose = MATRIX + np.array([[0, 60.0, 0], [0, 0, 0], [0, 0, 0]]), POSES[0]
+    rays = cv2.projectPoints(pose.points(MPII_MODEL), np.zeros(3), np.zeros(3), np.eye(3), lens * LENS)[0][:, 0]
+    points = np.c_[rays, np.ones(6)] @ skewed[:2].T
+    picture = np.full((SIZE[1], SIZE[0]), 20.0)
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    for u, v in points:
+        picture += 200 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 8)
+    (tmp_path / "photos/a b").mkdir(parents=True)
+    Image.fromarray(np.uint8(np.clip(picture, 0, 255))).convert("RGB").save(tmp_path / "photos/a b/0.png")
+    row = entries()[0] | {"skew": 60.0, "landmarks": points.tolist()} | {f"k{k}": lens * LENS[k - 1] for k in (1, 2)}
+    row |= {"p1": lens * LENS[2], "p2": lens * LENS[3]}
+    (tmp_path / "table.json").write_text(json.dumps([row]))
+    assert run_script(SCRIPT, "--table=table.json", "--images=photos", "--dest=set").code == 0
+    crop = np.asarray(Image.open(tmp_path / "set/Image/a_b/0.png"))[..., 0]
+    for u, v in json.loads((tmp_path / "set/Record/all.json").read_text())["rows"][0]["landmarks_norm"]:
+        assert crop[round(v), round(u)] > 180
+    assert run_script(SCRIPT, "--inverse=set", "--dest=back").code == 0
+    (found,) = read_table(tmp_path / "back/table.csv")
+    np.testing.assert_allclose(found.camera.matrix, skewed)
+    np.testing.assert_allclose(found.landmarks, points, atol=1e-4)
+    shown = np.asarray(Image.open(tmp_path / "back/Photo/a_b/0.png"))[..., 0]
+    assert all(shown[round(v), round(u)] > 160 for u, v in points)
+
+
 def test_estimates_in_place_of_labels_come_back_in_the_camera_frame(done, tmp_path, run_script):
     _, made, _ = done
     shutil.copytree(made, tmp_path / "set")
@@ -299,6 +326,8 @@ def test_what_to_read_is_named_once(run_script, done, tmp_path):
         ([f"--mpii={done[0]}", f"--inverse={done[1]}"], "give one of"),
         ([f"--table={done[0] / 'table.json'}"], "are given together"),
         ([f"--inverse={done[0]}"], "holds no Record"),
+        ([f"--inverse={done[1]}", "--size=448"], "--size: belongs to the way there"),
+        ([f"--inverse={done[1]}", "--pose=given"], "--pose: belongs to the way there"),
         ([f"--mpii={done[0]}", f"--camera={done[0] / 'table.json'}"], "belongs to --table"),
     ]:
         ran = run_script(SCRIPT, *options, "--dest=x")

@@ -27,7 +27,7 @@ def folder(tmp_path):
     for row, path in parts:
         views = made_views(LAYOUT, 2, row) | {name: np.tile(np.eye(3), (2, 1, 1)) for name in (
             "rotation_matrix", "face_mat_norm")}  # fmt: skip
-        write_part(path, LAYOUT, row, views)
+        write_part(path, LAYOUT, row, [views])
     pack(tmp_path / "run/full/p00.h5", LAYOUT, parts, {"made_by": "a test", "person": "p00", "views_per_source": 2})
     return tmp_path / "run"
 
@@ -96,6 +96,14 @@ def test_a_view_that_stands_far_from_its_double_is_found(folder, monkeypatch):
     monkeypatch.setattr(view_checks, "AT_ONCE", 2)
     with ViewFile(folder / "full/p00.h5") as file:
         assert list(faults(file)) == ["2 of 4 rows are views that an earlier row has"]
+
+
+def test_angles_beyond_the_histograms_are_counted(folder, run_script, tmp_path):
+    spoil(folder, "face_gaze", np.array([[0, 2], [0, -1.6], [0, 1.5], [0, 0]]))
+    done = run_script(SCRIPT, f"--data_dir={folder}", "--samples=0", "--json=report.json")
+    assert done.code == 0 and "the gaze of 2 rows is turned beyond 90 degrees" in done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["gaze"]["beyond_90"] == 2 and report["head"]["beyond_90"] == 0
 
 
 def test_what_is_wrong_ends_the_script_with_one_line(folder, run_script):

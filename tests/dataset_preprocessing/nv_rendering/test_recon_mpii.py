@@ -139,6 +139,14 @@ def test_meshes_of_other_settings_are_not_mixed(run_script, arguments, mpii):
     assert ran.code == 2 and "were made with legacy=False, not True" in ran.stderr and ran.stderr.count("\n") == 1
 
 
+def test_a_run_without_a_mesh_does_not_bind_the_next_one(run_script, arguments, tmp_path):
+    (tmp_path / "none").mkdir()
+    assert run_script(SCRIPT, *arguments[:2], f"--regressor={tmp_path / 'none'}", "--workers=1").code == 2
+    assert written(tmp_path / "out") == ["reconstruction.json"]
+    ran = run_script(SCRIPT, *arguments)
+    assert ran.code == 0 and ran.stdout.startswith("4 meshes of 4 photos"), ran.stderr
+
+
 def test_the_photo_loses_its_lens_and_the_landmarks_with_it(mpii):
     dots = np.array([[20, 15], [140, 15], [80, 60], [20, 100], [140, 100], [80, 20]], np.float64)
     pixels = np.zeros((120, 160, 3), np.uint8)

@@ -57,7 +57,7 @@ def drawn_once(monkeypatch):
 
 @functools.cache
 def _remembered(settings, seed, person, row):
-    return views_of(settings, seed, sources_of(settings, person)[row])
+    return list(views_of(settings, seed, sources_of(settings, person)[row]))
 
 
 def remembered(settings, seed, source):
@@ -70,6 +70,12 @@ def digests(folder: Path) -> dict[str, str]:
 
 def run(settings, folder, *overrides, **more):
     return render_all(read_settings(settings, overrides), folder, **{"seed": 3, "tell": lambda line: None} | more)
+
+
+def test_processes_that_draw_start_without_pytorch():
+    """It takes four times as long as all that they import."""
+    code = "import sys, dataset_preprocessing.nv_rendering.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 
 # ------------------------------------------------------------------ labels
@@ -200,11 +206,14 @@ def test_legacy_writes_the_published_keys_and_labels(copy, tmp_path):
     assert run(copy, tmp_path / "legacy", "legacy=true", *given, people=["p00"]).views == 6  # goes on too
 
 
-def test_a_view_does_not_depend_on_how_many_are_made(made):
+def test_a_view_does_not_depend_on_how_many_are_made_nor_on_how_many_at_once(made, monkeypatch):
     few, many = (read_settings(made, [f"model.target_pose.number_new_views={n}"]) for n in (1, 3))
-    a, b = (views_of(settings, 3, sources_of(settings, "p00")[1]) for settings in (few, many))
+    (a,), (b,) = (views_of(settings, 3, sources_of(settings, "p00")[1]) for settings in (few, many))
     assert all(np.array_equal(a[name], b[name][:1]) for name in a)
-    other = views_of(few, 4, sources_of(few, "p00")[1])
+    (other,) = views_of(few, 4, sources_of(few, "p00")[1])
+    monkeypatch.setattr(source_views, "AT_ONCE", 2)
+    first, second = views_of(many, 3, sources_of(many, "p00")[1])
+    assert len(first["view"]) == 2 and all(np.array_equal(np.concatenate([first[k], second[k]]), b[k]) for k in b)
     assert not np.array_equal(a["face_gaze"], other["face_gaze"])
 
 

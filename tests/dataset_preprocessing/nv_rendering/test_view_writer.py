@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from made_views import made_views
 
+from dataset_preprocessing.nv_rendering import view_writer
 from dataset_preprocessing.nv_rendering.view_writer import Layout, pack, sources_in, write_part
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "nv_rendering.json").read_text())["hdf5"]
@@ -25,7 +26,7 @@ def written(folder: Path, layout: Layout, rows=(0, 1), views: int = 2, **facts) 
     parts = []
     for row in rows:
         parts.append((row, folder / f"{row}.h5"))
-        write_part(parts[-1][1], layout, row, made_views(layout, views, row))
+        write_part(parts[-1][1], layout, row, [made_views(layout, views, row)])
     pack(folder / "p00.h5", layout, parts, facts)
     return folder / "p00.h5"
 
@@ -62,10 +63,25 @@ def test_a_packed_file_is_a_part_of_the_next_and_the_bytes_are_those_of_one_pack
     layout, (at_once, in_two) = Layout(8), (tmp_path / "one", tmp_path / "two")
     whole = written(at_once, layout, rows=(0, 1, 2)).read_bytes()
     first = written(in_two, layout, rows=(0, 2))
-    write_part(in_two / "1.h5", layout, 1, made_views(layout, 2, 1))
+    write_part(in_two / "1.h5", layout, 1, [made_views(layout, 2, 1)])
     pack(first, layout, [(0, first), (1, in_two / "1.h5"), (2, first)], {})
     assert first.read_bytes() == whole and list(sources_in(first)) == [0, 1, 2]
     assert not [file for file in in_two.iterdir() if file.name.startswith(".")]
+
+
+def test_more_sources_than_one_attribute_holds_are_all_found_again(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "many.h5", "w") as file:
+        view_writer._note_rows(file, range(40_001))
+    assert list(sources_in(tmp_path / "many.h5")) == list(range(40_001))
+    monkeypatch.setattr(view_writer, "MOST", 2)
+    layout = Layout(8)
+    first = written(tmp_path, layout, rows=(0, 1, 2, 3, 4))
+    write_part(tmp_path / "7.h5", layout, 7, [made_views(layout, 2, 7)])
+    pack(first, layout, [*((row, first) for row in range(5)), (7, tmp_path / "7.h5")], {})
+    assert list(sources_in(first)) == [0, 1, 2, 3, 4, 7]
+    with h5py.File(first) as file:
+        assert file["source_row"][::2].tolist() == [0, 1, 2, 3, 4, 7]
+        assert np.array_equal(file["face_patch"][8:10], made_views(layout, 2, 4)["face_patch"])
 
 
 def test_a_packing_that_fails_leaves_what_was_there(tmp_path):
@@ -80,10 +96,10 @@ def test_views_without_a_key_or_with_another_shape_are_our_slip(tmp_path):
     views = made_views(Layout(8), 2)
     with pytest.raises(KeyError, match="landmarks_norm"):
         write_part(
-            tmp_path / "x.h5", Layout(8), 0, {key: value for key, value in views.items() if key != "landmarks_norm"}
+            tmp_path / "x.h5", Layout(8), 0, [{key: value for key, value in views.items() if key != "landmarks_norm"}]
         )
     with pytest.raises(AssertionError, match="face_head_pose"):
-        write_part(tmp_path / "x.h5", Layout(8), 0, views | {"face_head_pose": views["face_gaze"]})
+        write_part(tmp_path / "x.h5", Layout(8), 0, [views | {"face_head_pose": views["face_gaze"]}])
     assert not (tmp_path / "x.h5").exists()
 
 

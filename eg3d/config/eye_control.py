@@ -1,0 +1,34 @@
+"""Training with the gaze as an input (eg3d/models/eye_field.py)."""
+
+from dataclasses import dataclass
+
+from groundwork.settings import check_settings, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlConfig:
+    """Which gaze training asks for, and where in the volume it may change anything."""
+
+    on: bool = setting(
+        False,
+        flag="--gaze-control",
+        help="Train eyes whose gaze can be set in the generator of --resume, which stays as it is (docs/eye_field.md).",
+        group="gaze",
+    )
+    yaw: float = 0.6  # the wanted gaze is uniform within +-yaw, +-pitch in the head frame, rad
+    pitch: float = 0.3
+    along_face: float = 0.1  # part of the pictures whose eyes shall look along the face instead
+    into_camera: float = 0.1  # and into the camera
+    inner: float = 0.3  # radius of the eye field alone, in distances of the eyes; human eyes are 0.2 in half width
+    outer: float = 0.45  # from here on there is the base alone
+    sees_latent: bool = False  # see EyeFieldConfig
+
+    def __post_init__(self):
+        check_settings(self)
+        if not (self.along_face >= 0 and self.into_camera >= 0 and self.along_face + self.into_camera <= 1):
+            raise ValueError("along_face and into_camera are parts of the pictures; together they are at most 1")
+
+    def on_base(self, base: dict, eye_x: float, eye_y: float) -> dict:
+        """The plain configuration of an eye field on that of its base."""
+        places = {"eye_x": eye_x, "eye_y": eye_y, "inner": self.inner, "outer": self.outer}
+        return {"class": "EyeField", "base": base, **places, "sees_latent": self.sees_latent}

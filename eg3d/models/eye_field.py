@@ -1,0 +1,284 @@
+"""A generator whose gaze can be set: eyes of their own in the volume of a frozen generator (docs/eye_field.md).
+
+The base draws its planes as ever. A copy of its backbone and decoder draws *eye planes* from ws + shift(gaze). In the
+volume the second field takes the place of the first round the eyes, softly, and only there (rendering/blended.py). The
+super-resolution is the base's. So a pixel whose rays pass the eyes by, and that super-resolution mixes with no pixel
+whose rays do not, is the base's own, bit for bit.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from eg3d.geometry.cameras import LABEL_DIM, Orbit
+from eg3d.geometry.head_gaze import FACE, Aim
+from eg3d.models.backbone import SynthesisNetwork
+from eg3d.models.decoder import OSGDecoder
+from eg3d.models.generator import GeneratorConfig, TriPlaneGenerator
+from eg3d.models.layers import FullyConnectedLayer
+from eg3d.models.protocol import NetworkConfig
+from eg3d.models.superresolution import SUPERRESOLUTIONS
+from eg3d.rendering import blended
+from eg3d.rendering.blended import Ball
+from groundwork.draws import GlobalDraws, Midpoints, Recorded, Replayed
+from groundwork.plain import check_above_zero, check_types, check_within
+
+GAZE_SCALE = 0.3  # rad; the network of the shift sees gaze / GAZE_SCALE, which is about 1 in size
+
+
+@dataclass(frozen=True, kw_only=True)
+class EyeFieldConfig(NetworkConfig):
+    """An eye field but for its weights; `base` is the configuration of the generator that it is built on."""
+
+    FLAGS = {flag: f"base.{place}" for flag, place in GeneratorConfig.FLAGS.items()}
+
+    base: GeneratorConfig
+    eye_x: float  # of the eye at +x in a frontal view, world units; the other is its mirror image
+    eye_y: float
+    inner: float  # radius of the eye field alone, in distances of the eyes
+    outer: float  # from here on there is the base alone
+    shift_width: int = 64
+    sees_latent: bool = False  # whether the network of the shift is given the mean row of ws too
+
+    def __post_init__(self):
+        check_types(self)
+        check_above_zero("eye_x", self.eye_x)
+        check_above_zero("inner", self.inner)
+        check_within("shift_width", self.shift_width, 1)
+        if not self.inner < self.outer:
+            raise ValueError(f"inner={self.inner} must be less than outer={self.outer}")
+        half = self.base.rendering.box_warp / 2
+        if max(abs(self.eye_x), abs(self.eye_y)) >= half:
+            raise ValueError(f"the eyes at ({self.eye_x}, {self.eye_y}) lie outside the volume, +-{half}")
+
+    @property
+    def resolution(self) -> int:
+        return self.base.resolution
+
+    @property
+    def rendering(self):
+        return self.base.rendering
+
+    @property
+    def finest_layer(self) -> int:
+        return self.base.finest_layer
+
+    @property
+    def painted_rays(self) -> int | None:
+        return self.base.painted_rays
+
+
+class Planes(NamedTuple):
+    """What both fields are read from: base [N, 3, C, H, W], eyes [E, 3, C, H, W] of E = N or more, centres [N, 2, 3].
+
+    With E > N the eyes of a latent differ from camera to camera.
+    """
+
+    base: torch.Tensor
+    eyes: torch.Tensor
+    centres: torch.Tensor
+
+
+class GazeShift(nn.Module):
+    """Gaze [N, 2], ws [N, T, w_dim] -> what is added to ws; zero before training."""
+
+    def __init__(self, num_ws: int, w_dim: int, config: EyeFieldConfig):
+        super().__init__()
+        self.shape, self.sees_latent = (num_ws, w_dim), config.sees_latent
+        inputs, width = 2 + w_dim * config.sees_latent, config.shift_width
+        self.net = nn.Sequential(
+            FullyConnectedLayer(inputs, width, activation="lrelu"),
+            FullyConnectedLayer(width, width, activation="lrelu"),
+            FullyConnectedLayer(width, num_ws * w_dim),
+        )
+        with torch.no_grad():
+            self.net[-1].weight.zero_()
+
+    def forward(self, gaze, ws):
+        x = gaze.to(ws.dtype) / GAZE_SCALE
+        if self.sees_latent:
+            x = torch.cat([x, ws.mean(dim=1)], dim=1)
+        return self.net(x).unflatten(1, self.shape)
+
+
+class EyeField(nn.Module):
+    """A `Generator` (protocol.py) with one thing more: where the eyes look.
+
+    Attributes: `config`; `aim`, what `synthesis` takes for the gaze if a call says none, and may be replaced between
+    two pictures; `base`, the generator underneath.
+    """
+
+    def __init__(self, config: EyeFieldConfig, neural_rendering_resolution: int = 64):
+        super().__init__()
+        self.config, self.aim = config, FACE
+        base, decoder = config.base, config.base.decoder
+        channels = base.backbone.plane_channels
+        self.base = TriPlaneGenerator(base, neural_rendering_resolution)
+        self.eye_backbone = SynthesisNetwork(base.w_dim, base.backbone)
+        self.eye_decoder = OSGDecoder(channels, channels, decoder.width, decoder.lr_multiplier)
+        self.shift = GazeShift(self.base.num_ws, base.w_dim, config)
+
+    @classmethod
+    def origin_of(cls, name: str) -> str | None:
+        """The tensor of a base that one of an eye field starts from; None: its own initial value."""
+        for own, base in (("base.", ""), ("eye_backbone.", "backbone.synthesis."), ("eye_decoder.", "decoder.")):
+            if name.startswith(own):
+                return base + name.removeprefix(own)
+        return None
+
+    z_dim = property(lambda self: self.base.z_dim)
+    c_dim = property(lambda self: self.base.c_dim)
+    w_dim = property(lambda self: self.base.w_dim)
+    num_ws = property(lambda self: self.base.num_ws)
+    options = property(lambda self: self.base.options)
+    resolution = property(lambda self: self.base.resolution)
+    img_resolution = property(lambda self: self.base.resolution)
+
+    @property
+    def orbit(self) -> Orbit:
+        return self.base.orbit
+
+    @property
+    def neural_rendering_resolution(self) -> int:
+        return self.base.neural_rendering_resolution
+
+    @neural_rendering_resolution.setter
+    def neural_rendering_resolution(self, rays: int) -> None:
+        self.base.neural_rendering_resolution = rays
+
+    @property
+    def untrained(self) -> list[nn.Module]:
+        """What training leaves as it is, the mean latent too."""
+        return [self.base]
+
+    def mapping(self, z, c, truncation_psi=1.0, truncation_cutoff=None, update_emas=False):
+        """As the base's: the gaze has no part in who somebody is."""
+        return self.base.mapping(z, c, truncation_psi, truncation_cutoff, update_emas)
+
+    def planes(self, ws, noise_mode="random", draws=None, force_fp32=False, gaze=None) -> Planes:
+        """Planes of ws [N, num_ws, w_dim] and of gaze [E, 2], E = N or k N; None: of `aim`, seen from the front."""
+        kept = Recorded(draws or GlobalDraws())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(ws)):
+            base = self.base.planes(ws, noise_mode, kept, force_fp32)
+            centres = self._eye_centres(base.detach())
+        gaze = self.aim.gaze(_frontal(ws)) if gaze is None else gaze
+        k = len(gaze) // len(ws)
+        ws = ws.repeat_interleave(k, dim=0)
+        noise = Replayed([value.repeat_interleave(k, dim=0) for value in kept.values])
+        eyes = self.eye_backbone(ws + self.shift(gaze, ws), noise_mode, noise, force_fp32).unflatten(1, (3, -1))
+        return Planes(base, eyes, centres)
+
+    def synthesis(
+        self, ws, c, neural_rendering_resolution=None, noise_mode="random", draws=None, force_fp32=False,
+        legacy_raw=False, gaze=None, **unused,
+    ):  # fmt: skip
+        """As `TriPlaneGenerator.synthesis`.
+
+        Args: gaze [M, 2]: yaw and pitch in the head frame, rad, of each picture; None: what `aim` says.
+        """
+        del unused
+        draws = draws or GlobalDraws()
+        n, m = len(ws), len(c)
+        if m % n:
+            raise ValueError(f"{m} cameras for {n} latents: the number of cameras must be a multiple")
+        c = c.to(ws.dtype)
+        gaze = (self.aim.gaze(c) if gaze is None else gaze.to(c)).unflatten(0, (n, m // n))
+        same = bool((gaze == gaze[:, :1]).all())  # then the cameras of a latent share its eyes
+        planes = self.planes(ws, noise_mode, draws, force_fp32, gaze[:, 0] if same else gaze.flatten(0, 1))
+
+        side, kept = neural_rendering_resolution or self.neural_rendering_resolution, Recorded(draws)
+        origins, directions = self.base.rays(c, n, side)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(ws)):
+            pixels = self.base.renderer(planes.base, self.base.decoder, origins, directions, self.options, kept)
+        jitter = kept.values[: 2 if self.options.depth_resolution_importance else 1]
+        features, depth = self._with_eyes(planes, origins, directions, jitter, *pixels)
+        return self.base.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
+
+    def _with_eyes(self, planes: Planes, origins, directions, jitter, features, depth):
+        """The eyes drawn into pixels of the base: all arguments as the base had them, and what it gave."""
+        scenes = len(planes.eyes)
+        n, k = len(origins), scenes // len(origins)
+
+        def split(values):  # [N, k M, X] -> [scenes, M, X]
+            return values.unflatten(1, (k, -1)).flatten(0, 1)
+
+        fields = [
+            (planes.base.repeat_interleave(k, dim=0), self.base.decoder),
+            (planes.eyes, self.eye_decoder),
+        ]
+        features, depth = blended.render_met(
+            fields, self._ball(planes.centres.repeat_interleave(k, dim=0)), split(origins), split(directions),
+            self.options, [split(u) for u in jitter], split(features.mT).mT, depth.reshape(scenes, -1),
+        )  # fmt: skip
+        return features.mT.unflatten(0, (n, k)).flatten(1, 2).mT, depth.reshape(n, -1)
+
+    def query(self, planes: Planes, coords, draws=None):
+        """The blended field at world points [N, P, 3]: rgb [N, P, C], raw sigma [N, P, 1]."""
+        fields = [(planes.base, self.base.decoder), (planes.eyes, self.eye_decoder)]
+        draws = draws or GlobalDraws()
+        colors, sigma = blended.query(fields, self._ball(planes.centres), coords, self.options, draws)
+        return {"rgb": colors.mT, "sigma": sigma[..., None]}
+
+    def sample_mixed(self, coords, dirs, ws, noise_mode="random", draws=None, force_fp32=False, gaze=None, **unused):
+        """As `query`, of ws [N, num_ws, w_dim]; `dirs` never matter. gaze [N, 2]: None, what `aim` says."""
+        del dirs, unused
+        return self.query(self.planes(ws, noise_mode, draws, force_fp32, gaze), coords, draws)
+
+    def sample(self, coords, dirs, z, c, truncation_psi=1.0, truncation_cutoff=None, update_emas=False, **kwargs):
+        """As `sample_mixed`, of (z, c)."""
+        ws = self.mapping(z, c, truncation_psi, truncation_cutoff, update_emas)
+        return self.sample_mixed(coords, dirs, ws, **kwargs)
+
+    def forward(self, z, c, truncation_psi=1.0, truncation_cutoff=None, update_emas=False, **synthesis_kwargs):
+        """Pictures of z [N, z_dim], with c [N, 25] as both the conditioning and the rendering camera."""
+        return self.synthesis(self.mapping(z, c, truncation_psi, truncation_cutoff), c, **synthesis_kwargs)
+
+    @torch.no_grad()
+    def may_differ(self, ws, c, neural_rendering_resolution=None, noise_mode="random", draws=None) -> torch.Tensor:
+        """Which pixels of pictures [M] may differ from the base's: bool [M, 1, S, S], for any gaze."""
+        side = neural_rendering_resolution or self.neural_rendering_resolution
+        centres = self._eye_centres(self.base.planes(ws, noise_mode, draws or GlobalDraws()))
+        met = self._ball(centres).met(*self.base.rays(c.to(ws.dtype), len(ws), side))
+        sr = self.config.base.superresolution.kind
+        return SUPERRESOLUTIONS[sr].reached(met.reshape(len(c), 1, side, side), self.resolution)
+
+    def _base_has_gradients(self, ws) -> bool:
+        return ws.requires_grad or any(parameter.requires_grad for parameter in self.base.parameters())
+
+    def _ball(self, centres) -> Ball:
+        apart = 2 * self.config.eye_x
+        return Ball(centres, self.config.inner * apart, self.config.outer * apart)
+
+    @torch.no_grad()
+    def _eye_centres(self, planes) -> torch.Tensor:
+        """Where the base's surface is at the eyes: [N, 2, 3], along rays parallel to the z axis.
+
+        ValueError if that is outside the volume: there is no face whose eyes could be set.
+        """
+        x, y, distance = self.config.eye_x, self.config.eye_y, self.orbit.radius
+        origins = planes.new_tensor([[-x, y, distance], [x, y, distance]]).expand(len(planes), 2, 3)
+        directions = planes.new_tensor([0.0, 0.0, -1.0]).expand(len(planes), 2, 3)
+        depth = self.base.renderer(planes, self.base.decoder, origins, directions, self.options, Midpoints())[1]
+        centres = origins + depth[..., None] * directions
+        z = centres[..., 2]
+        if not (z.abs() < self.options.box_warp / 2).all():  # not a number: as wrong as far away
+            worst = float(z.flatten()[z.flatten().abs().nan_to_num(math.inf).argmax()])
+            raise ValueError(
+                f"the base has no surface where its eyes should be: at x = +-{x}, y = {y} it lies at z = {worst:.3g}, "
+                f"outside the volume, +-{self.options.box_warp / 2}; give another base, or its eyes' place"
+            )
+        return centres
+
+
+def _frontal(like) -> torch.Tensor:
+    """Labels [N, 25] of cameras that look along -z, one for each row of `like`."""
+    pose = like.new_tensor([[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]])
+    return torch.cat([pose.flatten(), like.new_zeros(LABEL_DIM - 16)]).expand(len(like), LABEL_DIM)
+
+
+def is_aimed(G) -> bool:
+    """Whether the gaze of a generator can be set."""
+    return isinstance(getattr(G, "aim", None), Aim)

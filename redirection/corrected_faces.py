@@ -1,0 +1,207 @@
+"""Correction of whole faces, measured: each method on the same portraits of a world, which knows the true results.
+
+A method takes a portrait and gives one whose eyes look into the lens. Those that need to be told the gaze (patch
+redirectors) are told the true one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from groundwork.archive import read_file
+from groundwork.images import read_picture
+from redirection.eye_patches import EyeSquare
+from redirection.face_scores import animation, at_camera, falls, likeness, off, seam
+from redirection.gaze_animation.eye_boxes import boxes_around
+from redirection.gaze_animation.moving_eyes import moved_frames
+from redirection.gaze_animation.portrait_lists import ELSEWHERE, read_domain
+from redirection.gaze_animation.portrait_making import CORRECTED, LANDMARKS
+from redirection.gaze_animation.portrait_truth import Truth, read_truth
+from redirection.gaze_animation.whole_faces import FaceEyes, Fates, painted
+from redirection.lid_points import Lids, load_lids
+
+FRONTAL_DEG, TURNED_DEG = 10.0, 20.0  # most and least head yaw of the two groups
+ASKED_YAW = (-15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0)
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+PATCH = 64  # px of the patches that a judge gets
+SAME_PERSON = 0.05  # quantile of the likeness of same-person pairs that a corrected face should pass
+
+
+@dataclass(frozen=True)
+class TestFace:
+    """A portrait of Y: picture and the true corrected one, uint8 [S, S, 3]; lids; what is true."""
+
+    __test__ = False  # no test of pytest's
+
+    name: str
+    picture: np.ndarray
+    corrected: np.ndarray
+    lids: Lids
+    truth: Truth
+
+
+Method = Callable[[TestFace], np.ndarray]
+
+
+class PatchReader(Protocol):
+    """What measures: the judge of patches. read(uint8 [N, 3, s, s]) has angles [N, 3]: P, V, H in degrees as
+    the patches show them, identity [N, D], unit vectors, and features [N, F]."""
+
+    name: str
+
+    def read(self, patches: torch.Tensor): ...
+
+
+def read_faces(folder: Path, count: int | None = None) -> list[TestFace]:
+    """Faces of a set of prepare.py --world that have a true corrected picture, in the list's order; the first `count`.
+
+    Errors: ValueError, one line, or OSError.
+    """
+    portraits, truth = read_domain(folder, ELSEWHERE), read_truth(folder)
+    there = {file.stem: file for file in sorted((folder / CORRECTED).glob("*.png"))}
+    files = [file for file in portraits.files if file.stem in there and (ELSEWHERE, file.stem) in truth][:count]
+    if not files:
+        raise ValueError(f"{folder}: has no true corrected pictures; make it by prepare.py --world with --corrected")
+    names = [f"{ELSEWHERE}/{file.name}" for file in files]
+    lids = load_lids(str(folder / LANDMARKS), names)
+    found = []
+    for file, name in zip(files, names, strict=True):
+        picture, true = (np.asarray(read_picture(read_file(one), str(one))) for one in (file, there[file.stem]))
+        if picture.shape != true.shape:
+            raise ValueError(f"{there[file.stem]}: has another size than {file}; make the set again")
+        found.append(TestFace(file.stem, picture, true, lids(picture, name), truth[ELSEWHERE, file.stem]))
+    return found
+
+
+def nothing(face: TestFace) -> np.ndarray:
+    """The picture as it is."""
+    return face.picture
+
+
+def true_picture(face: TestFace) -> np.ndarray:
+    """What the world shows: as good as can be."""
+    return face.corrected
+
+
+def by_animator(animator, device="cpu") -> Method:
+    """GazeAnimation's correction."""
+
+    def method(face: TestFace) -> np.ndarray:
+        eyes, fates = FaceEyes.of_lids(face.lids), Fates()
+        return painted(face.picture, [eyes], [animator.correct], animator.config.size, fates, device, closed=0)
+
+    return method
+
+
+def by_redirector(redirector) -> Method:
+    """A redirector of eye patches, both eyes, pasted back."""
+
+    def method(face: TestFace) -> np.ndarray:
+        out, truth = face.picture, face.truth
+        for eye, sign in (("R", -1.0), ("L", 1.0)):  # patches of right eyes are mirrored
+            square = EyeSquare.of_lids(face.lids[eye], eye)
+            before = square.cut(face.picture, redirector.size)
+            patch = torch.from_numpy(before.copy()).permute(2, 0, 1)[None]
+            head = sign * truth.head_yaw
+            shown = torch.tensor([[head, truth.gaze_pitch, sign * truth.gaze_yaw]])
+            wanted = torch.tensor([[head, truth.lens_pitch, sign * truth.lens_yaw]])
+            after = redirector.redirect(patch, shown, wanted)[0].permute(1, 2, 0).numpy()
+            out = square.paste(out, before, after)
+        return out
+
+    return method
+
+
+@dataclass(frozen=True)
+class FaceReading:
+    """gaze [N, 2]: yaw, pitch in degrees, mean of both eyes; identity [N, D], features [N, F] of both eyes together."""
+
+    gaze: np.ndarray
+    identity: torch.Tensor
+    features: torch.Tensor
+
+
+def read_gaze(judge: PatchReader, pictures: Sequence[np.ndarray], lids: Sequence[Lids]) -> FaceReading:
+    """What a judge of patches sees in portraits, cut by the lids of the input."""
+    patches, signs = [], []
+    for picture, own in zip(pictures, lids, strict=True):
+        for eye, sign in (("R", -1.0), ("L", 1.0)):
+            patches.append(EyeSquare.of_lids(own[eye], eye).cut(picture, PATCH))
+            signs.append(sign)
+    seen = judge.read(torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).contiguous())
+    yaw, pitch = seen.angles[:, 2].double() * torch.tensor(signs), seen.angles[:, 1].double()
+    gaze = torch.stack([yaw.view(-1, 2).mean(dim=1), pitch.view(-1, 2).mean(dim=1)], dim=1).numpy()
+    return FaceReading(gaze, seen.identity.reshape(len(pictures), -1), seen.features.reshape(len(pictures), -1))
+
+
+def boxes_of_face(face: TestFace) -> np.ndarray:
+    """[2, 4] in whole pixels of the portrait."""
+    eyes = torch.from_numpy(FaceEyes.of_lids(face.lids).eyes)[None]
+    return boxes_around(eyes, size=face.picture.shape[0])[0].numpy()
+
+
+def measure(faces: Sequence[TestFace], method: Method, judge: PatchReader) -> dict:
+    """Scores of one method, of all faces and of the frontal and the turned heads."""
+    outputs = [method(face) for face in faces]
+    lids = [face.lids for face in faces]
+    seen, before, true = (
+        read_gaze(judge, pictures, lids)
+        for pictures in (outputs, [face.picture for face in faces], [face.corrected for face in faces])
+    )
+    lens = np.array([face.truth.lens for face in faces])
+    near = [likeness(out, face.corrected, boxes_of_face(face)) for out, face in zip(outputs, faces, strict=True)]
+    seams = [seam(out, boxes_of_face(face)) for out, face in zip(outputs, faces, strict=True)]
+    features = (seen.features - true.features).norm(dim=1) / true.features.norm(dim=1)
+    alike = _cosine(seen.identity, before.identity)
+    threshold = _same_person(faces, before.identity)
+    yaw = np.abs([face.truth.head_yaw for face in faces])
+    groups = {"all": yaw >= 0, "frontal": yaw <= FRONTAL_DEG, "turned": yaw >= TURNED_DEG}
+    scores = {}
+    for name, rows in groups.items():
+        if rows.any():
+            scores[name] = at_camera(seen.gaze[rows], lens[rows]) | {
+                "psnr": float(np.array(near)[rows, 0].mean()),
+                "ssim": float(np.array(near)[rows, 1].mean()),
+                "feature_distance": float(features[torch.from_numpy(rows)].mean()),
+                "seam": float(np.array(seams)[rows].mean()),
+                "identity": float(alike[torch.from_numpy(rows)].mean()),
+                "identity_kept": float((alike[torch.from_numpy(rows)] >= threshold).double().mean()),
+                "faces": int(rows.sum()),
+            }
+    return scores
+
+
+def _cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cosine_similarity(a, b, dim=1)
+
+
+def _same_person(faces: Sequence[TestFace], identity: torch.Tensor) -> float:
+    """The 5 % quantile of the likeness of two pictures of one person; 1 if nobody has two."""
+    person = torch.tensor([face.truth.person for face in faces])
+    pairs = (person[:, None] == person[None]).triu(1).nonzero()
+    if not len(pairs):
+        return 1.0
+    return float(_cosine(identity[pairs[:, 0]], identity[pairs[:, 1]]).double().quantile(SAME_PERSON))
+
+
+def measure_animation(faces: Sequence[TestFace], animator, calibration, judge: PatchReader, device="cpu") -> dict:
+    """Degrees asked for against those read, horizontally; and whether the angle to the lens falls along alpha."""
+    lens = np.array([face.truth.lens for face in faces])
+
+    def read(way: np.ndarray, using) -> np.ndarray:
+        """[N, T, 2]: yaw, pitch."""
+        films = [moved_frames(face.picture, [FaceEyes.of_lids(face.lids)], animator, way, using, Fates(), device, 0)
+                 for face in faces]  # fmt: skip
+        lids = [face.lids for face in faces]
+        return np.stack([read_gaze(judge, pictures, lids).gaze for pictures in zip(*films, strict=True)], axis=1)
+
+    to_lens = np.stack([off(gaze, lens) for gaze in read(np.array(ALPHAS), None).transpose(1, 0, 2)], axis=1)
+    scores = {"falls_along_alpha": falls(to_lens), "falls_but_1_deg": falls(to_lens, slack=1.0)}
+    if calibration is not None:
+        yaw = read(np.array([(asked, 0.0) for asked in ASKED_YAW]), calibration)[..., 0] - lens[:, :1]
+        scores |= animation(ASKED_YAW, yaw)
+    return scores

@@ -1,0 +1,71 @@
+"""Makes the people in photos and films look into the camera."""
+
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
+import click
+from tqdm import tqdm
+
+from dataset_preprocessing.ffhq.tracking import is_film
+from groundwork.archive import Folder
+from groundwork.command import SWITCH, Command, device_option, json_option, pick_device, tell, write_json
+from groundwork.images import silence_pillow
+from groundwork.places import EITHER, OUTPUT_FILE, Input, NamedInput, Output
+from redirection.gaze_animation import correcting
+from redirection.gaze_animation.animator_file import EMBEDDED, open_animator
+from redirection.gaze_animation.whole_faces import CLOSED
+from redirection.lid_points import MESH, load_lids
+
+
+@click.command(cls=Command)
+@click.option("--source", type=Input(EITHER), required=True, help="A photo or film, or a folder of them.")
+@click.option("--out", type=Output(EITHER, ("*",)), required=True,
+              help="FILE.png or .jpg of a photo, FILE.mp4 of a film; of a folder a new folder.")  # fmt: skip
+@click.option("--weights", type=NamedInput(EITHER, [*EMBEDDED]), default=next(iter(EMBEDDED)), show_default=True,
+              help="Networks: a name, a .safetensors, or a published checkpoint.")  # fmt: skip
+@click.option("--landmarks", type=NamedInput(EITHER, [MESH]), default=MESH, show_default=True,
+              help="Lids by mesh (MTCNN and FaceMesh), a dlib .dat, or a file or folder of 68 points.")  # fmt: skip
+@click.option("--faces", type=click.Choice(["all", "largest"]), default="all", show_default=True,
+              help="Which faces; several are found by mesh alone.")  # fmt: skip
+@click.option("--least-open", type=click.FloatRange(0, 1), default=CLOSED, show_default=True,
+              help="Height over width below which an eye is closed, and the face stays as it is.")  # fmt: skip
+@click.option("--steady", **SWITCH, default=True, show_default=True,
+              help="Of films: eyes' places and codes change slowly from frame to frame.")  # fmt: skip
+@click.option("--sheet", type=OUTPUT_FILE, help="Also draw photos before and after, a PNG file.")
+@device_option
+@json_option
+def main(source, out, weights, landmarks, sheet, device, json_path, **o):
+    """Paints both eyes of each face anew, so that it looks into the camera (GazeAnimation, Zhang et al. 2020).
+
+    Faces are found and levelled; the boxes round the eyes follow the distance of the eyes. Outside these boxes a
+    picture keeps every bit, before it is encoded. A film keeps its sound. A picture or frame without a face, and a
+    face with closed eyes, stay as they are and are counted.
+    """
+    correcting.check_out(source, out)
+    silence_pillow()
+    device = pick_device(device)
+    folder = Folder(source if source.is_dir() else source.parent)
+    names = correcting.names_in(folder) if source.is_dir() else [source.name]
+    correction = correcting.Correction(
+        open_animator(weights, device)[0],
+        load_lids(landmarks, [name for name in names if not is_film(name)], device),
+        o["faces"] == "all", o["least_open"], o["steady"], device,
+    )  # fmt: skip
+    for name in tqdm(names, unit="file", disable=len(names) < 2):
+        file, target = folder.file(name), correcting.target_of(name, out) if source.is_dir() else out
+        if is_film(name):
+            correction.film(file, target)
+        else:
+            correction.photo(file, target, name)
+    facts = correction.facts()
+    click.echo(f"{facts['painted']} faces corrected in {facts['pictures']} pictures or frames -> {out}")
+    tell(correction.notes())
+    if sheet is not None and correction.pairs:
+        correcting.write_sheet(sheet, correction.pairs)
+    write_json(json_path, facts)
+
+
+if __name__ == "__main__":
+    main()

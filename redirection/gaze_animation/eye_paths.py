@@ -1,0 +1,103 @@
+"""Ways along which eyes move: in degrees, through a map from degrees to gaze codes, or in the paper's alpha.
+
+GazeAnimation's code of the gaze has two numbers without a unit, and its animation is one line: from the gaze that is
+there (alpha 0) to the camera (alpha 1), and beyond (Zhang et al. 2020). Here a 2 x 2 matrix, fitted once on faces whose
+gaze is known, says how the code changes with each degree; so any direction can be asked for.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from groundwork.plain import check_types
+
+MOST_DEG = 45.0
+LEAST_FACES = 20
+EXAMPLE = "'0,0 -15,0 15,0 0,0'"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """code = R(s) + M (yaw, pitch); s is the corrected face, so (0, 0) looks into the camera.
+
+    code_per_degree: M [2, 2], row by row.
+    rmse_deg: of the angles that the fitted map reads off codes, yaw and pitch. Axes are those of `l2cs.estimator`.
+    """
+
+    code_per_degree: tuple[float, float, float, float]
+    rmse_deg: tuple[float, float]
+    faces: int
+
+    def __post_init__(self):
+        check_types(self)
+        a, b, c, d = self.code_per_degree
+        if abs(a * d - b * c) < 1e-12:
+            raise ValueError("code_per_degree must be a map that can be undone")
+
+    @classmethod
+    def fit(cls, codes: np.ndarray, angles: np.ndarray) -> "Calibration":
+        """Least squares. codes [N, 2]: R(y) - R(s) of each face; angles [N, 2]: yaw, pitch of its gaze, less those of
+        the direction to the lens, degrees. ValueError if they do not say all four numbers."""
+        if len(codes) < LEAST_FACES:
+            raise ValueError(f"{len(codes)} faces of known gaze are too few to calibrate, least {LEAST_FACES}")
+        matrix, _, rank, _ = np.linalg.lstsq(angles, codes, rcond=1e-6)  # angles @ matrix = codes
+        per_degree = matrix.T
+        if rank < 2 or not np.isfinite(per_degree).all() or abs(np.linalg.det(per_degree)) < 1e-12:
+            raise ValueError("the gaze codes do not follow the gaze in both directions; train longer")
+        off = codes @ np.linalg.inv(per_degree).T - angles
+        rmse = np.sqrt((off**2).mean(axis=0)).tolist()
+        return cls(tuple(per_degree.ravel().tolist()), (rmse[0], rmse[1]), len(codes))
+
+    def codes(self, angles: torch.Tensor) -> torch.Tensor:
+        """Yaw, pitch in degrees [..., 2] -> what is added to R(s) [..., 2]."""
+        return angles @ torch.tensor(self.code_per_degree, dtype=angles.dtype, device=angles.device).view(2, 2).T
+
+    def angles(self, codes: torch.Tensor) -> torch.Tensor:
+        """R(y) - R(s) [..., 2] -> yaw, pitch in degrees."""
+        matrix = torch.tensor(self.code_per_degree, dtype=codes.dtype, device=codes.device).view(2, 2)
+        return codes @ matrix.inverse().T
+
+
+def path_of(text: str) -> np.ndarray:
+    """`0,0 -15,0 15,5` -> corners [K, 2] of the way, yaw and pitch in degrees. ValueError, one line."""
+    corners = []
+    for part in text.split():
+        try:
+            yaw, pitch = map(float, part.split(","))
+        except ValueError:
+            yaw = math.nan
+        if not (math.isfinite(yaw) and abs(yaw) <= MOST_DEG and math.isfinite(pitch) and abs(pitch) <= MOST_DEG):
+            raise ValueError(
+                f"--path={text}: '{part}' is no yaw,pitch in degrees up to {MOST_DEG:g}; write for example {EXAMPLE}"
+            )
+        corners.append((yaw, pitch))
+    if not corners:
+        raise ValueError("--path: has no corner; write for example " + EXAMPLE)
+    return np.array(corners)
+
+
+def along(corners: np.ndarray, frames: int) -> np.ndarray:
+    """`frames` places [frames, D] along the lines between corners [K, D], at one speed, both ends among them."""
+    steps = np.linalg.norm(np.diff(corners, axis=0), axis=1)
+    way = np.concatenate([[0], np.cumsum(steps)])
+    if way[-1] == 0:
+        return np.repeat(corners[:1], frames, axis=0)
+    at = np.linspace(0, way[-1], frames) if frames > 1 else way[-1:]
+    return np.stack([np.interp(at, way, column) for column in corners.T], axis=1)
+
+
+def alphas_of(text: str) -> np.ndarray:
+    """`0,0.5,1` -> these; `0:1.4:15` -> 15 from 0 to 1.4. ValueError, one line."""
+    try:
+        if ":" in text:
+            first, last, count = text.split(":")
+            values = np.linspace(float(first), float(last), int(count)) if 1 <= int(count) <= 10_000 else np.empty(0)
+        else:
+            values = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        values = np.empty(0)
+    if not len(values) or not (np.abs(values) <= 10).all():  # NaN too
+        raise ValueError(f"--alpha={text}: must be numbers up to 10 as 0,0.5,1, or first:last:count as 0:1.4:15")
+    return values

@@ -1,0 +1,52 @@
+"""The eyes of a picture moved along a way: which codes each frame has, painted and pasted back."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from redirection.gaze_animation.eye_paths import Calibration
+from redirection.gaze_animation.whole_faces import CLOSED, FaceEyes, Fates, painted
+
+
+class MovedGaze:
+    """Paints a face that looks to yaw, pitch in degrees from the camera, or as far as alpha says.
+
+    What is the same in all frames is worked out once for each face.
+    """
+
+    def __init__(self, animator, calibration: Calibration | None = None):
+        self._animator, self._calibration, self._ends = animator, calibration, None
+        self.angles: tuple[float, float] | None = None
+        self.alpha: float | None = None
+
+    def __call__(self, portraits: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        if self._ends is None:
+            self._ends = self._animator.ends(portraits, boxes)
+        if self.alpha is not None:
+            return self._animator.frame(portraits, boxes, self.alpha, self._ends)
+        there, camera = self._ends
+        step = self._calibration.codes(torch.tensor([self.angles], dtype=portraits.dtype, device=portraits.device))
+        return self._animator.paint(portraits, boxes, camera.gaze + step, there.content)
+
+
+def moved_frames(
+    picture: np.ndarray,
+    faces: Sequence[FaceEyes],
+    animator,
+    way: np.ndarray,
+    calibration: Calibration | None,
+    fates: Fates,
+    device="cpu",
+    closed: float = CLOSED,
+) -> list[np.ndarray]:
+    """Frames uint8 [H, W, 3]. way: [T, 2], yaw and pitch in degrees, with a calibration; [T], alpha, without."""
+    paints = [MovedGaze(animator, calibration) for _ in faces]
+    frames = []
+    for at in way:
+        for paint in paints:
+            paint.angles, paint.alpha = (None, float(at)) if calibration is None else (tuple(map(float, at)), None)
+        counted = Fates()
+        frames.append(painted(picture, faces, paints, animator.config.size, counted, device, closed))
+    fates.painted, fates.kept = fates.painted + counted.painted, counted.kept
+    return frames

@@ -1,0 +1,206 @@
+"""The losses of GazeAnimation, one number for each published name (Zhang et al. 2020, section 3).
+
+x are faces that look at the camera, y others. xo = Gx(x), yo = Gy(y), s = Gx(y) is y corrected, s_again = Gy(s). Faces
+are [B, 3, S, S] in [-1, 1], boxes [B, 2, 4].
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from groundwork.plain import check_one_of, check_types, check_within
+from redirection.gaze_animation.eye_boxes import both_eyes, eye_crops
+from redirection.gaze_animation.face_critic import FaceCritic
+from redirection.gaze_animation.gaze_animator import GazeAnimator
+
+Losses = dict[str, torch.Tensor]
+Seen = Callable[[torch.Tensor, torch.Tensor], Losses]  # eye crops drawn, true [N, 3, s, s] -> content, style
+
+
+def _lsgan(score: torch.Tensor, wanted: float) -> torch.Tensor:
+    return (score - wanted).square().mean()
+
+
+def _legacy_lsgan(score: torch.Tensor, wanted: float) -> torch.Tensor:
+    """As published: twice what is meant to be squared."""
+    return 2 * (score - wanted).mean()
+
+
+def _softplus_d(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def _softplus_g(fake: torch.Tensor) -> torch.Tensor:
+    return F.softplus(-fake).mean()
+
+
+REAL = 0.9  # of least squares
+# name -> (loss of D of the logits of real and of painted faces, loss of a painter). gan is softplus by its older name.
+ADVERSARIAL = {
+    "softplus": (_softplus_d, _softplus_g),
+    "gan": (_softplus_d, _softplus_g),
+    "hinge": (lambda real, fake: (1 - real).relu().mean() + (1 + fake).relu().mean(), lambda fake: -fake.mean()),
+    "wgan": (lambda real, fake: fake.mean() - real.mean(), lambda fake: -fake.mean()),
+    "lsgan": (lambda real, fake: _lsgan(real, REAL) + _lsgan(fake, 0), lambda fake: _lsgan(fake, REAL)),
+}
+LEGACY_LSGAN = (
+    lambda real, fake: _legacy_lsgan(real, REAL) + _legacy_lsgan(fake, 0),
+    lambda fake: _legacy_lsgan(fake, REAL),
+)
+PENALISED = "wgan"  # the kind that is no distance without a bound on D's gradients
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaintingWeights:
+    """Kind of the adversarial terms, and the factors of the others. lam_gp: of the penalty, with wgan alone."""
+
+    loss_type: str = "softplus"
+    lam_r: float = 1.0
+    lam_p: float = 100.0
+    lam_gp: float = 10.0
+    legacy_lsgan: bool = False
+
+    def __post_init__(self):
+        check_types(self)
+        check_one_of("loss_type", self.loss_type, ADVERSARIAL)
+        for name in ("lam_r", "lam_p", "lam_gp"):
+            check_within(name, getattr(self, name), 0)
+
+    @property
+    def adversarial(self) -> tuple[Callable, Callable]:
+        return LEGACY_LSGAN if self.legacy_lsgan and self.loss_type == "lsgan" else ADVERSARIAL[self.loss_type]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """A batch of both domains, drawn apart: faces, and the boxes of their eyes."""
+
+    x: torch.Tensor
+    x_boxes: torch.Tensor
+    y: torch.Tensor
+    y_boxes: torch.Tensor
+
+    def first(self, count: int) -> "Faces":
+        return Faces(*(getattr(self, field.name)[:count] for field in dataclasses.fields(self)))
+
+    def to(self, device) -> "Faces":
+        return Faces(*(getattr(self, field.name).to(device) for field in dataclasses.fields(self)))
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What the painters make of `Faces`. s has no gradients: for Gy and Er it is data (Synthesis-As-Training)."""
+
+    xo: torch.Tensor
+    yo: torch.Tensor
+    s: torch.Tensor
+    s_again: torch.Tensor
+
+
+def corrected_x(nets: GazeAnimator, faces: Faces) -> torch.Tensor:
+    """xo."""
+    return nets.correct(faces.x, faces.x_boxes)
+
+
+def animated_y(nets: GazeAnimator, faces: Faces) -> torch.Tensor:
+    """yo."""
+    boxes, content = faces.y_boxes, nets.content(faces.y, faces.y_boxes)
+    return nets.paint(faces.y, boxes, nets.gaze(faces.y, boxes), content)
+
+
+def synthesised(nets: GazeAnimator, faces: Faces) -> tuple[torch.Tensor, torch.Tensor]:
+    """s and s_again: Gy, told the codes of the corrected face, must paint that face."""
+    boxes = faces.y_boxes
+    with torch.no_grad():
+        s = nets.correct(faces.y, boxes)
+    return s, nets.paint(faces.y, boxes, nets.gaze(s, boxes), nets.content(s, boxes))
+
+
+def paint_all(nets: GazeAnimator, faces: Faces) -> Painted:
+    return Painted(corrected_x(nets, faces), animated_y(nets, faces), *synthesised(nets, faces))
+
+
+def box_l1(a: torch.Tensor, b: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Mean over the batch of sum |a - b| / (numbers in one box). A face has two boxes; the divisor is as published."""
+    left, top, right, bottom = boxes[:, 0].unbind(-1)
+    return ((a - b).abs().sum((1, 2, 3)) / ((bottom - top) * (right - left) * 3)).mean()
+
+
+def perception(seen: Seen, true: torch.Tensor, drawn: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Content and style of both eyes, added."""
+    return 2 * sum(seen(both_eyes(eye_crops(drawn, boxes)), both_eyes(eye_crops(true, boxes))).values())
+
+
+def gradient_penalty(
+    critic: FaceCritic, real: torch.Tensor, fake: torch.Tensor, boxes: torch.Tensor, u: torch.Tensor
+) -> torch.Tensor:
+    """mean((|gradient of D| - 1)^2) between real faces and painted ones (Gulrajani et al. 2017); u [B] in [0, 1]."""
+    u = u.view(-1, 1, 1, 1)
+    between = (u * real + (1 - u) * fake).detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(critic(between, boxes).sum(), between, create_graph=True)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def critic_x_losses(critic: FaceCritic, faces: Faces, painted: Painted, weights: PaintingWeights) -> Losses:
+    """Of Dx, against faces without gradients: those of Gx, and those of Gy that look at the camera."""
+    of_d, real = weights.adversarial[0], critic(faces.x, faces.x_boxes)
+    terms = {
+        "dx_gan_loss": of_d(real, critic(painted.xo.detach(), faces.x_boxes)),
+        "dyx_gan_loss": of_d(real, critic(painted.s_again.detach(), faces.y_boxes)),
+    }
+    return terms | {"Dx_loss": sum(terms.values())}
+
+
+def critic_y_losses(critic: FaceCritic, faces: Faces, painted: Painted, weights: PaintingWeights) -> Losses:
+    """Of Dy."""
+    real = critic(faces.y, faces.y_boxes)
+    loss = weights.adversarial[0](real, critic(painted.yo.detach(), faces.y_boxes))
+    return {"dy_gan_loss": loss, "Dy_loss": loss}
+
+
+def correction_losses(
+    critic_x: FaceCritic, faces: Faces, xo: torch.Tensor, weights: PaintingWeights, seen: Seen | None
+) -> Losses:
+    """Of Gx, on faces that look at the camera already."""
+    terms = {
+        "gx_gan_loss": weights.adversarial[1](critic_x(xo, faces.x_boxes)),
+        "recon_loss_x": box_l1(xo, faces.x, faces.x_boxes),
+    }
+    total = terms["gx_gan_loss"] + weights.lam_r * terms["recon_loss_x"]
+    if seen is not None:
+        terms["percep_loss_x"] = perception(seen, faces.x, xo, faces.x_boxes)
+        total = total + weights.lam_p * terms["percep_loss_x"]
+    return terms | {"Gx_loss": total}
+
+
+def animation_losses(
+    nets: GazeAnimator,
+    critics: tuple[FaceCritic, FaceCritic],
+    faces: Faces,
+    painted: Painted,
+    weights: PaintingWeights,
+    seen: Seen | None,
+) -> Losses:
+    """Of Gy and Er: yo is y, and s_again is s. critics: Dx, Dy."""
+    of_g, boxes, again = weights.adversarial[1], faces.y_boxes, painted.s_again
+    content = sum(
+        F.l1_loss(nets.content(drawn, boxes), nets.content(true, boxes))
+        for drawn, true in ((again, painted.s), (painted.yo, faces.y))
+    )
+    terms = {
+        "gy_gan_loss": of_g(critics[1](painted.yo, boxes)),
+        "gyx_gan_loss": of_g(critics[0](again, boxes)),
+        "recon_loss_y": box_l1(painted.yo, faces.y, boxes),
+        "recon_loss_y_angle": box_l1(again, painted.s, boxes),
+        "recon_fp_content": content,
+    }
+    reconstruction = terms["recon_loss_y"] + terms["recon_loss_y_angle"]
+    total = terms["gy_gan_loss"] + terms["gyx_gan_loss"] + weights.lam_r * reconstruction + content
+    if seen is not None:
+        own = perception(seen, faces.y, painted.yo, boxes)
+        terms["percep_loss_y"] = own + perception(seen, painted.s, again, boxes)
+        total = total + weights.lam_p * terms["percep_loss_y"]
+    return terms | {"Gy_loss": total}

@@ -1,0 +1,90 @@
+"""Ways of eyes: degrees to codes by a fitted map, corners of a path, alphas, and frames of a moved face."""
+
+import numpy as np
+import pytest
+import torch
+from known_eyes import grey, lids_at
+
+from redirection.gaze_animation.animator_file import read_animator, save_animator
+from redirection.gaze_animation.eye_paths import Calibration, along, alphas_of, path_of
+from redirection.gaze_animation.gaze_animator import AnimatorConfig, GazeAnimator
+from redirection.gaze_animation.moving_eyes import moved_frames
+from redirection.gaze_animation.whole_faces import FaceEyes, Fates
+
+TRUE = np.array([[0.03, -0.01], [0.02, 0.05]])
+
+
+def test_the_map_from_degrees_to_codes_is_found_again_and_undone():
+    rng = np.random.default_rng(0)
+    angles = rng.uniform(-20, 20, (200, 2))
+    found = Calibration.fit(angles @ TRUE.T, angles)
+    assert found.code_per_degree == pytest.approx(TRUE.ravel()) and max(found.rmse_deg) < 1e-9 and found.faces == 200
+    noisy = Calibration.fit(angles @ TRUE.T + rng.normal(0, 0.05, angles.shape), angles)
+    assert noisy.code_per_degree == pytest.approx(TRUE.ravel(), abs=2e-3) and max(noisy.rmse_deg) > 0.5
+    asked = torch.tensor([[10.0, -4.0], [0.0, 7.0]])
+    assert torch.allclose(found.angles(found.codes(asked)), asked, atol=1e-4)
+    assert found.codes(asked)[0].numpy() == pytest.approx(TRUE @ [10, -4], abs=1e-6)
+
+
+def test_codes_that_do_not_follow_the_gaze_are_refused():
+    rng = np.random.default_rng(0)
+    angles = rng.uniform(-20, 20, (50, 2))
+    with pytest.raises(ValueError, match="too few to calibrate"):
+        Calibration.fit(angles[:5], angles[:5])
+    with pytest.raises(ValueError, match="do not follow the gaze"):
+        Calibration.fit(np.zeros((50, 2)), angles)
+    with pytest.raises(ValueError, match="do not follow the gaze"):
+        Calibration.fit(angles, angles * (1, 0))
+
+
+def test_a_path_goes_through_its_corners_at_one_speed():
+    corners = path_of("0,0 -10,0 -10,5")
+    way = along(corners, 16)
+    assert way[0].tolist() == [0, 0] and way[10] == pytest.approx([-10, 0]) and way[-1].tolist() == [-10, 5]
+    assert np.linalg.norm(np.diff(way, axis=0), axis=1) == pytest.approx(np.ones(15))
+    assert along(corners[:1], 3).tolist() == [[0, 0]] * 3 and along(corners, 1).tolist() == [[-10, 5]]
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2,3", "a,b", "nan,0", "0,90", "0;0"])
+def test_a_path_that_is_none_is_one_line(text):
+    with pytest.raises(ValueError, match="--path"):
+        path_of(text)
+
+
+def test_alphas():
+    assert alphas_of("0,0.5,1").tolist() == [0, 0.5, 1] and alphas_of("0:1.4:15") == pytest.approx(np.arange(15) / 10)
+    for text in ("", "a", "0:1", "0:1:0", "0:1:x", "nan", "11", "0:1:99999999"):
+        with pytest.raises(ValueError, match="--alpha"):
+            alphas_of(text)
+
+
+def test_frames_show_the_codes_that_were_asked_for(painter):
+    picture, face = grey(), FaceEyes.of_lids(lids_at(160, 100))
+    x, y = face.eyes[0].astype(int)
+
+    def codes(frames):
+        return [frame[y, x, :2] / 127.5 - 1 for frame in frames]
+
+    calibration, fates = Calibration(tuple(TRUE.ravel().tolist()), (1.0, 1.0), 30), Fates()
+    frames = moved_frames(
+        picture, [face], painter, np.array([[0.0, 0.0], [10.0, 0.0], [0.0, -5.0]]), calibration, fates
+    )
+    camera = np.array([0.1, 0.2])
+    expected = [camera, camera + TRUE @ [10, 0], camera + TRUE @ [0, -5]]
+    assert np.array(codes(frames)) == pytest.approx(np.array(expected), abs=0.01) and fates.painted == 1
+    by_alpha = codes(moved_frames(picture, [face], painter, np.array([0.0, 1.0, 1.5]), None, Fates()))
+    assert np.array(by_alpha) == pytest.approx(np.array([[0.5, 0], [0.1, 0.2], [-0.1, 0.3]]), abs=0.01)
+
+
+def test_weights_keep_their_map_and_a_damaged_one_is_one_line(tmp_path):
+    config = AnimatorConfig(size=32, ngf=2, nef=2, n_layers_g=2, n_layers_e=2, n_layers_r=2, own=4, content=4)
+    animator, path = GazeAnimator(config), tmp_path / "weights.safetensors"
+    calibration = Calibration((1.0, 0.5, 0.0, 2.0), (1.0, 2.0), 40)
+    save_animator(path, animator, {"steps": 3}, calibration)
+    again, found, facts = read_animator(path)
+    assert found == calibration and facts == {"steps": 3} and again.config == config
+    assert all((a.half() == b.half()).all() for a, b in zip(animator.parameters(), again.parameters(), strict=True))
+    for broken in ({"code_per_degree": [1, 0, 0, 0], "rmse_deg": [1, 1], "faces": 3}, {"faces": 1}, "no"):
+        save_animator(path, animator, {"calibration": broken})
+        with pytest.raises(ValueError, match="calibration is damaged"):
+            read_animator(path)

@@ -1,0 +1,176 @@
+"""Training with the gaze as an input: what is asked for, what moves, what stays, and that a stop changes nothing."""
+
+import dataclasses
+
+import pytest
+import torch
+from tiny_networks import tiny_estimator
+from tiny_run import assert_same_state, tiny_config, write_images
+
+from eg3d.checkpoints.loading import CheckpointError, load_network, save_snapshot
+from eg3d.checkpoints.published_pickle import save_published
+from eg3d.config.eye_control import ControlConfig
+from eg3d.config.flags import resolve
+from eg3d.config.run import from_dict, network_from_dict, to_dict
+from eg3d.data.dataset import ImageDataset
+from eg3d.gaze.term import GazeLossConfig, gaze_error
+from eg3d.geometry.head_gaze import gaze_direction
+from eg3d.models.eye_field import EyeField
+from eg3d.models.generator import TriPlaneGenerator
+from eg3d.training.latents import FakeBatches, wanted_gaze
+from eg3d.training.trainer import Trainer
+from groundwork.settings import ConfigError
+
+GAZE = GazeLossConfig(weight=2.0, l2cs_path="unused", cond_d=True)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A data set, and the configuration of a run on a base that two steps have trained."""
+    folder = tmp_path_factory.mktemp("control")
+    dataset = ImageDataset(write_images(folder / "data"))
+    plain = tiny_config(dataset.path)
+    base = Trainer(plain, dataset, "cpu")
+    for _ in range(2):
+        base.step()
+    save_snapshot(folder / "base.safetensors", base.networks(), base.facts())
+    control = ControlConfig(on=True)
+    generator = network_from_dict("generator", control.on_base(dataclasses.asdict(plain.generator), 0.08, 0.03))
+    config = dataclasses.replace(
+        plain, generator=generator, control=control, gaze=GAZE, resume=str(folder / "base.safetensors")
+    )
+    return dataset, config
+
+
+def trainer(start, state=None, **changes) -> Trainer:
+    dataset, config = start
+    return Trainer(dataclasses.replace(config, **changes), dataset, "cpu", state, tiny_estimator())
+
+
+def test_it_starts_as_its_base_and_only_the_eyes_learn(start):
+    run = trainer(start)
+    base = load_network(start[1].resume, "G_ema").state_dict()  # which is not its G
+    for G in (run.G, run.G_ema):
+        for name, value in G.state_dict().items():
+            origin = EyeField.origin_of(name)
+            assert origin is None or torch.equal(value, base[origin]), name
+    before = {name: value.clone() for name, value in run.G.state_dict().items()}
+    for _ in range(2):  # the second one has a density step, and a shift that is no longer zero
+        run.step()
+    assert run.finite
+    for G in (run.G, run.G_ema):
+        for name, value in G.state_dict().items():
+            learns = dict(run.G.named_parameters()).get(name) is not None and not name.startswith("base.")
+            if name.startswith("base."):
+                assert torch.equal(value, before[name]), f"{name} has moved"
+            elif learns and name.endswith("weight"):
+                assert not torch.equal(value, before[name]), f"{name} has not moved"
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(start):
+    whole = trainer(start)
+    for _ in range(4):
+        whole.step()
+    first = trainer(start)
+    for _ in range(2):
+        first.step()
+    second = trainer(start, state=first.state())
+    for _ in range(2):
+        second.step()
+    assert_same_state(whole.state(), second.state())
+
+
+def test_micro_batches_draw_the_same_gazes(start):
+    dataset, config = start
+    whole = FakeBatches(config, dataset, range(4), 16, torch.device("cpu")).at("Gmain", 8)
+    half = FakeBatches(config, dataset, range(2, 4), 16, torch.device("cpu")).at("Gmain", 8)
+    assert torch.equal(whole.gaze[2:], half.gaze)
+    assert torch.equal(whole.part(slice(1, 3)).gaze, whole.gaze[1:3])
+    assert not torch.equal(whole.gaze, FakeBatches(config, dataset, range(4), 16, torch.device("cpu")).at("x", 8).gaze)
+
+
+def test_runs_without_control_draw_what_they_drew(start):
+    dataset, config = start
+    plain = dataclasses.replace(config, generator=config.generator.base, control=ControlConfig())
+    mine, theirs = (FakeBatches(c, dataset, range(4), 16, torch.device("cpu")).at("G", 4) for c in (config, plain))
+    assert theirs.gaze is None
+    assert torch.equal(mine.z, theirs.z) and torch.equal(mine.labels, theirs.labels)
+
+
+def test_wanted_gaze_is_uniform_but_for_the_face_and_the_camera(start):
+    control = ControlConfig(on=True, along_face=0.25, into_camera=0.25)
+    labels = start[0].labels[:4]
+    u = torch.tensor([[0.0, 1.0, 0.3], [1.0, 0.25, 0.7], [0.2, 0.2, 0.1], [0.2, 0.2, 0.8]])
+    gaze = wanted_gaze(control, labels, u)
+    assert torch.allclose(gaze[:2], torch.tensor([[-0.6, 0.3], [0.6, -0.15]]))
+    assert gaze[2].tolist() == [0.0, 0.0]
+    back = -labels[3, :16].reshape(4, 4)[:3, 2]
+    assert torch.allclose(gaze_direction(gaze[3]), back, atol=1e-6)
+
+
+def test_the_term_compares_with_the_wanted_gaze_as_the_camera_sees_it():
+    labels = torch.cat([torch.eye(4).flatten(), torch.zeros(9)])[None]
+    labels[0, [5, 10]] = -1  # a camera in front of the face
+    reading = torch.tensor([[0.3, -0.2]])
+
+    class Network:
+        crop = "none"
+
+        def __call__(self, images):
+            from l2cs.estimator import GazeAngles
+
+            return GazeAngles(reading[:, 0], reading[:, 1])
+
+    images = torch.zeros(1, 3, 8, 8)
+    same = gaze_error(images, labels, Network(), wanted=gaze_direction(reading))
+    other = gaze_error(images, labels, Network(), wanted=gaze_direction(reading + torch.tensor([[0.2, 0.0]])))
+    assert float(same) < 1e-12
+    assert float(other) == pytest.approx(0.02, rel=1e-4)
+
+
+def test_the_draw_of_a_picture_is_told_its_own_gaze(start):
+    run = trainer(start)
+    asked = []
+    real = run.G.synthesis
+    run.G.synthesis = lambda *args, **kwargs: asked.append(kwargs["gaze"]) or real(*args, **kwargs)
+    run.step()
+    for phase, gaze in zip(("Gmain", "Dmain"), asked, strict=True):
+        assert torch.equal(gaze, run.fake_batches.at(phase, 0).gaze)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (dict(), "add --resume=NETWORK"),
+        (dict(resume="embedded-base", gaze_weight=0.0), "learns by the gaze term"),
+        (dict(resume="embedded-base", mask=True), "drop --gaze-mask"),
+        (dict(resume="embedded-base", targets="legacy"), "drop --gaze-targets=legacy"),
+    ],
+)
+def test_what_contradicts_it_is_refused(flags, message):
+    names = {"mask": "gaze_mask", "targets": "gaze_targets"}
+    given = {names.get(name, name): value for name, value in flags.items()}
+    with pytest.raises(ConfigError, match=message):
+        resolve("embedded", gaze_control=True, **given)
+
+
+def test_a_configuration_is_the_same_after_json():
+    config = resolve("embedded", gaze_control=True, resume="embedded-base")
+    assert from_dict(to_dict(config)) == config
+    assert config.generator.outer == 0.59 and config.generator.eye_x == 0.0845
+    assert resolve("ffhq", gaze_control=True, resume="x", l2cs_path="y").generator.eye_x == 0.0779
+
+
+def test_the_published_pickle_cannot_hold_it(start, tmp_path):
+    run = trainer(start)
+    with pytest.raises(ValueError, match="EyeField, which the published code lacks; keep the snapshot"):
+        save_published(tmp_path / "a.pkl", {"G_ema": run.G_ema}, {})
+
+
+def test_a_base_of_another_size_is_named(start, tmp_path):
+    _, config = start
+    other = dataclasses.replace(config.generator.base.decoder, width=8)
+    G = TriPlaneGenerator(dataclasses.replace(config.generator.base, decoder=other))
+    save_snapshot(tmp_path / "other.safetensors", {"G_ema": G}, {})
+    with pytest.raises(CheckpointError, match="base.decoder.net.0.weight"):
+        trainer(start, resume=str(tmp_path / "other.safetensors"))
