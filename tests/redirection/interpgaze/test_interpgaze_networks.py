@@ -9,6 +9,7 @@ from redirection.interpgaze.alternation import Alternation, AlternationConfig, L
 from redirection.interpgaze.controller import Controller
 from redirection.interpgaze.latent_discriminator import LatentDiscriminator
 from redirection.interpgaze.latent_losses import gradient_penalty, label_loss
+from redirection.interpgaze.patch_decoder import DecoderBlend
 from redirection.interpgaze.redirector import InterpGaze, InterpGazeConfig, make_critic, network_input, picture
 
 SMALL = InterpGazeConfig(size=32, divisor=16, attributes="0H@15H,L")
@@ -120,3 +121,18 @@ def test_weights_are_in_the_logged_numbers():
 def test_a_step_with_the_same_draws_is_the_same_step():
     first, second = (Alternation(small_networks().train(), AlternationConfig()).step(*batch(), 0) for _ in range(2))
     assert first == second
+
+
+def test_a_blend_keeps_the_source_where_its_mask_is_closed_and_sees_how_far_features_moved():
+    torch.manual_seed(0)
+    decoder, source = DecoderBlend(divisor=16, ups=2).eval(), torch.randn(2, 3, 32, 32)
+    before, after = torch.rand(2, 32, 8, 8), torch.rand(2, 32, 8, 8)
+    for module in decoder.modules():  # at the usual random start features hardly reach the picture
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    drawn = decoder(after, before, source)
+    assert drawn.shape == source.shape and (drawn - source).abs().max() > 0.01
+    assert (decoder(after, after, source) - drawn).abs().max() > 1e-4
+    torch.nn.init.zeros_(decoder.model[-1].weight)
+    decoder.model[-1].bias.data[3] = -1e4
+    assert torch.equal(decoder(after, before, source), source)

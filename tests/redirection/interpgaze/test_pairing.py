@@ -35,6 +35,16 @@ def test_a_target_is_of_the_same_person_and_eye_and_the_control_vector_leads_the
     assert differs > 20 and beyond > 0  # references are also of others, and also nearer than the target
 
 
+def test_a_share_of_the_targets_has_the_head_of_the_source(patches):
+    training = read_patches(patches, "train", GROUPS)
+    rows = torch.arange(len(training)).repeat(20)
+    for share, low, high in ((0.0, 0.4, 0.7), (0.5, 0.7, 0.9), (1.0, 1.0, 1.0)):
+        triples = PairsOfPeople(training, GROUPS, share).of_step(0, 0, rows)
+        assert torch.equal(training.person[triples.target], training.person[rows])
+        still = (training.angles[triples.target, 0] == training.angles[rows, 0]).float().mean().item()
+        assert low <= still <= high, share
+
+
 def test_sets_that_cannot_be_paired_are_one_line(patches):
     training = read_patches(patches, "train", GROUPS)
     with pytest.raises(ValueError, match="--paired: patches differ in P"):

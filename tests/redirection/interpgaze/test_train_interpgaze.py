@@ -36,6 +36,19 @@ def test_a_run_that_goes_on_equals_an_unbroken_one(tmp_path, run):
     assert (tmp_path / "whole" / "samples" / "00000003.png").is_file()
 
 
+def test_the_learning_rate_falls_at_the_end_and_a_blend_learns_from_true_targets(tmp_path, run):
+    flags = ["--dec_type=blend", "--only-paired", "--own-weight=0", "--eye-weight=1", "--still-heads=0.5", "--tick=1"]
+    for name, more in (("even", []), ("cool", ["--cooldown=1"])):
+        ran = run(TRAIN, *FLAGS, "-sp", name, *flags, *more, "--steps=3")
+        assert ran.code == 0, ran.stderr
+    even, cool = ([json.loads(line) for line in (tmp_path / name / "stats.jsonl").read_text().splitlines()]
+                  for name in ("even", "cool"))  # fmt: skip
+    assert even[1]["Loss/pair"] == cool[1]["Loss/pair"] != even[0]["Loss/pair"]  # the first step is at the full rate
+    assert even[2]["Loss/pair"] != cool[2]["Loss/pair"]
+    assert "Loss/pair_own_mse" not in even[0] and even[0]["Loss/pair_eye"] > 0
+    assert read_redirector(tmp_path / "cool" / "weights.safetensors")[0].decoder.blends
+
+
 def test_a_file_gives_its_network_back_and_damage_is_one_line(trained, tmp_path):
     network, facts = read_redirector(trained)
     assert facts == {"step": 0} and network.config.size == 32 and not network.training
@@ -101,6 +114,7 @@ WRONG = {
     "one person": (one_person, [], "are of one person"),
     "no set": (lambda f: shutil.rmtree(f / "set" / "all"), [], "has no folder all"),
     "branches": (lambda f: None, ["--attr=0V@10V,0H@15H", "--paired"], "--paired: patches differ in P"),
+    "blend": (lambda f: None, ["--dec_type=blend", "--paired"], "also give --only-paired"),
     "attribute": (lambda f: None, ["--attr=0P@0P"], "stands there twice"),
     "vgg": (lambda f: torch.save({"x": torch.zeros(1)}, f / "v.pth"), ["--vgg=v.pth"], "torchvision's VGG-19"),
 }
