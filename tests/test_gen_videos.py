@@ -278,7 +278,7 @@ def test_bad_options_are_one_line(networks, tmp_path, options, text):
 )
 def test_angles_that_may_be_degrees_are_warned_of(networks, tmp_path, monkeypatch, cameras, words):
     (tmp_path / "path.json").write_text(json.dumps({"cameras": cameras}))
-    monkeypatch.setattr(video, "film", lambda *_: sys.exit(0))
+    monkeypatch.setattr(video, "film", lambda *_, **__: sys.exit(0))
     result = run(networks, tmp_path / "out", "--seeds=0", f"--camera-path={tmp_path / 'path.json'}")
     assert result.exit_code == 0 and words in result.stderr
     assert ("multiply degrees by pi/180" in result.stderr) == bool(words)

@@ -29,7 +29,13 @@ from l2cs.estimator import WORLD_NETWORKS
 # Options of texts that name no place; those with a list of choices need not stand here.
 WORDS = {
     "captions", "grid", "metrics", "names", "wanted", "desc", "sr_module", "gpu", "overrides", "people", "group",
-    "size", "attr", "test_people", "random_crop_bias", "pth_label", "source_angles", "target", "branch_idx", "strength", "order", "branch_list", "filter_target_attr", "more", "path", "alpha", "redirector", "redirectors", "test_dir", "is_resume", "is_left", "summary_step", "tsf_type", "checkpoints_dir", "sample_dir", "test_sample_dir", "crop_w", "crop_h", "inception_path", "n_layers_sr", "norm_sr", "n_blocks", "ds_n", "ds_s", "niter_decay", "lr_sr", "lam_ss", "lam_fp", "resize_or_crop", "crop_w_p", "crop_h_p", "display_freq", "save_latest_freq", "save_model_freq", "phase", "capacity", "num_threads", "input_nc", "output_nc", "pos_number", "log_dir",
+    "size", "attr", "test_people", "random_crop_bias", "pth_label", "source_angles", "target", "branch_idx",
+    "strength", "order", "branch_list", "filter_target_attr", "more", "path", "alpha", "redirector", "redirectors",
+    "test_dir", "is_resume", "is_left", "summary_step", "tsf_type", "checkpoints_dir", "sample_dir",
+    "test_sample_dir", "crop_w", "crop_h", "inception_path", "n_layers_sr", "norm_sr", "n_blocks", "ds_n", "ds_s",
+    "niter_decay", "lr_sr", "lam_ss", "lam_fp", "resize_or_crop", "crop_w_p", "crop_h_p", "display_freq",
+    "save_latest_freq", "save_model_freq", "phase", "capacity", "num_threads", "input_nc", "output_nc",
+    "pos_number", "log_dir",
 }  # fmt: skip
 VALUES = {
     "seeds": "0",

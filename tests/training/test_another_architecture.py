@@ -207,6 +207,6 @@ def test_a_configuration_names_its_class_unless_it_is_the_tri_planes(clouds):
     assert "class" not in plain["discriminator"] and "class" not in to_dict(PRESETS["ffhq"])["generator"]
     plain["generator"]["class"] = "Fog"
     with pytest.raises(
-        ConfigError, match="the generator is of the unknown class Fog; known: TriPlaneGenerator, Clouds"
+        ConfigError, match="the generator is of the unknown class Fog; known: TriPlaneGenerator, EyeField, Clouds"
     ):
         from_dict(plain)
