@@ -5,6 +5,8 @@ if __name__ == "__main__":
 
     begin()
 
+from pathlib import Path
+
 import click
 import numpy as np
 
@@ -62,7 +64,7 @@ def main(model_path, source, target, reference, references, steps, out, device, 
     if out.suffix == ".mp4":
         require_ffmpeg()
     device = pick_device(device)
-    model_path = EMBEDDED_WEIGHTS if model_path == EMBEDDED else model_path
+    model_path = EMBEDDED_WEIGHTS if model_path == EMBEDDED else Path(model_path)
     published = {"attributes": o["attr"]} if model_path.is_dir() else {}
     redirector = read_redirector(model_path, o["pth_label"], **published)[0].to(device)
     picture = np.asarray(read_picture(read_file(source), str(source)))

@@ -147,7 +147,6 @@ def test_a_state_of_other_settings_and_a_damaged_one_are_one_line(tmp_path, run)
 
 ASKED = {
     "nothing": ([], "give --target"),
-    "no references": (["--target=0,0,5"], "also give --references"),
     "no angles": (["--target=0,x,5", "--references=set"], "three numbers P,V,H"),
     "too far": (["--target=0,0,80", "--references=set"], "no reference leads"),
     "ending": (["--target=0,0,5", "--references=set", "--out=x.bmp"], ".png, .gif or .mp4"),
