@@ -7,7 +7,7 @@ whose rays do not, is the base's own, bit for bit.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -168,16 +168,19 @@ class EyeField(nn.Module):
         k = len(gaze) // len(ws)
         ws = ws.repeat_interleave(k, dim=0)
         noise = Replayed([value.repeat_interleave(k, dim=0) for value in kept.values])
-        eyes = self.eye_backbone(ws + self.shift(gaze, ws), noise_mode, noise, force_fp32).unflatten(1, (3, -1))
+        ws, window = ws + self.shift(gaze, ws), self._window(centres)
+        eyes = self.eye_backbone(ws, noise_mode, noise, force_fp32, window).unflatten(1, (3, -1))
         return Planes(base, eyes, centres)
 
     def synthesis(
         self, ws, c, neural_rendering_resolution=None, noise_mode="random", draws=None, force_fp32=False,
-        legacy_raw=False, gaze=None, **unused,
+        legacy_raw=False, gaze=None, rig_from=None, **unused,
     ):  # fmt: skip
         """As `TriPlaneGenerator.synthesis`.
 
-        Args: gaze [M, 2]: yaw and pitch in the head frame, rad, of each picture; None: what `aim` says.
+        Args: gaze [M, 2]: yaw and pitch in the head frame, rad, of each picture; None: what `aim` says. rig_from: also
+            return `rig` [M], how far the features are from the base's between this radius, in distances of the eyes,
+            and `outer`.
         """
         del unused
         draws = draws or GlobalDraws()
@@ -195,7 +198,13 @@ class EyeField(nn.Module):
             pixels = self.base.renderer(planes.base, self.base.decoder, origins, directions, self.options, kept)
         jitter = kept.values[: 2 if self.options.depth_resolution_importance else 1]
         features, depth = self._with_eyes(planes, origins, directions, jitter, *pixels)
-        return self.base.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
+        drawn = self.base.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
+        if rig_from is not None:
+            change = (features - pixels[0]).abs().mean(dim=1) * self._ring(
+                planes.centres, rig_from, origins, directions
+            )
+            drawn["rig"] = change.unflatten(1, (m // n, -1)).flatten(0, 1).mean(dim=1)
+        return drawn
 
     def _with_eyes(self, planes: Planes, origins, directions, jitter, features, depth):
         """The eyes drawn into pixels of the base: all arguments as the base had them, and what it gave."""
@@ -251,6 +260,19 @@ class EyeField(nn.Module):
     def _ball(self, centres) -> Ball:
         apart = 2 * self.config.eye_x
         return Ball(centres, self.config.inner * apart, self.config.outer * apart)
+
+    def _ring(self, centres, start: float, origins, directions) -> torch.Tensor:
+        """Which rays [N, M, 3] meet a ball, but pass its centre at `start` distances of the eyes or more: [N, M]."""
+        ball = self._ball(centres)
+        inside = replace(ball, outer=start * 2 * self.config.eye_x)
+        return ball.met(origins, directions) & ~inside.met(origins, directions)
+
+    def _window(self, centres) -> tuple[int, int]:
+        """Which rows of eye planes, and columns, are read round centres [N, 2, 3], whatever axes the planes have."""
+        side, outer = self.config.base.backbone.plane_resolution, self._ball(centres).outer
+        low, high = ((float(v) / self.options.box_warp + 0.5) * side - 0.5 for v in centres.aminmax())
+        reach = outer / self.options.box_warp * side
+        return max(math.floor(low - reach), 0), min(math.floor(high + reach) + 2, side)
 
     @torch.no_grad()
     def _eye_centres(self, planes) -> torch.Tensor:

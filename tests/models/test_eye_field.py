@@ -119,6 +119,60 @@ def test_a_fixed_aim_equals_that_gaze_for_every_picture(base):
         assert torch.equal(field.synthesis(ws, labels, **kwargs)["image"], given)
 
 
+@pytest.mark.parametrize("window", [(0, 3), (4, 10), (11, 16)])
+@pytest.mark.parametrize("mode", ["const", "random"])
+def test_a_part_of_the_planes_is_that_of_the_whole(base, mode, window):
+    network, ws = base.backbone.synthesis, ws_of_seeds(base, [0, 1])
+    with torch.no_grad():
+        whole, part = (network(ws, mode, KeyedDraws([1, 2]), window=which) for which in (None, window))
+    inside = slice(*window)
+    assert part.shape == whole.shape
+    assert (part - whole)[..., inside, inside].abs().max() < 1e-5 * whole.abs().max()
+
+
+def test_the_part_of_large_planes_leaves_most_of_them_out():
+    network = load_generator("embedded-base").backbone.synthesis
+    start, end = network._parts((19, 43))[64]
+    assert (start, end) == (14, 48)
+    with torch.no_grad():
+        part = network(torch.ones(1, network.num_ws, 128), "const", window=(19, 43))
+    assert torch.count_nonzero(part[..., :start, :]) == torch.count_nonzero(part[..., end:]) == 0
+
+
+def test_no_eye_is_read_beyond_its_part_of_the_planes(base, monkeypatch):
+    field = on(base, eye_x=0.15, inner=0.1, outer=0.2)
+    ws = ws_of_seeds(base, [0, 1, 2])
+    labels = camera_labels(*zip(*CAMERAS, strict=True), base.orbit).repeat(3, 1)
+    draw = dict(draws=Midpoints(), noise_mode="const", gaze=torch.tensor([0.4, -0.2]).expand(15, 2))
+    with torch.no_grad():
+        centres = field.planes(ws, "const", Midpoints()).centres
+        assert 0 < field._window(centres)[0] and field._window(centres)[1] < 16
+        part = field.synthesis(ws, labels, **draw)["image"]
+        monkeypatch.setattr(EyeField, "_window", lambda self, centres: None)
+        whole = field.synthesis(ws, labels, **draw)["image"]
+    assert (part - whole).abs().max() < 1e-5
+
+
+def test_the_rig_loss_sees_the_change_round_the_eyeballs_alone(base):
+    field = on(base, eye_x=0.05, inner=0.2, outer=2.5)
+    ws, labels = ws_of_seeds(base, [0, 1]), camera_labels([0.0, 0.3], [0.0, 0.0], base.orbit).repeat(2, 1)
+
+    def drawn(rig_from):
+        with torch.no_grad():
+            return field.synthesis(ws, labels, draws=Midpoints(), noise_mode="const", rig_from=rig_from)
+
+    with torch.no_grad():
+        plain = base.synthesis(ws, labels, draws=Midpoints(), noise_mode="const")["image_raw"]
+    all_of_it, ring, nothing = (drawn(start)["rig"] for start in (1e-9, 1.5, 2.5))
+    assert all_of_it.shape == (4,) and torch.count_nonzero(nothing) == 0
+    assert (0 < ring).all() and (ring < all_of_it).all()
+    assert "rig" not in drawn(None)
+    # Of the three channels that the raw picture shows, the mean is that of the whole picture: no other ray changes.
+    change = (drawn(None)["image_raw"] - plain).abs().mean(dim=(1, 2, 3))
+    features = base.config.backbone.plane_channels
+    assert (all_of_it * features >= change * 3 * (1 - 1e-5)).all() and (change > 0).all()
+
+
 def test_gradients_reach_the_eyes_and_the_shift_and_leave_the_base_alone(base):
     field = on(base)
     field.requires_grad_(True)
