@@ -179,8 +179,7 @@ class EyeField(nn.Module):
         """As `TriPlaneGenerator.synthesis`.
 
         Args: gaze [M, 2]: yaw and pitch in the head frame, rad, of each picture; None: what `aim` says. rig_from: also
-            return `rig` [M], how far the features are from the base's between this radius, in distances of the eyes,
-            and `outer`.
+            return `rig` [M], the rig loss, with this radius of the eyeballs in distances of the eyes.
         """
         del unused
         draws = draws or GlobalDraws()
@@ -200,10 +199,8 @@ class EyeField(nn.Module):
         features, depth = self._with_eyes(planes, origins, directions, jitter, *pixels)
         drawn = self.base.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
         if rig_from is not None:
-            change = (features - pixels[0]).abs().mean(dim=1) * self._ring(
-                planes.centres, rig_from, origins, directions
-            )
-            drawn["rig"] = change.unflatten(1, (m // n, -1)).flatten(0, 1).mean(dim=1)
+            change = (features - pixels[0]).unflatten(2, (m // n, -1))
+            drawn["rig"] = self._rig(planes.centres, rig_from, origins, directions, change).flatten()
         return drawn
 
     def _with_eyes(self, planes: Planes, origins, directions, jitter, features, depth):
@@ -261,11 +258,20 @@ class EyeField(nn.Module):
         apart = 2 * self.config.eye_x
         return Ball(centres, self.config.inner * apart, self.config.outer * apart)
 
-    def _ring(self, centres, start: float, origins, directions) -> torch.Tensor:
-        """Which rays [N, M, 3] meet a ball, but pass its centre at `start` distances of the eyes or more: [N, M]."""
+    def _rig(self, centres, eyeball: float, origins, directions, change) -> torch.Tensor:
+        """The rig loss of a change of features [N, C, k, R R] by rays [N, k R R, 3]: [N, k].
+
+        Rays that meet a ball of the blend, but pass the eyeballs by, should keep what they show. In those through the
+        eyeballs an iris may move, so their mean should stay: an iris keeps its colour, and the eye its white.
+        """
         ball = self._ball(centres)
-        inside = replace(ball, outer=start * 2 * self.config.eye_x)
-        return ball.met(origins, directions) & ~inside.met(origins, directions)
+        eyeballs = replace(ball, outer=eyeball * 2 * self.config.eye_x)
+        met, inside = (b.met(origins, directions).view(len(change), *change.shape[2:]) for b in (ball, eyeballs))
+
+        def mean(values, rays):  # [N, X, k, R R], [N, k, R R] -> [N, k]: over the rays, then the channels
+            return ((values * rays[:, None]).sum(dim=3) / rays.sum(dim=2).clamp(min=1)[:, None]).abs().mean(dim=1)
+
+        return mean(change.abs(), met & ~inside) + mean(change, inside)
 
     def _window(self, centres) -> tuple[int, int]:
         """Which rows of eye planes, and columns, are read round centres [N, 2, 3], whatever axes the planes have."""
