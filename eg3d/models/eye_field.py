@@ -189,13 +189,22 @@ class EyeField(nn.Module):
         same = bool((gaze == gaze[:, :1]).all())  # then the cameras of a latent share its eyes
         planes = self.planes(ws, noise_mode, draws, force_fp32, gaze[:, 0] if same else gaze.flatten(0, 1))
 
-        side, kept = neural_rendering_resolution or self.neural_rendering_resolution, Recorded(draws)
-        origins, directions = self.base.rays(c, n, side)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(ws)):
+        side = neural_rendering_resolution or self.neural_rendering_resolution
+        features, depth = self.rendered(planes, c, side, draws)
+        return self.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
+
+    def rendered(self, planes: Planes, c, resolution: int, draws) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `TriPlaneGenerator.rendered`, with the eyes that the planes were made for."""
+        kept = Recorded(draws)
+        origins, directions = self.base.rays(c, len(planes.base), resolution)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(planes.base)):
             pixels = self.base.renderer(planes.base, self.base.decoder, origins, directions, self.options, kept)
         jitter = kept.values[: 2 if self.options.depth_resolution_importance else 1]
-        features, depth = self._with_eyes(planes, origins, directions, jitter, *pixels)
-        return self.base.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
+        return self._with_eyes(planes, origins, directions, jitter, *pixels)
+
+    def picture(self, features, depth, ws, resolution: int, draws, force_fp32=False, legacy_raw=False):
+        """As `TriPlaneGenerator.picture`: super-resolution is the base's."""
+        return self.base.picture(features, depth, ws, resolution, draws, force_fp32, legacy_raw)
 
     def _with_eyes(self, planes: Planes, origins, directions, jitter, features, depth):
         """The eyes drawn into pixels of the base: all arguments as the base had them, and what it gave."""
@@ -245,8 +254,8 @@ class EyeField(nn.Module):
         sr = self.config.base.superresolution.kind
         return SUPERRESOLUTIONS[sr].reached(met.reshape(len(c), 1, side, side), self.resolution)
 
-    def _base_has_gradients(self, ws) -> bool:
-        return ws.requires_grad or any(parameter.requires_grad for parameter in self.base.parameters())
+    def _base_has_gradients(self, made_of: torch.Tensor) -> bool:
+        return made_of.requires_grad or any(parameter.requires_grad for parameter in self.base.parameters())
 
     def _ball(self, centres) -> Ball:
         apart = 2 * self.config.eye_x
