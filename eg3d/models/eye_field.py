@@ -168,8 +168,14 @@ class EyeField(nn.Module):
         k = len(gaze) // len(ws)
         ws = ws.repeat_interleave(k, dim=0)
         noise = Replayed([value.repeat_interleave(k, dim=0) for value in kept.values])
-        eyes = self.eye_backbone(ws + self.shift(gaze, ws), noise_mode, noise, force_fp32).unflatten(1, (3, -1))
-        return Planes(base, eyes, centres)
+        return Planes(base, self._eye_planes(ws, gaze, noise_mode, noise, force_fp32), centres)
+
+    def with_gaze(self, planes: Planes, ws, gaze) -> Planes:
+        """The same heads [N] with eyes that look elsewhere, gaze [N, 2]; noise is constant."""
+        return planes._replace(eyes=self._eye_planes(ws, gaze, "const", Midpoints()))
+
+    def _eye_planes(self, ws, gaze, noise_mode, draws, force_fp32=False) -> torch.Tensor:
+        return self.eye_backbone(ws + self.shift(gaze, ws), noise_mode, draws, force_fp32).unflatten(1, (3, -1))
 
     def synthesis(
         self, ws, c, neural_rendering_resolution=None, noise_mode="random", draws=None, force_fp32=False,
