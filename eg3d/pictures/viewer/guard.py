@@ -36,6 +36,7 @@ class Guard:
     def __init__(self, token: str, host: str = "127.0.0.1"):
         self.token, self.hosts = token, LOCAL | {host.lower()}
         self.any_number = host in ("0.0.0.0", "::")
+        self.clock = time.monotonic
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def check_place(self, headers) -> None:
@@ -56,7 +57,7 @@ class Guard:
 
     def check_rate(self, client: str) -> None:
         """Counts a request of a client. Raises Refused if it sends too many, or if too many clients do."""
-        now = time.monotonic()
+        now = self.clock()
         left, then = self._buckets.pop(client, (float(AT_ONCE), now))
         left = min(AT_ONCE, left + (now - then) * PER_SECOND)
         if len(self._buckets) >= MOST_CLIENTS:

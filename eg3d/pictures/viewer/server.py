@@ -29,8 +29,9 @@ from eg3d.pictures.viewer import saving
 from eg3d.pictures.viewer.effort import EFFORTS, FRAME_SECONDS
 from eg3d.pictures.viewer.guard import TOKEN_HEADER, Guard, Refused, body_of
 from eg3d.pictures.viewer.live_heads import LiveHead, turned_gaze
-from eg3d.pictures.viewer.turns import PREVIEW, REST, SAVE, Dropped, Turns
+from eg3d.pictures.viewer.turns import PREVIEW, REST, SAVE, Dropped, Turns, Work
 from eg3d.pictures.viewer.wanted_view import COMMON_PITCH, COMMON_YAW, READ, View
+from groundwork.early import exhausted
 from groundwork.strict_json import JsonError, parse_json
 
 HERE = Path(__file__).parent
@@ -115,6 +116,8 @@ class Viewer:
                 return PlainTextResponse(f"the message is no JSON: {error}", 400)
             except ValueError as error:
                 return PlainTextResponse(" ".join(str(error).split()), 400)
+            except (RuntimeError, MemoryError) as error:  # of PyTorch: above all, too little memory
+                return PlainTextResponse(exhausted(error) or "the network could not draw this", 500)
             except (ClientDisconnect, asyncio.TimeoutError, Dropped):
                 return Response(status_code=204)  # nobody waits for it any more
 
@@ -136,7 +139,7 @@ class Viewer:
 
     async def _view(self, request: Request, message: dict) -> Response:
         view, moving = View.parse(_text(message, "view")), message.get("moving") is True
-        asked = message.get("effort", "auto")
+        asked = _text({"effort": "auto"} | message, "effort")
         if asked not in ("auto", *EFFORTS):
             raise ValueError(f"effort: must be auto or one of {', '.join(EFFORTS)}")
         read = message.get("read") is True
@@ -167,7 +170,7 @@ class Viewer:
         return saving.report(facts, *(_encoded(panel.image, moving) for panel in panels))
 
     async def _save(self, request: Request, message: dict) -> Response:
-        view, kind = View.parse(_text(message, "view")), message.get("kind")
+        view, kind = View.parse(_text(message, "view")), _text(message, "kind")
         if kind not in KINDS:
             raise ValueError(f"kind: must be one of {', '.join(KINDS)}")
         path = saving.read_path(view, message.get("path")) if kind in ("film", "cameras") else []
@@ -192,7 +195,7 @@ class Viewer:
         facts = {"film_command": saving.film_command(self.heads, view)} if path else {}
 
         async def answer():
-            result = asyncio.wrap_future(work.result)
+            result = _awaited(work)
             try:
                 while not result.done():
                     news = asyncio.ensure_future(done.get())
@@ -211,7 +214,7 @@ class Viewer:
     async def _served(self, request: Request, client: str, rank: int, task) -> bytes:
         """The result of a task. If the client goes away, nobody draws for it."""
         work = self.turns.submit(client, rank, task)
-        result, gone = asyncio.wrap_future(work.result), asyncio.ensure_future(_gone(request))
+        result, gone = _awaited(work), asyncio.ensure_future(_gone(request))
         try:
             await asyncio.wait({result, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not result.done():
@@ -220,6 +223,13 @@ class Viewer:
         finally:
             gone.cancel()
             work.drop()
+
+
+def _awaited(work: Work) -> asyncio.Future:
+    """Its result, for this event loop; nobody complains if it is never looked at."""
+    result = asyncio.wrap_future(work.result)
+    result.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return result
 
 
 async def _gone(request: Request) -> None:
@@ -253,7 +263,8 @@ def listening(host: str, port: int) -> socket.socket:
     """A socket at this address; port 0: any that is free. ValueError, one line, if it cannot be had."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        found = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol is named because asyncio then sends small answers at once: else each waits 40 ms (Nagle).
+        found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
     except OSError as error:

@@ -62,13 +62,9 @@ class View:
 
     def text(self) -> str:
         """The shortest text that `parse` takes for this view."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed = {
-            f.name: f"{v:.9g}" if isinstance(v, float) else v
-            for f in fields(self)
-            if (v := values[f.name]) != f.default
-        }
-        return urlencode(changed, safe=",:")
+        changed = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        texts = {name: _plain(value) if isinstance(value, float) else value for name, value in changed.items()}
+        return urlencode(texts, safe=",:")
 
     @property
     def head(self) -> tuple:
@@ -94,6 +90,11 @@ class View:
         point = (pose[:, :3, :3] @ ray * depth)[..., 0] + pose[:, :3, 3]
         gaze = gaze_along(point - torch.tensor([between_eyes]))
         return gaze.clamp(-math.radians(60), math.radians(60))
+
+
+def _plain(value: float) -> str:
+    """A number without an exponent, to a millionth."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _number(low: float, high: float):
