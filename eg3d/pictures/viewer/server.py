@@ -14,7 +14,7 @@ import io
 import json
 import re
 import socket
-import sys
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -267,6 +267,7 @@ def listening(host: str, port: int) -> socket.socket:
         found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
+        found.listen()  # so that whoever opens the address before the server runs waits for it
     except OSError as error:
         advice = "give another --port, or --port=0 for any that is free" if port else "give another --host"
         raise ValueError(f"--host={host} --port={port}: {error.strerror or error}; {advice}") from None
@@ -283,7 +284,8 @@ def serve(viewer: Viewer, door: socket.socket, ready: Callable[[uvicorn.Server],
     server = uvicorn.Server(config)
     ready(server)
     try:
-        server.run(sockets=[door])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # Ctrl-C before it runs: "never awaited"
+            server.run(sockets=[door])
     finally:
         viewer.turns.close()
-        sys.stdout.flush()
