@@ -172,7 +172,7 @@ def main(preset, repeats, clients, seconds, device, json_path, results):
             numbers["drag"] = dragged(served, client, repeats)
             if preset == "embedded":
                 numbers["drag with eye contact"] = dragged(served, client, repeats, gaze="camera")
-            numbers |= rested(served, client, 5)
+            numbers |= rested(served, client, 3)
             numbers["crowd"] = crowd(served, clients, seconds)
             numbers["load_after"] = os.getloadavg()[0]
     for name, found in numbers.items():

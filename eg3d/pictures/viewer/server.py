@@ -12,6 +12,7 @@ page's three, and none is written but temporary ones.
 import asyncio
 import io
 import json
+import os
 import re
 import socket
 import warnings
@@ -31,7 +32,7 @@ from eg3d.pictures.viewer.guard import TOKEN_HEADER, Guard, Refused, body_of
 from eg3d.pictures.viewer.live_heads import LiveHead, turned_gaze
 from eg3d.pictures.viewer.turns import PREVIEW, REST, SAVE, Dropped, Turns, Work
 from eg3d.pictures.viewer.wanted_view import COMMON_PITCH, COMMON_YAW, READ, View
-from groundwork.early import exhausted
+from groundwork.early import DEBUG_VARIABLE, exhausted
 from groundwork.strict_json import JsonError, parse_json
 
 HERE = Path(__file__).parent
@@ -276,8 +277,9 @@ def listening(host: str, port: int) -> socket.socket:
 
 def serve(viewer: Viewer, door: socket.socket, ready: Callable[[uvicorn.Server], None] = lambda server: None) -> None:
     """Serves until Ctrl-C, which is raised again."""
+    level = "error" if os.environ.get(DEBUG_VARIABLE) else "critical"  # tracebacks
     config = uvicorn.Config(
-        viewer.app, log_level="critical", access_log=False, lifespan="off", ws="none", http="h11", loop="asyncio",
+        viewer.app, log_level=level, access_log=False, lifespan="off", ws="none", http="h11", loop="asyncio",
         server_header=False, date_header=False, limit_concurrency=256, h11_max_incomplete_event_size=1 << 14,
         timeout_graceful_shutdown=2,
     )  # fmt: skip
