@@ -105,7 +105,7 @@ def run(network, image, data, max_images, outdir, crop, target, steps, refine_ca
     gaze_network = distributed.together(lambda: load_reader(G, network, world, l2cs_path, device))
     work = Inversion(
         G=G,
-        search=SearchConfig(target=target, steps=steps, camera=refine_camera),
+        search=SearchConfig(target=target, steps=steps, camera=refine_camera, gaze=gaze_network is None),
         tuning=TuningConfig(steps=pivotal_steps) if pivotal else None,
         distance=distributed.together(lambda: load_distance(vgg_weights, device)),
         outdir=outdir, facts=open_checkpoint(network).facts, origin=network_facts(network),

@@ -34,8 +34,8 @@ class SearchConfig:
     falling: float = 0.25
     noise: float = 0.05  # in units of sigma
     noisy: float = 0.75
-    starts: int = 16  # latents drawn at random, beside the mean; the one most like the photo is where the search begins
     camera: bool = False  # whether the camera may move too
+    gaze: bool = True  # and the gaze, of a generator whose gaze can be set
 
     def __post_init__(self):
         check_types(self)
@@ -71,7 +71,7 @@ class Spread:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, G, seed: int, some: int) -> "Spread":
+    def of(cls, G, seed: int = 0, some: int = 16) -> "Spread":
         device = next(G.parameters()).device
         z = KeyedDraws.at(seed, "spread of w", [0], 0).normal((1, DRAWN, G.z_dim))[0].to(device)
         w = torch.cat([G.mapping(part, conditioning_label(G).to(z).expand(len(part), -1))[:, 0]
@@ -81,33 +81,33 @@ class Spread:
 
 
 def find_latents(
-    G, photos: Photos, distance: PictureDistance, config: SearchConfig, seed: int = 0,
+    G, photos: Photos, distance: PictureDistance, config: SearchConfig, spread: Spread,
     step_done: Callable[[], None] = lambda: None,
 ) -> Found:  # fmt: skip
     """Searches for all photos at once; what is found for one does not depend on the others, but for rounding.
 
-    G: in evaluation mode, its weights without gradients. With a gaze that can be set, that of the photos moves too.
+    G: in evaluation mode, its weights without gradients. If its gaze can be set, that of the photos moves too,
+    unless `config` forbids it.
     """
-    spread = Spread.of(G, seed, config.starts)
     rows = G.num_ws if config.target == "w+" else 1
     w = _starts(G, photos, distance, spread)[:, None].repeat(1, rows, 1).requires_grad_()
     groups = [{"params": [w], "part": 1.0}]
-    gaze, motion = photos.gaze, photos.labels.new_zeros(len(photos), 6)
-    if gaze is not None:
+    gaze, motion = photos.gaze, photos.labels.new_zeros(len(photos.labels), 6)
+    if gaze is not None and config.gaze:
         gaze = gaze.clone().requires_grad_()
         groups.append({"params": [gaze], "part": GAZE_RATE})
     if config.camera:
         motion.requires_grad_()
         groups.append({"params": [motion], "part": CAMERA_RATE})
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.999))
-    draws = KeyedDraws([key for key in photos.keys])
+    draws = KeyedDraws(photos.keys)
     for step in range(config.steps):
         at = step / config.steps
         for group in optimizer.param_groups:
             group["lr"] = config.rate(at) * group["part"]
         noise = draws.normal(w.shape, w.device) * (spread.sigma * config.noise_at(at))
         ws, labels = (w + noise).expand(-1, G.num_ws, -1), moved(photos.labels, motion)
-        loss = distance(draw(G, ws, labels, gaze), photos.images).sum()
+        loss = distance(draw(G, ws, labels, gaze), photos.images).sum() / photos.views
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -128,7 +128,7 @@ def _starts(G, photos: Photos, distance: PictureDistance, spread: Spread) -> tor
         for part in candidates.split(AT_ONCE):
             n = len(part)
             gaze = None if one.gaze is None else one.gaze.expand(n, -1)
-            images = draw(G, part[:, None].expand(-1, G.num_ws, -1), one.labels.expand(n, -1), gaze)
-            found.append(distance(images, one.images.expand(n, -1, -1, -1)))
+            images = draw(G, part[:, None].expand(-1, G.num_ws, -1), one.labels.repeat(n, 1), gaze)
+            found.append(distance(images, one.images.repeat(n, 1, 1, 1)).unflatten(0, (n, -1)).mean(dim=1))
         best.append(candidates[torch.cat(found).argmin()])
     return torch.stack(best)

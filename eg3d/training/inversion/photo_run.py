@@ -17,7 +17,7 @@ from eg3d.pictures.layout import enlarge, side_by_side, stack, to_uint8, write_g
 from eg3d.pictures.text import text_strip
 from eg3d.pictures.video import orbit
 from eg3d.pictures.views import camera_labels, render_ws
-from eg3d.training.inversion.latent_search import SearchConfig, find_latents
+from eg3d.training.inversion.latent_search import SearchConfig, Spread, find_latents
 from eg3d.training.inversion.photo_sources import Source, pixels
 from eg3d.training.inversion.photos_to_invert import Photos, draw
 from eg3d.training.inversion.picture_distance import PictureDistance
@@ -49,6 +49,9 @@ class Inversion:
     device: str | torch.device = "cpu"
     progress: bool = False  # a bar of the steps on stderr, under that of the photos
 
+    def __post_init__(self):
+        self.spread = Spread.of(self.G, self.seed)
+
     def settings(self) -> dict:
         """What decides about the result; a file with others is none of this run's."""
         return self.origin | {
@@ -79,7 +82,7 @@ class Inversion:
         photos = self.photos(pixels(pictures, self.G.resolution), torch.stack(labels), [s.name for s in part])
         steps = self.search.steps + len(part) * (self.tuning.steps if self.tuning else 0)
         with tqdm(total=steps, desc="steps", unit="step", leave=False, disable=not self.progress) as bar:
-            found = find_latents(self.G, photos, self.distance, self.search, self.seed, bar.update)
+            found = find_latents(self.G, photos, self.distance, self.search, self.spread, bar.update)
             return [
                 self._one(source, found.ws[row : row + 1], found.photos.one(row), bar.update)
                 for row, source in enumerate(part)
@@ -98,7 +101,9 @@ class Inversion:
     def _one(self, source: Source, ws: torch.Tensor, photo: Photos, step_done: Callable) -> dict:
         head = self.G
         if self.tuning is not None:
-            head = tuned(self.G, ws, photo, self.distance, self.tuning, self.gaze_network, self.seed, step_done)
+            head = tuned(
+                self.G, ws, photo, self.distance, self.tuning, self.spread, self.gaze_network, self.seed, step_done
+            )
         head = head_of(head, ws[0])
         with torch.no_grad():
             as_found, as_head = (draw(G, ws, photo.labels, photo.gaze) for G in (self.G, head))

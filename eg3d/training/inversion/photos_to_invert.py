@@ -1,7 +1,7 @@
 """Photos that shall become heads: their pixels, their cameras, and where their eyes look."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -12,8 +12,11 @@ from groundwork.draws import Midpoints
 
 @dataclass(frozen=True)
 class Photos:
-    """images [N, 3, S, S] in [-1, 1], of the generator's size; labels [N, 25]; gaze [N, 2], yaw and pitch in the head
-    frame, rad, None for a generator whose gaze cannot be set; keys [N]: key every photo's draws."""
+    """Photos of N heads, k of each, those of the first head first; of users' photos k is 1.
+
+    images [N k, 3, S, S] in [-1, 1], of the generator's size; labels [N k, 25]; keys: N numbers that key the draws of
+    every head; gaze [N, 2], yaw and pitch in the head frame, rad, None for a generator whose gaze cannot be set.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -21,20 +24,28 @@ class Photos:
     gaze: torch.Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.keys)
 
-    def one(self, row: int) -> "Photos":
-        gaze = None if self.gaze is None else self.gaze[row : row + 1]
-        return Photos(self.images[row : row + 1], self.labels[row : row + 1], self.keys[row : row + 1], gaze)
+    @property
+    def views(self) -> int:
+        """k."""
+        return len(self.images) // len(self.keys)
 
-    def seen_from(self, labels: torch.Tensor) -> "Photos":
-        """The same with other cameras."""
-        return replace(self, labels=labels)
+    def one(self, head: int) -> "Photos":
+        """Those of one head."""
+        rows = slice(head * self.views, (head + 1) * self.views)
+        gaze = None if self.gaze is None else self.gaze[head : head + 1]
+        return Photos(self.images[rows], self.labels[rows], self.keys[head : head + 1], gaze)
 
 
 def draw(G, ws: torch.Tensor, labels: torch.Tensor, gaze: torch.Tensor | None = None) -> torch.Tensor:
-    """Pictures [M, 3, S, S] of N latents from M = k N cameras, with gradients, as every script draws them."""
-    extras = {"gaze": gaze} if gaze is not None and is_aimed(G) else {}
+    """Pictures [N k, 3, S, S] of N latents from N k cameras, with gradients, as every script draws them.
+
+    gaze: [N, 2] of each latent, or [N k, 2] of each picture; None: none can be set.
+    """
+    extras = {}
+    if gaze is not None and is_aimed(G):
+        extras["gaze"] = gaze.repeat_interleave(len(labels) // len(gaze), dim=0)
     return G.synthesis(ws, labels, draws=Midpoints(), noise_mode="const", **extras)["image"]
 
 
