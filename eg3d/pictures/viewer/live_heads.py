@@ -19,6 +19,7 @@ from eg3d.pictures.viewer.wanted_view import ROWS, View
 from eg3d.pictures.views import ViewOptions, check_finite, ws_of_seeds
 from groundwork.draws import Midpoints
 
+SURFACE_RAYS = 2  # times the network's own, per side, for depth and normals at rest: nothing sharpens them afterwards
 EYES_Y, EYES_Z = 0.07, 0.25  # about where the eyes are if a network does not say: of a face in the FFHQ crop
 
 
@@ -121,7 +122,8 @@ class LiveHead:
         read: whether the gaze network looks at the picture, the raw one if there is no other.
         """
         if view.show != "final" and effort.final and self.in_steps:
-            effort = Effort(effort.rays, effort.samples, final=False)
+            rays = self.rays * SURFACE_RAYS if view.show in ("depth", "normals") else None
+            effort = Effort(rays, effort.samples, final=False)
         drawn = self.draw(view, effort, pause)
         picture = drawn.get("image", drawn.get("image_raw"))
         shown = {

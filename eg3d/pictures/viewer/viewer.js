@@ -428,10 +428,9 @@ function build() {
   }
   document.title = `${about.networks.map(n => n.name.split("/").pop()).join(", ")} \u2013 viewer`;
   for (const name of ["yaw", "pitch"]) {
-    id(name).classList.add("common");
     id(name).style.setProperty("--share", `${100 * about.common[name === "yaw" ? 0 : 1] / id(name).max}%`);
   }
-  const words = { auto: "as the machine allows", full: "whole picture", raw: "raw" };
+  const words = { auto: "automatic", full: "whole picture", raw: "raw" };
   for (const name of ["auto", ...about.efforts]) id("effort").append(new Option(words[name] || `${name.replace("raw-", "raw, ")} rays`, name));
   for (const side of about.shapes) id("resolution").append(new Option(`${side}\u00b3`, side, side === 128, side === 128));
   id("eyes").hidden = !about.networks.some(n => n.aimed);
@@ -444,14 +443,16 @@ function build() {
 /** As many columns as make the pictures largest in the window. */
 function layOut() {
   const box = id("panels"), count = panels.length, narrow = innerWidth <= 820;
-  const height = narrow ? innerHeight * 0.5 : innerHeight - 130;
+  const height = narrow ? innerHeight * (count > 1 ? 0.34 : 0.48) : innerHeight - 130;
   let best = [0, 1];
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
-    const side = Math.min((box.clientWidth - 12 * (columns - 1)) / columns, height / rows - 32);
-    if (side > best[0]) best = [side, columns];
+    const size = Math.min((box.clientWidth - 12 * (columns - 1)) / columns, height / rows - 32);
+    if (size > best[0]) best = [size, columns];
   }
-  box.style.gridTemplateColumns = `repeat(${best[1]}, ${Math.max(96, Math.floor(best[0]))}px)`;
+  const side = Math.max(96, Math.floor(best[0]));
+  box.style.gridTemplateColumns = `repeat(${best[1]}, ${side}px)`;
+  id("stage").style.setProperty("--wide", `${best[1] * side + 12 * (best[1] - 1)}px`);
   paint();
 }
 
@@ -477,9 +478,10 @@ function listen() {
     changed();
   });
   id("mix").addEventListener("toggle", () => {
-    if (id("mix").open && state.blend === 0) { state.blend = 0.5; if (state.other === state.seed) state.other = randomSeed(); }
+    const before = state.blend;
+    if (id("mix").open && !before) { state.blend = 0.5; if (state.other === state.seed) state.other = randomSeed(); }
     if (!id("mix").open) state.blend = 0;
-    changed();
+    if (state.blend !== before) changed();
   });
   id("random").addEventListener("click", anotherHead);
   id("random-other").addEventListener("click", () => { state.other = randomSeed(); changed(); });

@@ -271,10 +271,11 @@ def malformed(rng: random.Random) -> tuple[str, str, bytes]:
     return "POST", path, json.dumps(message).encode()
 
 
-def test_a_thousand_malformed_requests_are_a_thousand_lines(running, capfd):
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.robust)])
+def test_malformed_requests_are_one_line_each(running, capfd, count):
     rng, statuses, answered = random.Random(0), [], 0
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
-    for number in range(1000):
+    for number in range(count):
         method, path, body = malformed(rng)
         connection.request(method, path, body, {"X-Viewer-Token": TOKEN})
         answer = connection.getresponse()
@@ -286,7 +287,7 @@ def test_a_thousand_malformed_requests_are_a_thousand_lines(running, capfd):
         running.viewer.guard._buckets.clear()
         answered += answer.status == 200
     connection.close()
-    assert statuses.count(400) > 400 and answered < 60
+    assert statuses.count(400) > 0.4 * count and answered < 0.06 * count
     assert running.post("/view", view="seed=3", moving=False)[0] == 200
     assert capfd.readouterr().err == ""
 
