@@ -54,7 +54,7 @@ SIDES = Attributes.parse("L@R")
 @click.option("--generator-every", type=click.IntRange(1), default=5, show_default=True,
               help="Steps from one move of the generator to the next.")  # fmt: skip
 @click.option("--paired", **SWITCH, default=False,
-              help="Also learn from the true picture's colours: absolute differences, as weighty as the cycle.")  # fmt: skip
+              help="Also learn from the true picture's colours: by absolute differences.")  # fmt: skip
 @click.option("--ids", type=click.IntRange(1),
               help="Train on people up to this number; the rest is unseen.  [default: as the lists say]")  # fmt: skip
 @click.option("--legacy-input", **SWITCH, default=False, help="VGG-16 sees -1 to 1, as published.")
