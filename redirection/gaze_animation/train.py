@@ -30,7 +30,7 @@ from redirection.gaze_animation.painting_options import (
     run_options,
     settings_text,
 )
-from redirection.gaze_animation.painting_steps import PaintingTraining, StepConfig
+from redirection.gaze_animation.painting_steps import PRECISIONS, PaintingTraining, StepConfig
 from redirection.gaze_animation.portrait_lists import read_domains
 from redirection.gaze_animation.portrait_run import LARGEST_SHEET, PortraitRun
 from redirection.gaze_animation.portrait_sheets import training_sheets, unseen_faces
@@ -70,6 +70,7 @@ ABOVE_0 = click.FloatRange(0, min_open=True)
 @click.option("--lam_p", type=click.FloatRange(0), default=LOSSES.lam_p, show_default=True, help="Of what VGG-16 sees.")
 @click.option("--lam_gp", type=click.FloatRange(0), default=LOSSES.lam_gp, show_default=True, help="Of wgan's penalty.")
 @click.option("--reuse-synthesis", **SWITCH, default=False, help="Paint what Gy learns from once a step, not twice.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default=STEP.precision, show_default=True, help="Of sums.")
 @click.option("--use_sp", is_flag=True, help="Spectral normalisation in Dx and Dy.")
 @click.option("--legacy-lsgan", **SWITCH, default=False, help="lsgan as published: doubled instead of squared.")
 @click.option("--legacy-vgg-input", **SWITCH, default=False, help="Give VGG-16 values from -1 to 1, as published.")
@@ -92,6 +93,7 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
         decay_from=o["decay_from"],
         spectral=spectral,
         reuse_synthesis=o["reuse_synthesis"],
+        precision=o["precision"],
         weights=weights,
     )
     config, domains = run_config(o, step=step), read_domains(Path(o["data_dir"]), o["test_num"])
