@@ -69,6 +69,14 @@ ABOVE_0 = click.FloatRange(0, min_open=True)
 @click.option("--lam_r", type=click.FloatRange(0), default=LOSSES.lam_r, show_default=True, help="Of reconstruction.")
 @click.option("--lam_p", type=click.FloatRange(0), default=LOSSES.lam_p, show_default=True, help="Of what VGG-16 sees.")
 @click.option("--lam_gp", type=click.FloatRange(0), default=LOSSES.lam_gp, show_default=True, help="Of wgan's penalty.")
+@click.option(
+    "--known-gaze",
+    "lam_gaze",
+    type=click.FloatRange(0),
+    default=LOSSES.lam_gaze,
+    show_default=True,
+    help="Of the distance of Er's code to the gaze, which sets of prepare.py --world know; not in the paper.",
+)
 @click.option("--reuse-synthesis", **SWITCH, default=False, help="Paint what Gy learns from once a step, not twice.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default=STEP.precision, show_default=True, help="Of sums.")
 @click.option("--use_sp", is_flag=True, help="Spectral normalisation in Dx and Dy.")
@@ -85,7 +93,9 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
     """
     if random_content and pretrain_path is not None:
         raise ValueError("--random-content trains without --pretrain_path; give one of them")
-    weights = PaintingWeights(**{name: o[name] for name in ("loss_type", "lam_r", "lam_p", "lam_gp", "legacy_lsgan")})
+    weights = PaintingWeights(
+        **{name: o[name] for name in ("loss_type", "lam_r", "lam_p", "lam_gp", "lam_gaze", "legacy_lsgan")}
+    )
     spectral = None if not o["use_sp"] else "rows" if o["legacy_spectral"] else "vector"
     step = StepConfig(
         lr_d=o["lr_d"],
@@ -103,7 +113,7 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
     for note in domains.notes:
         click.echo(note, err=True)
     device = device_of(device, gpu)
-    places, batches = places_of(o), batches_of(domains, config)
+    places, batches = places_of(o), batches_of(domains, config, Path(o["data_dir"]))
     seen = load_crop_features(vgg_path, o["legacy_vgg_input"])
     training = PaintingTraining(config.networks, step, None if seen is None else seen.to(device), o["seed"])
     if not random_content:
