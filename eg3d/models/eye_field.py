@@ -168,9 +168,15 @@ class EyeField(nn.Module):
         k = len(gaze) // len(ws)
         ws = ws.repeat_interleave(k, dim=0)
         noise = Replayed([value.repeat_interleave(k, dim=0) for value in kept.values])
+        return Planes(base, self._eye_planes(ws, gaze, centres, noise_mode, noise, force_fp32), centres)
+
+    def with_gaze(self, planes: Planes, ws, gaze) -> Planes:
+        """The same heads [N] with eyes that look elsewhere, gaze [N, 2]; noise is constant."""
+        return planes._replace(eyes=self._eye_planes(ws, gaze, planes.centres, "const", Midpoints()))
+
+    def _eye_planes(self, ws, gaze, centres, noise_mode, draws, force_fp32=False) -> torch.Tensor:
         ws, window = ws + self.shift(gaze, ws), self._window(centres)
-        eyes = self.eye_backbone(ws, noise_mode, noise, force_fp32, window).unflatten(1, (3, -1))
-        return Planes(base, eyes, centres)
+        return self.eye_backbone(ws, noise_mode, draws, force_fp32, window).unflatten(1, (3, -1))
 
     def synthesis(
         self, ws, c, neural_rendering_resolution=None, noise_mode="random", draws=None, force_fp32=False,
@@ -191,17 +197,40 @@ class EyeField(nn.Module):
         same = bool((gaze == gaze[:, :1]).all())  # then the cameras of a latent share its eyes
         planes = self.planes(ws, noise_mode, draws, force_fp32, gaze[:, 0] if same else gaze.flatten(0, 1))
 
-        side, kept = neural_rendering_resolution or self.neural_rendering_resolution, Recorded(draws)
-        origins, directions = self.base.rays(c, n, side)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(ws)):
+        side = neural_rendering_resolution or self.neural_rendering_resolution
+        features, depth, rig = self._rendered(planes, c, side, draws, rig_from)
+        drawn = self.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
+        return drawn if rig is None else drawn | {"rig": rig}
+
+    def rendered(self, planes: Planes, c, resolution: int, draws) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `TriPlaneGenerator.rendered`, with the eyes that the planes were made for."""
+        return self._rendered(planes, c, resolution, draws)[:2]
+
+    def _rendered(self, planes: Planes, c, resolution: int, draws, rig_from=None):
+        """As `rendered`, and the rig loss [M], or None."""
+        kept = Recorded(draws)
+        origins, directions = self.base.rays(c, len(planes.base), resolution)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(planes.base)):
             pixels = self.base.renderer(planes.base, self.base.decoder, origins, directions, self.options, kept)
         jitter = kept.values[: 2 if self.options.depth_resolution_importance else 1]
+<<<<<<< HEAD
         features, depth = self._with_eyes(planes, origins, directions, jitter, *pixels)
         drawn = self.base.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
         if rig_from is not None:
             both = [values.unflatten(2, (m // n, -1)) for values in (features, pixels[0])]
             drawn["rig"] = self._rig(planes.centres, rig_from, origins, directions, *both).flatten()
         return drawn
+=======
+        seen = self._with_eyes(planes, origins, directions, jitter, *pixels)
+        if rig_from is None:
+            return *seen, None
+        change = (seen[0] - pixels[0]).unflatten(2, (len(c) // len(origins), -1))
+        return *seen, self._rig(planes.centres, rig_from, origins, directions, change).flatten()
+
+    def picture(self, features, depth, ws, resolution: int, draws, force_fp32=False, legacy_raw=False):
+        """As `TriPlaneGenerator.picture`: super-resolution is the base's."""
+        return self.base.picture(features, depth, ws, resolution, draws, force_fp32, legacy_raw)
+>>>>>>> main
 
     def _with_eyes(self, planes: Planes, origins, directions, jitter, features, depth):
         """The eyes drawn into pixels of the base: all arguments as the base had them, and what it gave."""
@@ -251,8 +280,8 @@ class EyeField(nn.Module):
         sr = self.config.base.superresolution.kind
         return SUPERRESOLUTIONS[sr].reached(met.reshape(len(c), 1, side, side), self.resolution)
 
-    def _base_has_gradients(self, ws) -> bool:
-        return ws.requires_grad or any(parameter.requires_grad for parameter in self.base.parameters())
+    def _base_has_gradients(self, made_of: torch.Tensor) -> bool:
+        return made_of.requires_grad or any(parameter.requires_grad for parameter in self.base.parameters())
 
     def _ball(self, centres) -> Ball:
         apart = 2 * self.config.eye_x
