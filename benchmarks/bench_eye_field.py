@@ -19,6 +19,7 @@ from cases import cameras, generator, write_noise
 from options import shared
 from timing import in_turn, peak_bytes, synchronise, write_results
 
+from eg3d.checkpoints.loading import load_generator
 from eg3d.config.flags import resolve
 from eg3d.config.presets import PRESETS
 from eg3d.config.run import network_from_dict

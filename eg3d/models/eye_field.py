@@ -213,24 +213,15 @@ class EyeField(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(planes.base)):
             pixels = self.base.renderer(planes.base, self.base.decoder, origins, directions, self.options, kept)
         jitter = kept.values[: 2 if self.options.depth_resolution_importance else 1]
-<<<<<<< HEAD
-        features, depth = self._with_eyes(planes, origins, directions, jitter, *pixels)
-        drawn = self.base.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
-        if rig_from is not None:
-            both = [values.unflatten(2, (m // n, -1)) for values in (features, pixels[0])]
-            drawn["rig"] = self._rig(planes.centres, rig_from, origins, directions, *both).flatten()
-        return drawn
-=======
         seen = self._with_eyes(planes, origins, directions, jitter, *pixels)
         if rig_from is None:
             return *seen, None
-        change = (seen[0] - pixels[0]).unflatten(2, (len(c) // len(origins), -1))
-        return *seen, self._rig(planes.centres, rig_from, origins, directions, change).flatten()
+        both = [values.unflatten(2, (len(c) // len(origins), -1)) for values in (seen[0], pixels[0])]
+        return *seen, self._rig(planes.centres, rig_from, origins, directions, *both).flatten()
 
     def picture(self, features, depth, ws, resolution: int, draws, force_fp32=False, legacy_raw=False):
         """As `TriPlaneGenerator.picture`: super-resolution is the base's."""
         return self.base.picture(features, depth, ws, resolution, draws, force_fp32, legacy_raw)
->>>>>>> main
 
     def _with_eyes(self, planes: Planes, origins, directions, jitter, features, depth):
         """The eyes drawn into pixels of the base: all arguments as the base had them, and what it gave."""
