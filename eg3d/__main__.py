@@ -16,7 +16,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Training": ("eg3d.train", "eg3d.demo", "eg3d.make_embedded"),
     "Pictures": (
         "eg3d.gen_samples", "eg3d.gen_samples_compare", "eg3d.gen_samples_pose", "eg3d.gen_good_samples",
-        "eg3d.gen_videos",
+        "eg3d.gen_videos", "eg3d.viewer", "eg3d.invert",
     ),
     "Scores": ("eg3d.calc_gfas", "eg3d.calc_metrics", "eg3d.calc_id", "eg3d.calc_pose", "eg3d.calc_gaze_control",
                "eg3d.calc_all"),
@@ -38,7 +38,8 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Gaze redirection": (
         "redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect",
         "redirection.interpgaze.test_selected_curve", "redirection.interpgaze.attribute_manipulation",
-        "redirection.he2019.run", "redirection.deepwarp.train", "redirection.deepwarp.redirect",
+        "redirection.interpgaze.export_pth", "redirection.he2019.run", "redirection.deepwarp.train",
+        "redirection.deepwarp.redirect",
         "redirection.train_judge", "redirection.evaluate", "redirection.show_redirection",
     ),
     "Gaze correction of faces": (

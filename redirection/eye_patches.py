@@ -16,7 +16,8 @@ from PIL import Image
 SIDE_OVER_RADIUS = 3.4
 LIDS = {"R": slice(36, 42), "L": slice(42, 48)}  # of the usual 68 points; R lies at the image's left
 LEAST_SIDE = 8  # px of the picture that a patch has
-SOFT = 0.15  # part of a patch's side, at each edge, over which what is pasted fades out
+SOFT = 0.15  # part of a box's side, at each edge, over which what is pasted fades out
+ROUND_LIDS = (1.0, 1.5)  # radii of the circle round the lids between which a pasted patch fades out
 SAME = 2 / 255  # a change below this is none; above three times this the picture's own detail gives way
 
 
@@ -93,7 +94,7 @@ class EyeSquare:
         """The picture with the change from patch `before` to patch `after`, uint8 [S, S, 3] both, at this place.
 
         Where nothing changes the picture keeps every bit. Where much does, its own detail, finer than the patch, gives
-        way. The change fades out toward the edge of the square, so there is no seam.
+        way. The change fades out round the lids (`ROUND_LIDS`), inside the square, so there is no seam.
         """
         height, width = picture.shape[:2]
         left, top = self.corner
@@ -108,8 +109,9 @@ class EyeSquare:
         v = (torch.arange(y0, y1) + 0.5 - top) / self.side
         grid = torch.stack(torch.meshgrid(u, v, indexing="xy"), -1)[None].float() * 2 - 1
         was, new = F.grid_sample(pair, grid.expand(2, -1, -1, -1), align_corners=False, padding_mode="border")
-        edge = (torch.minimum(u, 1 - u)[None, :].minimum(torch.minimum(v, 1 - v)[:, None]) / SOFT).clamp(0, 1)
-        weight = edge.square() * (3 - 2 * edge)
+        radii = torch.hypot(u[None, :] - 0.5, v[:, None] - 0.5) * SIDE_OVER_RADIUS
+        inside = ((ROUND_LIDS[1] - radii) / (ROUND_LIDS[1] - ROUND_LIDS[0])).clamp(0, 1)
+        weight = inside.square() * (3 - 2 * inside)
         own = torch.from_numpy(picture[y0:y1, x0:x1].copy()).permute(2, 0, 1).float() / 255
         mixed = blended(own, was, new, weight)
         out = picture.copy()

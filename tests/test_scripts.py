@@ -33,6 +33,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "dataset_preprocessing/nv_rendering/readh5.py",
     "dataset_preprocessing/nv_rendering/normalize.py",
     "eg3d/calc_pose.py",
+    "redirection/interpgaze/export_pth.py",
 }
 DRAWS_NOTHING = {
     "redirection/interpgaze/redirect.py",
@@ -42,6 +43,7 @@ DRAWS_NOTHING = {
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
     "dataset_preprocessing/nv_rendering/recon_mpii.py",
+    "eg3d/viewer.py",  # its page says whom to draw
 }
 COMPUTES_NUMBERS = {
     "redirection/evaluate.py",

@@ -55,7 +55,9 @@ class ContentStyle(nn.Module):
 class WorldContentStyle(nn.Module):
     """The same losses by the embedded world's feature network, frozen, and for our smaller patches.
 
-    Content is compared after its second block, an eighth of the side; style after its stem and both blocks before.
+    A patch is enlarged to the side that the network looks at. At 32 px its strides leave places that few weights see,
+    and the generator fills these with coloured dots. Content is compared after the second block, at an eighth of that
+    side; style after the stem and both blocks.
     """
 
     def __init__(self, network: FeatureNetwork):
@@ -69,6 +71,8 @@ class WorldContentStyle(nn.Module):
         return compared(of_drawn, of_true, 2, (0, 1, 2))
 
     def _seen(self, x: torch.Tensor) -> list[torch.Tensor]:
+        side = self.network.architecture.side
+        x = F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
         seen = [F.relu(self.network.bn(self.network.stem(x)))]
         for block in self.network.blocks[:2]:
             seen.append(block(seen[-1]))

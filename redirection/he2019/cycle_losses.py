@@ -17,13 +17,14 @@ Losses = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class CycleWeights:
-    """Factors in the two totals; the published ones."""
+    """Factors in the two totals; the published ones, but for `paired`, which is ours."""
 
     penalty: float = 10.0
     regression: float = 5.0
     cycle: float = 50.0
     content: float = 100.0
     style: float = 100.0
+    paired: float = 0.0
 
     def __post_init__(self):
         check_types(self)
@@ -64,7 +65,7 @@ def generator_losses(
     weights: CycleWeights,
     seen: ContentStyle | None = None,
 ) -> Losses:
-    """g_gan, reg_g, cycle and, with VGG-16, content and style; and their weighted sum g_total.
+    """g_gan, reg_g, cycle; with VGG-16 content and style, with a factor paired; and their weighted sum g_total.
 
     Args: drawn = generator(source patch, target angle); source, target: patch [B, 3, S, S] and angle [B, 2] of one
     person; the target's patch is the true picture
@@ -79,6 +80,9 @@ def generator_losses(
     if seen is not None:
         losses |= (more := seen(drawn, target[0]))
         total = total + weights.content * more["content"] + weights.style * more["style"]
+    if weights.paired:
+        losses["paired"] = F.l1_loss(drawn, target[0])
+        total = total + weights.paired * losses["paired"]
     return losses | {"g_total": total}
 
 

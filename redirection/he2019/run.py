@@ -20,6 +20,7 @@ from redirection.attributes import Attributes
 from redirection.gaze_pairs import GazePairs
 from redirection.he2019.angle_file import SIZES, AngleConfig, read_generator
 from redirection.he2019.content_style import load_content_style, world_content_style
+from redirection.he2019.cycle_losses import CycleWeights
 from redirection.he2019.cycle_run import OPTIMIZERS, CycleRun, CycleRunConfig
 from redirection.he2019.pictures_of_pairs import EVAL, write_pairs
 from redirection.patch_run import WEIGHTS, WRITES
@@ -52,6 +53,8 @@ SIDES = Attributes.parse("L@R")
 @click.option("--width", type=click.IntRange(1, 1024), default=64, show_default=True, help="Of the first layers.")
 @click.option("--generator-every", type=click.IntRange(1), default=5, show_default=True,
               help="Steps from one move of the generator to the next.")  # fmt: skip
+@click.option("--paired", **SWITCH, default=False,
+              help="Also learn from the true picture's colours: by absolute differences.")  # fmt: skip
 @click.option("--ids", type=click.IntRange(1),
               help="Train on people up to this number; the rest is unseen.  [default: as the lists say]")  # fmt: skip
 @click.option("--legacy-input", **SWITCH, default=False, help="VGG-16 sees -1 to 1, as published.")
@@ -64,12 +67,14 @@ SIDES = Attributes.parse("L@R")
 def main(mode, data_path, log_dir, vgg_path, device, dry_run, seed, **o):
     """Trains generator and discriminator, or writes eval/{targets,genes,reals} of unseen people with P = 0.
 
-    LOG_DIR receives weights.safetensors, state.pt, stats.jsonl and samples/. Ctrl-C saves and stops. The weights of
-    VGG-16, and patches of Columbia's photos, have licences of their own.
+    LOG_DIR receives weights.safetensors, state.pt, stats.jsonl and samples/; for eval it may also hold a published
+    checkpoint. Ctrl-C saves and stops. The weights of VGG-16, and patches of Columbia's photos, have licences of their
+    own.
     """
     if mode == "eval":
         device = pick_device(device)
-        generator, _ = read_generator(log_dir / WEIGHTS)
+        ours = log_dir / WEIGHTS
+        generator, _ = read_generator(ours if ours.is_file() or not (log_dir / "checkpoint").is_file() else log_dir)
         unseen = _sets(data_path, o["ids"], generator.architecture.size)[1]
         count = write_pairs(
             log_dir / EVAL, generator.to(device), unseen, device, o["batch_size"] or EVAL_BATCH, o["legacy_stretch"]
@@ -80,6 +85,7 @@ def main(mode, data_path, log_dir, vgg_path, device, dry_run, seed, **o):
     batch = o["batch_size"] or 32
     config = CycleRunConfig(
         networks=AngleConfig(size=int(o["image_size"]), width=o["width"]),
+        weights=CycleWeights(paired=CycleWeights.cycle if o["paired"] else 0.0),
         optimizer=o["optimizer"], lr=o["lr"], beta1=o["adam_beta1"], beta2=o["adam_beta2"],
         generator_every=o["generator_every"], batch=batch, tick=o["tick"], snapshot=o["summary_steps"], seed=seed,
         steps=o["steps"] or (o["epochs"] or EPOCHS) * GazePairs(training).per_epoch(batch),

@@ -12,7 +12,6 @@ from groundwork.plain import check_types, check_within, from_plain
 from redirection.patch_sets import PatchSet
 
 KIND = "reference patches"
-EMBEDDED_WEIGHTS = WORLD_WEIGHTS / "people_interpgaze.safetensors"
 EMBEDDED_REFERENCES = WORLD_WEIGHTS / "people_eye_references.safetensors"
 LOOKS = [(p, v, h) for p in (-30, -15, 0, 15, 30) for v in (-10, 0, 10) for h in (-15, 0, 15)]
 MOST_PATCHES = 4096

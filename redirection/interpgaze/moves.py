@@ -11,7 +11,7 @@ from redirection.interpgaze.control import control_vector
 from redirection.interpgaze.redirector import InterpGaze, network_input, picture
 from redirection.patch_sets import PatchSet
 
-FURTHEST = 1.5  # of the way to a reference; what is beyond was never trained
+LEAST, FURTHEST = -0.25, 1.5  # of the way to a reference; what is beyond was never trained
 LEAST_BETWEEN_DEG = 5.0
 Angles = dict[str, float]
 
@@ -30,7 +30,7 @@ def nearest_reference(
         if any(abs(reference[name] - source[name]) < LEAST_BETWEEN_DEG for name in moving):
             continue
         ways = [(degrees - source[name]) / (reference[name] - source[name]) for name, degrees in moving.items()]
-        if any(not 0 < way <= FURTHEST for way in ways):
+        if any(not LEAST <= way <= FURTHEST for way in ways):
             continue
         others = sum(abs(reference[name] - source[name]) / 10 for name in ANGLES if name not in moving)
         cost = sum(abs(way - 1) for way in ways) + 0.2 * others

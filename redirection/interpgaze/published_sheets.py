@@ -13,13 +13,13 @@ from eg3d.pictures.layout import side_by_side, stack
 from groundwork.command import option_stack
 from groundwork.draws import draw_key
 from groundwork.files import atomic_write
-from groundwork.places import EITHER, FOLDER, INPUT_FOLDER, Input, Output
+from groundwork.places import EITHER, FOLDER, INPUT_FOLDER, NamedInput, Output
 from redirection.attributes import PUBLISHED, Attributes
 from redirection.interpgaze.moves import resized
 from redirection.interpgaze.patch_decoder import DECODERS
 from redirection.interpgaze.pth_files import LABEL
 from redirection.interpgaze.redirector import InterpGaze, network_input, picture
-from redirection.interpgaze.redirector_file import read_redirector
+from redirection.interpgaze.redirector_file import EMBEDDED, read_redirector
 from redirection.patch_sets import read_images
 
 QUALITY = 95  # of the JPEG files
@@ -27,8 +27,9 @@ ENDINGS = {".jpg", ".jpeg", ".png"}
 
 sheet_options = option_stack(
     click.option("--data_dir", type=INPUT_FOLDER, required=True, help="Folder of patches that crop_eyes.py wrote."),
-    click.option("-mp", "--model_path", type=Input(EITHER), required=True,
-                 help="Weights: a .safetensors of train.py, or a folder of published .pth files."),
+    click.option("-mp", "--model_path", type=NamedInput(EITHER, EMBEDDED), default="embedded",
+                 show_default=True, help="Weights: embedded, a .safetensors of train.py, or a folder of published "
+                 ".pth files."),
     click.option("--pth_label", default=LABEL, show_default=True, help="Of .pth files: encoder-LABEL.pth."),
     click.option("--attr", default=PUBLISHED, show_default=True, help="Of .pth files: what they were trained with."),
     click.option("--dec_type", type=click.Choice(list(DECODERS)), help="What the weights must have.  [default: what "
@@ -41,9 +42,9 @@ sheet_options = option_stack(
 )  # fmt: skip
 
 
-def open_weights(path: Path, label: str, attr: str, decoder: str | None, device) -> InterpGaze:
+def open_weights(path: str, label: str, attr: str, decoder: str | None, device) -> InterpGaze:
     """The networks; ValueError, one line, for another decoder than the one asked for."""
-    network = read_redirector(path, label, **({"attributes": attr} if path.is_dir() else {}))[0].to(device)
+    network = read_redirector(path, label, attr)[0].to(device)
     if decoder not in (None, network.config.decoder):
         raise ValueError(f"{path}: has decoder {network.config.decoder}, not {decoder}; leave --dec_type out")
     return network

@@ -5,8 +5,6 @@ if __name__ == "__main__":
 
     begin()
 
-from pathlib import Path
-
 import click
 import numpy as np
 
@@ -16,28 +14,27 @@ from groundwork.archive import read_file
 from groundwork.command import SWITCH, Command, device_option, pick_device
 from groundwork.images import read_picture
 from groundwork.places import EITHER, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, NamedInput
-from redirection.attributes import ANGLES, PUBLISHED
-from redirection.interpgaze.gallery import EMBEDDED_WEIGHTS
+from redirection.attributes import PUBLISHED
 from redirection.interpgaze.moves import resized
 from redirection.interpgaze.pth_files import LABEL
 from redirection.interpgaze.redirection_plan import Plan, angles_of, name_of, redirected_faces
-from redirection.interpgaze.redirector_file import read_redirector
+from redirection.interpgaze.redirector_file import EMBEDDED, read_redirector
 from redirection.lid_points import MESH
 
-EMBEDDED = "embedded"
 FILMS = {".gif", ".mp4"}
 FPS = 15
 
 
 @click.command(cls=Command)
-@click.option("-mp", "--model_path", type=NamedInput(EITHER, [EMBEDDED]), default=EMBEDDED, show_default=True,
-              help="Weights: a .safetensors of train.py, or a folder of published .pth files.")  # fmt: skip
+@click.option("-mp", "--model_path", type=NamedInput(EITHER, EMBEDDED), default="embedded", show_default=True,
+              help="Weights: embedded, a .safetensors of train.py, or a folder of published .pth files.")  # fmt: skip
 @click.option("--pth_label", default=LABEL, show_default=True, help="Of .pth files: encoder-LABEL.pth.")
 @click.option("--attr", default=PUBLISHED, show_default=True, help="Of .pth files: what they were trained with.")
 @click.option(
     "--source", type=INPUT_FILE, required=True, help="Patch (named ..._L.png or ..._R.png), or photo of a face."
 )
-@click.option("--source-angles", help="P,V,H of the source.  [default: what its name says, else 0,0,0]")
+@click.option("--source-angles", help="P,V,H of the source.  [default: what its name says, else what a network "
+              "reads]")  # fmt: skip
 @click.option("--target", help="P,V,H that are wanted, in degrees; an empty one stays.")
 @click.option("--references", type=INPUT_FOLDER, help="With --target: a set of crop_eyes.py to take a reference from.  "
               "[default: embedded patches]")  # fmt: skip
@@ -64,13 +61,11 @@ def main(model_path, source, target, reference, references, steps, out, device, 
     if out.suffix == ".mp4":
         require_ffmpeg()
     device = pick_device(device)
-    model_path = EMBEDDED_WEIGHTS if model_path == EMBEDDED else Path(model_path)
-    published = {"attributes": o["attr"]} if model_path.is_dir() else {}
-    redirector = read_redirector(model_path, o["pth_label"], **published)[0].to(device)
+    redirector = read_redirector(model_path, o["pth_label"], o["attr"])[0].to(device)
     picture = np.asarray(read_picture(read_file(source), str(source)))
     name = name_of(source)
-    angles = angles_of(o["source_angles"], "--source-angles") or (name.angles if name else dict.fromkeys(ANGLES, 0.0))
-    wanted = None if target is None else {**angles, **angles_of(target, "--target", some=True)}
+    angles = angles_of(o["source_angles"], "--source-angles") or (name.angles if name else None)
+    wanted = None if target is None else angles_of(target, "--target", some=True)
     plan = Plan(redirector, device, references, reference, wanted, steps, o)
     if face is False or (face is None and name is not None and name.eye):
         eye = name.eye if name and name.eye else "L"

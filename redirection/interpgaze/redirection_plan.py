@@ -9,6 +9,7 @@ from groundwork.archive import read_file
 from groundwork.images import read_picture
 from redirection.attributes import ANGLES
 from redirection.eye_patches import EyeSquare
+from redirection.eye_reader import angles_shown
 from redirection.interpgaze.gallery import load_gallery
 from redirection.interpgaze.moves import moved, nearest_reference, way_to
 from redirection.lid_points import NoLids, load_lids
@@ -33,11 +34,12 @@ class Plan:
             self.v = torch.zeros(groups.branches)
             self.v[chosen] = torch.tensor(strengths_of(o["strength"], len(chosen)))
 
-    def frames(self, patch: np.ndarray, eye: str, angles: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-        """Reconstruction and steps of one patch; angles: those of the photo."""
+    def frames(self, patch: np.ndarray, eye: str, angles: dict[str, float] | None) -> tuple[np.ndarray, np.ndarray]:
+        """Reconstruction and steps of one patch; angles: those of the photo. None: a network reads them."""
         reference, v = self.patch, self.v
         if reference is None:
-            shown, wanted = (_of_patch(one, eye) for one in (angles, self.wanted))
+            shown = read_angles(patch) if angles is None else _of_patch(angles, eye)
+            wanted = shown | _of_patch(self.wanted, eye)
             row, v = nearest_reference(self.set, self.redirector.config.groups, shown, wanted)
             reference = self.set.images[row].permute(1, 2, 0).numpy()
         return moved(self.redirector, patch, reference, way_to(v, self.steps, self.order), self.device)
@@ -61,6 +63,12 @@ def redirected_faces(picture, source: Path, plan: Plan, angles, landmarks: str, 
         before, after = plan.frames(square.cut(picture, plan.redirector.config.size), eye, angles)
         frames = [square.paste(frame, before, one) for frame, one in zip(frames, after, strict=True)]
     return frames
+
+
+def read_angles(patch: np.ndarray) -> dict[str, float]:
+    """P, V, H in degrees that a patch, uint8 [s, s, 3], shows, as the eye reader sees them."""
+    (angles,) = angles_shown(torch.from_numpy(patch.copy()).permute(2, 0, 1)[None]).tolist()
+    return dict(zip(ANGLES, (round(value, 1) for value in angles), strict=True))
 
 
 def name_of(path: Path) -> PatchName | None:

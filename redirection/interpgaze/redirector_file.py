@@ -5,11 +5,14 @@ from pathlib import Path
 import torch
 
 from eg3d.metrics.network_file import filled, load_network, save_network
+from groundwork.files import WORLD_WEIGHTS
 from groundwork.plain import from_plain
+from redirection.attributes import PUBLISHED
 from redirection.interpgaze.pth_files import LABEL, load_redirector
 from redirection.interpgaze.redirector import InterpGaze, InterpGazeConfig
 
 KIND = "gaze redirection"
+EMBEDDED = {"embedded": WORLD_WEIGHTS / "people_interpgaze.safetensors"}
 
 
 def save_redirector(path: Path, redirector: InterpGaze, facts: dict) -> None:
@@ -17,14 +20,15 @@ def save_redirector(path: Path, redirector: InterpGaze, facts: dict) -> None:
     save_network(path, KIND, redirector, facts)
 
 
-def read_redirector(path: Path, label: str = LABEL, **published) -> tuple[InterpGaze, dict]:
-    """(network in evaluation mode, facts) of our file, or of a folder with published .pth files.
+def read_redirector(place: Path | str, label: str = LABEL, attributes: str = PUBLISHED) -> tuple[InterpGaze, dict]:
+    """(network in evaluation mode, facts) of `embedded`, of our file, or of a folder with published .pth files.
 
-    label, published: of such a folder, see `load_redirector`.
+    label, attributes: of such a folder, see `load_redirector`.
     Errors: ValueError, one line.
     """
+    path = EMBEDDED.get(str(place)) or Path(place)
     if path.is_dir():
-        return load_redirector(path, label, **published).requires_grad_(False), {}
+        return load_redirector(path, label, attributes).requires_grad_(False), {}
     stored = load_network(path, KIND)
     try:
         config = from_plain(InterpGazeConfig, stored.architecture)

@@ -9,20 +9,19 @@ import dataclasses
 import json
 import shlex
 import sys
-from pathlib import Path
 
 import click
 
 from groundwork.command import SWITCH, Command, device_option, seed_option, without_effect
 from groundwork.held_folder import held
-from groundwork.places import EITHER, FOLDER, INPUT_FILE, INPUT_FOLDER, Input, Output
+from groundwork.places import EITHER, FOLDER, INPUT_FILE, INPUT_FOLDER, NamedInput, Output
 from l2cs.set_options import device_of
 from redirection.attributes import PUBLISHED
 from redirection.interpgaze.alternation import AlternationConfig, LossWeights
 from redirection.interpgaze.patch_decoder import DECODERS
 from redirection.interpgaze.redirection_run import Run, RunConfig
 from redirection.interpgaze.redirector import DIVISORS, SIZES, InterpGazeConfig
-from redirection.interpgaze.redirector_file import read_redirector
+from redirection.interpgaze.redirector_file import EMBEDDED, read_redirector
 from redirection.interpgaze.vgg_encoder import vgg19_state
 from redirection.patch_run import WRITES
 from redirection.patch_sets import read_patches
@@ -47,7 +46,8 @@ AGAIN = "the same command again goes on with the run in its folder"
               help="So many times narrower networks.")  # fmt: skip
 @click.option("--vgg", type=INPUT_FILE, help="torchvision's VGG-19: start of the encoder, teacher, perceptual term.  "
               "[default: none of these]")  # fmt: skip
-@click.option("--start", type=Input(EITHER), help="Start from these weights: a .safetensors, or a folder of .pth.")
+@click.option("--start", type=NamedInput(EITHER, EMBEDDED),
+              help="Start from these weights: embedded, a .safetensors, or a folder of .pth.")  # fmt: skip
 @click.option("--paired", **SWITCH, default=False, help="Also learn from true pictures of one person at other angles.")
 @click.option("--only-paired", **SWITCH, default=False, help="Learn from these alone, without the published steps.")
 @click.option("--still-heads", type=click.FloatRange(0, 1), default=0.0, show_default=True,
@@ -104,7 +104,7 @@ def main(data_dir, save_dir, vgg, start, gpu, device, dry_run, **o):
         click.echo(json.dumps(dataclasses.asdict(config) | {"patches": len(training), "unseen": len(unseen)}, indent=2))
         return
     device = device_of(device, gpu)
-    start = None if start is None else read_redirector(Path(start), attributes=o["attr"])[0]
+    start = None if start is None else read_redirector(start, attributes=o["attr"])[0]
     with held(save_dir):
         run = Run(config, training, unseen, save_dir, device, None if vgg is None else vgg19_state(vgg), start)
         facts = {"command": shlex.join(["redirection/interpgaze/train.py", *sys.argv[1:]]), "patches": len(training)}

@@ -83,6 +83,17 @@ def test_a_changed_patch_arrives_at_its_place_and_fades_out_toward_the_edge(mirr
     assert jump[11:14].max() < 40 and (everything[28:32, 28:32] > 250).all()  # no seam at the edge
 
 
+def test_what_lies_outside_the_lids_by_half_their_radius_keeps_every_bit():
+    whole, square = picture(), EyeSquare(30.3, 29.8, 33.7, False)
+    before = square.cut(whole, 64)
+    pasted = square.paste(whole, before, 255 - before)
+    y, x = np.mgrid[: whole.shape[0], : whole.shape[1]] + 0.5
+    radii = np.hypot(x - 30.3, y - 29.8) / 33.7 * 3.4
+    assert (pasted[radii > 1.5] == whole[radii > 1.5]).all()
+    changed = (pasted != whole).any(axis=-1)
+    assert changed[radii < 1].mean() > 0.95 and changed[(radii > 1.1) & (radii < 1.4)].mean() > 0.8
+
+
 def test_the_detail_of_the_picture_stays_where_little_changes():
     whole, square = picture(), EyeSquare(30.3, 29.8, 33.7, False)
     before = square.cut(whole, 16)  # coarse: it lacks the noise

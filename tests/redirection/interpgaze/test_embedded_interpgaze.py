@@ -1,0 +1,82 @@
+"""The shipped redirector: what it reads, where it leads, several references together; and scripts without a set."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from redirection.attributes import Attributes
+from redirection.eye_reader import angles_shown
+from redirection.interpgaze.gallery import load_gallery
+from redirection.interpgaze.moves import FURTHEST
+from redirection.interpgaze.redirecting import open_interpgaze, references_for
+from redirection.interpgaze.redirector import network_input, picture
+from redirection.patch_judge import Judge
+
+GROUPS = Attributes.parse("0P@15P,0V@10V,0H@15H")
+REDIRECT = "redirection/interpgaze/redirect.py"
+
+
+@pytest.fixture(scope="module")
+def gallery():
+    return load_gallery()
+
+
+@pytest.fixture(scope="module")
+def front(gallery):
+    """Two patches of different people that look to one side: images, angles."""
+    rows = torch.nonzero((gallery.angles == torch.tensor([0.0, 0, -15])).all(dim=1))[:, 0]
+    return gallery.images[rows], gallery.angles[rows]
+
+
+def test_the_eye_reader_reads_patches_and_is_not_the_judge(gallery):
+    assert (angles_shown(gallery.images) - gallery.angles).abs().mean(0).max() < 2.5
+    assert not torch.equal(angles_shown(gallery.images), Judge.load("embedded").read(gallery.images).angles)
+
+
+@pytest.fixture(scope="module")
+def redirector():
+    return open_interpgaze(None, "cpu", None)
+
+
+def test_eyes_go_where_they_are_asked_to_and_stay_when_they_are(front, redirector):
+    images, shown = front
+    stays = redirector.redirect(images, shown, shown)
+    assert (stays.float() - images.float()).abs().mean() < 2
+    wanted = shown + torch.tensor([0.0, 8, 22])
+    read = Judge.load("embedded").read(redirector.redirect(images, shown, wanted)).angles
+    assert (read - wanted)[:, 1:].abs().max() < 5  # swapped branches would be off by 14
+
+
+def test_several_references_lead_there_each_with_its_fraction():
+    angles = torch.tensor([[0.0, 0, 15], [0, 0, 10], [0, 0, 5], [0, 0, -15]])
+    shown, wanted = torch.tensor([[0.0, 0, 0], [0, 0, 0]]), torch.tensor([[0.0, 0, 12], [0, 0, 0]])
+    rows, v, share = references_for(angles, GROUPS, shown, wanted, most=3)
+    for k in range(3):
+        if share[0, k] > 0:
+            assert v[0, k, 2] * angles[rows[0, k], 2] == pytest.approx(12) and v[0, k].abs().max() <= FURTHEST
+    assert sorted(rows[0, share[0] > 0].tolist()) == [0, 1] and share[0].sum() == 1
+    assert (v[1] == 0).all()
+    one, _, all_of_it = references_for(angles, GROUPS, shown, wanted, most=1)
+    assert one[0].item() in (0, 1) and (all_of_it == 1).all()
+
+
+def test_eyes_that_stay_are_the_reconstruction_bit_for_bit(front, redirector):
+    images, shown = front
+    network = redirector.network
+    x = network_input(images, network.config)
+    with torch.no_grad():
+        features = network.encoder(x)
+        again = (picture(network.draw(x, features, features), network.config) * 255).round().byte()
+    assert torch.equal(redirector.redirect(images, shown, shown), again)
+
+
+def test_a_patch_without_a_set_and_without_angles_is_redirected(tmp_path, run_script_in, front):
+    Image.fromarray(front[0][0].permute(1, 2, 0).numpy()).save(tmp_path / "eye.png")
+    flags = ["--source=eye.png", "--face=False", "--steps=2", "--device=cpu"]
+    ran = run_script_in(tmp_path, REDIRECT, *flags, "--target=,,10", "--out=a.png")
+    assert ran.code == 0, ran.stderr
+    still, moved = np.split(np.asarray(Image.open(tmp_path / "a.png")).astype(int), 2, axis=1)
+    assert np.abs(moved - still).max() > 30
+    for target in ("0,0,12", "0,5,-12"):  # from what is read; a little beyond every reference too
+        assert run_script_in(tmp_path, REDIRECT, *flags, f"--target={target}", "--out=b.png").code == 0
