@@ -38,7 +38,8 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Gaze redirection": (
         "redirection.crop_eyes", "redirection.interpgaze.train", "redirection.interpgaze.redirect",
         "redirection.interpgaze.test_selected_curve", "redirection.interpgaze.attribute_manipulation",
-        "redirection.he2019.run", "redirection.deepwarp.train", "redirection.deepwarp.redirect",
+        "redirection.interpgaze.export_pth", "redirection.he2019.run", "redirection.deepwarp.train",
+        "redirection.deepwarp.redirect",
         "redirection.train_judge", "redirection.evaluate", "redirection.show_redirection",
     ),
     "Gaze correction of faces": (

@@ -10,6 +10,8 @@ from typing import Protocol
 
 import torch
 
+from redirection.deepwarp.warp_redirector import open_deepwarp
+from redirection.he2019.angle_redirector import open_he2019
 from redirection.interpgaze.redirecting import open_interpgaze
 from redirection.patch_sets import PatchSet
 
@@ -48,7 +50,7 @@ class Nothing:
 
 # method -> (weights or None: the embedded ones, device, patches to take references from or None) -> Redirector
 Opener = Callable[[Path | None, torch.device, PatchSet | None], Redirector]
-METHODS: dict[str, Opener] = {"interpgaze": open_interpgaze}
+METHODS: dict[str, Opener] = {"interpgaze": open_interpgaze, "he2019": open_he2019, "deepwarp": open_deepwarp}
 BEST = "interpgaze"  # what the name `embedded` means
 NAMES = (NOTHING, EMBEDDED, *METHODS)
 

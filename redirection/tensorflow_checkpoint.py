@@ -135,6 +135,12 @@ class TensorflowCheckpoint(Mapping):
         return data
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path looks like a checkpoint: a folder, a file or prefix with an index, or a table."""
+    index = path if path.suffix == ".index" else path.with_name(f"{path.name}.index")
+    return path.is_dir() or index.is_file() or (path.is_file() and is_table(path))
+
+
 def _named_by(folder: Path) -> Path:
     """The newest checkpoint of a folder, as its file `checkpoint` says; without a folder of its own."""
     listing = folder / "checkpoint"

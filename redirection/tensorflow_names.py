@@ -4,11 +4,14 @@ A module `a.b` of a network in the scope `s` has the variables `s/a/b/kernel` an
 `s/a/b/gamma`, `beta`, `moving_mean`, `moving_variance` if it normalises. `LEAVES` of another publication may differ.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+
+from redirection.tensorflow_checkpoint import TensorflowCheckpoint
 
 _AXES = {nn.Conv2d: (3, 2, 0, 1), nn.ConvTranspose2d: (3, 2, 0, 1), nn.Linear: (1, 0)}  # of theirs, in our order
 Leaves = Mapping[
@@ -34,6 +37,18 @@ def variables_of(network: nn.Module, scope: str, leaves: Leaves = LEAVES) -> dic
             axes = _AXES[kind] if kind in _AXES and name == "weight" else tuple(range(value.ndim))
             found[f"{path}.{name}" if path else name] = f"{place}/{leaves[kind].get(name, name)}", axes
     return found
+
+
+def published_network(build: Callable[[], nn.Module], scope: str, path: Path) -> nn.Module:
+    """A network of a published checkpoint, in evaluation mode. Errors: ValueError, one line with the file."""
+    variables = TensorflowCheckpoint(path)
+    with torch.random.fork_rng():
+        network = build()
+    try:
+        fill_from_variables(network, scope, variables)
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+    return network.eval()
 
 
 def fill_from_variables(

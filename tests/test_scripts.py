@@ -33,6 +33,7 @@ FILES_ONLY = {  # draw nothing, compute nothing
     "dataset_preprocessing/nv_rendering/readh5.py",
     "dataset_preprocessing/nv_rendering/normalize.py",
     "eg3d/calc_pose.py",
+    "redirection/interpgaze/export_pth.py",
 }
 DRAWS_NOTHING = {
     "redirection/interpgaze/redirect.py",

@@ -25,7 +25,7 @@ FURTHEST_DEG = 30.0  # published
 
 @click.command(cls=Command)
 @click.option("--model_path", type=NamedInput(FILE, ["embedded"]), default="embedded", show_default=True,
-              help="Weights: a .safetensors of train.py.")  # fmt: skip
+              help="Weights: a .safetensors of train.py, or a published checkpoint, FILE.index.")  # fmt: skip
 @click.option("--img_path", type=INPUT_FILE, required=True, help="Photo of a face, or patch (..._L.png, ..._R.png).")
 @click.option("--out_path", type=OUTPUT_FILE, required=True, help="FILE.gif.")
 @click.option("--num_frame", type=click.IntRange(2, 1000), default=30, show_default=True, help="Pictures of the film.")

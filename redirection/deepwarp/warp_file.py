@@ -12,6 +12,8 @@ import torch
 from eg3d.metrics.network_file import filled, load_network, save_network
 from groundwork.plain import from_plain
 from redirection.deepwarp.gaze_warp import GazeWarp, WarpConfig
+from redirection.tensorflow_checkpoint import is_checkpoint
+from redirection.tensorflow_names import published_network
 
 KIND = "gaze redirection by DeepWarp"
 
@@ -33,7 +35,12 @@ def save_warp(path: Path, network: GazeWarp, facts: dict) -> None:
 
 
 def read_warp(path: Path) -> tuple[GazeWarp, dict]:
-    """(network in evaluation mode, facts). Errors: ValueError, one line."""
+    """(network in evaluation mode, facts) of our file, or of a published checkpoint of TensorFlow.
+
+    Errors: ValueError, one line.
+    """
+    if is_checkpoint(path):
+        return published_network(WarpConfig().build, "deepwarp", path), {}
     stored = load_network(path, KIND)
     try:
         config = from_plain(WarpConfig, stored.architecture)

@@ -8,6 +8,8 @@ import torch
 from eg3d.metrics.network_file import filled, load_network, save_network
 from groundwork.plain import check_one_of, check_types, check_within, from_plain
 from redirection.he2019.angle_networks import RESIDUALS, UNITS_DEG, WIDTH, AngleGenerator
+from redirection.tensorflow_checkpoint import is_checkpoint
+from redirection.tensorflow_names import published_network
 
 KIND, SIZES = "gaze redirection by He et al.", (32, 64)
 
@@ -53,7 +55,12 @@ def save_generator(path: Path, generator: AngleGenerator, facts: dict) -> None:
 
 
 def read_generator(path: Path) -> tuple[AngleGenerator, dict]:
-    """(generator in evaluation mode, facts). Errors: ValueError, one line."""
+    """(generator in evaluation mode, facts) of our file, or of a published checkpoint of TensorFlow.
+
+    Errors: ValueError, one line.
+    """
+    if is_checkpoint(path):
+        return published_network(AngleConfig().build, "generator", path), {}
     stored = load_network(path, KIND)
     try:
         config = from_plain(AngleConfig, stored.architecture)

@@ -67,12 +67,14 @@ SIDES = Attributes.parse("L@R")
 def main(mode, data_path, log_dir, vgg_path, device, dry_run, seed, **o):
     """Trains generator and discriminator, or writes eval/{targets,genes,reals} of unseen people with P = 0.
 
-    LOG_DIR receives weights.safetensors, state.pt, stats.jsonl and samples/. Ctrl-C saves and stops. The weights of
-    VGG-16, and patches of Columbia's photos, have licences of their own.
+    LOG_DIR receives weights.safetensors, state.pt, stats.jsonl and samples/; for eval it may also hold a published
+    checkpoint. Ctrl-C saves and stops. The weights of VGG-16, and patches of Columbia's photos, have licences of their
+    own.
     """
     if mode == "eval":
         device = pick_device(device)
-        generator, _ = read_generator(log_dir / WEIGHTS)
+        ours = log_dir / WEIGHTS
+        generator, _ = read_generator(ours if ours.is_file() or not (log_dir / "checkpoint").is_file() else log_dir)
         unseen = _sets(data_path, o["ids"], generator.architecture.size)[1]
         count = write_pairs(
             log_dir / EVAL, generator.to(device), unseen, device, o["batch_size"] or EVAL_BATCH, o["legacy_stretch"]

@@ -4,6 +4,7 @@ They hold tensors only; code in them is never run. Which decoder they are of, ho
 wide the networks are is read from the shapes.
 """
 
+import io
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from eg3d.metrics.network_file import read_state
+from groundwork.files import atomic_write
 from groundwork.filling import filled
 from redirection.attributes import PUBLISHED
 from redirection.interpgaze.controller import Controller
@@ -21,6 +23,7 @@ from redirection.interpgaze.vgg_encoder import Encoder
 
 WHAT = "InterpGaze"
 LABEL = "latest"
+_PARTS = {"encoder": "encoder", "interp_net": "controller", "decoder": "decoder"}  # file -> name here
 _DOTTED = re.compile(r"\.(conv|norm)\.(\d+)\.")  # names of decoder v2 as an old PyTorch wrote them
 _NEVER_CALLED = re.compile(r"upool\d+\.unpool_(conv|norm)\.")  # of decoder v2
 
@@ -49,11 +52,35 @@ def load_redirector(folder: Path, label: str = LABEL, attributes: str = PUBLISHE
     redirector = InterpGaze.__new__(InterpGaze)  # its parts come from files, so none is drawn at random first
     nn.Module.__init__(redirector)
     redirector.config = redirector.architecture = config
-    names = {"encoder": "encoder", "interp_net": "controller", "decoder": "decoder"}
     for part, state in states.items():
         network = filled(builders[part], state, _path(folder, part, label), f"the {part} of {WHAT}")
-        setattr(redirector, names[part], network)
+        setattr(redirector, _PARTS[part], network)
     return redirector.eval()
+
+
+def write_redirector(folder: Path, redirector: InterpGaze, label: str = LABEL) -> list[Path]:
+    """Encoder, controller and decoder as the published programs read them; returns the files.
+
+    Errors: ValueError, one line, for networks that these programs cannot build.
+    """
+    config = redirector.config
+    for name, value in (("size", 128), ("divisor", 1)):
+        if (its := getattr(config, name)) != value:
+            raise ValueError(
+                f"the published layout has {name} {value} alone, these networks have {its}; train such ones"
+            )
+    if config.decoder != "v1":
+        raise ValueError(
+            f"the published programs can build decoder v1 alone, not {config.decoder}; train --dec_type=v1"
+        )
+    written = []
+    for part, name in _PARTS.items():
+        state = {f"module.{key}": value for key, value in getattr(redirector, name).state_dict().items()}
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        atomic_write(path := _path(folder, part, label), buffer.getvalue())
+        written.append(path)
+    return written
 
 
 def load_critic(folder: Path, label: str = LABEL, attributes: str = PUBLISHED) -> LatentDiscriminator:

@@ -166,7 +166,9 @@ def test_the_iris_is_the_darkest_disc_and_its_pupil_does_not_count():
 
 def test_a_text_that_names_no_redirector_is_one_line():
     for text in ("gazenet", "interpgaze:", "nothing:x"):
-        with pytest.raises(ValueError, match="names no redirector; give nothing, embedded, interpgaze"):
+        with pytest.raises(
+            ValueError, match="names no redirector; give nothing, embedded, interpgaze, he2019, deepwarp"
+        ):
             open_redirector(text, "cpu", 64)
 
 

@@ -52,14 +52,20 @@ def train_gaze_network(split: str, workdir: Path, device: str, log: Path, world:
           f"--output={workdir / split}", f"--export={GAZE_NETWORKS[name]}", f"--device={device}"], log)  # fmt: skip
 
 
-def train_patch_judge(workdir: Path, seed: int, device: str, log: Path, output: Path) -> None:
-    """Renders eye patches of people, if they are missing, and trains the judge of redirected patches on them."""
+def people_patches(log: Path) -> Path:
+    """The set of eye patches of people that the judge and the redirectors learn from; rendered if it is missing."""
     data = private(CACHE) / f"people-patches-v{world_of('people').version}"
     if not data.exists():
         crop = REPOSITORY / "redirection" / "crop_eyes.py"
         call([sys.executable, crop, "--world=people", *PATCHES.split(), f"--outdir={data}"], log)
-    call([sys.executable, REPOSITORY / "redirection" / "train_judge.py", f"--data={data}", f"--out={output}",
-          f"--workdir={workdir / 'patch-judge'}", f"--seed={seed}", f"--device={device}"], log)  # fmt: skip
+    return data
+
+
+def train_patch_judge(workdir: Path, seed: int, device: str, log: Path, output: Path) -> None:
+    """Trains the judge of redirected patches on eye patches of people."""
+    call([sys.executable, REPOSITORY / "redirection" / "train_judge.py", f"--data={people_patches(log)}",
+          f"--out={output}", f"--workdir={workdir / 'patch-judge'}", f"--seed={seed}", f"--device={device}"],
+         log)  # fmt: skip
 
 
 def train_generator(cfg: str, outdir: Path, flags: list[str], log: Path) -> Path:

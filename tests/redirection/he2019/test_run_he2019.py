@@ -10,6 +10,8 @@ from PIL import Image
 from redirection.attributes import Attributes
 from redirection.he2019.angle_file import AngleConfig, read_generator, save_generator, unit_angles
 from redirection.he2019.angle_redirector import AngleRedirector
+from redirection.he2019.content_style import world_content_style
+from redirection.he2019.cycle_losses import CycleWeights
 from redirection.he2019.cycle_run import CycleRun, CycleRunConfig
 from redirection.patch_sets import read_patches
 
@@ -58,6 +60,23 @@ def test_the_generator_moves_in_every_second_step_and_the_rate_falls_from_the_mi
         rates.append(run.optimizers["critic"].param_groups[0]["lr"])
     assert moved == [True, False, True, False]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4])
+
+
+def test_paired_pulls_the_drawn_picture_toward_the_true_one(tmp_path, gaze_set):
+    plain = started(tmp_path / "plain", gaze_set).losses_of_step()
+    paired = started(tmp_path / "paired", gaze_set, weights=CycleWeights(paired=50.0)).losses_of_step()
+    assert "paired" not in plain and 0.01 < paired["paired"] < 2
+    assert paired["g_total"] - plain["g_total"] == pytest.approx(50 * paired["paired"], rel=1e-3)
+
+
+def test_content_of_small_patches_is_seen_at_the_side_that_the_network_knows():
+    seen = world_content_style()
+    patch = torch.zeros(1, 3, 32, 32)
+    features = seen._seen(patch)
+    assert [x.shape[-1] for x in features] == [32, 16, 8]  # of 64 px
+    dotted = patch.clone()
+    dotted[:, :, ::2, 1::2] = 0.5  # the dots that strides at 32 px let pass
+    assert seen(dotted, patch)["content"] > 0.01
 
 
 def test_units_and_order_of_the_angles():

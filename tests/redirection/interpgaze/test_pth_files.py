@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from redirection.interpgaze import vgg_encoder
-from redirection.interpgaze.pth_files import load_critic, load_redirector
+from redirection.interpgaze.pth_files import load_critic, load_redirector, write_redirector
 from redirection.interpgaze.redirector import InterpGaze, InterpGazeConfig, make_critic
+from redirection.interpgaze.redirector_file import EMBEDDED
 from redirection.interpgaze.vgg_encoder import TORCHVISION, frozen_vgg, vgg19_state
 
 ATTRIBUTES = "0H@15H"
@@ -42,6 +43,34 @@ def test_published_files_give_the_network_that_wrote_them(tmp_path, narrow):
         load_critic(tmp_path, attributes=ATTRIBUTES)(torch.ones(1, 16, 8, 8)).real,
         critic(torch.ones(1, 16, 8, 8)).real,
     )
+
+
+def test_what_is_exported_is_read_back_and_has_the_published_names(tmp_path, narrow):
+    network = InterpGaze(InterpGazeConfig(attributes=ATTRIBUTES)).eval()
+    files = write_redirector(tmp_path / "out", network, "7")
+    assert [file.name for file in files] == ["encoder-7.pth", "interp_net-7.pth", "decoder-7.pth"]
+    assert all(key.startswith("module.") for file in files for key in torch.load(file))
+    read = load_redirector(tmp_path / "out", "7", ATTRIBUTES)
+    x, v = torch.randn(2, 3, 128, 128), torch.rand(2, 2)
+    assert torch.equal(read(x, x.flip(0), v), network(x, x.flip(0), v))
+
+
+@pytest.mark.parametrize(
+    "change, says", [({"divisor": 8}, "divisor 1"), ({"size": 64}, "size 128"), ({"decoder": "blend"}, "decoder v1")]
+)
+def test_networks_that_the_published_programs_cannot_build_are_not_exported(tmp_path, change, says):
+    network = torch.nn.Module()
+    network.config = InterpGazeConfig(**{"attributes": ATTRIBUTES} | change)
+    with pytest.raises(ValueError, match=says):
+        write_redirector(tmp_path / "out", network)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_export_of_the_shipped_network_is_refused_in_one_line(tmp_path, run_script_in):
+    shipped = EMBEDDED["embedded"]
+    ran = run_script_in(tmp_path, "redirection/interpgaze/export_pth.py", "-mp", str(shipped), "--outdir=out")
+    assert ran.code == 2 and "size 128 alone" in ran.stderr and ran.stderr.strip().count("\n") == 0
+    assert not (tmp_path / "out").exists()
 
 
 def test_decoder_v2_is_known_by_its_names_which_may_have_dots_and_layers_that_nothing_calls(tmp_path, narrow):
