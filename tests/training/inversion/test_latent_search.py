@@ -49,18 +49,18 @@ def test_the_spread_is_that_of_w_round_its_mean(G):
 @pytest.mark.parametrize("target", ["w", "w+"])
 def test_what_is_found_looks_more_like_the_photo_than_any_start(G, distance, target):
     photos, spread = photos_of(G, [5]), Spread.of(G)
-    found = find_latents(G, photos, distance, SearchConfig(target=target, steps=30), spread)
+    found = find_latents(G, photos, distance, SearchConfig(target=target, steps=15), spread)
     candidates = torch.cat([spread.mean[None], spread.some])
     with torch.no_grad():
         starts = distance(draw(G, candidates[:, None].expand(-1, G.num_ws, -1), photos.labels.expand(17, -1)),
                           photos.images.expand(17, -1, -1, -1))  # fmt: skip
         after = distance(draw(G, found.ws, photos.labels), photos.images)
-    assert after < 0.5 * starts.min()
+    assert after < 0.8 * starts.min()
     assert (found.ws == found.ws[:, :1]).all() == (target == "w")
 
 
 def test_photos_do_not_disturb_each_other(G, distance):
-    config, spread = SearchConfig(steps=6), Spread.of(G)
+    config, spread = SearchConfig(steps=4), Spread.of(G)
     both = photos_of(G, [1, 2])
     together = find_latents(G, both, distance, config, spread).ws
     alone = find_latents(G, both.one(1), distance, config, spread).ws
@@ -73,7 +73,7 @@ def test_a_camera_that_may_move_comes_nearer_to_that_of_the_photo(G, distance, m
     motion = torch.tensor([[0.0, 0.06, 0, 0, 0, 0]])
     wrong = Photos(photos.images, moved(photos.labels, motion), photos.keys)
     spread = Spread(ws_of_seeds(G, [5])[0, 0], 1e-6, torch.zeros(0, G.w_dim))  # the right head
-    found = find_latents(G, wrong, distance, SearchConfig(steps=30, learning_rate=4e-3, camera=True), spread)
+    found = find_latents(G, wrong, distance, SearchConfig(steps=12, learning_rate=8e-3, camera=True), spread)
     off = [abs(yaw_pitch_of(p.labels)[0] - yaw_pitch_of(photos.labels)[0]).item() for p in (wrong, found.photos)]
     assert off[0] == pytest.approx(0.06, abs=1e-3) and off[1] < 0.6 * off[0]
 
