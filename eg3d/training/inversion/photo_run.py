@@ -33,8 +33,8 @@ TURN_FRAMES, SIDE = 40, 192
 class Inversion:
     """How photos are inverted, and into which folder.
 
-    facts: of the generator's file; origin: its name and hash; gaze_network: reads photos and holds eyes to what they
-    are told; None: the gaze of a photo is sought with its latent.
+    facts: of the generator's file; origin: its name and hash; gaze_network: reads the gaze of photos; None: it is
+    sought with the latent.
     """
 
     G: torch.nn.Module
