@@ -1,11 +1,10 @@
 """Weights tuned until the latent that was found draws the photo: pivotal tuning (Roich et al. 2021), for heads in 3D.
 
-Per step two pictures. The photo's camera: it shall look like the photo (the paper's eq. 3). A latent near the pivot from
-a camera drawn at random: it shall look as before, which keeps the change local (eq. 5); the paper knows no camera, and a
-change that fits one view only would be free to ruin the others.
+Per step two pictures. The photo's camera: it shall look like the photo (the paper's eq. 3). A latent near the pivot
+from a camera drawn at random: it shall look as before, which keeps the change local (eq. 5). The paper knows no camera;
+a change that fits one view only would be free to ruin the others.
 
-Of an eye field only the base is tuned. Its eyes have learnt to obey with a discriminator beside them. Tuned on one photo
-they forget it, and a gaze network in their place is fooled: the eyes then please it, and no other one.
+Of an eye field only the base is tuned. Its eyes have learnt to obey beside a discriminator, which is not here.
 """
 
 import copy
@@ -31,7 +30,8 @@ ALONG_FACE = 0.2  # part of the gazes that look along the face instead
 @dataclass(frozen=True, kw_only=True)
 class TuningConfig:
     """How the weights are tuned. local: weight of the pictures that shall stay; near: how far from the pivot they are,
-    in units of sigma (the paper's 30 is of its generator's w)."""
+    in units of sigma (the paper's 30 is of its generator's w).
+    """
 
     steps: int = 200
     learning_rate: float = 1e-3
