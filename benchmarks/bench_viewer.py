@@ -6,7 +6,6 @@ if __name__ == "__main__":
     begin()
 
 import http.client
-import io
 import json
 import math
 import os
@@ -23,13 +22,13 @@ from pathlib import Path
 import click
 from cases import generator
 from options import results_option
-from PIL import Image
 from timing import write_results
 
 from eg3d.checkpoints.own import save_snapshot
 from eg3d.pictures.viewer.guard import TOKEN_HEADER
 from eg3d.running.cli import Command, device_option, json_option, pick_device, write_json
 from groundwork.files import REPOSITORY
+from groundwork.images import open_image
 
 EMBEDDED = "embedded-control"
 
@@ -82,7 +81,7 @@ class Client:
         size = int.from_bytes(content[:4], "little")
         at = 4 + size
         for length in json.loads(content[4:at])["bytes"]:
-            Image.open(io.BytesIO(content[at : at + length])).load()
+            open_image(content[at : at + length], view).load()
             at += length
         return time.perf_counter() - begun
 

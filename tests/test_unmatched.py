@@ -276,6 +276,9 @@ def test_nothing_is_left_out_silently(door, name, tmp_path, monkeypatch):
         assert bool(plain.said()) == bool(case.words), plain.said()
 
 
+OWN_SETS = {"calc_gaze_control"}  # these open the embedded worlds' sets alone, in which all labels match
+
+
 def test_the_table_has_every_script_that_opens_a_data_set():
     openers = re.compile(
         r"import .*(open_dataset|open_labelled|look_into|of_data_set|selection|examine)|conversion import"
@@ -284,7 +287,7 @@ def test_the_table_has_every_script_that_opens_a_data_set():
     for file in [*root.glob("eg3d/*.py"), *root.glob("dataset_preprocessing/**/*.py")]:
         text = file.read_text()
         if "click.command(" in text and openers.search(text):
-            assert file.stem in DOORS, f"{file.name} opens a data set; add it to DOORS"
+            assert file.stem in DOORS.keys() | OWN_SETS, f"{file.name} opens a data set; add it to DOORS"
 
 
 @pytest.mark.parametrize("door", DOORS)
