@@ -6,18 +6,12 @@ if __name__ == "__main__":
     begin()
 
 import click
-import torch
 
 from eg3d.checkpoints.loading import load_generator
-from eg3d.geometry.head_gaze import CAMERA
-from eg3d.pictures.layout import enlarge, side_by_side, stack, to_uint8, write_png
-from eg3d.pictures.text import text_strip
-from eg3d.pictures.views import camera_labels, render_ws, ws_of_seeds
+from eg3d.pictures.gaze_grid import gaze_grid
+from eg3d.pictures.layout import write_png
 from eg3d.running import cli
 from groundwork.places import OUTPUT_PICTURE
-
-YAWS = (0.4, 0.0, -0.4)
-GAZES = {"25 deg to the left": (25, 0), "25 to the right": (-25, 0), "along the face": (0, 0), "into the camera": None}
 
 
 @click.command(cls=cli.Command)
@@ -27,19 +21,7 @@ GAZES = {"25 deg to the left": (25, 0), "25 to the right": (-25, 0), "along the 
 @cli.compute_options
 def main(network, seeds, output, precision, device):
     """Columns: the base's own picture, then each gaze, from three cameras each. Rows: heads."""
-    G = load_generator(network, cli.pick_device(device), precision)
-    labels = camera_labels(YAWS, [0.0] * len(YAWS), G.orbit)
-    ws = ws_of_seeds(G, seeds)
-    columns = [("the base", render_ws(G.base, ws, labels)["image"])]
-    for name, degrees in GAZES.items():
-        gaze = CAMERA.gaze(labels) if degrees is None else torch.tensor([degrees] * len(YAWS)).deg2rad()
-        columns.append((name, render_ws(G, ws, labels, gaze)["image"]))
-    panels = []
-    for name, images in columns:
-        rows = [side_by_side([enlarge(picture, 96) for picture in to_uint8(images[i : i + len(YAWS)])])
-                for i in range(0, len(images), len(YAWS))]  # fmt: skip
-        panels.append(stack([text_strip(rows[0].shape[1], 26, name, 14, centred=True), *rows]))
-    write_png(output, side_by_side(panels))
+    write_png(output, gaze_grid(load_generator(network, cli.pick_device(device), precision), seeds))
     click.echo(f"look at {output}")
 
 

@@ -50,7 +50,6 @@ ARMS = {  # name -> sets that its network sees, more flags of its training; nove
 # A set of novel views -> its meshes, and how often each kind of background and light is drawn.
 VIEW_SETS = {
     "novel": ("meshes", {"black": 1, "black_dark": 1, "colour": 4, "colour_dark": 4}),
-    "novel-loose": ("novel", ["--swap-backgrounds=0.7", "--zoom=0.2"]),
     "novel-black": ("meshes", {"black": 1, "black_dark": 0, "colour": 0, "colour_dark": 0}),
     "novel-flat": (FLAT, {"black": 1, "black_dark": 1, "colour": 4, "colour_dark": 4}),
 }

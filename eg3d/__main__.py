@@ -16,7 +16,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
     "Training": ("eg3d.train", "eg3d.demo", "eg3d.make_embedded"),
     "Pictures": (
         "eg3d.gen_samples", "eg3d.gen_samples_compare", "eg3d.gen_samples_pose", "eg3d.gen_good_samples",
-        "eg3d.gen_videos",
+        "eg3d.gen_videos", "eg3d.viewer", "eg3d.invert",
     ),
     "Scores": ("eg3d.calc_gfas", "eg3d.calc_metrics", "eg3d.calc_id", "eg3d.calc_pose", "eg3d.calc_gaze_control",
                "eg3d.calc_all"),

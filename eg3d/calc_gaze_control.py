@@ -10,21 +10,27 @@ import numpy as np
 import torch
 
 from eg3d.checkpoints.loading import load_generator, network_facts
+from eg3d.data.opening import open_dataset_for
 from eg3d.gaze.crop import CROPS
 from eg3d.geometry.cameras import FFHQ_ORBIT
 from eg3d.geometry.head_gaze import FACE, gaze_direction
+from eg3d.metrics.detectors import load_world_features
 from eg3d.metrics.gaze_control import GAZE_GRID, ControlReport, control_report, read_in_head
 from eg3d.metrics.gfas import GazeTally, Readings
 from eg3d.models.eye_field import EyeField
 from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, render_batch
 from eg3d.running import cli, distributed, processes
+from eg3d.scores.aimed_distance import AimedDistance, aimed_distance
 from eg3d.scores.controlled_views import Looked, look, reports, together
 from eg3d.scores.judges import load_gaze_judges, load_identity_judge
 from eg3d.scores.origin import drawn_world
 from eg3d.world.aimed_heads import aimed_heads
 from eg3d.world.training.model_card import to_images
+from eg3d.world.worlds import NAMES
 from groundwork.places import GAZE_JUDGE
 
+WORLDS_OF = {data: world for world, data in NAMES.items()}
+SEED = 0  # of the pictures of the distance
 RENDERED = 16  # heads of the world that tell what the judge reads at best
 
 
@@ -36,6 +42,9 @@ RENDERED = 16  # heads of the world that tell what the judge reads at best
               help="For example 0,1,4-6.")  # fmt: skip
 @cli.view_options
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the network sees.")
+@click.option("--num-gen", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Also the Frechet distance of so many pictures with drawn gazes to rendered people with the same "
+              "gazes, of an embedded world; 0: not.")  # fmt: skip
 @cli.batch_option(8)
 @cli.shared_compute_options
 @cli.json_option
@@ -47,11 +56,12 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(**_) -> None:
-    """Options say themselves what they are; there is nothing that contradicts another."""
+def check(num_gen, **_) -> None:
+    if num_gen == 1:
+        raise ValueError("--num-gen=1: a Frechet distance needs 2 pictures or more, and means something from 1000 on")
 
 
-def run(network, l2cs_path, seeds, view, crop, batch, precision, device, json_path):
+def run(network, l2cs_path, seeds, view, crop, num_gen, batch, precision, device, json_path):
     """What each process does."""
     judge = load_gaze_judges({"l2cs_path": l2cs_path}, [network], device)["l2cs_path"]
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
@@ -59,6 +69,9 @@ def run(network, l2cs_path, seeds, view, crop, batch, precision, device, json_pa
         raise ValueError(f"--network={network}: the gaze of a {type(G).__name__} cannot be set; give one that "
                          "train.py --gaze-control=True has made")  # fmt: skip
     world = drawn_world(network, G.resolution)
+    if num_gen and not world:
+        raise ValueError(f"--num-gen={num_gen}: only the people of an embedded world can be rendered with a gaze, and "
+                         f"{network} draws none of them; leave it out")  # fmt: skip
     identity = distributed.together(lambda: load_identity_judge(None, None, world, device)) if world else None
     along_face = GazeTally(judge, crop)
     G.aim = FACE
@@ -70,6 +83,7 @@ def run(network, l2cs_path, seeds, view, crop, batch, precision, device, json_pa
     for found, readings in processes.batches(seeds, batch, read, "gaze control", "seed"):
         parts.append(found)
         along_face.take(readings)
+    distance = distance_of(G, world, num_gen, batch, device) if num_gen else None
     if distributed.rank() > 0:
         return
     found = together(parts)
@@ -86,12 +100,24 @@ def run(network, l2cs_path, seeds, view, crop, batch, precision, device, json_pa
     if alike is not None:
         click.echo(f"  identity, base's picture  {alike.id_similarity_mean:.4f}")
         facts |= {"identity_with_base": alike.id_similarity_mean, "identity_se": alike.id_similarity_se}
+    if distance:
+        click.echo(f"  Frechet distance          {distance.controlled:.2f} +- {distance.controlled_se:.2f} to rendered "
+                   f"people with such gazes; the base to its data {distance.base:.2f} +- {distance.base_se:.2f}, "
+                   f"{num_gen} pictures each")  # fmt: skip
+        facts |= {"distance": distance.to_dict()}
     if world:
-        own = of_rendered_heads(judge, "people" if world == "people" else "cartoons", device, crop)
+        own = of_rendered_heads(judge, WORLDS_OF[world], device, crop)
         click.echo(f"{RENDERED} rendered heads, the same gazes and cameras")
         tell(own)
         facts["rendered_heads"] = own.to_dict()
     cli.write_json(json_path, facts)
+
+
+def distance_of(G, world, num_gen, batch, device) -> AimedDistance | None:
+    """On rank 0, see `aimed_distance`."""
+    detector = distributed.together(lambda: load_world_features(device))
+    dataset = distributed.first_of_each_machine(lambda: open_dataset_for(world, G.resolution))
+    return aimed_distance(G, dataset, WORLDS_OF[world], detector, num_gen, SEED, batch)
 
 
 def tell(report: ControlReport) -> None:

@@ -15,6 +15,8 @@ from eg3d.gaze.networks import check_differentiable, load_gaze_network, still_to
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.gfas import gaze_face_alignments
 from eg3d.pictures.comparison import write_before_after, write_heads
+from eg3d.pictures.gaze_grid import gaze_grid
+from eg3d.pictures.layout import write_png
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from eg3d.training.loop import train
@@ -22,7 +24,7 @@ from eg3d.world.worlds import NAMES, WORLDS
 from groundwork.files import WORLD_WEIGHTS, how_made, sha256
 from groundwork.places import DATA_SET, FOLDER, GAZE_NETWORK, GENERATOR, Output
 
-WRITES = ("heads.png", "compare.png", "turn.gif", "report.json", "corrected.safetensors", "run/*")
+WRITES = ("heads.png", "compare.png", "turn.gif", "control.png", "report.json", "corrected.safetensors", "run/*")
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -54,7 +56,8 @@ def main(
 ):  # fmt: skip
     """Fine-tunes a small 3D GAN with the gaze term and shows what changed.
 
-    Writes heads.png, compare.png, turn.gif, report.json and the corrected weights. While a world's networks are still
+    Writes heads.png, compare.png, turn.gif, report.json and the corrected weights, and control.png: heads whose gaze is
+    set, by the world's shipped weights. While a world's networks are still
     in training, it draws what is reached, as heads.png and turn.gif, and says what is missing.
     """
     device = cli.pick_device(device)
@@ -95,6 +98,14 @@ def main(
                f"({now['gfas_mse_sum'] / was['gfas_mse_sum'] - 1:+.0%}, lower is better)")  # fmt: skip
     click.echo(f"slope of the eyes: {was['slope']:.2f} -> {now['slope']:.2f} (0: the camera, 1: the face)")
     click.echo(f"look at {outdir / 'heads.png'}, {outdir / 'compare.png'} and {outdir / 'turn.gif'}")
+    draw_control(f"{name}-control", outdir, seeds, device)
+
+
+def draw_control(network, outdir, seeds, device) -> None:
+    """Draws the first heads with several gazes, by shipped weights; nothing while they are not made yet."""
+    if GENERATORS[network].is_file():
+        write_png(outdir / "control.png", gaze_grid(load_generator(network, device), seeds[:2]))
+        click.echo(f"the gaze as an input (docs/eye_field.md): look at {outdir / 'control.png'}")
 
 
 def draw_reached(network, lacking, outdir, seeds, device, json_path) -> None:

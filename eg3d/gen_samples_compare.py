@@ -13,8 +13,11 @@ import click
 from eg3d.checkpoints.loading import load_generator, locate, short_names
 from eg3d.gaze.crop import CROPS
 from eg3d.gaze.networks import check_always_answers
+from eg3d.models.eye_field import is_aimed
 from eg3d.pictures.aims import aim_eyes
-from eg3d.pictures.comparison import Comparison
+from eg3d.pictures.comparison import SHEET_HEADS, Comparison
+from eg3d.pictures.gaze_grid import gaze_grid
+from eg3d.pictures.layout import write_png
 from eg3d.pictures.report import NO_FRECHET, is_frechet, judges_of, measured_of, write_report
 from eg3d.running import cli
 from eg3d.scores.judges import load_gaze_judges
@@ -30,7 +33,7 @@ from groundwork.places import GAZE_NETWORK, GENERATOR, INPUT_FILE
 @click.option("--l2cs-path", type=GAZE_NETWORK, required=True,
               help="Gaze network that scores: a weights file, embedded-judge or people-judge.")  # fmt: skip
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, required=True, help="For example 0,1,4-6.")
-@cli.outdir_option(["seed[0-9]*_compare_?.png", "compare.png"])
+@cli.outdir_option(["seed[0-9]*_compare_?.png", "compare.png", "gaze.png", "gaze2.png"])
 @cli.view_options
 @cli.gaze_option
 @click.option("--crop", type=click.Choice(CROPS), default="none", show_default=True, help="What the gaze network sees.")
@@ -47,7 +50,8 @@ def main(network, network2, l2cs_path, seeds, outdir, view, gaze, crop, report, 
          device, json_path):  # fmt: skip
     """Two generators side by side, --network left, seed0000_compare_0.png to _2.png from three views; GFAS of each.
 
-    Also compare.png: the first heads, --network above.
+    Also compare.png: the first heads, --network above. If the gaze of one can be set, also gaze.png, or gaze2.png for
+    --network2: the first heads with several gazes, from three cameras each.
     """
     check_always_answers(l2cs_path, f"--l2cs-path={l2cs_path}")
     device, names = cli.pick_device(device), (network, network2)
@@ -65,6 +69,10 @@ def main(network, network2, l2cs_path, seeds, outdir, view, gaze, crop, report, 
     for name, result in zip(names, found, strict=True):
         click.echo(f"{name}: GFAS {result.gfas_mse_sum:.4f}, of {result.seeds} seeds")
         click.echo("\n".join("  " + line for line in result.lines()))
+    for name, G in zip(("gaze.png", "gaze2.png"), generators, strict=True):
+        if is_aimed(G):
+            write_png(outdir / name, gaze_grid(G, seeds[:SHEET_HEADS], view))
+            click.echo(f"look at {outdir / name}")
     facts = {"l2cs_path": l2cs_path} | view.facts()
     for flag, name, digest, result in zip(("network", "network2"), names, hashes, found, strict=True):
         facts[flag] = {"file": name, "sha256": digest} | result.to_dict()

@@ -136,14 +136,8 @@ class Normalization:
         """
         if not _has_lens(distortion):
             return _warped(photo, self.warp, self.size)
-        camera, cv2 = checked_camera(camera), opencv()
-        # OpenCV's rectification with W C for the new camera: a pixel p of the picture is seen along (W C)^-1 p.
-        right, down = cv2.initUndistortRectifyMap(
-            camera, _coefficients(distortion), np.eye(3), self.warp @ camera, self.size, cv2.CV_32FC1
-        )
-        if camera[0, 1]:
-            right = np.float32(right + camera[0, 1] / camera[1, 1] * (down - camera[1, 2]))
-        return cv2.remap(photo, right, down, cv2.INTER_LINEAR)
+        camera = checked_camera(camera)
+        return _through_lens(photo, camera, _coefficients(distortion), self.warp @ camera, self.size)
 
     def image_back(self, picture: np.ndarray, photo_size: tuple[int, int], camera=None, distortion=None) -> np.ndarray:
         """A picture -> where its pixels lie in the photo of (width, height) px; black elsewhere.
@@ -230,7 +224,22 @@ def camera_matrix(focal: float, size: tuple[int, int]) -> np.ndarray:
 
 def undistorted(photo: np.ndarray, camera, distortion) -> np.ndarray:
     """A photo without the distortion of its lens, by the same camera matrix. distortion: OpenCV's 4 to 14 numbers."""
-    return opencv().undistort(photo, checked_camera(camera), _coefficients(distortion))
+    camera, lens = checked_camera(camera), _coefficients(distortion)
+    if camera[0, 1]:  # which OpenCV's function leaves out
+        return _through_lens(photo, camera, lens, camera, photo.shape[1::-1])
+    return opencv().undistort(photo, camera, lens)
+
+
+def _through_lens(photo, camera, lens, seen_by, size: tuple[int, int]) -> np.ndarray:
+    """A photo as its lens took it -> the picture [height, width(, C)] of a camera [3, 3] without one.
+
+    A pixel p of the picture is seen along seen_by^-1 p, in the frame of the photo's camera.
+    """
+    cv2 = opencv()
+    right, down = cv2.initUndistortRectifyMap(camera, lens, np.eye(3), seen_by, size, cv2.CV_32FC1)
+    if camera[0, 1]:
+        right = np.float32(right + camera[0, 1] / camera[1, 1] * (down - camera[1, 2]))
+    return cv2.remap(photo, right, down, cv2.INTER_LINEAR)
 
 
 def undistorted_points(points, camera, distortion) -> np.ndarray:

@@ -70,7 +70,8 @@ def test_demo_writes_pictures_and_a_report_that_says_what_was_scored(inputs):
     assert sheet.width >= 5 * 128 and sheet.height >= 4 * 128
     film = Image.open(outdir / "turn.gif")
     assert film.n_frames >= 24
-    assert str(outdir / "compare.png") in result.stdout
+    assert Image.open(outdir / "control.png").size == (5 * 3 * 96, 26 + 2 * 96)
+    assert str(outdir / "compare.png") in result.stdout and str(outdir / "control.png") in result.stdout
     assert "->" in result.stdout
 
 

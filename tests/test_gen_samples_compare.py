@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from tiny_networks import generator_of, tiny_estimator, tiny_gaze_network, tiny_generator, tiny_generator_kwargs
+from tiny_networks import (
+    generator_of,
+    tiny_estimator,
+    tiny_eye_field,
+    tiny_gaze_network,
+    tiny_generator,
+    tiny_generator_kwargs,
+)
 
 from eg3d.checkpoints.loading import save_snapshot
 from eg3d.gen_samples_compare import main
@@ -27,6 +34,7 @@ def files(tmp_path_factory):
     trained = {"gaze": {"network_sha256": sha256(folder / "gaze.safetensors")}}
     for name, seed, facts in (("one", 0, {}), ("two", 1, trained)):
         save_snapshot(folder / f"{name}.safetensors", {"G_ema": tiny_generator(seed)}, facts)
+    save_snapshot(folder / "field.safetensors", {"G_ema": tiny_eye_field(tiny_generator(0))}, {})
     larger = generator_of(**tiny_generator_kwargs() | {"img_resolution": 64}).eval()
     save_snapshot(folder / "larger.safetensors", {"G_ema": larger}, {})
     return folder
@@ -57,6 +65,14 @@ def test_every_view_is_a_picture_with_the_first_network_left_and_the_second_righ
             images = next(render_views(tiny_generator(network), [seed])).images
             assert np.abs(pixels[:, 32 * half : 32 * half + 32] - to_uint8(images)[i]).max() <= 1
     assert Image.open(tmp_path / "compare.png").height == 2 * 26 + 28 + 4 * (2 * (128 + 3) + 12)  # the first four heads
+
+
+def test_a_network_whose_gaze_can_be_set_gets_a_sheet_of_gazes(files, tmp_path):
+    result = run(files, tmp_path, second="field")
+    assert result.exit_code == 0, result.output + result.stderr
+    assert not (tmp_path / "gaze.png").exists()  # of --network, whose gaze nobody can set
+    assert Image.open(tmp_path / "gaze2.png").size == (5 * 3 * 96, 26 + 4 * 96)
+    assert str(tmp_path / "gaze2.png") in result.stdout
 
 
 def test_each_network_gets_its_own_scores_with_a_record_of_every_seed(files, tmp_path):

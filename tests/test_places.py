@@ -35,7 +35,7 @@ WORDS = {
     "test_sample_dir", "crop_w", "crop_h", "inception_path", "n_layers_sr", "norm_sr", "n_blocks", "ds_n", "ds_s",
     "niter_decay", "lr_sr", "lam_ss", "lam_fp", "resize_or_crop", "crop_w_p", "crop_h_p", "display_freq",
     "save_latest_freq", "save_model_freq", "phase", "capacity", "num_threads", "input_nc", "output_nc",
-    "pos_number", "log_dir",
+    "pos_number", "log_dir", "host", "view",
 }  # fmt: skip
 VALUES = {
     "seeds": "0",

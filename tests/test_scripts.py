@@ -43,6 +43,7 @@ DRAWS_NOTHING = {
     "dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
     "dataset_preprocessing/ffhq/preprocess_ffhq.py",
     "dataset_preprocessing/nv_rendering/recon_mpii.py",
+    "eg3d/viewer.py",  # its page says whom to draw
 }
 COMPUTES_NUMBERS = {
     "redirection/evaluate.py",

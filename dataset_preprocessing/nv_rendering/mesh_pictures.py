@@ -181,9 +181,11 @@ def shrunk_mask(mask: np.ndarray, side: int, legacy: bool = False) -> np.ndarray
     small = cv2.copyMakeBorder(small, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=0)
     small = cv2.erode(cv2.dilate(small, square, iterations=ROUNDS), square, iterations=ROUNDS)
     if not legacy:
-        around = (small > 0).astype(np.uint8)
-        cv2.floodFill(around, None, (0, 0), 1)  # from the border, which is outside; what stays 0 is a hole
-        small[around == 0] = 255
+        # First the holes, then their grey edges: as rings they would let other backgrounds shine through the face.
+        for darkest in (0, 254):
+            around = (small > darkest).astype(np.uint8)
+            cv2.floodFill(around, None, (0, 0), 1)  # from the border, which is outside; what stays 0 is inside
+            small[around == 0] = 255
     small = small[edge : edge + MASK_SIDE, edge : edge + MASK_SIDE]
     if side != MASK_SIDE:
         small = cv2.resize(small, (side, side), interpolation=cv2.INTER_AREA)

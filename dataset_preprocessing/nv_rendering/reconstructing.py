@@ -29,10 +29,9 @@ from eg3d.world.photograph import read_shots
 from groundwork.archive import Unreadable, read_file
 from groundwork.files import atomic_write
 from groundwork.images import read_picture, silence_pillow
-from groundwork.opencv import opencv
 from groundwork.strict_json import JsonError, read_json
 from groundwork.workers import in_processes
-from l2cs.normalization import undistorted_points
+from l2cs.normalization import undistorted, undistorted_points
 
 FACTS_FILE = "reconstruction.json"  # in the output folder: how its meshes were made, and which photos have none
 ENDINGS = (".png", ".jpg", ".JPG", ".PNG")  # of photos, as the published program looks for
@@ -167,7 +166,7 @@ def view_of(photo: Photo, distorted: bool = False) -> View:
     if distorted or not lens.any():
         return View(photo.name, pixels, matrix, six)
     six = None if six is None else undistorted_points(six, matrix, lens)
-    return View(photo.name, opencv().undistort(pixels, matrix, lens), matrix, six)
+    return View(photo.name, undistorted(pixels, matrix, lens), matrix, six)
 
 
 @functools.lru_cache(maxsize=1)

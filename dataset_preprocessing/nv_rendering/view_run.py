@@ -31,7 +31,7 @@ from l2cs.normalization import DISTANCE, FOCAL, SIZE
 from l2cs.view_files import FULL, MADE_BY, open_hdf5
 
 SETTINGS_FILE = "settings.json"
-FORMAT = 1  # of the files, and of what is drawn: the same settings give the same bytes as long as it stays
+FORMAT = 2  # of the files, and of what is drawn: the same settings give the same bytes as long as it stays
 # Files whose content counts, not their place.
 CONTENTS = ("model.target_pose.headpose_file", "misc.openface_path", "supplementary.mpii.random_lightings_ac",
             "supplementary.mpii.random_colors", "supplementary.mpii.random_bg_ids",
@@ -69,9 +69,8 @@ def render_all(
     source_views.forget()
     chosen = _chosen(source_views.people_of(settings), people)
     facts = facts_of(settings, seed)
-    source_views.sources_of(
-        settings, chosen[0]
-    )  # whatever is wrong with the first person shows before the others' work
+    for person in chosen:  # whatever is wrong with the last one's files shows before hours of work
+        source_views.sources_of(settings, person)
     report, layout = Report(), Layout(settings.output.side, settings.published_layout)
     with alone_in(folder):
         check_settings(folder, facts)
@@ -193,6 +192,8 @@ def alone_in(folder: Path) -> Iterator[None]:
 def facts_of(settings: ViewSettings, seed: int) -> dict[str, object]:
     """What the files depend on, by names, as JSON has it. Of small files the content counts, not the place."""
     facts = {name: value for name, value in as_facts(settings).items() if name not in NOT_USED}
+    if not settings.legacy:
+        facts["misc.openface_path"] = ""  # published settings name it, and nothing else reads it
     for name in CONTENTS:
         if facts[name]:
             facts[name] = sha256(Path(facts[name]))[:16]

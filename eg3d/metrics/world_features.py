@@ -64,10 +64,17 @@ class FeatureNetwork(nn.Module):
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """x [N, 3, H, W] in [-1, 1] -> [N, widths[-1]]."""
+        return self.maps(x)[-1].mean(dim=(2, 3))
+
+    def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """x [N, 3, H, W] in [-1, 1] -> the maps after the stem and each block, [N, width, side / 2, side / 2] first."""
         side = self.architecture.side
         if x.shape[-2:] != (side, side):
             x = F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        return self.blocks(F.relu(self.bn(self.stem(x)))).mean(dim=(2, 3))
+        found = [F.relu(self.bn(self.stem(x)))]
+        for block in self.blocks:
+            found.append(block(found[-1]))
+        return found
 
 
 def load_feature_network(path: Path = FEATURES_FILE) -> tuple[FeatureNetwork, str]:

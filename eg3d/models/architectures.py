@@ -12,6 +12,7 @@ from eg3d.models.discriminator import (
 )
 from eg3d.models.eye_field import EyeField, EyeFieldConfig
 from eg3d.models.generator import GeneratorConfig, TriPlaneGenerator
+from eg3d.models.photo_head import PhotoEyeField, PhotoHead
 from eg3d.models.protocol import NetworkConfig
 
 
@@ -33,7 +34,7 @@ def _rows(config: type[NetworkConfig], *networks: type[nn.Module]) -> dict[str, 
 
 # A run trains the first class that has the run's kind of configuration. A configuration that names no class is of the
 # first row.
-GENERATORS = _rows(GeneratorConfig, TriPlaneGenerator) | _rows(EyeFieldConfig, EyeField)
+GENERATORS = _rows(GeneratorConfig, TriPlaneGenerator, PhotoHead) | _rows(EyeFieldConfig, EyeField, PhotoEyeField)
 DISCRIMINATORS = _rows(DiscriminatorConfig, DualDiscriminator, DummyDualDiscriminator, SingleDiscriminator)
 
 

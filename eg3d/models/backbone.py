@@ -3,12 +3,17 @@
 import math
 from dataclasses import dataclass, field
 
+import torch.nn.functional as F
 from torch import nn
 
 from eg3d.models.blocks import BlockConfig, SynthesisBlock
 from eg3d.models.mapping import MappingConfig, MappingNetwork
 from groundwork.draws import GlobalDraws
 from groundwork.plain import check_types, check_within
+
+# How far from a row of a block's result, in rows of its input, lies what the row depends on: enlarging filters of four
+# taps and two convolutions of 3 x 3. Nearer to the edge of a part of the input, the zeros beyond it are felt.
+REACH = 2
 
 
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
@@ -60,17 +65,37 @@ class SynthesisNetwork(nn.Module):
             self.num_ws += block.num_conv
             setattr(self, f"b{r}", block)
 
-    def forward(self, ws, noise_mode="random", draws=None, force_fp32=False):
-        """Each block takes the rows of its convolutions; its torgb shares the first row of the next block."""
+    def forward(self, ws, noise_mode="random", draws=None, force_fp32=False, window: tuple[int, int] | None = None):
+        """Each block takes the rows of its convolutions; its torgb shares the first row of the next block.
+
+        window: first row of the planes that is needed, and the one after the last; columns alike. The last blocks then
+        work on that part alone, and zeros stand elsewhere. None: all.
+        """
         draws = draws or GlobalDraws()
         x = img = None
-        first = 0
+        first, start = 0, 0  # row of ws; where x starts in its whole
+        parts = self._parts(window)
         for r in self.resolutions:
             block = getattr(self, f"b{r}")
             rows = ws[:, first : first + block.num_conv + block.num_torgb]
-            x, img = block(x, img, rows, noise_mode=noise_mode, draws=draws, force_fp32=force_fp32)
-            first += block.num_conv
-        return img
+            at, end = parts[r]
+            if r > self.resolutions[0]:
+                inner = slice(at // 2 - start, end // 2 - start)
+                x, img = (None if value is None else value[..., inner, inner] for value in (x, img))
+            x, img = block(
+                x, img, rows, noise_mode=noise_mode, draws=draws, force_fp32=force_fp32, window=slice(at, end)
+            )
+            first, start = first + block.num_conv, at
+        after = self.resolutions[-1] - end
+        return img if start == after == 0 else F.pad(img, (start, after, start, after))
+
+    def _parts(self, window) -> dict[int, tuple[int, int]]:
+        """What each block computes, so that the last one's is right within the window: {side: (start, end)}, even."""
+        parts, (start, end) = {}, window or (0, self.resolutions[-1])
+        for r in reversed(self.resolutions):
+            start, end = max(start // 2 - REACH, 0), min(-(-end // 2) + REACH, r // 2)  # in rows of the input
+            parts[r] = (2 * start, 2 * end) if r > self.resolutions[0] else (0, r)
+        return parts
 
 
 class Backbone(nn.Module):

@@ -71,13 +71,13 @@ class SynthesisBlock(nn.Module):
         if in_channels != 0 and architecture == "resnet":
             self.skip = Conv2dLayer(in_channels, out_channels, 1, bias=False, resample_filter=resample_filter)
 
-    def forward(self, x, img, ws, noise_mode="random", draws=None, force_fp32=False):
-        """ws [N, num_conv + num_torgb, w_dim]: one row per layer in order."""
+    def forward(self, x, img, ws, noise_mode="random", draws=None, force_fp32=False, window=slice(None)):
+        """ws [N, num_conv + num_torgb, w_dim]: one row per layer in order; window: see `SynthesisLayer`."""
         rows = iter(ws.unbind(dim=1))
         dtype = compute_dtype(self, ws, force_fp32)
         half = dtype != ws.dtype
         layout = torch.channels_last if ws.is_cpu or (half and self.channels_last) else torch.contiguous_format
-        noise = dict(noise_mode=noise_mode, draws=draws)
+        noise = dict(noise_mode=noise_mode, draws=draws, window=window)
         if self.in_channels == 0:
             x = self.const.to(dtype)[None].expand(len(ws), -1, -1, -1).contiguous(memory_format=layout)
             x = self.conv1(x, next(rows), **noise)

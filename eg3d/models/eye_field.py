@@ -7,7 +7,7 @@ whose rays do not, is the base's own, bit for bit.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -168,16 +168,24 @@ class EyeField(nn.Module):
         k = len(gaze) // len(ws)
         ws = ws.repeat_interleave(k, dim=0)
         noise = Replayed([value.repeat_interleave(k, dim=0) for value in kept.values])
-        eyes = self.eye_backbone(ws + self.shift(gaze, ws), noise_mode, noise, force_fp32).unflatten(1, (3, -1))
-        return Planes(base, eyes, centres)
+        return Planes(base, self._eye_planes(ws, gaze, centres, noise_mode, noise, force_fp32), centres)
+
+    def with_gaze(self, planes: Planes, ws, gaze) -> Planes:
+        """The same heads [N] with eyes that look elsewhere, gaze [N, 2]; noise is constant."""
+        return planes._replace(eyes=self._eye_planes(ws, gaze, planes.centres, "const", Midpoints()))
+
+    def _eye_planes(self, ws, gaze, centres, noise_mode, draws, force_fp32=False) -> torch.Tensor:
+        ws, window = ws + self.shift(gaze, ws), self._window(centres)
+        return self.eye_backbone(ws, noise_mode, draws, force_fp32, window).unflatten(1, (3, -1))
 
     def synthesis(
         self, ws, c, neural_rendering_resolution=None, noise_mode="random", draws=None, force_fp32=False,
-        legacy_raw=False, gaze=None, **unused,
+        legacy_raw=False, gaze=None, rig_from=None, **unused,
     ):  # fmt: skip
         """As `TriPlaneGenerator.synthesis`.
 
-        Args: gaze [M, 2]: yaw and pitch in the head frame, rad, of each picture; None: what `aim` says.
+        Args: gaze [M, 2]: yaw and pitch in the head frame, rad, of each picture; None: what `aim` says. rig_from: also
+            return `rig` [M], the rig loss, with this radius of the eyeballs in distances of the eyes.
         """
         del unused
         draws = draws or GlobalDraws()
@@ -189,13 +197,31 @@ class EyeField(nn.Module):
         same = bool((gaze == gaze[:, :1]).all())  # then the cameras of a latent share its eyes
         planes = self.planes(ws, noise_mode, draws, force_fp32, gaze[:, 0] if same else gaze.flatten(0, 1))
 
-        side, kept = neural_rendering_resolution or self.neural_rendering_resolution, Recorded(draws)
-        origins, directions = self.base.rays(c, n, side)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(ws)):
+        side = neural_rendering_resolution or self.neural_rendering_resolution
+        features, depth, rig = self._rendered(planes, c, side, draws, rig_from)
+        drawn = self.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
+        return drawn if rig is None else drawn | {"rig": rig}
+
+    def rendered(self, planes: Planes, c, resolution: int, draws) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `TriPlaneGenerator.rendered`, with the eyes that the planes were made for."""
+        return self._rendered(planes, c, resolution, draws)[:2]
+
+    def _rendered(self, planes: Planes, c, resolution: int, draws, rig_from=None):
+        """As `rendered`, and the rig loss [M], or None."""
+        kept = Recorded(draws)
+        origins, directions = self.base.rays(c, len(planes.base), resolution)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(planes.base)):
             pixels = self.base.renderer(planes.base, self.base.decoder, origins, directions, self.options, kept)
         jitter = kept.values[: 2 if self.options.depth_resolution_importance else 1]
-        features, depth = self._with_eyes(planes, origins, directions, jitter, *pixels)
-        return self.base.picture(features, depth, ws, side, draws, force_fp32, legacy_raw)
+        seen = self._with_eyes(planes, origins, directions, jitter, *pixels)
+        if rig_from is None:
+            return *seen, None
+        change = (seen[0] - pixels[0]).unflatten(2, (len(c) // len(origins), -1))
+        return *seen, self._rig(planes.centres, rig_from, origins, directions, change).flatten()
+
+    def picture(self, features, depth, ws, resolution: int, draws, force_fp32=False, legacy_raw=False):
+        """As `TriPlaneGenerator.picture`: super-resolution is the base's."""
+        return self.base.picture(features, depth, ws, resolution, draws, force_fp32, legacy_raw)
 
     def _with_eyes(self, planes: Planes, origins, directions, jitter, features, depth):
         """The eyes drawn into pixels of the base: all arguments as the base had them, and what it gave."""
@@ -245,12 +271,34 @@ class EyeField(nn.Module):
         sr = self.config.base.superresolution.kind
         return SUPERRESOLUTIONS[sr].reached(met.reshape(len(c), 1, side, side), self.resolution)
 
-    def _base_has_gradients(self, ws) -> bool:
-        return ws.requires_grad or any(parameter.requires_grad for parameter in self.base.parameters())
+    def _base_has_gradients(self, made_of: torch.Tensor) -> bool:
+        return made_of.requires_grad or any(parameter.requires_grad for parameter in self.base.parameters())
 
     def _ball(self, centres) -> Ball:
         apart = 2 * self.config.eye_x
         return Ball(centres, self.config.inner * apart, self.config.outer * apart)
+
+    def _rig(self, centres, eyeball: float, origins, directions, change) -> torch.Tensor:
+        """The rig loss of a change of features [N, C, k, R R] by rays [N, k R R, 3]: [N, k].
+
+        Rays that meet a ball of the blend, but pass the eyeballs by, should keep what they show. In those through the
+        eyeballs an iris may move, so their mean should stay: an iris keeps its colour, and the eye its white.
+        """
+        ball = self._ball(centres)
+        eyeballs = replace(ball, outer=eyeball * 2 * self.config.eye_x)
+        met, inside = (b.met(origins, directions).view(len(change), *change.shape[2:]) for b in (ball, eyeballs))
+
+        def mean(values, rays):  # [N, X, k, R R], [N, k, R R] -> [N, k]: over the rays, then the channels
+            return ((values * rays[:, None]).sum(dim=3) / rays.sum(dim=2).clamp(min=1)[:, None]).abs().mean(dim=1)
+
+        return mean(change.abs(), met & ~inside) + mean(change, inside)
+
+    def _window(self, centres) -> tuple[int, int]:
+        """Which rows of eye planes, and columns, are read round centres [N, 2, 3], whatever axes the planes have."""
+        side, outer = self.config.base.backbone.plane_resolution, self._ball(centres).outer
+        low, high = ((float(v) / self.options.box_warp + 0.5) * side - 0.5 for v in centres.aminmax())
+        reach = outer / self.options.box_warp * side
+        return max(math.floor(low - reach), 0), min(math.floor(high + reach) + 2, side)
 
     @torch.no_grad()
     def _eye_centres(self, planes) -> torch.Tensor:

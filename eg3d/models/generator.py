@@ -190,9 +190,13 @@ class TriPlaneGenerator(nn.Module):
         if cache_backbone:
             self._cached = (ws.detach().clone(), noise_mode, planes.detach())
 
-        origins, directions = self.rays(c.to(ws.dtype), n, resolution)
-        features, depth = self.renderer(planes, self.decoder, origins, directions, self.options, draws)
+        features, depth = self.rendered(planes, c.to(ws.dtype), resolution, draws)
         return self.picture(features, depth, ws, resolution, draws, force_fp32, legacy_raw)
+
+    def rendered(self, planes, c, resolution: int, draws) -> tuple[torch.Tensor, torch.Tensor]:
+        """Planes of N latents and cameras c [k N, 25] -> features [N, C, k R R], depth [N, k R R]."""
+        origins, directions = self.rays(c, len(planes), resolution)
+        return self.renderer(planes, self.decoder, origins, directions, self.options, draws)
 
     @staticmethod
     def rays(c, latents: int, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -84,13 +84,17 @@ class SynthesisLayer(nn.Module):
             self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def forward(self, x, w, noise_mode="random", draws=None, gain=1.0):
-        """noise_mode: 'random' (one map per sample from `draws`), 'const' (the stored map) or 'none'."""
+    def forward(self, x, w, noise_mode="random", draws=None, gain=1.0, window=slice(None)):
+        """noise_mode: 'random' (one map per sample from `draws`), 'const' (the stored map) or 'none'.
+
+        window: rows, and columns too, of the whole result that x gives; the noise is of those.
+        """
         noise = None
         if self.use_noise and noise_mode == "random":
             noise = draws.normal((len(x), 1, self.resolution, self.resolution), x.device) * self.noise_strength
         elif self.use_noise and noise_mode == "const":
             noise = self.noise_const[None, None] * self.noise_strength
+        noise = None if noise is None else noise[..., window, window]
         # As published: up-sampling layers convolve, the others correlate.
         x, d = undemodulated_conv2d(
             x, self.weight, self.affine(w), self.resample_filter, up=self.up, flip_weight=self.up == 1

@@ -185,17 +185,19 @@ def drawn_labels(pool: torch.Tensor, seeds: Sequence[int], k: int, key: str, see
 
 @torch.no_grad()
 def render_samples(
-    G: Generator, labels: torch.Tensor, items: Sequence[int], seed: int, truncation_psi: float = 1.0
+    G: Generator, labels: torch.Tensor, items: Sequence[int], seed: int, truncation_psi: float = 1.0, gaze=None
 ) -> torch.Tensor:
     """Pictures uint8 [n, 3, H, W] for scores: numbers `items` of the endless series that `seed` means.
 
     Latent and camera, a random row of labels [N, 25], depend on (seed, number) alone, and so do noise and the jitter of
     the rays, which are random here as in the published metrics. The camera conditions too.
+    gaze: [n, 2] of the pictures, see `render_ws`.
     """
     device, draws = next(G.parameters()).device, KeyedDraws.at(seed, "samples", items, 0)
     z = draws.normal((len(items), G.z_dim)).to(device)
     c = labels[(draws.uniform((len(items),)) * len(labels)).long().clamp(max=len(labels) - 1)].to(device)
     ws = G.mapping(z, c, truncation_psi=truncation_psi)
-    images = G.synthesis(ws, c, draws=draws, noise_mode="random")["image"]
+    extras = {} if gaze is None else {"gaze": gaze.to(ws)}
+    images = G.synthesis(ws, c, draws=draws, noise_mode="random", **extras)["image"]
     check_finite(images, [f"sample {number}" for number in items])
     return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

@@ -127,6 +127,9 @@ class Trainer:
             error = self.gaze.error(seen, fakes.labels, self._draws("gaze", fakes.samples), wanted)
             term = term + self.gaze.weighted(error, self.images_seen)
             self._log(**{"Loss/G/gaze_loss": error})
+        if "rig" in images:
+            term = term + self.config.control.rig * images["rig"]
+            self._log(**{"Loss/G/rig_loss": images["rig"]})
         self._log(**{"Loss/G/total_loss": term})
         yield term
 
@@ -234,7 +237,7 @@ class Trainer:
         if self.config.loss.raw_image == "legacy":
             extras["legacy_raw"] = True
         if fakes.gaze is not None:
-            extras["gaze"] = fakes.gaze
+            extras |= {"gaze": fakes.gaze, "rig_from": self.config.control.looked_at}
         if keep_planes and hasattr(self.G, "kept_depth"):
             extras["cache_backbone"] = True
         images = self.G.synthesis(ws, fakes.labels, draws=self._draws("render", fakes.samples), **extras)

@@ -8,9 +8,10 @@ if __name__ == "__main__":
 import click
 
 from groundwork.command import Command, device_option, json_option, pick_device, seed_option, write_json
-from groundwork.places import EITHER, INPUT_FOLDER, OUTPUT_FILE, NamedInput
+from groundwork.places import EITHER, GAZE_JUDGE, INPUT_FOLDER, OUTPUT_FILE, NamedInput
 from redirection.gaze_animation.animator_file import EMBEDDED, read_animator_of, save_animator
-from redirection.gaze_animation.calibrating import fitted
+from redirection.gaze_animation.calibrating import as_shown, fitted
+from redirection.gaze_animation.camera_gaze import NetworkGaze
 from redirection.gaze_animation.portrait_lists import ELSEWHERE, read_domain
 from redirection.gaze_animation.portrait_truth import read_truth
 
@@ -20,15 +21,22 @@ from redirection.gaze_animation.portrait_truth import read_truth
 @click.option("--data", type=INPUT_FOLDER, required=True, help="Set of prepare.py --world, whose gaze is known.")
 @click.option("--out", type=OUTPUT_FILE, required=True, help="FILE.safetensors: the same networks with the map.")
 @click.option("--count", type=click.IntRange(20), default=1000, show_default=True, help="Faces that it is fitted on.")
+@click.option("--l2cs-path", type=GAZE_JUDGE, help="Gaze network that reads painted faces: the map is enlarged until "
+              "they show what is asked for. Measure by another one.")  # fmt: skip
+@click.option("--shown", type=click.IntRange(20), default=60, show_default=True, help="Faces that it reads.")
 @device_option
 @seed_option
 @json_option
-def main(weights, data, out, count, seed, device, json_path):
+def main(weights, data, out, count, l2cs_path, shown, seed, device, json_path):
     """Reads the codes of faces that look elsewhere, and of their corrections, and fits a 2 x 2 matrix to the degrees
     between them. Do not fit it on the people on whom it is measured."""
     device = pick_device(device)
     animator, _, facts = read_animator_of(weights)
-    calibration = fitted(animator.to(device), read_domain(data, ELSEWHERE), read_truth(data), count, seed, device)
+    animator, portraits, truth = animator.to(device), read_domain(data, ELSEWHERE), read_truth(data)
+    calibration = fitted(animator, portraits, truth, count, seed, device)
+    if l2cs_path is not None:
+        reader = NetworkGaze(l2cs_path, device).read
+        calibration = as_shown(animator, calibration, portraits, truth, reader, shown, seed, device)
     save_animator(out, animator, facts, calibration)
     yaw, pitch = calibration.rmse_deg
     click.echo(f"map of {calibration.faces} faces, off by {yaw:.1f} (yaw) and {pitch:.1f} degrees (pitch) -> {out}")

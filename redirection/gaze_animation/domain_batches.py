@@ -19,6 +19,7 @@ class DomainBatches:
     """size: side of a face, px. box: width and height in pictures of 256 px, None: by the distance of the eyes.
 
     legacy_mirror: as published, where of mirrored batches the eyes of X keep their order and those of Y their places.
+    y_gaze: [N, 2], what `Faces` has of each face of y.
     """
 
     x: Portraits
@@ -28,18 +29,22 @@ class DomainBatches:
     batch: int
     seed: int = 0
     legacy_mirror: bool = False
+    y_gaze: torch.Tensor | None = None
 
     def of_step(self, step: int) -> Faces:
         """Faces in [-1, 1] and boxes. ValueError, one line, for a picture that is damaged."""
         turned = torch.rand((), generator=self._generator("mirror", step)) < 0.5
         x, x_eyes = self.x.batch(self._rows("x", len(self.x), step), self.size)
-        y, y_eyes = self.y.batch(self._rows("y", len(self.y), step), self.size)
+        y_rows = self._rows("y", len(self.y), step)
+        y, y_eyes = self.y.batch(y_rows, self.size)
+        gaze = None if self.y_gaze is None else self.y_gaze[y_rows]
         if turned:
             x, right_eyes = mirrored(x, x_eyes)
             x_eyes = right_eyes.flip(1) if self.legacy_mirror else right_eyes
             y, right_eyes = mirrored(y, y_eyes)
             y_eyes = y_eyes if self.legacy_mirror else right_eyes
-        return Faces(as_input(x), self.boxes(x_eyes), as_input(y), self.boxes(y_eyes))
+            gaze = None if gaze is None else gaze * gaze.new_tensor([-1.0, 1.0])
+        return Faces(as_input(x), self.boxes(x_eyes), as_input(y), self.boxes(y_eyes), gaze)
 
     def pair(self, row: int) -> Faces:
         """One face of each domain, as they are: that row of Y, and one of X drawn for it."""

@@ -50,23 +50,28 @@ LEGACY_LSGAN = (
     lambda real, fake: _legacy_lsgan(real, REAL) + _legacy_lsgan(fake, 0),
     lambda fake: _legacy_lsgan(fake, REAL),
 )
+CODE_PER_DEGREE = 0.5  # of Er's code where it is told the gaze: about as large as codes get that nobody tells
 PENALISED = "wgan"  # the kind that is no distance without a bound on D's gradients
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaintingWeights:
-    """Kind of the adversarial terms, and the factors of the others. lam_gp: of the penalty, with wgan alone."""
+    """Kind of the adversarial terms, and the factors of the others. lam_gp: of the penalty, with wgan alone.
+
+    lam_gaze: of the distance between Er's code and the gaze that is known, not in the paper.
+    """
 
     loss_type: str = "softplus"
     lam_r: float = 1.0
     lam_p: float = 100.0
     lam_gp: float = 10.0
+    lam_gaze: float = 0.0
     legacy_lsgan: bool = False
 
     def __post_init__(self):
         check_types(self)
         check_one_of("loss_type", self.loss_type, ADVERSARIAL)
-        for name in ("lam_r", "lam_p", "lam_gp"):
+        for name in ("lam_r", "lam_p", "lam_gp", "lam_gaze"):
             check_within(name, getattr(self, name), 0)
 
     @property
@@ -76,18 +81,26 @@ class PaintingWeights:
 
 @dataclass(frozen=True)
 class Faces:
-    """A batch of both domains, drawn apart: faces, and the boxes of their eyes."""
+    """A batch of both domains, drawn apart: faces, and the boxes of their eyes.
+
+    y_gaze: [B, 2], yaw and pitch of the gaze of y in degrees from the lens, where they are known.
+    """
 
     x: torch.Tensor
     x_boxes: torch.Tensor
     y: torch.Tensor
     y_boxes: torch.Tensor
+    y_gaze: torch.Tensor | None = None
 
     def first(self, count: int) -> "Faces":
-        return Faces(*(getattr(self, field.name)[:count] for field in dataclasses.fields(self)))
+        return self._each(lambda values: values[:count])
 
     def to(self, device) -> "Faces":
-        return Faces(*(getattr(self, field.name).to(device) for field in dataclasses.fields(self)))
+        return self._each(lambda values: values.to(device))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Faces":
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return Faces(*(None if one is None else change(one) for one in values))
 
 
 @dataclass(frozen=True)
@@ -184,7 +197,10 @@ def animation_losses(
     weights: PaintingWeights,
     seen: Seen | None,
 ) -> Losses:
-    """Of Gy and Er: yo is y, and s_again is s. critics: Dx, Dy."""
+    """Of Gy and Er: yo is y, and s_again is s. critics: Dx, Dy.
+
+    With lam_gaze the code of y is its gaze, and that of s 0, so that code and degrees are one thing from the start.
+    """
     of_g, boxes, again = weights.adversarial[1], faces.y_boxes, painted.s_again
     content = sum(
         F.l1_loss(nets.content(drawn, boxes), nets.content(true, boxes))
@@ -199,6 +215,11 @@ def animation_losses(
     }
     reconstruction = terms["recon_loss_y"] + terms["recon_loss_y_angle"]
     total = terms["gy_gan_loss"] + terms["gyx_gan_loss"] + weights.lam_r * reconstruction + content
+    if weights.lam_gaze:
+        known = faces.y_gaze * CODE_PER_DEGREE
+        code = F.l1_loss(nets.gaze(faces.y, boxes), known) + nets.gaze(painted.s, boxes).abs().mean()
+        terms["gaze_code_loss"] = code
+        total = total + weights.lam_gaze * code
     if seen is not None:
         own = perception(seen, faces.y, painted.yo, boxes)
         terms["percep_loss_y"] = own + perception(seen, painted.s, again, boxes)

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import click
+import torch
 
 from groundwork.command import SWITCH, option_stack, without_effect
 from groundwork.places import FOLDER, INPUT_FOLDER, Output
 from redirection.gaze_animation.domain_batches import DomainBatches
 from redirection.gaze_animation.gaze_animator import AnimatorConfig
-from redirection.gaze_animation.portrait_lists import TEST, Domains
+from redirection.gaze_animation.portrait_lists import ELSEWHERE, TEST, Domains
 from redirection.gaze_animation.portrait_run import OPTIONS, STATE, STATS, Places, RunConfig
+from redirection.gaze_animation.portrait_truth import known_gaze
 
 NETWORKS = AnimatorConfig()
 RUN = RunConfig()
@@ -117,9 +119,12 @@ def run_config(o: dict, **step) -> RunConfig:
     )  # fmt: skip
 
 
-def batches_of(domains: Domains, config: RunConfig) -> DomainBatches:
-    size, box = config.networks.size, config.box or None
-    return DomainBatches(domains.x, domains.y, size, box, config.batch, config.seed, config.legacy_mirror)
+def batches_of(domains: Domains, config: RunConfig, folder: Path) -> DomainBatches:
+    """folder: of the set; what it knows of the gaze is read if the losses need it."""
+    size, box, gaze = config.networks.size, config.box or None, None
+    if config.step.weights.lam_gaze:
+        gaze = torch.from_numpy(known_gaze(folder, ELSEWHERE, domains.y.names))
+    return DomainBatches(domains.x, domains.y, size, box, config.batch, config.seed, config.legacy_mirror, gaze)
 
 
 def places_of(o: dict) -> Places:

@@ -15,6 +15,7 @@ from redirection.gaze_animation.gaze_animator import AnimatorConfig, GazeAnimato
 from redirection.gaze_animation.row_spectral import FORMS
 
 BETAS = (0.5, 0.999)  # of all Adams
+PRECISIONS = ("fp32", "bf16")
 STAIRS = 90  # in which the learning rates fall: of 2,000 steps each in the published 180,000
 
 
@@ -25,6 +26,7 @@ class StepConfig:
     spectral: of the discriminators, None or one of `row_spectral.FORMS`; the auto-encoder's decoder has the latter
     in any case. decay_from: step from which the learning rates fall to 0 in a straight line. reuse_synthesis: Gy learns
     from what Gx made of y before the step of Gx, not after it as published; that saves an eighth of the time.
+    precision: of the second training; bf16 takes 0.6 of the time on processors that have it. Weights stay float32.
     """
 
     lr_d: float = 1e-4
@@ -33,11 +35,13 @@ class StepConfig:
     decay_from: int = 20_000
     reuse_synthesis: bool = False
     spectral: str | None = None
+    precision: str = PRECISIONS[0]
     weights: losses.PaintingWeights = field(default_factory=losses.PaintingWeights)
 
     def __post_init__(self):
         check_types(self)
         check_within("decay_from", self.decay_from, 0)
+        check_one_of("--precision", self.precision, PRECISIONS)
         if self.spectral is not None:
             check_one_of("spectral", self.spectral, FORMS)
 
@@ -126,6 +130,10 @@ class PaintingTraining:
 
     def step(self, faces: losses.Faces, factor: float, u: torch.Tensor) -> losses.Losses:
         """Returns the published losses. factor: of the learning rates; u [B] in [0, 1): where wgan's penalty is."""
+        with torch.autocast(u.device.type, torch.bfloat16, enabled=self._config.precision == "bf16"):
+            return self._step(faces, factor, u)
+
+    def _step(self, faces: losses.Faces, factor: float, u: torch.Tensor) -> losses.Losses:
         nets, weights = self.nets, self._config.weights
         of, critics, found = nets.animator, (nets.Dx, nets.Dy), {}
         xo, yo = losses.corrected_x(of, faces), losses.animated_y(of, faces)

@@ -66,3 +66,12 @@ def read_truth(folder: Path) -> dict[tuple[str, str], Truth]:
         except ValueError:
             raise ValueError(f"{path}: line {number} holds no angles in degrees; make it again") from None
     return found
+
+
+def known_gaze(folder: Path, domain: str, names: Iterable[str]) -> np.ndarray:
+    """[N, 2]: yaw and pitch of the gazes of portraits in degrees from the lens. Errors: as `read_truth`."""
+    truth = read_truth(folder)
+    if unknown := [name for name in names if (domain, name) not in truth]:
+        raise ValueError(f"{folder / FILE}: has no line of {domain}/{unknown[0]:.60}; make it again")
+    found = [truth[domain, name] for name in names]
+    return np.array([np.subtract(one.gaze, one.lens) for one in found], np.float32)

@@ -51,7 +51,7 @@ def main(context, device, gpu, dry_run, **o):
         return
     for note in domains.notes:
         click.echo(note, err=True)
-    places, batches = places_of(o), batches_of(domains, config)
+    places, batches = places_of(o), batches_of(domains, config, Path(o["data_dir"]))
     training = EyeTraining(config.networks, config.step, o["seed"])
 
     def sheets():

@@ -30,7 +30,7 @@ from redirection.gaze_animation.painting_options import (
     run_options,
     settings_text,
 )
-from redirection.gaze_animation.painting_steps import PaintingTraining, StepConfig
+from redirection.gaze_animation.painting_steps import PRECISIONS, PaintingTraining, StepConfig
 from redirection.gaze_animation.portrait_lists import read_domains
 from redirection.gaze_animation.portrait_run import LARGEST_SHEET, PortraitRun
 from redirection.gaze_animation.portrait_sheets import training_sheets, unseen_faces
@@ -69,7 +69,16 @@ ABOVE_0 = click.FloatRange(0, min_open=True)
 @click.option("--lam_r", type=click.FloatRange(0), default=LOSSES.lam_r, show_default=True, help="Of reconstruction.")
 @click.option("--lam_p", type=click.FloatRange(0), default=LOSSES.lam_p, show_default=True, help="Of what VGG-16 sees.")
 @click.option("--lam_gp", type=click.FloatRange(0), default=LOSSES.lam_gp, show_default=True, help="Of wgan's penalty.")
+@click.option(
+    "--known-gaze",
+    "lam_gaze",
+    type=click.FloatRange(0),
+    default=LOSSES.lam_gaze,
+    show_default=True,
+    help="Of the distance of Er's code to the gaze, which sets of prepare.py --world know; not in the paper.",
+)
 @click.option("--reuse-synthesis", **SWITCH, default=False, help="Paint what Gy learns from once a step, not twice.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default=STEP.precision, show_default=True, help="Of sums.")
 @click.option("--use_sp", is_flag=True, help="Spectral normalisation in Dx and Dy.")
 @click.option("--legacy-lsgan", **SWITCH, default=False, help="lsgan as published: doubled instead of squared.")
 @click.option("--legacy-vgg-input", **SWITCH, default=False, help="Give VGG-16 values from -1 to 1, as published.")
@@ -84,7 +93,9 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
     """
     if random_content and pretrain_path is not None:
         raise ValueError("--random-content trains without --pretrain_path; give one of them")
-    weights = PaintingWeights(**{name: o[name] for name in ("loss_type", "lam_r", "lam_p", "lam_gp", "legacy_lsgan")})
+    weights = PaintingWeights(
+        **{name: o[name] for name in ("loss_type", "lam_r", "lam_p", "lam_gp", "lam_gaze", "legacy_lsgan")}
+    )
     spectral = None if not o["use_sp"] else "rows" if o["legacy_spectral"] else "vector"
     step = StepConfig(
         lr_d=o["lr_d"],
@@ -92,6 +103,7 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
         decay_from=o["decay_from"],
         spectral=spectral,
         reuse_synthesis=o["reuse_synthesis"],
+        precision=o["precision"],
         weights=weights,
     )
     config, domains = run_config(o, step=step), read_domains(Path(o["data_dir"]), o["test_num"])
@@ -101,7 +113,7 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
     for note in domains.notes:
         click.echo(note, err=True)
     device = device_of(device, gpu)
-    places, batches = places_of(o), batches_of(domains, config)
+    places, batches = places_of(o), batches_of(domains, config, Path(o["data_dir"]))
     seen = load_crop_features(vgg_path, o["legacy_vgg_input"])
     training = PaintingTraining(config.networks, step, None if seen is None else seen.to(device), o["seed"])
     if not random_content:

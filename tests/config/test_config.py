@@ -194,6 +194,7 @@ NEEDS_ANOTHER = {
     "gaze_targets": (dict(l2cs_path="x.pkl"), "legacy", "--gaze-weight=1"),
     "gaze_warmup_kimg": (dict(l2cs_path="x.pkl"), 3.0, "--gaze-weight=1"),
     "gaze_crop": ({}, "face", "--l2cs-path=FILE"),
+    "gaze_rig": (dict(l2cs_path="x.pkl", gaze_weight=1.0), 2.0, "--gaze-control=True"),
     "p": (dict(aug="ada"), 0.3, "--aug=fixed"),
     "target": (dict(aug="fixed"), 0.3, "--aug=ada"),
     "augpipe": ({}, "bgc", "--aug=ada"),
@@ -328,6 +329,7 @@ CHANGED_BESIDE = {
     "gaze_mask": (dict(l2cs_path="x.pkl", gaze_weight=1.0), True),
     "gaze_cond_d": (dict(l2cs_path="x.pkl"), True),
     "gaze_control": (dict(l2cs_path="x.pkl", gaze_weight=1.0, resume="x.safetensors"), True),
+    "gaze_rig": (dict(l2cs_path="x.pkl", gaze_weight=1.0, resume="x.safetensors", gaze_control=True), 2.0),
 }
 ONE_VALUE = {"cond"}
 

@@ -178,6 +178,16 @@ def test_lens_distortion_goes_there_and_back():
     assert np.abs(lit - where).max() < 1.5
 
 
+def test_a_photo_of_a_skewed_camera_is_undistorted_where_its_points_are():
+    camera, lens = GOLDEN["camera"] + np.eye(3)[[1, 2, 0]] * [[0, 80, 0]], [-0.1, 0.02, 1e-3, -5e-4, 0.0]
+    assert camera[0, 1] == 80
+    dot = np.zeros((720, 1280), np.uint8)
+    dot[100:105, 398:403] = 255
+    lit = np.argwhere(undistorted(dot, camera, lens) > 40)[:, ::-1].mean(axis=0)
+    where = undistorted_points(np.array([400.0, 102.0]), camera, lens)
+    assert np.abs(lit - where).max() < 0.5  # without the skew it is 3 px off
+
+
 def test_a_photo_through_its_lens_gives_the_picture_of_the_undistorted_photo_and_comes_back():
     n, photo, camera, lens = golden_normalization(), golden_photo(), GOLDEN["camera"], [-0.25, 0.1, 1e-3, -5e-4, 0.0]
     taken = n.image(photo, camera, lens)

@@ -12,6 +12,7 @@ from eg3d.geometry.head_gaze import CAMERA, Aim, gaze_direction
 from eg3d.models.eye_field import EyeField
 from eg3d.ops.kernels.backend import using
 from eg3d.pictures.views import camera_labels, render_views, ws_of_seeds
+from eg3d.rendering.blended import Ball
 from groundwork.draws import KeyedDraws, Midpoints
 
 CAMERAS = [(0.0, 0.0), (0.5, 0.0), (-0.5, 0.1), (0.2, -0.3), (-0.2, 0.3)]
@@ -117,6 +118,75 @@ def test_a_fixed_aim_equals_that_gaze_for_every_picture(base):
         given = field.synthesis(ws, labels, gaze=torch.tensor([[yaw, pitch]] * 2), **kwargs)["image"]
         field.aim = Aim(yaw, pitch)
         assert torch.equal(field.synthesis(ws, labels, **kwargs)["image"], given)
+
+
+@pytest.mark.parametrize("window", [(0, 3), (4, 10), (11, 16)])
+@pytest.mark.parametrize("mode", ["const", "random"])
+def test_a_part_of_the_planes_is_that_of_the_whole(base, mode, window):
+    network, ws = base.backbone.synthesis, ws_of_seeds(base, [0, 1])
+    with torch.no_grad():
+        whole, part = (network(ws, mode, KeyedDraws([1, 2]), window=which) for which in (None, window))
+    inside = slice(*window)
+    assert part.shape == whole.shape
+    assert (part - whole)[..., inside, inside].abs().max() < 1e-5 * whole.abs().max()
+
+
+def test_the_part_of_large_planes_leaves_most_of_them_out():
+    network = load_generator("embedded-base").backbone.synthesis
+    start, end = network._parts((19, 43))[64]
+    assert (start, end) == (14, 48)
+    with torch.no_grad():
+        part = network(torch.ones(1, network.num_ws, 128), "const", window=(19, 43))
+    assert torch.count_nonzero(part[..., :start, :]) == torch.count_nonzero(part[..., end:]) == 0
+
+
+def test_no_eye_is_read_beyond_its_part_of_the_planes(base, monkeypatch):
+    field = on(base, eye_x=0.15, inner=0.1, outer=0.2)
+    ws = ws_of_seeds(base, [0, 1, 2])
+    labels = camera_labels(*zip(*CAMERAS, strict=True), base.orbit).repeat(3, 1)
+    draw = dict(draws=Midpoints(), noise_mode="const", gaze=torch.tensor([0.4, -0.2]).expand(15, 2))
+    with torch.no_grad():
+        centres = field.planes(ws, "const", Midpoints()).centres
+        assert 0 < field._window(centres)[0] and field._window(centres)[1] < 16
+        part = field.synthesis(ws, labels, **draw)["image"]
+        monkeypatch.setattr(EyeField, "_window", lambda self, centres: None)
+        whole = field.synthesis(ws, labels, **draw)["image"]
+    assert (part - whole).abs().max() < 1e-5
+
+
+def test_the_rig_loss_keeps_the_skin_pixel_by_pixel_and_an_eyeball_in_its_mean(base):
+    field = on(base, eye_x=0.1, inner=0.5, outer=1.2)
+    centres = torch.tensor([[[-0.1, 0.0, 0.1], [0.1, 0.0, 0.1]]] * 2)
+    origins, directions = base.rays(camera_labels([0.0, 0.3] * 2, [0.0] * 4, base.orbit), 2, 16)
+    inside = Ball(centres, 0.0, 0.6 * 0.2).met(origins, directions).view(2, 2, 256)
+    ring = Ball(centres, 0.0, 1.2 * 0.2).met(origins, directions).view(2, 2, 256) & ~inside
+    assert 20 < inside.sum(dim=2).min() and 20 < ring.sum(dim=2).min() < 200
+
+    def rig(change):
+        return field._rig(centres, 0.6, origins, directions, change[:, None].expand(-1, 3, -1, -1).float())
+
+    assert torch.count_nonzero(rig(~inside & ~ring)) == 0
+    sign = torch.where(torch.arange(256) % 2 == 0, 1.0, -1.0)
+    assert torch.allclose(rig(0.5 * sign * ring), torch.full((2, 2), 0.5))
+    assert torch.allclose(rig(0.25 * inside), torch.full((2, 2), 0.25))
+    moved = (inside.cumsum(dim=2) % 2 * 2 - 1) * inside  # as much lighter as darker, but for one ray
+    assert (rig(moved) < 0.05).all()
+
+
+def test_the_rig_loss_compares_with_the_base(base):
+    field = on(base, inner=0.3, outer=0.8)
+    ws, labels = ws_of_seeds(base, [0, 1]), camera_labels([0.0, 0.3] * 2, [0.0] * 4, base.orbit)
+
+    def rig():
+        with torch.no_grad():
+            return field.synthesis(ws, labels, draws=Midpoints(), noise_mode="const", rig_from=0.5)["rig"]
+
+    other = rig()
+    field.shift.net[-1].weight.zero_()
+    field.shift.net[-1].bias.zero_()
+    assert rig().shape == (4,) and rig().max() < 1e-5 < 1e-3 < other.min()
+    with torch.no_grad():
+        assert "rig" not in field.synthesis(ws, labels, draws=Midpoints(), noise_mode="const")
 
 
 def test_gradients_reach_the_eyes_and_the_shift_and_leave_the_base_alone(base):

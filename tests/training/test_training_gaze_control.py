@@ -138,6 +138,23 @@ def test_the_draw_of_a_picture_is_told_its_own_gaze(start):
         assert torch.equal(gaze, run.fake_batches.at(phase, 0).gaze)
 
 
+def test_the_rig_loss_is_part_of_the_generators_loss_and_draws_nothing(start):
+    with_rig = trainer(start, control=ControlConfig(on=True, rig=3000.0))
+    without = trainer(start)
+    for run in (with_rig, without):
+        for _ in range(2):
+            run.step()
+    for run in (with_rig, without):
+        run.stats.collect()
+    mean = {name.removeprefix("Loss/G/"): value["mean"] for name, value in with_rig.stats.line().items()}
+    assert 3000 * mean["rig_loss"] > 0.01 * mean["loss"]
+    terms = mean["loss"] + GAZE.weight * mean["gaze_loss"] + 3000 * mean["rig_loss"]
+    assert mean["total_loss"] == pytest.approx(terms, rel=1e-5)
+    assert "Loss/G/rig_loss" not in without.stats.line()
+    names = [name for name, value in without.G.state_dict().items() if name.startswith("eye_")]
+    assert any(not torch.equal(with_rig.G.state_dict()[name], without.G.state_dict()[name]) for name in names)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

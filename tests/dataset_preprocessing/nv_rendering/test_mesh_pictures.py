@@ -143,6 +143,14 @@ def test_holes_are_filled_but_not_bays_and_as_published_both_stay():
     assert ours[10, 10] == 0
 
 
+def test_a_filled_hole_leaves_no_ring_through_which_backgrounds_shine():
+    mask = np.zeros((448, 448), np.uint8)
+    mask[101:300, 101:300] = 255  # odd: edges of the small mask are grey
+    mask[151:200, 151:200] = 0
+    ours = shrunk_mask(mask, 224)
+    assert ours[51:149, 51:149].min() == 255 and 0 < ours[50, 100] < 255  # the edge of the face stays grey
+
+
 def test_legacy_masks_are_what_is_brighter_than_two():
     dark = square(100, 100, 140, 140, colour=(1, 2, 1))
     seen = dark.seen(np.eye(3), AWAY)

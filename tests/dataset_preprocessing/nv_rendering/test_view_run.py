@@ -327,6 +327,12 @@ def test_a_folder_of_another_run_is_refused_with_what_differs(made, done, tmp_pa
     assert digests(tmp_path / "out") == digests(done)
 
 
+def test_a_face_model_that_only_legacy_reads_need_not_be_there(made):
+    """Published settings name it; people without the supplementary files have none."""
+    named = view_run.facts_of(read_settings(made, ["misc.openface_path=nowhere.txt"]), 3)
+    assert named == view_run.facts_of(read_settings(made), 3)
+
+
 def test_a_truncated_or_foreign_file_is_refused(made, done, tmp_path, drawn_once):
     shutil.copytree(done, tmp_path / "out")
     whole = (tmp_path / "out/full/p00.h5").read_bytes()
@@ -390,7 +396,8 @@ def test_missing_and_damaged_input_is_one_line_of_the_script(copy, tmp_path, run
     assert "0000_lm.txt" in said() and not list((tmp_path / "out").rglob("p0*.h5"))
     landmarks.write_text(text)
     (root / "raw/p01/Calibration/Camera.mat").unlink()
-    assert "Camera.mat: there is no such file" in said("--people=p01")
+    assert "Camera.mat: there is no such file" in said()
+    assert not list((tmp_path / "out").rglob("*.h5"))  # the first person is not drawn before the last one is looked at
     (root / "raw/p00/p00.txt").write_text("")
     assert "p00.txt" in said()
     assert "there is no such file" in run_script(MAIN, "-save", tmp_path / "o", "--config=none.yaml").stderr

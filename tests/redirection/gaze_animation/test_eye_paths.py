@@ -6,9 +6,11 @@ import torch
 from known_eyes import grey, lids_at
 
 from redirection.gaze_animation.animator_file import read_animator, save_animator
+from redirection.gaze_animation.calibrating import as_shown
 from redirection.gaze_animation.eye_paths import Calibration, along, alphas_of, path_of
 from redirection.gaze_animation.gaze_animator import AnimatorConfig, GazeAnimator
 from redirection.gaze_animation.moving_eyes import moved_frames
+from redirection.gaze_animation.portrait_truth import Truth
 from redirection.gaze_animation.whole_faces import FaceEyes, Fates
 
 TRUE = np.array([[0.03, -0.01], [0.02, 0.05]])
@@ -74,6 +76,49 @@ def test_frames_show_the_codes_that_were_asked_for(painter):
     assert np.array(codes(frames)) == pytest.approx(np.array(expected), abs=0.01) and fates.painted == 1
     by_alpha = codes(moved_frames(picture, [face], painter, np.array([0.0, 1.0, 1.5]), None, Fates()))
     assert np.array(by_alpha) == pytest.approx(np.array([[0.5, 0], [0.1, 0.2], [-0.1, 0.3]]), abs=0.01)
+
+
+class KnownPortraits:
+    """Faces of 160 px whose corner pixel says which one it is."""
+
+    domain, eyes = "0", np.array([[55.0, 70.0], [105.0, 70.0]])
+    names = [str(i) for i in range(24)]
+
+    def batch(self, rows, size):
+        picture = np.full((160, 160, 3), 120, np.uint8)
+        picture[0, 0] = rows[0]
+        return torch.from_numpy(picture).permute(2, 0, 1)[None], torch.from_numpy(self.eyes)[None]
+
+
+def test_a_map_is_enlarged_until_painted_eyes_show_what_is_asked_whatever_the_slope_of_the_reader(painter):
+    rng, camera, slope = np.random.default_rng(1), np.array([0.1, 0.2]), 0.8
+    truth = {("0", str(i)): Truth(i, *rng.uniform(-12, 12, 2), 0, 0, 0) for i in range(24)}
+    shows = np.linalg.inv(TRUE) @ np.diag([0.5, 0.25])  # painted eyes lag behind their codes
+
+    def reader(picture, eyes):
+        x, y = eyes[0].astype(int)
+        code = picture[y, x, :2] / 127.5 - 1
+        own = truth["0", str(picture[0, 0, 0])].gaze if picture[y, x, 0] == picture[y, x, 2] == 120 else None
+        return tuple(slope * (shows @ (code - camera) if own is None else np.array(own)))
+
+    before = Calibration(tuple(TRUE.ravel().tolist()), (1.0, 1.0), 30)
+    after = as_shown(painter, before, KnownPortraits(), truth, reader, 24, 0)
+    asked = np.array([8.0, -6.0])
+    code = after.codes(torch.from_numpy(asked)[None])[0].numpy()
+    assert shows @ code == pytest.approx(asked, abs=0.3)
+    assert np.linalg.norm(shows @ before.codes(torch.from_numpy(asked)[None])[0].numpy() - asked) > 3
+    with pytest.raises(ValueError, match="do not follow the gaze codes"):
+        as_shown(
+            painter,
+            before,
+            KnownPortraits(),
+            truth,
+            lambda picture, eyes: truth["0", str(picture[0, 0, 0])].gaze,
+            24,
+            0,
+        )
+    with pytest.raises(ValueError, match="reads 0 of 24 faces"):
+        as_shown(painter, before, KnownPortraits(), truth, lambda *_: (np.nan, 0.0), 24, 0)
 
 
 def test_weights_keep_their_map_and_a_damaged_one_is_one_line(tmp_path):

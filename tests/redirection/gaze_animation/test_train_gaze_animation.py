@@ -1,5 +1,6 @@
 """pretrain.py, train.py, test.py on a tiny set: what is written, exact resume, mirrored batches, published weights."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -139,6 +140,49 @@ def test_the_published_rule_leaves_the_eyes_of_y_where_they_were_and_swaps_none_
     shades = torch.tensor(list(eye_shades(faces))).view(4, 2)
     assert (shades[:2, 0] == -1).all() and (shades[2:, 0] != 1).any()
     assert (faces.x_boxes[:, 0, 0] > faces.x_boxes[:, 1, 0]).all()
+
+
+def test_a_mirrored_batch_mirrors_the_yaw_that_is_known_of_y_and_not_its_pitch(data):
+    domains = read_domains(data, 2)
+    gaze = torch.arange(8.0).view(4, 2) + 1
+    plain, known = (DomainBatches(domains.x, domains.y, 32, (40, 40), 2, 0, y_gaze=of) for of in (None, gaze))
+    turned = set()
+    for step in range(8):
+        rows, found = known._rows("y", 4, step), known.of_step(step)
+        sign = 1 if (found.y_gaze[:, 0] > 0).all() else -1
+        assert torch.equal(found.y_gaze, gaze[rows] * torch.tensor([sign, 1.0]))
+        is_turned = float(torch.rand((), generator=known._generator("mirror", step))) < 0.5
+        assert is_turned == (sign < 0) and torch.equal(found.y, plain.of_step(step).y)
+        turned.add(sign)
+    assert turned == {1, -1}
+
+
+def test_known_gaze_makes_the_code_of_y_its_degrees_and_that_of_the_corrected_face_none():
+    training = PaintingTraining(NARROW, StepConfig(weights=painting_losses.PaintingWeights(lam_gaze=2.0)), None)
+    training.begin()
+    faces = dataclasses.replace(some_faces(), y_gaze=torch.tensor([[10.0, -4.0], [-6.0, 8.0]]))
+    nets = training.nets.animator
+    s = painting_losses.synthesised(nets, faces)[0]
+    wanted = torch.tensor([[5.0, -2.0], [-3.0, 4.0]])
+    expected = (nets.gaze(faces.y, faces.y_boxes) - wanted).abs().mean() + nets.gaze(s, faces.y_boxes).abs().mean()
+    terms = painting_losses.animation_losses(
+        nets, (training.nets.Dx, training.nets.Dy), faces, painting_losses.paint_all(nets, faces),
+        painting_losses.PaintingWeights(lam_gaze=2.0), None,
+    )  # fmt: skip
+    assert terms["gaze_code_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    others = [terms[name] for name in terms if name not in ("gaze_code_loss", "Gy_loss")]
+    assert terms["Gy_loss"].item() == pytest.approx((sum(others) + 2 * expected).item(), rel=1e-5)
+
+
+def test_bf16_gives_nearly_the_same_losses_and_float32_weights():
+    found = []
+    for precision in ("fp32", "bf16"):
+        training = PaintingTraining(NARROW, StepConfig(precision=precision), None)
+        training.begin()
+        found.append(training.step(some_faces(), 1.0, torch.rand(2)))
+        assert {one.dtype for one in training.nets.parameters()} == {torch.float32}
+    assert found[0]["recon_loss_x"].item() == pytest.approx(found[1]["recon_loss_x"].item(), rel=0.02)
+    assert found[0]["recon_loss_x"] != found[1]["recon_loss_x"]
 
 
 def some_faces():

@@ -1,0 +1,66 @@
+"""How much work a picture may be: as much as the time between two frames allows, or as the user says."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+FRAME_SECONDS = 0.08  # for the picture of a head that is dragged; with what comes round it 10 frames a second
+FADING = 0.98  # of what was measured, at each preview: a machine that was busy gets another chance
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Rays per side (None: the network's own), share of their samples, and whether super-resolution follows."""
+
+    rays: int | None = None
+    samples: float = 1.0
+    final: bool = True
+
+
+FULL = Effort()
+# From most to least; the names are what a client may ask for.
+EFFORTS = {
+    "full": FULL,
+    "raw": Effort(samples=0.5, final=False),
+    "raw-64": Effort(rays=64, samples=0.5, final=False),
+    "raw-48": Effort(rays=48, samples=0.34, final=False),
+    "raw-32": Effort(rays=32, samples=0.25, final=False),
+}
+
+
+class Pace:
+    """Chooses the effort of previews of one network from how long pictures have taken."""
+
+    def __init__(self, rays: int | None):
+        smaller = [name for name, effort in EFFORTS.items() if effort.rays is None or effort.rays < (rays or 0)]
+        self.names = smaller if rays else ["full"]
+        self.seconds: dict[str, float] = {}
+
+    def choose(self, seconds: float = FRAME_SECONDS) -> str:
+        """The most effort that takes no longer than this; what was never tried is."""
+        self.seconds = {name: value * FADING for name, value in self.seconds.items()}
+        return next((name for name in self.names if self.seconds.get(name, 0.0) <= seconds), self.names[-1])
+
+    def note(self, name: str, seconds: float) -> None:
+        """How long a picture with this effort has taken."""
+        before = self.seconds.get(name, seconds)
+        self.seconds[name] = max(seconds, before) * 0.5 + seconds * 0.5
+
+
+@contextmanager
+def fewer_samples(G, share: float) -> Iterator[None]:
+    """Inside, rays of the generator have this share of their samples. Only one thread may draw with it meanwhile."""
+    if share == 1 or not hasattr(G, "options"):
+        yield
+        return
+    drawing = getattr(G, "base", G)  # an eye field is rendered as its base says
+    before, own = drawing.config, G.options
+    fewer = {
+        name: max(4, round(getattr(own, name) * share)) if getattr(own, name) else 0
+        for name in ("depth_resolution", "depth_resolution_importance")
+    }
+    drawing.config = replace(before, rendering=replace(own, **fewer))
+    try:
+        yield
+    finally:
+        drawing.config = before

@@ -1,0 +1,165 @@
+"""Networks that draw the view that is asked for, side by side; planes of heads are kept while the camera moves."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from eg3d.geometry.head_gaze import gaze_direction
+from eg3d.models.eye_field import is_aimed
+from eg3d.pictures.layout import to_uint8
+from eg3d.pictures.video import grey
+from eg3d.pictures.viewer.effort import EFFORTS, FULL, Effort, Pace, fewer_samples
+from eg3d.pictures.viewer.kept_heads import Kept
+from eg3d.pictures.viewer.surface_normals import normals
+from eg3d.pictures.viewer.wanted_view import ROWS, View
+from eg3d.pictures.views import ViewOptions, check_finite, ws_of_seeds
+from groundwork.draws import Midpoints
+
+SURFACE_RAYS = 2  # times the network's own, per side, for depth and normals at rest: nothing sharpens them afterwards
+EYES_Y, EYES_Z = 0.07, 0.25  # about where the eyes are if a network does not say: of a face in the FFHQ crop
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one network draws: image uint8 [H, W, 3]; yaw and pitch that the gaze network reads, camera frame, rad."""
+
+    image: np.ndarray
+    eyes: tuple[float, float] | None = None
+
+
+class LiveHead:
+    """One network. Only one thread may draw with it at a time.
+
+    Args:
+        read_gaze: images [N, 3, H, W] in [-1, 1], cameras [N, 25] -> yaw, pitch [N] in the camera frame; None: no one.
+    """
+
+    def __init__(self, name: str, G, read_gaze: Callable | None = None):
+        self.name, self.G, self.read_gaze = name, G, read_gaze
+        self.in_steps = hasattr(G, "rendered") and hasattr(G, "picture")  # else one call draws it all
+        self.rays = getattr(G, "neural_rendering_resolution", None)
+        self.pace, self.kept = Pace(self.rays if self.in_steps else None), Kept()
+
+    @property
+    def aimed(self) -> bool:
+        return is_aimed(self.G)
+
+    def facts(self) -> dict:
+        """For the page."""
+        return {"name": self.name, "resolution": self.G.resolution, "rays": self.rays, "aimed": self.aimed,
+                "solid": hasattr(self.G, "query") and hasattr(self.G, "options")}  # fmt: skip
+
+    def ws(self, view: View) -> torch.Tensor:
+        """ws [1, rows, w_dim] of a head, or of a mixture of two."""
+        seeds = [view.seed, view.other] if view.blend else [view.seed]
+        ws = ws_of_seeds(self.G, seeds, ViewOptions(psi=view.psi))
+        if not view.blend:
+            return ws
+        first, second = ws[:1], ws[1:]
+        if ws.ndim == 3:  # only a latent of rows can be mixed by rows
+            start, stop = (round(share * ws.shape[1]) for share in ROWS[view.rows])
+            mixed = first.clone()
+            mixed[:, start:stop] = torch.lerp(first[:, start:stop], second[:, start:stop], view.blend)
+            return mixed
+        return torch.lerp(first, second, view.blend)
+
+    def gaze(self, view: View, label: torch.Tensor) -> torch.Tensor | None:
+        """The wanted gaze [1, 2], head frame, rad; None if it cannot be set."""
+        if not self.aimed:
+            return None
+        return view.gaze_in(label.cpu(), (0.0, self.G.config.eye_y, EYES_Z)).to(label)
+
+    @torch.no_grad()
+    def draw(self, view: View, effort: Effort, pause: Callable[[], None] = lambda: None) -> dict[str, torch.Tensor]:
+        """As `synthesis` gives it, `image` only if the effort has it; `seconds` without those of the planes."""
+        device = next(self.G.parameters()).device
+        label = view.label(self.G.orbit).to(device)
+        gaze = self.gaze(view, label)
+        ws = self.kept.get(("ws", view.head), lambda: self.ws(view))
+        draws = Midpoints()
+        if not self.in_steps:
+            begun = time.perf_counter()
+            drawn = self.G.synthesis(ws, label, draws=draws, noise_mode="const")
+            return drawn | {"seconds": time.perf_counter() - begun, "label": label}
+        planes = self._planes(view, ws, gaze)
+        pause()
+        rays, begun = effort.rays or self.rays, time.perf_counter()
+        with fewer_samples(self.G, effort.samples):
+            features, depth = self.G.rendered(planes, label, rays, draws)
+        seconds = time.perf_counter() - begun
+        if effort.final:
+            pause()
+            begun = time.perf_counter()
+            drawn = self.G.picture(features, depth, ws, rays, draws)
+            seconds += time.perf_counter() - begun
+        else:
+            drawn = {
+                "image_raw": features[:, :3].unflatten(2, (rays, rays)),
+                "image_depth": depth.reshape(1, 1, rays, rays),
+            }
+        return drawn | {"seconds": seconds, "label": label}
+
+    def _planes(self, view: View, ws, gaze):
+        made = {"noise_mode": "const", "draws": Midpoints()}
+        if gaze is None:
+            return self.kept.get(("planes", view.head), lambda: self.G.planes(ws, **made))
+        key = "eyes", view.head, tuple(round(angle, 4) for angle in gaze[0].tolist())
+        new = ("planes", view.head) not in self.kept
+        base = self.kept.get(("planes", view.head), lambda: self.G.planes(ws, gaze=gaze, **made))
+        # `base` keeps the eyes that it was made with; those of every gaze are kept by themselves.
+        eyes = self.kept.get(key, lambda: base.eyes if new else self.G.with_gaze(base, ws, gaze).eyes)
+        return base._replace(eyes=eyes)
+
+    def panel(
+        self, view: View, effort: Effort = FULL, pause: Callable[[], None] = lambda: None, read: bool = False
+    ) -> tuple[Panel, float]:
+        """What `view.show` asks for, and the seconds that drawing took.
+
+        read: whether the gaze network looks at the picture, the raw one if there is no other.
+        """
+        if view.show != "final" and effort.final and self.in_steps:
+            rays = self.rays * SURFACE_RAYS if view.show in ("depth", "normals") else None
+            effort = Effort(rays, effort.samples, final=False)
+        drawn = self.draw(view, effort, pause)
+        picture = drawn.get("image", drawn.get("image_raw"))
+        shown = {
+            "final": lambda: picture,
+            "raw": lambda: drawn.get("image_raw", picture),
+            "depth": lambda: grey(drawn["image_depth"]),
+            "normals": lambda: normals(drawn["image_depth"], drawn["label"]),
+        }[view.show]
+        if view.show in ("depth", "normals") and "image_depth" not in drawn:
+            raise ValueError(f"{self.name}: draws no depth; show its final picture")
+        image = shown()
+        check_finite(image, [f"seed {view.seed}"])
+        eyes = self._eyes(picture, drawn["label"]) if read and self.read_gaze else None
+        return Panel(to_uint8(image)[0], eyes), drawn["seconds"]
+
+    def _eyes(self, picture, label) -> tuple[float, float] | None:
+        yaw, pitch = (float(angle) for angle in self.read_gaze(picture, label))
+        return (yaw, pitch) if math.isfinite(yaw) and math.isfinite(pitch) else None
+
+    def preview(self, view: View, asked: str, seconds: float, read: bool = False) -> Panel:
+        """A panel that takes about so many seconds; asked: a name of EFFORTS, or auto."""
+        name = self.pace.choose(seconds) if asked == "auto" else asked
+        panel, spent = self.panel(view, EFFORTS[name], read=read)
+        self.pace.note(name, spent)
+        return panel
+
+    def full(self, view: View, pause: Callable[[], None], read: bool = False) -> Panel:
+        """The whole picture; others may draw in the pauses."""
+        panel, spent = self.panel(view, FULL, pause, read)
+        if view.show == "final":
+            self.pace.note("full", spent)
+        return panel
+
+
+def turned_gaze(gaze: torch.Tensor, label: torch.Tensor) -> tuple[float, float]:
+    """A gaze [1, 2] in the head frame as the camera [1, 25] sees it: yaw and pitch, (0, 0) into the lens."""
+    rotation = label[0, :16].reshape(4, 4)[:3, :3]
+    x, y, z = (rotation.mT @ gaze_direction(gaze.to(label))[0]).tolist()
+    return math.atan2(-x, -z), math.asin(max(-1.0, min(1.0, -y)))

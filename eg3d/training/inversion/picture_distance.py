@@ -1,0 +1,51 @@
+"""How unlike two pictures look: by maps of a network that has learnt to see, and by pixels."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from eg3d.metrics.vgg import load_vgg_network
+from eg3d.metrics.world_features import load_feature_network
+
+MOST_SIDE = 256  # larger pictures are brought to this before a network sees them, as StyleGAN2's projector does
+
+
+class PictureDistance:
+    """Squared distance of unit feature vectors, mean over places, summed over maps; and the mean square of pixels.
+
+    The first part is LPIPS (Zhang et al. 2018, eq. 1) with all channels alike: its learned weights are in no file that
+    is at hand here.
+    Attributes: name, sha256 of the network's file.
+    """
+
+    def __init__(self, maps: Callable, name: str, sha256: str, pixels: float = 1.0):
+        """maps: pictures [N, 3, H, W] in [-1, 1] -> a list of maps [N, C, h, w]; pixels: weight of that part."""
+        self.name, self.sha256, self._maps, self._pixels = name, sha256, maps, pixels
+
+    def __call__(self, images: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """Both [N, 3, H, W] in [-1, 1] -> [N], 0 for the same pictures."""
+        images, others = images.float(), others.float()
+        total = self._pixels * (images - others).square().mean(dim=(1, 2, 3))
+        for a, b in zip(self._seen(images), self._seen(others), strict=True):
+            total = total + (_unit(a) - _unit(b)).square().sum(dim=1).mean(dim=(1, 2))
+        return total
+
+    def _seen(self, images: torch.Tensor) -> list[torch.Tensor]:
+        if images.shape[-1] > MOST_SIDE:
+            images = F.interpolate(images, (MOST_SIDE, MOST_SIDE), mode="bilinear", antialias=True)
+        return self._maps(images)
+
+
+def _unit(maps: torch.Tensor) -> torch.Tensor:
+    """Maps [N, C, h, w], each place a vector of length 1."""
+    return maps * (maps.square().sum(dim=1, keepdim=True) + 1e-10).rsqrt()
+
+
+def load_distance(vgg_weights: str | None = None, device="cpu") -> PictureDistance:
+    """By torchvision's VGG16 from the user's file, or by the embedded feature network. ValueError: another file."""
+    load, name = (lambda: load_vgg_network(Path(vgg_weights)), "vgg16") if vgg_weights else (load_feature_network, "")
+    network, sha256 = load()
+    network = network.to(device).eval().requires_grad_(False)
+    return PictureDistance(network.maps, name or "embedded-features", sha256)

@@ -1,0 +1,169 @@
+"""Drawing for the viewer: the same pictures as everywhere else, planes kept, previews that fit their time."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_networks import tiny_generator
+
+from eg3d.checkpoints.loading import load_generator
+from eg3d.gaze.networks import load_gaze_network
+from eg3d.gaze.term import estimate_gaze
+from eg3d.pictures.layout import to_uint8
+from eg3d.pictures.viewer.effort import EFFORTS, FULL, Pace, fewer_samples
+from eg3d.pictures.viewer.kept_heads import Kept
+from eg3d.pictures.viewer.live_heads import LiveHead, turned_gaze
+from eg3d.pictures.viewer.surface_normals import normals
+from eg3d.pictures.viewer.wanted_view import View
+from eg3d.pictures.views import ViewOptions, render_batch, ws_of_seeds
+
+
+@pytest.fixture(scope="module")
+def head():
+    return LiveHead("tiny", tiny_generator())
+
+
+@pytest.fixture(scope="module")
+def control():
+    return LiveHead("embedded-control", load_generator("embedded-control"))
+
+
+@pytest.fixture
+def planes_made(head, monkeypatch):
+    made = []
+    planes = head.G.planes
+    monkeypatch.setattr(head.G, "planes", lambda *args, **more: (made.append(1), planes(*args, **more))[1])
+    return made
+
+
+def test_a_full_picture_is_the_one_that_samples_have(head):
+    view = View(seed=5, yaw=0.3, pitch=-0.1, psi=0.6)
+    expected = render_batch(head.G, [5], [(0.3, -0.1)], ViewOptions(psi=0.6)).images
+    assert np.array_equal(head.full(view, lambda: None).image, to_uint8(expected)[0])
+
+
+def test_an_eye_field_draws_as_its_synthesis_does_for_every_gaze(control):
+    for gaze, aim in (("25,5", (25.0, 5.0)), ("-20,0", (-20.0, 0.0))):
+        view = View(seed=2, yaw=0.2, gaze=gaze)
+        ws, label = ws_of_seeds(control.G, [2]), view.label(control.G.orbit)
+        from groundwork.draws import Midpoints
+
+        wanted = torch.tensor([aim]).deg2rad()
+        with torch.no_grad():
+            drawn = control.G.synthesis(ws, label, draws=Midpoints(), noise_mode="const", gaze=wanted)["image"]
+        assert np.array_equal(control.full(view, lambda: None).image, to_uint8(drawn)[0])
+
+
+def test_planes_are_made_once_for_a_head_and_again_for_another(head, planes_made):
+    for yaw in (0.0, 0.1, 0.2):
+        head.full(View(seed=100, yaw=yaw), lambda: None)
+    assert len(planes_made) == 1
+    head.full(View(seed=101), lambda: None)
+    head.full(View(seed=100, psi=0.5), lambda: None)
+    assert len(planes_made) == 3
+
+
+def test_the_store_forgets_the_oldest_and_stays_small():
+    kept, made = Kept(most_bytes=3 * 400), []
+
+    def get(key):
+        return kept.get(key, lambda: made.append(key) or torch.zeros(100))
+
+    for key in "abcadae":  # a is asked for again and again, and stays
+        get(key)
+        assert kept.bytes <= 1200
+    assert "".join(made) == "abcde" and "a" in kept and "b" not in kept
+    kept.get("huge", lambda: torch.zeros(10000))  # what is larger than the store alone is kept until the next
+    assert "huge" in kept and kept.bytes == 40000
+
+
+def test_mixing_goes_from_one_head_to_the_other_and_rows_are_those_that_are_named(head):
+    first, second = (head.ws(View(seed=seed)) for seed in (1, 2))
+    assert torch.allclose(head.ws(View(seed=1, other=2, blend=1.0)), second, atol=1e-6)
+    assert torch.allclose(head.ws(View(seed=1, other=2, blend=0.5)), (first + second) / 2, atol=1e-6)
+    fine = head.ws(View(seed=1, other=2, blend=1.0, rows="fine"))
+    changed = [not torch.allclose(a, b, atol=1e-6) for a, b in zip(fine[0], first[0], strict=True)]
+    assert changed == sorted(changed) and any(changed) and not all(changed)
+
+
+def test_a_preview_has_fewer_rays_and_samples_and_the_network_is_as_before(head):
+    options, seen = head.G.options, []
+    with fewer_samples(head.G, 0.5):
+        seen.append(head.G.options.depth_resolution)
+    assert seen == [max(4, options.depth_resolution // 2)] and head.G.options == options
+    raw = head.panel(View(), EFFORTS["raw-32"])[0].image
+    assert raw.shape == (32, 32, 3) and head.G.options == options
+
+
+def test_previews_take_as_much_effort_as_time_allows():
+    pace = Pace(rays=128)
+    assert pace.choose(0.1) == "full"
+    pace.note("full", 2.0)
+    assert pace.choose(0.1) == "raw"
+    pace.note("raw", 0.3)
+    pace.note("raw-64", 0.08)
+    assert pace.choose(0.1) == "raw-64"
+    assert pace.choose(0.001) == "raw-48"  # never tried
+    for _ in range(80):  # a machine that was busy may have become idle
+        pace.choose(0.1)
+    assert pace.choose(0.1) == "raw"
+    assert Pace(rays=None).choose(0.0) == "full"  # a network without rays has no smaller picture
+
+
+def test_the_smallest_effort_is_taken_if_none_is_fast_enough():
+    pace = Pace(rays=128)
+    for name in pace.names:
+        pace.note(name, 9.0)
+    assert pace.choose(0.1) == pace.names[-1]
+
+
+def test_normals_of_a_plane_that_faces_the_camera_are_blue_and_of_a_slope_lean():
+    from eg3d.geometry.cameras import FFHQ_ORBIT, split_label
+    from eg3d.geometry.rays import camera_rays
+
+    label = View(yaw=0.3, pitch=0.1).label(FFHQ_ORBIT)
+    pose, intrinsics = split_label(label)
+    _, directions = camera_rays(pose, intrinsics, 16)
+    local = directions @ pose[:, :3, :3]  # of rays in camera axes
+    facing = (2.0 / local[..., 2]).reshape(1, 1, 16, 16)  # depth 2 along the axis
+    assert torch.allclose(normals(facing, label)[0, :, 4, 4], torch.tensor([0.0, 0.0, 1.0]), atol=1e-3)
+    # z = 2 + x, as the left wall of a corridor: it faces right and the camera, (1, 0, 1) / sqrt 2
+    slope = (2.0 / (local[..., 2] - local[..., 0])).reshape(1, 1, 16, 16)
+    assert torch.allclose(normals(slope, label)[0, :, 8, 8], torch.tensor([0.5**0.5, 0.0, 0.5**0.5]), atol=1e-3)
+
+
+def test_the_face_arrow_is_where_the_gaze_term_wants_the_eyes(head):
+    from eg3d.gaze.term import gaze_target
+
+    label = View(yaw=0.4, pitch=-0.2).label(head.G.orbit)
+    wanted = gaze_target(label)
+    assert turned_gaze(torch.zeros(1, 2), label) == pytest.approx((float(wanted.yaw), float(wanted.pitch)), abs=1e-5)
+
+
+def test_the_judge_sees_the_eyes_move_where_they_are_told(control):
+    judge = load_gaze_network("embedded-judge")
+    seeing = LiveHead("x", control.G, lambda images, labels: estimate_gaze(images, labels, judge))
+    left, right = (seeing.panel(View(seed=1, gaze=gaze), FULL, read=True)[0].eyes for gaze in ("25,0", "-25,0"))
+    assert left[0] - right[0] > 0.5  # of 0.87 rad that were asked for
+    assert seeing.panel(View(seed=1), FULL)[0].eyes is None
+
+
+def test_a_network_of_another_kind_is_drawn_by_its_synthesis():
+    class Flat(torch.nn.Module):
+        z_dim, resolution, orbit = 4, 8, tiny_generator().orbit
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def mapping(self, z, c, truncation_psi=1.0, truncation_cutoff=None):
+            return z * truncation_psi
+
+        def synthesis(self, ws, c, *, draws=None, noise_mode="random"):
+            return {"image": torch.tanh(ws[:, :1, None, None].expand(len(ws), 3, 8, 8) + c[:, 3, None, None, None])}
+
+    head = LiveHead("flat", Flat())
+    assert head.full(View(), lambda: None).image.shape == (8, 8, 3)
+    assert head.preview(View(yaw=0.3), "auto", 0.1).image.shape == (8, 8, 3)
+    with pytest.raises(ValueError, match="draws no depth"):
+        head.full(View(show="depth"), lambda: None)
+    assert not head.facts()["solid"] and not head.aimed

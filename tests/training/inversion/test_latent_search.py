@@ -1,0 +1,95 @@
+"""The search: its schedules by hand, what it finds, and that photos do not disturb each other."""
+
+import math
+
+import pytest
+import torch
+from tiny_networks import tiny_eye_field, tiny_generator
+
+from eg3d.geometry.cameras import yaw_pitch_of
+from eg3d.pictures.views import camera_labels, ws_of_seeds
+from eg3d.training.inversion import latent_search
+from eg3d.training.inversion.latent_search import SearchConfig, Spread, find_latents
+from eg3d.training.inversion.photos_to_invert import Photos, draw, moved
+from eg3d.training.inversion.picture_distance import load_distance
+
+
+@pytest.fixture(scope="module")
+def G():
+    return tiny_generator()
+
+
+@pytest.fixture(scope="module")
+def distance():
+    return load_distance()
+
+
+def photos_of(G, seeds, **about) -> Photos:
+    labels = camera_labels([0.2] * len(seeds), [0.1] * len(seeds), G.orbit)
+    with torch.no_grad():
+        return Photos(draw(G, ws_of_seeds(G, seeds), labels), labels, seeds, **about)
+
+
+def test_the_schedules_are_those_of_the_papers_appendix():
+    config = SearchConfig(learning_rate=0.1)
+    assert config.rate(0.0) == 0 and config.rate(0.025) == pytest.approx(0.05)  # 25 of 1000 steps, half way up
+    assert config.rate(0.05) == config.rate(0.75) == pytest.approx(0.1)
+    assert config.rate(0.875) == pytest.approx(0.05)  # half a cosine down
+    assert config.noise_at(0.0) == 0.05 and config.noise_at(0.375) == pytest.approx(0.05 / 4)
+    assert config.noise_at(0.75) == config.noise_at(0.9) == 0
+
+
+def test_the_spread_is_that_of_w_round_its_mean(G):
+    spread = Spread.of(G, some=4)
+    w = ws_of_seeds(G, range(200))[:, 0]  # psi 0.7 pulls these toward the mean
+    assert spread.some.shape == (4, G.w_dim)
+    assert spread.sigma == pytest.approx((w - w.mean(0)).square().sum(1).mean().sqrt().item() / 0.7, rel=0.15)
+
+
+@pytest.mark.parametrize("target", ["w", "w+"])
+def test_what_is_found_looks_more_like_the_photo_than_any_start(G, distance, target):
+    photos, spread = photos_of(G, [5]), Spread.of(G)
+    found = find_latents(G, photos, distance, SearchConfig(target=target, steps=30), spread)
+    candidates = torch.cat([spread.mean[None], spread.some])
+    with torch.no_grad():
+        starts = distance(draw(G, candidates[:, None].expand(-1, G.num_ws, -1), photos.labels.expand(17, -1)),
+                          photos.images.expand(17, -1, -1, -1))  # fmt: skip
+        after = distance(draw(G, found.ws, photos.labels), photos.images)
+    assert after < 0.5 * starts.min()
+    assert (found.ws == found.ws[:, :1]).all() == (target == "w")
+
+
+def test_photos_do_not_disturb_each_other(G, distance):
+    config, spread = SearchConfig(steps=6), Spread.of(G)
+    both = photos_of(G, [1, 2])
+    together = find_latents(G, both, distance, config, spread).ws
+    alone = find_latents(G, both.one(1), distance, config, spread).ws
+    assert torch.allclose(together[1:], alone, atol=1e-3) and (together[0] - alone[0]).abs().max() > 0.1
+
+
+def test_a_camera_that_may_move_comes_nearer_to_that_of_the_photo(G, distance, monkeypatch):
+    monkeypatch.setattr(latent_search, "CAMERA_RATE", 1.0)  # so that the latent, of random weights, hardly moves
+    photos = photos_of(G, [5])
+    motion = torch.tensor([[0.0, 0.06, 0, 0, 0, 0]])
+    wrong = Photos(photos.images, moved(photos.labels, motion), photos.keys)
+    spread = Spread(ws_of_seeds(G, [5])[0, 0], 1e-6, torch.zeros(0, G.w_dim))  # the right head
+    found = find_latents(G, wrong, distance, SearchConfig(steps=30, learning_rate=4e-3, camera=True), spread)
+    off = [abs(yaw_pitch_of(p.labels)[0] - yaw_pitch_of(photos.labels)[0]).item() for p in (wrong, found.photos)]
+    assert off[0] == pytest.approx(0.06, abs=1e-3) and off[1] < 0.6 * off[0]
+
+
+def test_a_gaze_that_is_fixed_stays_and_one_that_is_sought_moves(distance):
+    field = tiny_eye_field(tiny_generator())
+    for free in (False, True):
+        photos = photos_of(field, [5], gaze=torch.tensor([[0.3, 0.1]]))
+        found = find_latents(field, photos, distance, SearchConfig(steps=3, gaze=free), Spread.of(field))
+        assert bool((found.photos.gaze == photos.gaze).all()) != free
+
+
+def test_cameras_turn_round_the_origin_and_are_shifted():
+    labels = camera_labels([0.2, -0.1], [0.0, 0.0], tiny_generator().orbit)
+    assert torch.allclose(moved(labels, torch.zeros(2, 6)), labels)
+    turned = moved(labels, torch.tensor([[0, 0.3, 0, 0, 0, 0], [0, 0, 0, 0.1, 0.2, 0.3]]))
+    assert yaw_pitch_of(turned)[0][0] - yaw_pitch_of(labels)[0][0] == pytest.approx(0.3, abs=1e-5)
+    assert torch.allclose((turned - labels)[1, [3, 7, 11]], torch.tensor([0.1, 0.2, 0.3]), atol=1e-6)
+    assert math.isclose(torch.linalg.det(turned[0, :16].reshape(4, 4)[:3, :3]), 1, abs_tol=1e-5)
