@@ -33,6 +33,8 @@ class AnimatorConfig:
     Dx and Dy. n_layers_*: layers that halve the side, of Gx and Gy, Er, Gr, Dx and Dy.
     widest: no layer of Gx and Gy has more than ngf times so many channels.
     own, content: numbers of the code that a painter makes of a blanked face, and of one eye's content.
+    neutral_content: Gy always gets the content of the corrected face. Content tells the gaze a little, so Gy can else
+    do without the gaze code, and eyes do not move with it. Not in the paper.
     """
 
     size: int = 256
@@ -47,6 +49,7 @@ class AnimatorConfig:
     own: int = 256
     content: int = 256
     hidden: int = 1024
+    neutral_content: bool = False
 
     def __post_init__(self):
         check_types(self)
@@ -111,7 +114,9 @@ class GazeAnimator(nn.Module):
     def ends(self, faces: torch.Tensor, boxes: torch.Tensor) -> tuple["EyePair", "EyePair"]:
         """Codes of the faces as they are (alpha 0), and of their corrections (alpha 1)."""
         corrected = self.correct(faces, boxes)
-        return tuple(EyePair(self.gaze(x, boxes), self.content(x, boxes)) for x in (faces, corrected))
+        seen = corrected if self.config.neutral_content else faces
+        there = EyePair(self.gaze(faces, boxes), self.content(seen, boxes))
+        return there, EyePair(self.gaze(corrected, boxes), self.content(corrected, boxes))
 
     def frame(
         self, faces: torch.Tensor, boxes: torch.Tensor, alpha: float, ends: tuple["EyePair", "EyePair"] | None = None

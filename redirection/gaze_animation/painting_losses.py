@@ -118,9 +118,10 @@ def corrected_x(nets: GazeAnimator, faces: Faces) -> torch.Tensor:
     return nets.correct(faces.x, faces.x_boxes)
 
 
-def animated_y(nets: GazeAnimator, faces: Faces) -> torch.Tensor:
+def animated_y(nets: GazeAnimator, faces: Faces, s: torch.Tensor) -> torch.Tensor:
     """yo."""
-    boxes, content = faces.y_boxes, nets.content(faces.y, faces.y_boxes)
+    boxes = faces.y_boxes
+    content = nets.content(s if nets.config.neutral_content else faces.y, boxes)
     return nets.paint(faces.y, boxes, nets.gaze(faces.y, boxes), content)
 
 
@@ -133,7 +134,8 @@ def synthesised(nets: GazeAnimator, faces: Faces) -> tuple[torch.Tensor, torch.T
 
 
 def paint_all(nets: GazeAnimator, faces: Faces) -> Painted:
-    return Painted(corrected_x(nets, faces), animated_y(nets, faces), *synthesised(nets, faces))
+    s, again = synthesised(nets, faces)
+    return Painted(corrected_x(nets, faces), animated_y(nets, faces, s), s, again)
 
 
 def box_l1(a: torch.Tensor, b: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:

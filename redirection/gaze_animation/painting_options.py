@@ -10,15 +10,16 @@ from groundwork.places import FOLDER, INPUT_FOLDER, Output
 from redirection.gaze_animation.domain_batches import DomainBatches
 from redirection.gaze_animation.gaze_animator import AnimatorConfig
 from redirection.gaze_animation.portrait_lists import ELSEWHERE, TEST, Domains
-from redirection.gaze_animation.portrait_run import OPTIONS, STATE, STATS, Places, RunConfig
+from redirection.gaze_animation.portrait_run import Places, RunConfig
 from redirection.gaze_animation.portrait_truth import known_gaze
+from redirection.patch_run import OPTIONS, STATE, STATS
 
 NETWORKS = AnimatorConfig()
 RUN = RunConfig()
 DATA = "../../../dataset/CelebAGaze"  # as published
 BY_DISTANCE = "auto"
 WEIGHTS = "animator.safetensors"  # of train.py
-MORE_WIDTHS = ("widest", "own", "content", "hidden")  # settings of the networks without a published flag
+MORE_WIDTHS = ("widest", "own", "content", "hidden", "neutral_content")  # settings of networks without a published flag
 UNUSED = "no published program uses it"
 
 
@@ -66,6 +67,8 @@ def run_options(weights: str, folder: str):
                              ("own", "Numbers of the code of a blanked face."),
                              ("content", "Numbers of the code of one eye's content."),
                              ("hidden", "Numbers of the last layer but one of Dx, Dy."))),
+        click.option("--neutral-content", **SWITCH, default=False,
+                     help="Give Gy the content of the corrected face, which tells no gaze; not in the paper."),
         click.option("--batch_size", type=int, default=RUN.batch, show_default=True, help="Of each domain, a step."),
         click.option("--niter", type=int, default=RUN.steps, show_default=True, help="Steps."),
         click.option("--tick", type=int, default=RUN.tick, show_default=True, help="Steps between lines of numbers."),

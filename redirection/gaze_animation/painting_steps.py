@@ -136,10 +136,11 @@ class PaintingTraining:
     def _step(self, faces: losses.Faces, factor: float, u: torch.Tensor) -> losses.Losses:
         nets, weights = self.nets, self._config.weights
         of, critics, found = nets.animator, (nets.Dx, nets.Dy), {}
-        xo, yo = losses.corrected_x(of, faces), losses.animated_y(of, faces)
         reuse = self._config.reuse_synthesis
         with torch.set_grad_enabled(reuse):
-            painted = losses.Painted(xo, yo, *losses.synthesised(of, faces))
+            s, again = losses.synthesised(of, faces)
+        xo, yo = losses.corrected_x(of, faces), losses.animated_y(of, faces, s)
+        painted = losses.Painted(xo, yo, s, again)
         terms = losses.critic_x_losses(nets.Dx, faces, painted, weights)
         found |= self._descend("Dx", self._bounded("Dx", terms, faces.x, xo, faces.x_boxes, u), factor)
         terms = losses.critic_y_losses(nets.Dy, faces, painted, weights)
