@@ -5,7 +5,8 @@
 #   make test-robust files damaged or made to harm, kernels for GPUs that are not here; CI runs both
 #   make test-slow   the longer tests
 #   make gpu-check   tests and benchmarks on a GPU, with the Python given (no install): make gpu-check PYTHON=python3
-#   make browser-check  the report in headless Chromium (Debian: apt install chromium)
+#   make browser-check  the report and the viewer in headless Chromium (Debian: apt install chromium)
+#   make viewer      the viewer on the embedded networks, in your browser; prints its address
 #   make embedded    trains the weights in assets/embedded again (hours on 2 cores; resumable); WORLD=people
 #   make reproduce   the paper's tables on the embedded world (hours on 2 cores; resumable, finished runs are kept)
 #   make bench       benchmarks on this machine, results in benchmarks/results
@@ -38,7 +39,7 @@ quoted = '$(subst ','\'',$(1))'
 ELSEWHERE := $(shell there="$$(dirname "$$(printf '%s' $(call quoted,$(MAKEFILE_LIST)) | sed 's/^ *//')")"; \
   test "$$(cd "$$there" && pwd -P)" = "$$(pwd -P)" || printf '%s' "$$there")
 
-.PHONY: demo test test-robust test-slow gpu-check browser-check embedded reproduce bench novel-views redirect correct photos people setup clean
+.PHONY: demo viewer test test-robust test-slow gpu-check browser-check embedded reproduce bench novel-views redirect correct photos people setup clean
 .DELETE_ON_ERROR:
 
 ifneq ($(ELSEWHERE),)
@@ -53,6 +54,9 @@ else
 
 demo: $(READY)
 	$(RUN) eg3d/demo.py $(addprefix --world=,$(WORLD))
+
+viewer: $(READY)
+	$(RUN) eg3d/viewer.py --network=embedded-base --network=embedded-control --l2cs-path=embedded-judge
 
 test: $(READY)
 	$(RUN) -m ruff check .
@@ -76,7 +80,7 @@ reproduce: $(READY)
 	$(RUN) benchmarks/reproduce.py
 
 bench: $(READY)
-	for script in image views train_step memory ranks gfas ops field load instructions waiting world faces photos novel_views reconstruction; do $(RUN) benchmarks/bench_$$script.py --results $(RESULTS); done
+	for script in image views train_step memory eye_field ranks gfas ops field load instructions waiting world faces photos novel_views reconstruction inversion redirection viewer; do $(RUN) benchmarks/bench_$$script.py --results $(RESULTS); done
 
 gpu-check:
 	@if ! "$(PYTHON)" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then \
@@ -112,7 +116,7 @@ $(READY): pyproject.toml constraints.txt
 	fi
 	@echo "Installing into $(VENV); PyTorch alone is some gigabytes. Log: $(VENV)/install.log"
 	@rm -f $(VENV)/.failed
-	@{ { $(RUN) $(INSTALL) -e '.[world,ffmpeg,photos,novel-views,test]' && \
+	@{ { $(RUN) $(INSTALL) -e '.[world,ffmpeg,photos,novel-views,viewer,test]' && \
 	  $(RUN) $(ALONE) $(PHOTOS) $(PEOPLE); } 2>&1 || touch $(VENV)/.failed; } \
 	  | tee $(VENV)/install.log \
 	  | awk '/^Collecting /{print "  " $$2; fflush()} /^Installing collected/{print "  unpacking ..."; fflush()}'

@@ -59,12 +59,11 @@ class Head:
 @click.option("--target", default="w", show_default=True)
 @click.option("--steps", type=int, default=SearchConfig().steps, show_default=True)
 @click.option("--pivotal-steps", type=int, default=TuningConfig().steps, show_default=True)
-@click.option("--gaze-weight", type=float, default=TuningConfig().gaze, show_default=True)
 @click.option("--local", type=float, default=TuningConfig().local, show_default=True)
 @click.option("--rows", "rows_file", type=OUTPUT_FILE, help="Rows of single heads, to go on from.")
 @cli.json_option
 @results_option
-def main(heads, first, ceiling, networks, target, steps, pivotal_steps, gaze_weight, local, rows_file, json_path,
+def main(heads, first, ceiling, networks, target, steps, pivotal_steps, local, rows_file, json_path,
          results):  # fmt: skip
     """Reconstruction, true views at +-0.3 rad, identity and gaze of inverted heads of the cartoon world."""
     torch.set_num_threads(1)
@@ -74,12 +73,12 @@ def main(heads, first, ceiling, networks, target, steps, pivotal_steps, gaze_wei
         for name in networks:
             key = f"{name} {number}"
             if key not in rows:
-                work = inversion(name, target, steps, pivotal_steps, gaze_weight, local)
+                work = inversion(name, target, steps, pivotal_steps, local)
                 rows[key] = measured(work, head_of_world(number), number, judges, ceiling)
                 if rows_file:
                     write_text(rows_file, json.dumps(rows, indent=1))
     numbers = {"heads": heads, "first": first, "target": target, "steps": steps, "pivotal_steps": pivotal_steps,
-               "gaze_weight": gaze_weight, "local": local}  # fmt: skip
+               "local": local}  # fmt: skip
     for name in networks:
         mine = [rows[f"{name} {number}"] for number in range(first, first + heads)]
         numbers[name] = network_facts(name) | averages(mine)
@@ -88,11 +87,11 @@ def main(heads, first, ceiling, networks, target, steps, pivotal_steps, gaze_wei
     click.echo(f"written to {write_results(results, 'inversion', torch.device('cpu'), numbers)}")
 
 
-def inversion(name, target, steps, pivotal_steps, gaze_weight, local) -> Inversion:
+def inversion(name, target, steps, pivotal_steps, local) -> Inversion:
     G = load_generator(name)
     reader = load_gaze_network("embedded") if is_aimed(G) else None
     search = SearchConfig(target=target, steps=steps, gaze=reader is None)
-    tuning = TuningConfig(steps=pivotal_steps, gaze=gaze_weight, local=local)
+    tuning = TuningConfig(steps=pivotal_steps, local=local)
     return Inversion(G, search, tuning, load_distance(), Path(), {}, {}, reader)
 
 
@@ -115,7 +114,7 @@ def measured(work: Inversion, head: Head, number: int, judges, ceiling: bool) ->
     start = time.process_time()
     photos = work.photos(head.images[:1], head.labels[:1], [str(number)])
     found = find_latents(work.G, photos, work.distance, work.search, work.spread)
-    G = tuned(work.G, found.ws, found.photos, work.distance, work.tuning, work.spread, work.gaze_network)
+    G = tuned(work.G, found.ws, found.photos, work.distance, work.tuning, work.spread)
     row = {"cpu_seconds": time.process_time() - start}
     gaze = found.photos.gaze
     with torch.no_grad():
@@ -130,10 +129,12 @@ def measured(work: Inversion, head: Head, number: int, judges, ceiling: bool) ->
                 wanted = aim.gaze(head.labels)
                 aimed = draw(G, found.ws, head.labels, wanted)
                 row[f"{name}_deg"] = angle(read_in_head(aimed, head.labels, judge), wanted)
+                aimed = draw(work.G, found.ws, head.labels, wanted)
+                row[f"latent_{name}_deg"] = angle(read_in_head(aimed, head.labels, judge), wanted)
     if ceiling:
         best = Photos(head.images, head.labels, photos.keys, photos.gaze)
         found = find_latents(work.G, best, work.distance, work.search, work.spread)
-        G = tuned(work.G, found.ws, found.photos, work.distance, work.tuning, work.spread, work.gaze_network)
+        G = tuned(work.G, found.ws, found.photos, work.distance, work.tuning, work.spread)
         with torch.no_grad():
             row["ceiling_views_db"] = of_views(draw(G, found.ws, head.labels, found.photos.gaze), head)
     return row

@@ -16,11 +16,21 @@ from eg3d.data.opening import open_dataset_for
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.registry import DETECTORS, INCEPTION, WORLD, parse_metrics
+from eg3d.models.eye_field import is_aimed
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.judges import Judges, check_left_out, identity_options, load_identity_judge
 from eg3d.scores.origin import drawn_world
-from eg3d.scores.table import HEADS, PICTURES_PSI, aligned, markdown, sample_scores, table, view_scores
+from eg3d.scores.table import (
+    HEADS,
+    PICTURES_PSI,
+    aligned,
+    control_scores,
+    markdown,
+    sample_scores,
+    table,
+    view_scores,
+)
 from groundwork.files import sha256, write_text
 from groundwork.places import (
     DATA_SET,
@@ -67,7 +77,7 @@ def main(**options):
     """One table of all scores, every network judged by the same networks on the same seeds and cameras.
 
     Heads for gaze, identity and pose are drawn once, with truncation 0.7; distances, precision and recall see pictures
-    without truncation.
+    without truncation. If the gaze of a network can be set, its first 64 heads tell how well.
     """
     processes.start(run, check, **options)
 
@@ -102,6 +112,8 @@ def run(networks, seeds, num_gen, data, skip_unmatched, markdown_path, batch, se
     distances, columns = Distances(metrics, detectors, dataset), {}
     for short, G in zip(short_names(networks), generators, strict=True):
         of_heads = view_scores(G, seeds, judges, seed, progress=f"{short}: views")
+        if any(map(is_aimed, generators)):
+            of_heads += control_scores(G, seeds, judges, progress=f"{short}: gazes")
         columns[short] = of_heads + sample_scores(G, distances, seed, batch)
     if distributed.rank() > 0:
         return

@@ -9,6 +9,7 @@ from redirection.eye_patches import SIDE_OVER_RADIUS, EyeSquare
 IRIS_OVER_LIDS = 0.39  # radius of an iris over that of the circle round the lids: 5.9 mm of 15
 RING = (0.5, 0.95)  # part of the iris's radius whose colour counts: neither pupil nor edge
 SIGMA, WINDOW = 1.5, 11  # of SSIM, pixels
+CHUNK = 128  # patches at once; two thousand would need gigabytes
 
 
 def psnr(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -19,18 +20,30 @@ def psnr(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Structural similarity [N] of uint8 [N, 3, S, S] (Wang et al. 2004), mean over channels."""
+    return torch.cat([_ssim(*parts) for parts in zip(a.split(CHUNK), b.split(CHUNK), strict=True)])
+
+
+def _ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     x, y = a.double() / 255, b.double() / 255
     at = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     taps = torch.exp(-0.5 * (at / SIGMA) ** 2)
-    kernel = (torch.outer(taps, taps) / taps.sum() ** 2).expand(3, 1, -1, -1)
+    height, width = (_filter_rows(taps / taps.sum(), side) for side in x.shape[-2:])
 
-    def mean(z):
-        return F.conv2d(z, kernel, groups=3)
+    def mean(z):  # by products of matrices: convolutions of doubles are slow
+        return height @ z @ width.T
 
     mx, my = mean(x), mean(y)
     vx, vy, vxy = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
     c1, c2 = 0.01**2, 0.03**2
     return (((2 * mx * my + c1) * (2 * vxy + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))).mean(dim=(1, 2, 3))
+
+
+def _filter_rows(taps: torch.Tensor, side: int) -> torch.Tensor:
+    """[side - K + 1, side]: each row has the K taps, one place further."""
+    rows = torch.zeros(side - len(taps) + 1, side, dtype=taps.dtype)
+    for k in range(len(rows)):
+        rows[k, k : k + len(taps)] = taps
+    return rows
 
 
 def distance_from_centre(size: int) -> torch.Tensor:
@@ -56,6 +69,10 @@ def change_outside_lids(source: torch.Tensor, still: torch.Tensor, moved: torch.
 
 def iris_colours(patches: torch.Tensor) -> torch.Tensor:
     """Mean RGB [N, 3] of the iris in uint8 [N, 3, S, S]: of a ring in the darkest disc of its size within the lids."""
+    return torch.cat([_iris_colours(part) for part in patches.split(CHUNK)])
+
+
+def _iris_colours(patches: torch.Tensor) -> torch.Tensor:
     size = patches.shape[-1]
     radius = IRIS_OVER_LIDS * size / SIDE_OVER_RADIUS
     reach = int(np.ceil(radius))

@@ -7,7 +7,7 @@ import small_set
 import torch
 from click.testing import CliRunner
 
-from eg3d import calc_all, calc_gfas, calc_id
+from eg3d import calc_all, calc_gaze_control, calc_gfas, calc_id
 from eg3d.scores import table as all_scores
 from groundwork.files import WORLD_WEIGHTS, sha256
 from l2cs.estimator import GazeEstimator
@@ -52,6 +52,25 @@ def test_one_line_a_score_and_one_column_a_network(both):
         assert sum(line.startswith(name + "  ") for line in output.splitlines()) == 1
         assert f"| {name} |" in markdown
     assert markdown.splitlines()[0] == "| score | better | embedded-base | embedded |"
+
+
+@pytest.mark.slow
+def test_a_network_whose_gaze_can_be_set_has_rows_of_its_own(tmp_path):
+    data = small_set.write_folder(tmp_path / "data", small_set.members(24, side=64))
+    names, found = ["--network=embedded-control", "--network=embedded-base"], tmp_path / "found.json"
+    few = ["--seeds=0,1", "--num-gen=8", "--l2cs-path=embedded-judge", "--device=cpu", f"--data={data}"]
+    done = run(calc_all.main, *names, *few, f"--json={found}")
+    assert done.exit_code == 0, done.output
+    with_eyes, without = (scores(json.loads(found.read_text()), name) for name in ("embedded-control", "embedded-base"))
+    rows = {name: (row["value"], without[name]["value"]) for name, row in with_eyes.items() if "as asked" in name}
+    assert len(rows) == 4 and {value for _, value in rows.values()} == {None}
+    single = run(calc_gaze_control.main, "--network=embedded-control", "--seeds=0,1", "--device=cpu", f"--json={found}")
+    assert single.exit_code == 0, single.output
+    report = json.loads(found.read_text())
+    assert rows["gaze as asked, error in degrees"][0] == pytest.approx(report["control"]["angular_error_deg"], abs=1e-3)
+    assert rows["gaze as asked, slope of pitch"][0] == pytest.approx(report["control"]["slope_pitch"], abs=1e-4)
+    alike = with_eyes["identity with the base's picture"]["value"]
+    assert alike == pytest.approx(report["identity_with_base"], abs=1e-5)
 
 
 def test_the_table_says_how_many_pictures_it_rests_on_and_which_networks_judged(both):

@@ -216,8 +216,8 @@ class EyeField(nn.Module):
         seen = self._with_eyes(planes, origins, directions, jitter, *pixels)
         if rig_from is None:
             return *seen, None
-        change = (seen[0] - pixels[0]).unflatten(2, (len(c) // len(origins), -1))
-        return *seen, self._rig(planes.centres, rig_from, origins, directions, change).flatten()
+        both = [values.unflatten(2, (len(c) // len(origins), -1)) for values in (seen[0], pixels[0])]
+        return *seen, self._rig(planes.centres, rig_from, origins, directions, *both).flatten()
 
     def picture(self, features, depth, ws, resolution: int, draws, force_fp32=False, legacy_raw=False):
         """As `TriPlaneGenerator.picture`: super-resolution is the base's."""
@@ -278,20 +278,24 @@ class EyeField(nn.Module):
         apart = 2 * self.config.eye_x
         return Ball(centres, self.config.inner * apart, self.config.outer * apart)
 
-    def _rig(self, centres, eyeball: float, origins, directions, change) -> torch.Tensor:
-        """The rig loss of a change of features [N, C, k, R R] by rays [N, k R R, 3]: [N, k].
+    def _rig(self, centres, eyeball: float, origins, directions, features, base) -> torch.Tensor:
+        """The rig loss of features [N, C, k, R R] beside the base's, by rays [N, k R R, 3]: [N, k].
 
-        Rays that meet a ball of the blend, but pass the eyeballs by, should keep what they show. In those through the
-        eyeballs an iris may move, so their mean should stay: an iris keeps its colour, and the eye its white.
+        Rays that meet a ball of the blend, but pass the eyeballs by, should show what they showed. In an eyeball an
+        iris may move. So its rays are compared in the order of their values: the same colours, wherever they are. (That
+        is the Wasserstein distance in one dimension, channel by channel.)
         """
         ball = self._ball(centres)
         eyeballs = replace(ball, outer=eyeball * 2 * self.config.eye_x)
-        met, inside = (b.met(origins, directions).view(len(change), *change.shape[2:]) for b in (ball, eyeballs))
+        met, inside = (b.met(origins, directions).view(len(base), 1, *base.shape[2:]) for b in (ball, eyeballs))
 
-        def mean(values, rays):  # [N, X, k, R R], [N, k, R R] -> [N, k]: over the rays, then the channels
-            return ((values * rays[:, None]).sum(dim=3) / rays.sum(dim=2).clamp(min=1)[:, None]).abs().mean(dim=1)
+        def mean(change, rays):  # [N, C, k, R R], [N, 1, k, R R] -> [N, k]
+            return change.sum(dim=3).mean(dim=1) / rays.sum(dim=3)[:, 0].clamp(min=1)
 
-        return mean(change.abs(), met & ~inside) + mean(change, inside)
+        ring = met & ~inside
+        sorted_ones = [torch.where(inside, values, torch.inf).sort(dim=3).values for values in (features, base)]
+        moved = torch.where(sorted_ones[1].isfinite(), sorted_ones[0] - sorted_ones[1], 0)
+        return mean((features - base).abs() * ring, ring) + mean(moved.abs(), inside)
 
     def _window(self, centres) -> tuple[int, int]:
         """Which rows of eye planes, and columns, are read round centres [N, 2, 3], whatever axes the planes have."""

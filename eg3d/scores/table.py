@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,9 +11,11 @@ from PIL import Image
 from eg3d.metrics.gfas import GazeTally, GfasReport
 from eg3d.metrics.identity import IdentityTally
 from eg3d.metrics.pose import pose_report
+from eg3d.models.eye_field import EyeField
 from eg3d.pictures.layout import to_uint8
 from eg3d.pictures.views import GFAS_CAMERAS, ViewOptions, camera_labels, random_labels, render_batch
 from eg3d.running import distributed, processes
+from eg3d.scores.controlled_views import look, reports, together
 from eg3d.scores.distances import Distances
 from eg3d.scores.judges import Judges
 
@@ -41,6 +44,14 @@ POSE = {
     "pose_legacy25": ("pose_legacy25", "lower"),
     "pose_failed": ("pictures without a pose", "lower"),
 }
+CONTROL = {  # of eye fields (models/eye_field.py)
+    "angular_error_deg": ("gaze as asked, error in degrees", "lower"),
+    "slope_yaw": ("gaze as asked, slope of yaw", "1 is best"),
+    "slope_pitch": ("gaze as asked, slope of pitch", "1 is best"),
+    "worst_cell_deg": ("gaze as asked, worst gaze and camera", "lower"),
+}
+BASE = {"id_similarity_mean": ("identity with the base's picture", "higher")}
+CONTROL_HEADS = 64  # at most, each with every gaze of a grid
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,23 @@ def view_scores(G, seeds: Sequence[int], judges: Judges, seed: int, progress: st
         return []
     rows = [row for name, tally in tallies.items() for row in _gaze_rows(name, tally.report())]
     return rows + _rows_of(IDENTITY, alike.report()) + _pose_rows(torch.cat(rendered), estimated)
+
+
+def control_scores(G, seeds: Sequence[int], judges: Judges, progress: str) -> list[Row]:
+    """How well the gaze of an eye field can be set, by the first gaze network; rows without a value for others.
+
+    On rank 0; none elsewhere.
+    """
+    if not isinstance(G, EyeField):
+        rows = [Row(name, better, None, None) for name, better in (CONTROL | BASE).values()]
+        return rows if distributed.rank() == 0 else []
+    judge, identity = next(iter(judges.gaze.values())), (judges.identity, judges.points)
+    read = partial(look, G, judge=judge, identity=identity, view=HEADS)
+    parts = list(processes.batches(seeds[:CONTROL_HEADS], VIEW_BATCH, read, progress, "seed"))
+    if distributed.rank() > 0:
+        return []
+    report, alike = reports(together(parts), identity)
+    return _rows_of(CONTROL, report) + _rows_of(BASE, alike)
 
 
 def _gaze_rows(name: str, report: GfasReport) -> list[Row]:

@@ -38,7 +38,11 @@ FPS = 15
 @click.option("--target", help="P,V,H that are wanted, in degrees; an empty one stays.")
 @click.option("--references", type=INPUT_FOLDER, help="With --target: a set of crop_eyes.py to take a reference from.  "
               "[default: embedded patches]")  # fmt: skip
-@click.option("--reference", type=INPUT_FILE, help="Instead: a patch whose attributes are taken.")
+@click.option(
+    "--reference",
+    type=INPUT_FILE,
+    help="Instead: a patch (named ..._L.png or ..._R.png) or photo of a face, whose attributes are taken.",
+)
 @click.option("--branch_idx", help="With --reference: branches that move, 1,2.  [default: all but the last]")
 @click.option("-s", "--strength", default="1", show_default=True,
               help="With --reference: how far, of each branch or of all; beyond 1 it extrapolates.")  # fmt: skip
@@ -46,7 +50,12 @@ FPS = 15
 @click.option("--steps", type=click.IntRange(1, 1000), default=1, show_default=True, help="Pictures on the way.")
 @click.option("--landmarks", type=NamedInput(EITHER, [MESH]), default=MESH, show_default=True,
               help="Of a face: lids by mesh, a dlib .dat, or a file or folder of 68 points.")  # fmt: skip
-@click.option("--face", **SWITCH, default=None, help="Whether the source is a photo of a face.  [default: by its name]")
+@click.option(
+    "--face",
+    **SWITCH,
+    default=None,
+    help="Whether source and reference are photos of faces.  [default: by their names]",
+)
 @click.option("--out", type=OUTPUT_FILE, required=True, help="FILE.png, with several steps a strip; .gif or .mp4.")
 @device_option
 def main(model_path, source, target, reference, references, steps, out, device, face, **o):
@@ -66,7 +75,7 @@ def main(model_path, source, target, reference, references, steps, out, device, 
     name = name_of(source)
     angles = angles_of(o["source_angles"], "--source-angles") or (name.angles if name else None)
     wanted = None if target is None else angles_of(target, "--target", some=True)
-    plan = Plan(redirector, device, references, reference, wanted, steps, o)
+    plan = Plan(redirector, device, references, reference, wanted, steps, o | {"face": face})
     if face is False or (face is None and name is not None and name.eye):
         eye = name.eye if name and name.eye else "L"
         _, frames = plan.frames(picture, eye, angles)

@@ -27,22 +27,41 @@ class Plan:
         groups = redirector.config.groups
         self.order = branches_of(o["order"], "--order", groups.branches)
         self.set = load_gallery() if references is None else read_patches(references, "train", groups)
-        self.patch, self.v = None, None
+        self.patches, self.v = None, None
         if reference is not None:
-            self.patch = np.asarray(read_picture(read_file(reference), str(reference)))
+            self.patches = reference_patches(reference, o["face"], redirector.config.size, o["landmarks"], device)
             chosen = branches_of(o["branch_idx"], "--branch_idx", groups.branches) or list(range(groups.branches - 1))
             self.v = torch.zeros(groups.branches)
             self.v[chosen] = torch.tensor(strengths_of(o["strength"], len(chosen)))
 
     def frames(self, patch: np.ndarray, eye: str, angles: dict[str, float] | None) -> tuple[np.ndarray, np.ndarray]:
         """Reconstruction and steps of one patch; angles: those of the photo. None: a network reads them."""
-        reference, v = self.patch, self.v
+        reference, v = None if self.patches is None else self.patches[eye], self.v
         if reference is None:
             shown = read_angles(patch) if angles is None else _of_patch(angles, eye)
             wanted = shown | _of_patch(self.wanted, eye)
             row, v = nearest_reference(self.set, self.redirector.config.groups, shown, wanted)
             reference = self.set.images[row].permute(1, 2, 0).numpy()
         return moved(self.redirector, patch, reference, way_to(v, self.steps, self.order), self.device)
+
+
+def reference_patches(path: Path, face: bool | None, size: int, landmarks: str, device) -> dict[str, np.ndarray]:
+    """L and R: the patch of a file that is named as one (face: None) or is one (False); else both eyes of a photo.
+
+    Errors: ValueError, one line, for a photo without a face.
+    """
+    picture, name = np.asarray(read_picture(read_file(path), str(path))), name_of(path)
+    if face is False or (name is not None and name.eye):
+        return dict.fromkeys("LR", picture)
+    points = _lids_of(picture, path, landmarks, device, "name a patch ..._L.png or ..._R.png")
+    return {eye: EyeSquare.of_lids(points[eye], eye).cut(picture, size) for eye in "LR"}
+
+
+def _lids_of(picture: np.ndarray, path: Path, landmarks: str, device, otherwise: str):
+    try:
+        return load_lids(landmarks, [path.name], device)(picture, path.name)
+    except NoLids as reason:
+        raise ValueError(f"{path}: {reason}; give a photo of a face, or {otherwise}") from None
 
 
 def _of_patch(angles: dict[str, float], eye: str) -> dict[str, float]:
@@ -52,11 +71,7 @@ def _of_patch(angles: dict[str, float], eye: str) -> dict[str, float]:
 
 def redirected_faces(picture, source: Path, plan: Plan, angles, landmarks: str, device) -> list[np.ndarray]:
     """The whole picture at each step, with both eyes moved."""
-    lids = load_lids(landmarks, [source.name], device)
-    try:
-        points = lids(picture, source.name)
-    except NoLids as reason:
-        raise ValueError(f"{source}: {reason}; give a photo of a face, or --face=False for a patch") from None
+    points = _lids_of(picture, source, landmarks, device, "--face=False for a patch")
     frames = [picture] * plan.steps
     for eye in "RL":
         square = EyeSquare.of_lids(points[eye], eye)

@@ -58,8 +58,8 @@ def test_set_gazes_are_compared_with_rendered_people_and_the_base_with_its_data(
         FeatureStatistics.of(detector(module.render_samples(G, dataset.labels, range(12), 0, **gaze)))
         for G, gaze in ((field, {"gaze": drawn_gazes("pictures", 0, range(12))}), (field.base, {}))
     ]
-    assert found.controlled == pytest.approx(frechet_distance(people, pictures[0]), rel=1e-3)
-    assert found.base == pytest.approx(frechet_distance(every, pictures[1]), rel=1e-3)
+    assert found.controlled == pytest.approx(frechet_distance(people, pictures[0]), rel=1e-6)
+    assert found.base == pytest.approx(frechet_distance(every, pictures[1]), rel=1e-6)
     assert found.pictures == 12 and found.controlled_se > 0
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 PREVIEW, REST, SAVE = range(3)  # ranks: a picture while something moves, the full one, a file
 PATIENCE = 0.5  # seconds by which a rank steps back behind the one before it; more waiting wins over rank
+CLOSING_SECONDS = 5  # for the last work to reach a pause; the thread ends with the process anyway
 
 
 class Dropped(Exception):
@@ -74,7 +75,7 @@ class Turns:
             for work in (*self._waiting.values(), *self._running.values()):
                 work.drop()
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(CLOSING_SECONDS)
 
     def _serve(self) -> None:
         while True:

