@@ -15,7 +15,7 @@ from dataset_preprocessing.ffhq.bare_photo import crop_and_label, label_of_crop
 from eg3d.checkpoints.loading import load_generator, network_facts, open_checkpoint
 from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import dataset_path
-from eg3d.gaze.networks import check_always_answers, check_differentiable, check_name_for_loss, load_gaze_network
+from eg3d.gaze.networks import check_always_answers, load_gaze_network
 from eg3d.models.eye_field import is_aimed
 from eg3d.models.photo_head import PhotoEyeField, PhotoHead
 from eg3d.running import cli, distributed, processes
@@ -60,7 +60,7 @@ def files_of(arguments: dict) -> list[str]:
               help="Compare pictures by torchvision's vgg16-397923af.pth, best for photos.  [default: the embedded "
               "feature network]")  # fmt: skip
 @click.option("--l2cs-path", type=GAZE_NETWORK,
-              help="For a network whose gaze can be set: reads the photo's gaze, and keeps the eyes obedient.  "
+              help="For a network whose gaze can be set: reads the photo's gaze.  "
               "[default: that of the network's world; without one the gaze is sought too]")  # fmt: skip
 @cli.batch_option(4, "Photos whose latents are sought at a time.")
 @cli.seed_option
@@ -91,7 +91,6 @@ def check(network, image, data, max_images, crop, l2cs_path, pivotal, **_) -> No
                          "was made of")  # fmt: skip
     if l2cs_path is not None:
         check_always_answers(l2cs_path, f"--l2cs-path={l2cs_path}")
-        check_name_for_loss(l2cs_path, f"--l2cs-path={l2cs_path}")
 
 
 def run(network, image, data, max_images, outdir, crop, target, steps, refine_camera, pivotal, pivotal_steps,
@@ -139,11 +138,7 @@ def load_reader(G, network: str, world: str | None, given: str | None, device):
                              "give embedded-control")  # fmt: skip
         return None
     name = given or world
-    if not name:
-        return None
-    reader = load_gaze_network(name, device)
-    check_differentiable(reader, f"--l2cs-path={name}")
-    return reader
+    return load_gaze_network(name, device) if name else None
 
 
 def of_image(image: Path, crop: bool | None, world: str, ranges, device) -> Source:

@@ -75,7 +75,6 @@ def test_a_set_becomes_heads_that_every_script_takes_and_a_stopped_run_goes_on(n
 
 def test_a_photo_on_an_eye_field_has_the_gaze_that_the_network_reads(networks, photos, tmp_path, monkeypatch):
     judge = tiny_estimator()
-    judge.differentiable = True
     monkeypatch.setattr(eg3d.invert, "load_gaze_network", lambda name, device: judge)
     result = run(f"--network={networks}/eyes.safetensors", f"--image={photos / ROWS[1][0]}", "--l2cs-path=x",
                  f"--outdir={tmp_path}/out", *FAST)  # fmt: skip

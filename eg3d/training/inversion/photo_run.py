@@ -33,8 +33,8 @@ TURN_FRAMES, SIDE = 40, 192
 class Inversion:
     """How photos are inverted, and into which folder.
 
-    facts: of the generator's file; origin: its name and hash; gaze_network: reads photos and holds eyes to what they
-    are told; None: the gaze of a photo is sought with its latent.
+    facts: of the generator's file; origin: its name and hash; gaze_network: reads the gaze of photos; None: it is
+    sought with the latent.
     """
 
     G: torch.nn.Module
@@ -101,9 +101,7 @@ class Inversion:
     def _one(self, source: Source, ws: torch.Tensor, photo: Photos, step_done: Callable) -> dict:
         head = self.G
         if self.tuning is not None:
-            head = tuned(
-                self.G, ws, photo, self.distance, self.tuning, self.spread, self.gaze_network, self.seed, step_done
-            )
+            head = tuned(self.G, ws, photo, self.distance, self.tuning, self.spread, self.seed, step_done)
         head = head_of(head, ws[0])
         with torch.no_grad():
             as_found, as_head = (draw(G, ws, photo.labels, photo.gaze) for G in (self.G, head))

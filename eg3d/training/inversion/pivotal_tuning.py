@@ -1,11 +1,10 @@
 """Weights tuned until the latent that was found draws the photo: pivotal tuning (Roich et al. 2021), for heads in 3D.
 
-Per step three pictures. The photo's camera: it shall look like the photo (the paper's eq. 3). A latent near the pivot
-from a camera drawn at random: it shall look as before, which keeps the change local (eq. 5); the paper knows
-no camera, and a change that fits one view only would be free to ruin the others. For a generator whose gaze can be set,
-the photo's head with a gaze and a camera drawn at random: a gaze network shall read that gaze, else the tuned eyes
-would learn to look as in the photo for ever. This moves the weights of the eyes alone; with those of the head it cost
-4 dB of the photo.
+Per step two pictures. The photo's camera: it shall look like the photo (the paper's eq. 3). A latent near the pivot
+from a camera drawn at random: it shall look as before, which keeps the change local (eq. 5). The paper knows no camera;
+a change that fits one view only would be free to ruin the others.
+
+Of an eye field only the base is tuned. Its eyes have learnt to obey beside a discriminator, which is not here.
 """
 
 import copy
@@ -14,8 +13,6 @@ from dataclasses import dataclass
 
 import torch
 
-from eg3d.gaze.term import estimate_gaze, gaze_target, one_minus_cosine
-from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.models.eye_field import EyeField
 from eg3d.pictures.views import camera_labels, conditioning_label
 from eg3d.training.inversion.latent_search import Spread
@@ -33,13 +30,13 @@ ALONG_FACE = 0.2  # part of the gazes that look along the face instead
 @dataclass(frozen=True, kw_only=True)
 class TuningConfig:
     """How the weights are tuned. local: weight of the pictures that shall stay; near: how far from the pivot they are,
-    in units of sigma (the paper's 30 is of its generator's w); gaze: weight of the gaze term."""
+    in units of sigma (the paper's 30 is of its generator's w).
+    """
 
     steps: int = 200
     learning_rate: float = 1e-3
     local: float = 0.1
     near: float = 1.0
-    gaze: float = 20.0
 
     def __post_init__(self):
         check_types(self)
@@ -48,20 +45,19 @@ class TuningConfig:
 
 def tuned(
     G, ws: torch.Tensor, photo: Photos, distance: PictureDistance, config: TuningConfig, spread: Spread,
-    gaze_network=None, seed: int = 0,
-    step_done: Callable[[], None] = lambda: None,
+    seed: int = 0, step_done: Callable[[], None] = lambda: None,
 ):  # fmt: skip
     """A copy of G, in evaluation mode without gradients, that draws what is seen of one head from ws
     [1, num_ws, w_dim].
 
-    The mapping network stays. Args: gaze_network, differentiable, for a G whose gaze can be set; None: no gaze term.
+    The mapping network stays, and so do the eyes of an eye field.
     """
     mine = copy.deepcopy(G)
-    weights = [p for name, p in mine.named_parameters() if ".mapping." not in f".{name}"]
+    head = mine.base if isinstance(mine, EyeField) else mine
+    weights = [weight for name, weight in head.named_parameters() if not name.startswith("backbone.mapping.")]
     for weight in weights:
         weight.requires_grad_(True)
     optimizer = torch.optim.Adam(weights, lr=config.learning_rate)
-    asks_gaze = gaze_network is not None and isinstance(G, EyeField)
     for step in range(config.steps):
         draws = KeyedDraws([draw_key(seed, "pivotal tuning", photo.keys[0], step)], "cpu")
         camera = _camera(G, draws).to(ws.device)
@@ -70,11 +66,6 @@ def tuned(
         if config.local:
             loss = loss + config.local * _change(G, mine, ws, camera, distance, config.near * spread.sigma, draws)
         loss.backward()
-        if asks_gaze:
-            mine.base.requires_grad_(False)  # what obeys is the eyes; the head belongs to the photo
-            (config.gaze * _gaze_error(mine, ws, camera, _gaze(draws).to(ws.device), gaze_network)).backward()
-            for weight in weights:
-                weight.requires_grad_(True)
         optimizer.step()
         step_done()
     return mine.eval().requires_grad_(False)
@@ -90,12 +81,6 @@ def _gaze(draws: KeyedDraws) -> torch.Tensor:
     if chance < ALONG_FACE:
         return torch.zeros(1, 2)
     return torch.tensor([[(2 * yaw - 1) * GAZE_YAW, (2 * pitch - 1) * GAZE_PITCH]])
-
-
-def _gaze_error(mine, ws, camera, wanted, network) -> torch.Tensor:
-    """1 - cos of the angle between the gaze that is read in a picture and the wanted one, [1, 2] in the head frame."""
-    read = estimate_gaze(draw(mine, ws, camera, wanted), camera, network, "none")
-    return one_minus_cosine(read, gaze_target(camera, gaze_direction(wanted))).sum()
 
 
 def _change(G, mine, ws, camera, distance, far, draws) -> torch.Tensor:

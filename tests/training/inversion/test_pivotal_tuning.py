@@ -1,18 +1,15 @@
-"""Pivotal tuning: the photo is drawn better, what is near stays, eyes obey, and the generator is left alone."""
+"""Pivotal tuning: the photo is drawn better, what is near stays, and the generator is left alone."""
 
 import pytest
 import torch
 from tiny_networks import tiny_eye_field, tiny_generator
 
-from eg3d.gaze.term import estimate_gaze, gaze_target, one_minus_cosine
-from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.metrics.vgg import Vgg16
 from eg3d.pictures.views import camera_labels, ws_of_seeds
 from eg3d.training.inversion.latent_search import Spread
 from eg3d.training.inversion.photos_to_invert import Photos, draw
 from eg3d.training.inversion.picture_distance import load_distance
 from eg3d.training.inversion.pivotal_tuning import TuningConfig, tuned
-from l2cs.estimator import GazeAngles
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +20,6 @@ def distance():
 @pytest.fixture(scope="module")
 def spread():
     return Spread.of(tiny_generator())
-
-
-class Colours:
-    """Stands for a gaze network: redness is yaw, greenness pitch."""
-
-    def __call__(self, images):
-        return GazeAngles(images[:, 0].mean(dim=(1, 2)), images[:, 1].mean(dim=(1, 2)))
 
 
 def stranger(G, gaze=None) -> Photos:
@@ -52,6 +42,7 @@ def test_the_photo_is_drawn_better_and_the_generator_itself_is_left_alone(distan
     assert not any(p.requires_grad for p in mine.parameters())
 
 
+@pytest.mark.slow
 def test_the_local_term_keeps_what_is_near(distance, spread):
     G = tiny_generator()
     photo, ws = stranger(G), ws_of_seeds(G, [1])
@@ -64,17 +55,12 @@ def test_the_local_term_keeps_what_is_near(distance, spread):
     assert moved[3.0] < 0.7 * moved[0.0]
 
 
-def test_the_gaze_term_makes_the_eyes_look_where_they_are_told(distance, spread):
-    field, judge = tiny_eye_field(tiny_generator(), inner=0.6, outer=0.9), Colours()
-    photo, ws = stranger(field, torch.zeros(1, 2)), ws_of_seeds(field, [1])
-    labels = camera_labels([0.0, 0.2, -0.2], [0.0, 0.1, 0.1], field.orbit)
-    wanted, error = torch.tensor([[0.0, 0.0], [0.5, 0.1], [-0.5, -0.1]]), {}
-    for weight in (0.0, 30.0):
-        config = TuningConfig(steps=6, learning_rate=3e-3, gaze=weight, local=0.0)
-        mine = tuned(field, ws, photo, distance, config, spread, judge)
-        read = estimate_gaze(draw(mine, ws, labels, wanted), labels, judge, "none")
-        error[weight] = one_minus_cosine(read, gaze_target(labels, gaze_direction(wanted))).mean()
-    assert error[30.0] < 0.8 * error[0.0]
+def test_the_eyes_of_an_eye_field_stay_as_they_have_learnt_to_be(distance, spread):
+    field = tiny_eye_field(tiny_generator())
+    photo, ws, before = stranger(field, torch.zeros(1, 2)), ws_of_seeds(field, [1]), field.state_dict()
+    mine = tuned(field, ws, photo, distance, TuningConfig(steps=2), spread)
+    moved = {name for name, value in mine.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[0] for name in moved} == {"base"} and not [name for name in moved if "mapping" in name]
 
 
 def test_the_distance_is_zero_for_one_picture_and_grows(distance):
