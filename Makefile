@@ -80,7 +80,7 @@ reproduce: $(READY)
 	$(RUN) benchmarks/reproduce.py
 
 bench: $(READY)
-	for script in image views train_step memory ranks gfas ops field load instructions waiting world faces photos novel_views reconstruction inversion redirection viewer; do $(RUN) benchmarks/bench_$$script.py --results $(RESULTS); done
+	for script in image views train_step memory eye_field ranks gfas ops field load instructions waiting world faces photos novel_views reconstruction inversion redirection viewer; do $(RUN) benchmarks/bench_$$script.py --results $(RESULTS); done
 
 gpu-check:
 	@if ! "$(PYTHON)" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then \

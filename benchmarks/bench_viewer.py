@@ -68,7 +68,7 @@ class Client:
 
     def __init__(self, served: Served, name: str):
         self.name, self.token = name, served.token
-        self.connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
+        self.connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=600)
 
     def view(self, view: str, moving: bool) -> float:
         """Seconds from the question to the decoded pictures."""
@@ -153,7 +153,7 @@ def crowd(served: Served, clients: int, seconds: float) -> dict:
 @click.option("--cfg", "preset", type=click.Choice(["embedded", "ffhq"]), default="embedded", show_default=True,
               help="embedded: embedded-control; ffhq: the published 512 px sizes with random weights.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(min=1), default=100, show_default=True, help="Frames of a drag.")
-@click.option("--clients", type=click.IntRange(min=1), default=4, show_default=True, help="At once.")
+@click.option("--clients", type=click.IntRange(min=0), default=4, show_default=True, help="At once; 0: only one.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=60, show_default=True, help="That they stay.")
 @device_option
 @json_option
@@ -172,7 +172,8 @@ def main(preset, repeats, clients, seconds, device, json_path, results):
             if preset == "embedded":
                 numbers["drag with eye contact"] = dragged(served, client, repeats, gaze="camera")
             numbers |= rested(served, client, 3)
-            numbers["crowd"] = crowd(served, clients, seconds)
+            if clients:
+                numbers["crowd"] = crowd(served, clients, seconds)
             numbers["load_after"] = os.getloadavg()[0]
     for name, found in numbers.items():
         pairs = found.items() if isinstance(found, dict) else [("", found)]

@@ -26,10 +26,11 @@ from eg3d.world.worlds import NAMES, WORLDS
 from groundwork.files import REPOSITORY, WORLD_WEIGHTS
 from groundwork.places import FILE, FOLDER, OURS, Output
 from redirection.embedded_redirectors import make_redirectors
+from redirection.gaze_animation.embedded_animator import make_animator
 from redirection.patch_judge import JUDGES
 
-STAGES = tuple("gaze base corrected control identity pose points features judge redirectors card".split())
-ONLY = {"points": "cartoons", "features": "cartoons", "judge": "people", "redirectors": "people"}
+STAGES = tuple("gaze base corrected control identity pose points features judge redirectors animator card".split())
+ONLY = {"points": "cartoons", "features": "cartoons", "judge": "people", "redirectors": "people", "animator": "people"}
 BASE_KIMG = {"cartoons": 220, "people": 400}
 SMALL_KIMG = 200  # of these: people begin with pictures of half the size
 KIMG = click.FloatRange(min=0, min_open=True)
@@ -46,8 +47,8 @@ def _json_path(path: Path | None, arguments: dict) -> Path:
 @click.command(cls=cli.Command)
 @click.option("--world", type=click.Choice(WORLDS), default="cartoons", show_default=True, help="Whose networks.")
 @click.option("--stages", "wanted", default=",".join(STAGES), show_default=True,
-              help="Which parts, in this order; points and features: cartoons only; judge and redirectors: "
-              "people only.")  # fmt: skip
+              help="Which parts, in this order; points and features: cartoons only; judge, redirectors and "
+              "animator: people only.")  # fmt: skip
 @click.option("--workdir", type=Output(FOLDER, ["commands.json"], at=_workdir),
               help="Where runs are kept; the same folder continues them.  [default: training-runs/embedded; people: "
               "training-runs/people]")  # fmt: skip
@@ -55,7 +56,7 @@ def _json_path(path: Path | None, arguments: dict) -> Path:
               help="Thousand images for the biased base.  [default: 220; people: 400]")  # fmt: skip
 @click.option("--corrected-kimg", type=KIMG, default=24, show_default=True,
               help="Thousand images of fine-tuning with the gaze term.")  # fmt: skip
-@click.option("--control-kimg", type=KIMG, default=40, show_default=True,
+@click.option("--control-kimg", type=KIMG, default=16, show_default=True,
               help="Thousand images of training eyes whose gaze can be set.")  # fmt: skip
 @click.option("--gaze-weight", type=click.FloatRange(min=0), default=PRESETS["embedded"].gaze.weight,
               show_default=True, help="Of the fine-tuning.")  # fmt: skip
@@ -95,6 +96,8 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_w
             f"--resume={name}-base",
             "--gaze-control=True",
             "--gaze-cond-d=True",
+            "--gaze-weight=50",  # at 5, side views keep a quarter of the base's look into the camera
+            "--gaze-rig=8",
             f"--kimg={control_kimg}",
         ]
         snapshot = train_generator(name, workdir / "control", flags, log)
@@ -111,6 +114,8 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_w
         train_patch_judge(workdir, seed, device, log, JUDGES["embedded"])
     if "redirectors" in wanted:
         make_redirectors(workdir, seed, device, log)
+    if "animator" in wanted:
+        make_animator(workdir, seed, device, log)
     if "card" in wanted:
         device, judges = cli.pick_device(device), (name, f"{name}-judge")
         gaze = {judge: load_gaze_network(judge, device) for judge in judges if not still_to_be_made(judge)}

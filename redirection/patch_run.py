@@ -54,10 +54,10 @@ class PatchRun:
     """One run. step: how many steps have been made. A method fills in what raises NotImplementedError.
 
     LEARNING_RATE: the flag that a loss which is not finite asks to lower. SHOWN: losses of which the bar shows the
-    first that there is.
+    first that there is. SEES, FOLDER: what the run learns from, and what else to give, in messages.
     """
 
-    LEARNING_RATE, SHOWN = "--lr", ()
+    LEARNING_RATE, SHOWN, SEES, FOLDER = "--lr", (), "patches", "another folder"
 
     def __init__(
         self,
@@ -76,8 +76,12 @@ class PatchRun:
         self.networks, self.optimizers = networks, optimizers
         self.stats, self._seconds = Stats(), 0.0
         self._identity = repr((self.lasting_settings(), *about))
-        if (folder / STATE).is_file():
-            self._go_on(folder / STATE)
+        if self.state_file.is_file():
+            self._go_on(self.state_file)
+
+    @property
+    def state_file(self) -> Path:
+        return self.folder / STATE
 
     def lasting_settings(self) -> dict:
         """Those that a run which goes on must have in common."""
@@ -101,13 +105,13 @@ class PatchRun:
         drop_lines_after(self.folder / STATS, self.step * self.config.batch)
         bar = tqdm(total=self.config.steps, initial=self.step, unit="step", disable=not progress, mininterval=2)
         with stop_requests() as stop, bar:
-            for _ in self._steps(bar):
+            for _ in self._steps(bar, facts):
                 if stop.code:
                     break
             self.save(facts)
         return stop.code
 
-    def _steps(self, bar) -> Iterator[None]:
+    def _steps(self, bar, facts: dict) -> Iterator[None]:
         while self.step < self.config.steps:
             began = time.monotonic()
             for name, value in self.losses_of_step().items():
@@ -117,9 +121,13 @@ class PatchRun:
             bar.update()
             if self.step % self.config.tick == 0 or self.step == self.config.steps:
                 self._tick(bar)
+            self.after_step()
             if self.step % self.config.snapshot == 0 and self.step < self.config.steps:
-                self.save({})
+                self.save(facts)
             yield
+
+    def after_step(self) -> None:
+        """What else is written, and when, is each method's own."""
 
     def _tick(self, bar) -> None:
         if (name := self.stats.not_finite()) is not None:
@@ -138,6 +146,9 @@ class PatchRun:
         """State, weights and a sheet; each file is replaced when it is whole."""
         self.save_weights(self.folder / WEIGHTS, facts | {"step": self.step})
         write_png(self.folder / SAMPLES / f"{self.step:08d}.png", self.sheet())
+        self.save_state()
+
+    def save_state(self) -> None:
         state = {
             "identity": self._identity,
             "step": self.step,
@@ -148,16 +159,16 @@ class PatchRun:
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        atomic_write(self.folder / STATE, buffer.getvalue())
+        atomic_write(self.state_file, buffer.getvalue())
 
     def _go_on(self, path: Path) -> None:
         try:
             state = read_torch(path)
             identity = state["identity"]
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path}: is no state of a run ({error}); remove it, or give another folder") from None
+            raise ValueError(f"{path}: is no state of a run ({error}); remove it, or give {self.FOLDER}") from None
         if identity != self._identity:
-            raise ValueError(f"{path}: belongs to a run with other settings or patches; give another folder")
+            raise ValueError(f"{path}: belongs to a run with other settings or {self.SEES}; give {self.FOLDER}")
         try:
             self.networks.load_state_dict(state["networks"])
             for name, optimizer in self.optimizers.items():
@@ -165,4 +176,4 @@ class PatchRun:
             self.step, self._seconds, self.stats = state["step"], state["seconds"], Stats(state["stats"])
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise ValueError(f"{path}: is damaged ({reason}); remove it, or give another folder") from None
+            raise ValueError(f"{path}: is damaged ({reason}); remove it, or give {self.FOLDER}") from None

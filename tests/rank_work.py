@@ -20,7 +20,8 @@ from tiny_run import everything_in_float64, tiny_config
 
 from eg3d.checkpoints import loading as checkpoint
 from eg3d.config.augmentation import AugmentConfig
-from eg3d.config.run import WatchConfig
+from eg3d.config.eye_control import ControlConfig
+from eg3d.config.run import WatchConfig, network_from_dict
 from eg3d.data.dataset import ImageDataset
 from eg3d.running import distributed
 from eg3d.scores.snapshot_metrics import SnapshotMetrics
@@ -43,17 +44,31 @@ def shared_config(folder: Path, gpus: int, **changes):
     )
 
 
-def trainer_for(folder: Path) -> Trainer:
-    config = shared_config(folder, distributed.size())
+def control_config(folder: Path, base: Path, gpus: int):
+    """The same for eyes in the generator of a snapshot, with the rig loss, and D told where eyes look."""
+    plain, control = shared_config(folder, gpus), ControlConfig(on=True, rig=0.5)
+    return dataclasses.replace(
+        plain,
+        generator=network_from_dict("generator", control.on_base(dataclasses.asdict(plain.generator), 0.08, 0.03)),
+        control=control,
+        gaze=dataclasses.replace(plain.gaze, cond_d=True),
+        augment=dataclasses.replace(plain.augment, pipe="colour"),
+        resume=str(base),
+    )
+
+
+def trainer_for(folder: Path, base: Path | None = None) -> Trainer:
+    size = distributed.size()
+    config = shared_config(folder, size) if base is None else control_config(folder, base, size)
     trainer = Trainer(config, ImageDataset(folder), torch.device("cpu"), gaze_estimator=tiny_estimator())
     trainer.strength.p = 0.5  # as later in a run; from here it moves by what D says
     return trainer
 
 
-def steps_in_float64(folder: Path, out: Path, count: int) -> int:
+def steps_in_float64(folder: Path, out: Path, count: int, base: Path | None = None) -> int:
     """Weights, averages and statistics after `count` steps."""
     with everything_in_float64():
-        trainer = trainer_for(folder)
+        trainer = trainer_for(folder, base)
         for _ in range(count):
             trainer.step()
         distributed.check_equal(trainer.networks())

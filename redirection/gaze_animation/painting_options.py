@@ -10,8 +10,9 @@ from groundwork.places import FOLDER, INPUT_FOLDER, Output
 from redirection.gaze_animation.domain_batches import DomainBatches
 from redirection.gaze_animation.gaze_animator import AnimatorConfig
 from redirection.gaze_animation.portrait_lists import ELSEWHERE, TEST, Domains
-from redirection.gaze_animation.portrait_run import OPTIONS, STATE, STATS, Places, RunConfig
+from redirection.gaze_animation.portrait_run import Places, RunConfig
 from redirection.gaze_animation.portrait_truth import known_gaze
+from redirection.patch_run import OPTIONS, STATE, STATS
 
 NETWORKS = AnimatorConfig()
 RUN = RunConfig()

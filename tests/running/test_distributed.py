@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import rank_work
 import torch
-from tiny_run import assert_same_state, final, loss_lines, write_images
+from tiny_run import assert_same_state, final, loss_lines, tiny_config, write_images
 
+from eg3d.checkpoints.loading import save_snapshot
+from eg3d.data.dataset import ImageDataset
 from eg3d.running import distributed
+from eg3d.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -48,9 +51,9 @@ def assert_close(one: dict, two: dict, tolerance: float) -> None:
             assert difference <= tolerance * size, f"{name}.{key}: {difference / size:.2g}"
 
 
-def compare(one: Path, two: Path) -> None:
+def compare(one: Path, two: Path, decoder: str = "decoder") -> None:
     one, two = torch.load(one), torch.load(two)
-    assert one["weights"]["G"]["decoder.net.0.weight"].dtype == torch.float64
+    assert one["weights"]["G"][f"{decoder}.net.0.weight"].dtype == torch.float64
     assert_close(one["weights"], two["weights"], 1e-9)
     assert one["p"] == two["p"] and 0 < abs(one["p"] - 0.5) < 0.4
     wanted = {"Loss/r1_penalty", "Loss/G/density_reg", "Loss/G/gaze_loss"}
@@ -62,6 +65,14 @@ def compare(one: Path, two: Path) -> None:
 
 def test_two_processes_give_the_weights_of_one(folder, tmp_path):
     compare(*both(rank_work.steps_in_float64, folder, tmp_path, 3))
+
+
+def test_two_processes_give_the_eyes_of_one(folder, tmp_path):
+    base = tmp_path / "base.safetensors"
+    save_snapshot(base, Trainer(tiny_config(folder), ImageDataset(folder), CPU).networks(), {})
+    one, two = both(rank_work.steps_in_float64, folder, tmp_path, 2, base)
+    compare(one, two, "eye_decoder")
+    assert torch.load(one)["line"]["Loss/G/rig_loss"]["mean"] > 0
 
 
 @pytest.mark.slow

@@ -237,6 +237,7 @@ def test_a_recorded_path_is_saved_as_cameras_and_as_a_film(page):
     shown.run("document.getElementById('record').click()")
     frames = shown.run("pathTaken.length")
     assert frames > 2
+    settled(shown)  # what comes of it replaces the command
     wait = (
         "new Promise(done => { const look = setInterval("
         "() => { if (got.length > %d) { clearInterval(look); done(true); } }, 30); })"
@@ -247,6 +248,19 @@ def test_a_recorded_path_is_saved_as_cameras_and_as_a_film(page):
     assert "gen_videos.py" in shown.run("document.getElementById('command').textContent")
     shown.run("document.getElementById('save-png').click()")
     assert shown.run(wait % 1) and shown.run("got[1].type") == "image/png"
+
+
+def test_a_page_of_another_origin_cannot_ask_the_viewer(window, address):
+    """Though it knows the token: a browser does not let it send the header, and the server does not answer it."""
+    token = re.search("token=(.+)", address)[1]
+    window.call("Page.navigate", url="data:text/html,<body>hostile</body>")
+    time.sleep(0.3)
+    ask = f"fetch('{address.split('?')[0]}view', %s).then(a => a.type + a.status, e => 'refused')"
+    with_header = f"{{method: 'POST', headers: {{'X-Viewer-Token': '{token}'}}, body: '{{}}'}}"
+    assert window.run(ask % with_header) == "refused"
+    assert window.run(ask % "{method: 'POST', mode: 'no-cors', body: '{}'}") == "refused"  # by its own policy
+    window.problems.clear()
+    window.requests.clear()
 
 
 def test_a_server_that_has_ended_is_one_line(page, window, address):
