@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from redirection.gaze_animation.box_tones import RIM
 from redirection.gaze_animation.gaze_animator import AnimatorConfig, EyePair, blank
 from redirection.lid_points import NoLids
 
@@ -36,7 +37,8 @@ class Painter:
         return self.paint(faces, boxes, alpha * camera.gaze + (1 - alpha) * there.gaze, there.content)
 
     def _in_boxes(self, faces, boxes, colour):
-        blanked, mask = blank(faces, boxes)
+        inner = boxes + torch.tensor([1.0, 1.0, -1.0, -1.0]) * RIM  # at the border a face goes on as it is
+        blanked, mask = blank(faces, inner)
         return blanked + mask * torch.tensor(colour).view(1, 3, 1, 1)
 
 

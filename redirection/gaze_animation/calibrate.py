@@ -36,7 +36,8 @@ def main(weights, data, out, count, l2cs_path, shown, seed, device, json_path):
     calibration = fitted(animator, portraits, truth, count, seed, device)
     if l2cs_path is not None:
         reader = NetworkGaze(l2cs_path, device).read
-        calibration = as_shown(animator, calibration, portraits, truth, reader, shown, seed, device)
+        calibration, slopes = as_shown(animator, calibration, portraits, truth, reader, shown, seed, device)
+        click.echo(f"before enlarging, a degree asked for showed as {slopes[0]:.2f} of yaw, {slopes[1]:.2f} of pitch")
     save_animator(out, animator, facts, calibration)
     yaw, pitch = calibration.rmse_deg
     click.echo(f"map of {calibration.faces} faces, off by {yaw:.1f} (yaw) and {pitch:.1f} degrees (pitch) -> {out}")

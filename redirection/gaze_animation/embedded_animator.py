@@ -3,14 +3,12 @@
 import sys
 from pathlib import Path
 
-from eg3d.world.training.recipes import call
-from eg3d.world.worlds import world_of
-from groundwork.files import CACHE, REPOSITORY, private
+from eg3d.world.training.recipes import call, people_portraits
+from groundwork.files import REPOSITORY
 from redirection.gaze_animation.animator_file import EMBEDDED
 from redirection.gaze_animation.eye_content_file import NAME
 from redirection.gaze_animation.painting_options import WEIGHTS
 
-SET = "--world=people --people=300 --views=8 --size=128 --corrected=64 --jitter=1"
 NETWORKS = (
     "--test_num=64 --img_size=128 --ngf=16 --nef=16 --ndf=8 --n_layers_g=4 --n_layers_e=2 --n_layers_r=2 "
     "--n_layers_d=5 --widest=4 --own=16 --content=24 --hidden=256 --neutral-content --batch_size=4"
@@ -25,13 +23,11 @@ TRAIN = (
 def make_animator(workdir: Path, seed: int, device: str, log: Path) -> None:
     """Renders the portraits, trains PAM, then GCM and GAM, or goes on with them, and calibrates the weights."""
     scripts, shared = REPOSITORY / "redirection" / "gaze_animation", [f"--seed={seed}", f"--device={device}"]
-    data = private(CACHE) / f"people-portraits-v{world_of('people').version}"
+    data = people_portraits(log)
 
     def run(script: str, *flags: str) -> None:
         call([sys.executable, scripts / script, *flags, *shared], log)
 
-    if not data.exists():
-        run("prepare.py", *SET.split(), f"--outdir={data}")
     eyes, run_folder = workdir / "portrait-eyes", workdir / "portraits"
     run("pretrain.py", f"--data_dir={data}", *NETWORKS.split(), *PRETRAIN.split(), f"--exper_name={eyes}")
     run("train.py", f"--data_dir={data}", *NETWORKS.split(), *TRAIN.split(), f"--exper_name={run_folder}",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from redirection.gaze_animation.box_tones import toned
 from redirection.gaze_animation.eye_boxes import boxes_around
 from redirection.gaze_animation.level_faces import SIDE, Placed, boxes_of
 from redirection.gaze_animation.portrait_making import eyes_of, openness
@@ -94,7 +95,7 @@ def painted(
         before = place.cut(picture, size)
         boxes = boxes_around(torch.from_numpy(place.to_portrait(face.eyes, size))[None], size=size)
         x = torch.from_numpy(before.copy()).permute(2, 0, 1)[None].float().to(device) / 127.5 - 1
-        after = paint(x, boxes.to(device))
+        after = toned(x, paint(x, boxes.to(device)), boxes)
         part = 1.0 if closed == 0 else min(1.0, (face.opened / closed - 1) / (FADES_TO - 1))
         after = x + part * (after - x)
         rgb = ((after[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -32,6 +32,7 @@ GAZE_RECIPES = {
     },
 }
 
+PORTRAITS = "--people=300 --views=8 --size=128 --corrected=64 --jitter=1"
 PATCHES = "--people=240 --views=30 --between=0 --size=64"  # of eyes; each eighth person is measured on
 HEADS = {"cartoons": 8000, "people": 6000}  # a person costs more time, and each is seen mirrored too
 
@@ -58,6 +59,15 @@ def people_patches(log: Path) -> Path:
     if not data.exists():
         crop = REPOSITORY / "redirection" / "crop_eyes.py"
         call([sys.executable, crop, "--world=people", *PATCHES.split(), f"--outdir={data}"], log)
+    return data
+
+
+def people_portraits(log: Path) -> Path:
+    """The set of portraits of people that GazeAnimation learns from; rendered if it is missing."""
+    data = private(CACHE) / f"people-portraits-v{world_of('people').version}"
+    if not data.exists():
+        prepare = REPOSITORY / "redirection" / "gaze_animation" / "prepare.py"
+        call([sys.executable, prepare, "--world=people", *PORTRAITS.split(), f"--outdir={data}"], log)
     return data
 
 

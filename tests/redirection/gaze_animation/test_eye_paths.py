@@ -102,12 +102,13 @@ def test_a_map_is_enlarged_until_painted_eyes_show_what_is_asked_whatever_the_sl
         return tuple(slope * (shows @ (code - camera) if own is None else np.array(own)))
 
     before = Calibration(tuple(TRUE.ravel().tolist()), (1.0, 1.0), 30)
-    after = as_shown(painter, before, KnownPortraits(), truth, reader, 24, 0)
+    after, slopes = as_shown(painter, before, KnownPortraits(), truth, reader, 24, 0)
+    assert slopes == pytest.approx([0.5, 0.25], abs=0.02)
     asked = np.array([8.0, -6.0])
     code = after.codes(torch.from_numpy(asked)[None])[0].numpy()
     assert shows @ code == pytest.approx(asked, abs=0.3)
     assert np.linalg.norm(shows @ before.codes(torch.from_numpy(asked)[None])[0].numpy() - asked) > 3
-    with pytest.raises(ValueError, match="do not follow the gaze codes"):
+    with pytest.raises(ValueError, match="of the yaw asked for"):
         as_shown(
             painter,
             before,
