@@ -20,10 +20,12 @@ from tqdm import tqdm
 
 from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.gaze.networks import load_gaze_network
+from eg3d.geometry.cameras import FFHQ_ORBIT
 from eg3d.geometry.head_gaze import CAMERA, FACE, gaze_along, gaze_direction
 from eg3d.metrics.align import usable
 from eg3d.metrics.gaze_control import read_in_head
 from eg3d.models.eye_field import is_aimed
+from eg3d.pictures.views import GFAS_CAMERAS, camera_labels
 from eg3d.running import cli
 from eg3d.scores.judges import load_identity_judge
 from eg3d.training.inversion.latent_search import SearchConfig, find_latents
@@ -38,16 +40,21 @@ from groundwork.places import OUTPUT_FILE
 from groundwork.strict_json import read_json
 
 TURN = 0.3  # rad, to both sides of the photo's camera, round the vertical axis of the head
+AROUND = camera_labels(*zip(*GFAS_CAMERAS, strict=True), FFHQ_ORBIT)  # where set gazes are read
 SET = 977  # which of the world's endless sets the heads are of; nothing was trained on people of this split
 
 
 @dataclass(frozen=True)
 class Head:
-    """images [3, 3, S, S], labels [3, 25]: the photo, and true renders from the left and the right; gaze [1, 2]."""
+    """images [3, 3, S, S], labels [3, 25]: the photo, and true renders from the left and the right; gaze [1, 2].
+
+    along_face: true renders from GFAS_CAMERAS, eyes along the face: what the judge reads at best.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
     gaze: torch.Tensor
+    along_face: torch.Tensor
 
 
 @click.command(cls=cli.Command)
@@ -103,9 +110,13 @@ def head_of_world(number: int) -> Head:
     motion[1:, 1] = torch.tensor([TURN, -TURN])
     labels = moved(label.expand(3, -1), motion)
     person = world.draw("test", sample.identity)
-    others = [world.render(person, row.numpy(), sample.gaze_head, world.size).rgb for row in labels[1:]]
-    pictures = torch.from_numpy(np.stack([sample.rendered.rgb, *others])).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return Head(pictures, labels, gaze_along(torch.from_numpy(sample.gaze_head)[None].float()))
+
+    def drawn(gaze, cameras) -> torch.Tensor:
+        pictures = np.stack([world.render(person, row.numpy(), gaze, world.size).rgb for row in cameras])
+        return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    gaze = gaze_along(torch.from_numpy(sample.gaze_head)[None].float())
+    return Head(drawn(sample.gaze_head, labels), labels, gaze, drawn(np.array([0.0, 0.0, 1.0]), AROUND))
 
 
 def measured(work: Inversion, head: Head, number: int, judges, ceiling: bool) -> dict:
@@ -124,13 +135,13 @@ def measured(work: Inversion, head: Head, number: int, judges, ceiling: bool) ->
         row |= alike(images, head, identity)
         row["gaze_kept_deg"] = angle(*(read_in_head(x[:1], head.labels[:1], judge) for x in (images, head.images)))
         if gaze is not None:
+            row["judge_face_deg"] = angle(read_in_head(head.along_face, AROUND, judge), FACE.gaze(AROUND))
             row["photo_gaze_deg"] = angle(gaze, head.gaze)
             for name, aim in (("face", FACE), ("contact", CAMERA)):
-                wanted = aim.gaze(head.labels)
-                aimed = draw(G, found.ws, head.labels, wanted)
-                row[f"{name}_deg"] = angle(read_in_head(aimed, head.labels, judge), wanted)
-                aimed = draw(work.G, found.ws, head.labels, wanted)
-                row[f"latent_{name}_deg"] = angle(read_in_head(aimed, head.labels, judge), wanted)
+                wanted = aim.gaze(AROUND)
+                for whose, network in (("", G), ("latent_", work.G)):
+                    read = read_in_head(draw(network, found.ws, AROUND, wanted), AROUND, judge)
+                    row[f"{whose}{name}_deg"] = angle(read, wanted)
     if ceiling:
         best = Photos(head.images, head.labels, photos.keys, photos.gaze)
         found = find_latents(work.G, best, work.distance, work.search, work.spread)

@@ -1,6 +1,7 @@
 """Measuring redirectors, by what is true: the true picture, doing nothing, and eyes that go the wrong way."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from redirection.patch_judge import Judge, Reading
 from redirection.patch_sets import PatchSet
 from redirection.picture_scores import change_outside_lids, iris_colours, psnr, ssim
 from redirection.redirection_pairs import draw_pairs
+from redirection.redirection_report import PAGE
 from redirection.redirection_scores import EXTRAPOLATION, SWEEP, Measuring, continuity
 
 SIZE, NOISE_DEG = 32, 0.4
@@ -170,6 +172,14 @@ def test_a_text_that_names_no_redirector_is_one_line():
             ValueError, match="names no redirector; give nothing, embedded, interpgaze, he2019, deepwarp"
         ):
             open_redirector(text, "cpu", 64)
+
+
+def test_the_page_declares_no_name_that_a_browser_keeps_for_itself():
+    script = PAGE.read_text(encoding="utf-8").split("<script>")[1]
+    declared = re.findall(r"^  (?:const|let) (.*)", script, re.M)
+    names = {name for line in declared for name in re.findall(r"(?:^|, )([a-z]\w*) =", line)}
+    assert {"data", "scores", "heading"} <= names
+    assert not names & {"top", "window", "document", "location"}  # a browser runs nothing of such a script
 
 
 def test_the_command_writes_table_json_and_page(patches, tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 PREVIEW, REST, SAVE = range(3)  # ranks: a picture while something moves, the full one, a file
 PATIENCE = 0.5  # seconds by which a rank steps back behind the one before it; more waiting wins over rank
+# In a pause others get this many times what the work itself took since its last one, between these bounds in seconds.
+OTHERS, LEAST_PAUSE = 3, 0.02
 CLOSING_SECONDS = 5  # for the last work to reach a pause; the thread ends with the process anyway
 
 
@@ -30,6 +32,7 @@ class Work:
     since: float  # when its place in the queue was taken
     result: Future = field(default_factory=Future)
     dropped: bool = False
+    resumed: float = 0.0  # when it began, or its last pause ended
 
     @property
     def due(self) -> float:
@@ -94,6 +97,7 @@ class Turns:
     def _do(self, work: Work) -> None:
         with self._changed:
             self._running[work.key] = work
+        work.resumed = time.monotonic()
         try:
             self._pause(work)
             value = work.task(lambda: self._pause(work))
@@ -108,14 +112,16 @@ class Turns:
 
     def _pause(self, work: Work) -> None:
         """Does what is more urgent, for a while; raises Dropped if nobody wants this work any more."""
-        end = time.monotonic() + PATIENCE
+        now = time.monotonic()
+        end = now + min(PATIENCE, max(LEAST_PAUSE, OTHERS * (now - work.resumed)))
         while not work.dropped:
             with self._changed:
                 other = self._take(work.key[1])
             if other is None:
-                return
+                break
             self._do(other)
             if time.monotonic() > end:
                 break
+        work.resumed = time.monotonic()
         if work.dropped:
             raise Dropped

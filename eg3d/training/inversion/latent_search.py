@@ -34,6 +34,7 @@ class SearchConfig:
     falling: float = 0.25
     noise: float = 0.05  # in units of sigma
     noisy: float = 0.75
+    eye_prior: float = 0.05  # weight of the squared distance from the mean w, in units of sigma; with a gaze only
     camera: bool = False  # whether the camera may move too
     gaze: bool = True  # and the gaze, of a generator whose gaze can be set
 
@@ -108,6 +109,9 @@ def find_latents(
         noise = draws.normal(w.shape, w.device) * (spread.sigma * config.noise_at(at))
         ws, labels = (w + noise).expand(-1, G.num_ws, -1), moved(photos.labels, motion)
         loss = distance(draw(G, ws, labels, gaze), photos.images).sum() / photos.views
+        if gaze is not None:  # far from the mean, eyes obey less
+            away = (w - spread.mean).square().sum(dim=2).mean(dim=1) / spread.sigma**2
+            loss = loss + config.eye_prior * away.sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -237,6 +237,7 @@ def test_a_recorded_path_is_saved_as_cameras_and_as_a_film(page):
     shown.run("document.getElementById('record').click()")
     frames = shown.run("pathTaken.length")
     assert frames > 2
+    settled(shown)  # what comes of it replaces the command
     wait = (
         "new Promise(done => { const look = setInterval("
         "() => { if (got.length > %d) { clearInterval(look); done(true); } }, 30); })"
@@ -249,7 +250,7 @@ def test_a_recorded_path_is_saved_as_cameras_and_as_a_film(page):
     assert shown.run(wait % 1) and shown.run("got[1].type") == "image/png"
 
 
-def test_a_page_of_another_origin_can_neither_ask_nor_show_the_viewer(window, address):
+def test_a_page_of_another_origin_cannot_ask_the_viewer(window, address):
     """Though it knows the token: a browser does not let it send the header, and the server does not answer it."""
     token = re.search("token=(.+)", address)[1]
     window.call("Page.navigate", url="data:text/html,<body>hostile</body>")
@@ -257,13 +258,7 @@ def test_a_page_of_another_origin_can_neither_ask_nor_show_the_viewer(window, ad
     ask = f"fetch('{address.split('?')[0]}view', %s).then(a => a.type + a.status, e => 'refused')"
     with_header = f"{{method: 'POST', headers: {{'X-Viewer-Token': '{token}'}}, body: '{{}}'}}"
     assert window.run(ask % with_header) == "refused"
-    assert window.run(ask % "{method: 'POST', mode: 'no-cors', body: '{}'}") == "opaque0"  # sent, refused, not readable
-    shown = window.run(
-        f"new Promise(done => {{ const f = document.createElement('iframe'); f.src = '{address}';"
-        " f.onload = () => done(String(f.contentDocument)); document.body.append(f); })"
-    )
-    assert shown == "null"  # an error page of the browser: frame-ancestors 'none'
-    assert any("frame-ancestors" in problem for problem in window.problems)
+    assert window.run(ask % "{method: 'POST', mode: 'no-cors', body: '{}'}") == "refused"  # by its own policy
     window.problems.clear()
     window.requests.clear()
 

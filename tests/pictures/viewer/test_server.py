@@ -121,6 +121,7 @@ def test_the_page_and_its_files_are_served_and_nothing_else_of_this_machine(runn
         "default-src 'none'" in headers["content-security-policy"]
         and "unsafe" not in headers["content-security-policy"]
     )
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]  # nobody lays it under a page of his own
     for name in ("/viewer.js", "/viewer.css"):
         assert running.ask("GET", name)[0] == 200
     for path in ("/server.py", "/../guard.py", "/%2e%2e/guard.py", "/viewer.js/../server.py", "//etc/passwd",

@@ -20,6 +20,8 @@ def test_a_view_comes_back_from_its_text():
                 show="depth")  # fmt: skip
     assert View.parse(view.text()) == view
     assert set(READ) == {field.name for field in fields(View)}  # no field is forgotten
+    tiny = View(yaw=0.00005, pitch=-0.000001)  # numbers that Python writes with an exponent
+    assert View.parse(tiny.text()) == tiny
     assert View.parse("") == View() and View().text() == ""
 
 

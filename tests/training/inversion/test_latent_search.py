@@ -1,6 +1,7 @@
 """The search: its schedules by hand, what it finds, and that photos do not disturb each other."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -85,6 +86,16 @@ def test_a_gaze_that_is_fixed_stays_and_one_that_is_sought_moves(distance):
         photos = photos_of(field, [5], gaze=torch.tensor([[0.3, 0.1]]))
         found = find_latents(field, photos, distance, SearchConfig(steps=3, gaze=free), Spread.of(field))
         assert bool((found.photos.gaze == photos.gaze).all()) != free
+
+
+def test_only_heads_whose_gaze_can_be_set_are_held_near_the_mean(distance):
+    base = tiny_generator()
+    spread = Spread.of(base)
+    far = replace(spread, mean=spread.mean + 5)  # of which w knows nothing but by this term
+    for G, gaze in ((base, None), (tiny_eye_field(base), torch.zeros(1, 2))):
+        photos, config = photos_of(base, [5], gaze=gaze), SearchConfig(steps=2, gaze=False)
+        held, free = (find_latents(G, photos, distance, replace(config, eye_prior=x), far).ws for x in (1e6, 0.0))
+        assert torch.equal(held, free) == (gaze is None)
 
 
 def test_cameras_turn_round_the_origin_and_are_shifted():
