@@ -5,7 +5,9 @@ import torch.nn.functional as F
 
 RIM = 2  # px inside the border that are compared
 SMOOTH = 0.3  # of a side: over so much of it differences are averaged, so that lashes at the border count little
-DARKEST, MOST = 0.05, 0.7  # added to light from 0 to 1; the largest change, a natural logarithm
+DARKEST = 0.05  # added to light from 0 to 1
+MOST = 0.4  # largest change, a natural logarithm
+BRIGHTEST = 0.98  # quantile
 
 
 def toned(before: torch.Tensor, after: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
@@ -20,13 +22,20 @@ def toned(before: torch.Tensor, after: torch.Tensor, boxes: torch.Tensor) -> tor
             if right - left > 2 * RIM and bottom - top > 2 * RIM:
                 window = (face, slice(None), slice(top, bottom), slice(left, right))
                 gain = coons(_light(before[window]).log() - _light(after[window]).log()).clamp(-MOST, MOST).exp()
-                out[window] = (_light(after[window]) * gain - DARKEST) * 2 - 1
+                own = _light(after[window])
+                most = torch.maximum(own, _brightest(_light(before[window])))
+                out[window] = (torch.minimum(own * gain, most) - DARKEST) * 2 - 1
     return out
 
 
 def _light(face: torch.Tensor) -> torch.Tensor:
     """[-1, 1] -> above 0."""
     return (face + 1) / 2 + DARKEST
+
+
+def _brightest(light: torch.Tensor) -> torch.Tensor:
+    """What nearly all of a box stays below, so that what is enlarged never glows."""
+    return light.flatten(1).quantile(BRIGHTEST, dim=1)[:, None, None]
 
 
 def coons(difference: torch.Tensor) -> torch.Tensor:

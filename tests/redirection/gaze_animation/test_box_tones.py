@@ -25,6 +25,15 @@ def test_a_tint_of_the_painted_skin_goes_and_a_pupil_stays_dark():
     assert found[:, :, 17:21, 18:22].max() < -0.9
 
 
+def test_whites_do_not_glow_where_painted_skin_is_too_dark():
+    before = faces()
+    after = (before + 1) * 0.75 - 1
+    after[:, :, 17:21, 18:22] = before[INSIDE].max()
+    found = toned(before, after, BOXES)
+    assert found[:, :, 17:21, 18:22].max() <= before[INSIDE].max() + 1e-6
+    assert (found - before)[:, :, 12:16, 10:30].abs().max() < 0.02
+
+
 def test_outside_the_boxes_and_where_nothing_differs_at_the_border_nothing_changes():
     before = faces()
     after = before.clone()

@@ -93,7 +93,7 @@ class KnownPortraits:
 def test_a_map_is_enlarged_until_painted_eyes_show_what_is_asked_whatever_the_slope_of_the_reader(painter):
     rng, camera, slope = np.random.default_rng(1), np.array([0.1, 0.2]), 0.8
     truth = {("0", str(i)): Truth(i, *rng.uniform(-12, 12, 2), 0, 0, 0) for i in range(24)}
-    shows = np.linalg.inv(TRUE) @ np.diag([0.5, 0.25])  # painted eyes lag behind their codes
+    shows = np.diag([0.5, 0.25]) @ np.linalg.inv(TRUE)  # painted eyes lag behind their codes
 
     def reader(picture, eyes):
         x, y = eyes[0].astype(int)
