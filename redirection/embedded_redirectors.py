@@ -18,7 +18,7 @@ from redirection.patch_run import WEIGHTS
 from redirection.patch_sets import read_patches
 
 SCHEDULE = "0,0.001\n25,0.0003\n"  # DeepWarp's learning rate: epochs of 100 steps
-# file -> script, its flags for the set and for the run, all others. About 28, 12 and 8 minutes of one core of an AMD
+# file -> script, its flags for the set and for the run, all others. About 28, 10 and 10 minutes of one core of an AMD
 # EPYC. InterpGaze has no reconstruction loss of its own, since its decoder blends the source in.
 RECIPES = {
     INTERPGAZE["embedded"]: (

@@ -18,7 +18,8 @@ MORE = {"eg3d/invert.py": ("--steps=2", "--pivotal-steps=1", "--device=cpu")}
 
 
 def commands() -> list[list[str]]:
-    return [shlex.split(line) for line in re.findall(r"^    (python .*)$", DOCUMENT.read_text(), re.MULTILINE)]
+    text = DOCUMENT.read_text().replace("\\\n", " ")
+    return [shlex.split(line) for line in re.findall(r"^    (python .*)$", text, re.MULTILINE)]
 
 
 def smaller(arguments: list[str]) -> list[str]:
@@ -38,10 +39,9 @@ def run(command: list[str]) -> None:
     assert result.exit_code == 0, f"{shlex.join(command)}: {result.output}"
 
 
-def test_the_tour_has_all_its_stations_and_ends_lines_where_a_shell_would():
+def test_the_tour_has_all_its_stations():
     scripts = [command[1] for command in commands()]
     assert scripts.count("eg3d/invert.py") == 2 and {"eg3d/gen_videos.py", "eg3d/gen_samples.py"} < set(scripts)
-    assert not re.search(r"^    python .*\\$", DOCUMENT.read_text(), re.MULTILINE)
 
 
 @pytest.mark.slow

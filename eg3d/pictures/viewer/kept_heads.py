@@ -20,6 +20,8 @@ class Kept:
             self._entries.move_to_end(key)
             return self._entries[key][0]
         value = make()
+        if key in self._entries:  # made by another in a pause of this
+            return self._entries[key][0]
         self._entries[key] = value, _bytes(value)
         self.bytes += _bytes(value)
         while self.bytes > self.most_bytes and len(self._entries) > 1:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,10 @@ from groundwork.draws import Midpoints
 
 SURFACE_RAYS = 2  # times the network's own, per side, for depth and normals at rest: nothing sharpens them afterwards
 EYES_Y, EYES_Z = 0.07, 0.25  # about where the eyes are if a network does not say: of a face in the FFHQ crop
+
+
+def nobody_else() -> None:
+    """A pause in which nothing happens."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class LiveHead:
         return view.gaze_in(label.cpu(), (0.0, self.G.config.eye_y, EYES_Z)).to(label)
 
     @torch.no_grad()
-    def draw(self, view: View, effort: Effort, pause: Callable[[], None] = lambda: None) -> dict[str, torch.Tensor]:
+    def draw(self, view: View, effort: Effort, pause: Callable[[], None] = nobody_else) -> dict[str, torch.Tensor]:
         """As `synthesis` gives it, `image` only if the effort has it; `seconds` without those of the planes."""
         device = next(self.G.parameters()).device
         label = view.label(self.G.orbit).to(device)
@@ -85,7 +90,8 @@ class LiveHead:
             begun = time.perf_counter()
             drawn = self.G.synthesis(ws, label, draws=draws, noise_mode="const")
             return drawn | {"seconds": time.perf_counter() - begun, "label": label}
-        planes = self._planes(view, ws, gaze)
+        with pauses_between_blocks(self.G, pause):
+            planes = self._planes(view, ws, gaze)
         pause()
         rays, begun = effort.rays or self.rays, time.perf_counter()
         with fewer_samples(self.G, effort.samples):
@@ -94,7 +100,8 @@ class LiveHead:
         if effort.final:
             pause()
             begun = time.perf_counter()
-            drawn = self.G.picture(features, depth, ws, rays, draws)
+            with pauses_between_blocks(self.G, pause):
+                drawn = self.G.picture(features, depth, ws, rays, draws)
             seconds += time.perf_counter() - begun
         else:
             drawn = {
@@ -115,7 +122,7 @@ class LiveHead:
         return base._replace(eyes=eyes)
 
     def panel(
-        self, view: View, effort: Effort = FULL, pause: Callable[[], None] = lambda: None, read: bool = False
+        self, view: View, effort: Effort = FULL, pause: Callable[[], None] = nobody_else, read: bool = False
     ) -> tuple[Panel, float]:
         """What `view.show` asks for, and the seconds that drawing took.
 
@@ -156,6 +163,29 @@ class LiveHead:
         if view.show == "final":
             self.pace.note("full", spent)
         return panel
+
+
+@contextmanager
+def pauses_between_blocks(G, pause: Callable[[], None]) -> Iterator[None]:
+    """Inside, `pause` is called before each convolutional block: at 512 px all of them take a second or more."""
+    paused = False
+
+    def before(*_) -> None:
+        nonlocal paused
+        if not paused:  # what is drawn in a pause passes the same blocks
+            paused = True
+            try:
+                pause()
+            finally:
+                paused = False
+
+    blocks = [] if pause is nobody_else else [module for module in G.modules() if hasattr(module, "use_fp16")]
+    hooks = [block.register_forward_pre_hook(before) for block in blocks]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def turned_gaze(gaze: torch.Tensor, label: torch.Tensor) -> tuple[float, float]:

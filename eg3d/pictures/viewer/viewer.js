@@ -88,11 +88,11 @@ async function preview() {
       if (answer.status === 200) await show(new Uint8Array(await answer.arrayBuffer()));
       stats.waits.push(performance.now() - asked);
       stats.frames.push(performance.now());
+      showPace();
       trouble(null);
     } catch (error) { trouble(error); }
   }
   busy = false;
-  showPace();
 }
 
 async function rest() {

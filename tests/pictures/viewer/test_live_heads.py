@@ -53,6 +53,20 @@ def test_an_eye_field_draws_as_its_synthesis_does_for_every_gaze(control):
         assert np.array_equal(control.full(view, lambda: None).image, to_uint8(drawn)[0])
 
 
+def test_others_may_draw_between_the_blocks_of_a_whole_picture_and_change_nothing(head):
+    """In every pause another view of the same head, and of another one, is drawn with fewer samples."""
+    view, pauses = View(seed=50, yaw=0.2), []
+    expected = LiveHead("alone", head.G).full(view, lambda: None).image
+
+    def pause():
+        pauses.append(1)
+        head.preview(View(seed=50 + len(pauses) % 2, yaw=-0.2), "raw-32", 0.1)
+
+    assert np.array_equal(head.full(view, pause).image, expected)
+    assert len(pauses) >= 6 and not any(module._forward_pre_hooks for module in head.G.modules())
+    assert head.kept.bytes == sum(size for _, size in head.kept._entries.values())
+
+
 def test_planes_are_made_once_for_a_head_and_again_for_another(head, planes_made):
     for yaw in (0.0, 0.1, 0.2):
         head.full(View(seed=100, yaw=yaw), lambda: None)
