@@ -31,7 +31,7 @@ from groundwork.settings import (
     message,
 )
 
-# An eye field's gaze and colours swing from image to image; a mean over so many times as many of them is closer to both.
+# A single image moves an eye field's gaze and colours; the mean over this many times as many is closer to both.
 EYES_EMA = 4
 
 # Headings of the page of help by a flag's group, which is its part if it names none.
