@@ -31,9 +31,6 @@ from groundwork.settings import (
     message,
 )
 
-# A single image moves an eye field's gaze and colours; the mean over this many times as many is closer to both.
-EYES_EMA = 4
-
 # Headings of the page of help by a flag's group, which is its part if it names none.
 GROUPS = {
     "data": "Data set",
@@ -112,7 +109,6 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
     if plain["control"]["on"]:
         if network_kind("generator", plain["generator"]) is not GeneratorConfig:
             raise ConfigError(f"--gaze-control: the generator of --cfg={cfg} has no planes to put eyes in; drop it")
-        schedule["ema_kimg"] *= EYES_EMA
         gaze = plain["gaze"]
         control = from_plain(ControlConfig, plain["control"])
         plain["generator"] = control.on_base(plain["generator"], gaze["eye_x"], gaze["eye_y"])

@@ -13,7 +13,8 @@ from redirection.patch_sets import PatchSet
 
 CHUNK = 64
 MOST_REFERENCES = 512
-TOGETHER = 8  # references for one patch
+TOGETHER = 45  # references for one patch
+FAR = 5.0  # a cost at which a reference has no share
 BEYOND, STILL_DEG = 1000.0, 1e-4
 
 
@@ -53,8 +54,9 @@ def references_for(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(rows [B, K] of the gallery, v [B, K, branches], share [B, K]): references whose fractions are nearest to 1.
 
-    Several of them together, each with its share, err less than one. Angles that no branch moves stay. If no reference
-    leads there within FURTHEST of the way, the nearest fraction is taken as far as FURTHEST goes.
+    Several of them together err less than one. Their shares fall with their cost, to 0 at that of the first one left
+    out: so which ones lead, and how much, changes evenly with the wanted angles. Angles that no branch moves stay. If
+    no reference leads there within FURTHEST of the way, the nearest fraction is taken as far as FURTHEST goes.
     Args:  angles [N, 3] of the gallery; shown, wanted [B, 3]
     """
     branches = [attributes.branch_of(name) for name in ANGLES]
@@ -66,9 +68,11 @@ def references_for(
     bad = ~still & ((between.abs() < LEAST_BETWEEN_DEG) | (way <= 0) | (way > FURTHEST))
     others = torch.where(still, between.abs() / 10, 0.0).sum(2)
     cost = (way - 1).abs().clamp(max=BEYOND).sum(2) + 0.2 * others + BEYOND * bad.sum(2)
-    cost, rows = cost.topk(min(most, len(angles)), largest=False)  # [B, K], the best one first
-    leads = (cost < BEYOND).float()
-    leads[:, 0] = 1
+    cost, rows = cost.topk(min(most + 1, len(angles)), largest=False)  # the best one first
+    limit = cost[:, most:].clamp(max=FAR) if len(angles) > most else FAR
+    cost, rows = cost[:, :most], rows[:, :most]
+    leads = (limit - cost).clamp(min=0)
+    leads[:, 0] = leads[:, 0].clamp(min=1e-6)  # some one leads
     chosen = torch.where(still, 0.0, way.gather(1, rows[..., None].expand(-1, -1, 3)).clamp(0, FURTHEST))
     v = torch.zeros(*rows.shape, attributes.branches)
     for k, branch in enumerate(branches):

@@ -61,6 +61,16 @@ def test_several_references_lead_there_each_with_its_fraction():
     assert one[0].item() in (0, 1) and (all_of_it == 1).all()
 
 
+def test_references_come_and_go_evenly_as_the_wanted_gaze_moves(gallery):
+    wanted = torch.zeros(601, 3)
+    wanted[:, 2] = torch.linspace(-15, 15, 601)  # steps of 0.05 degrees
+    rows, _, share = references_for(gallery.angles, GROUPS, torch.tensor([[0.0, 0, 3]]).expand(601, 3), wanted, most=8)
+    of_all = torch.zeros(601, len(gallery)).scatter_(1, rows, share)
+    away = (wanted[1:, 2] - 3).abs() > 1  # next to the source's own gaze fractions are small, and turn round
+    assert of_all.diff(dim=0).abs().amax(1)[away].max() < 0.1  # with equal shares one comes with an eighth at once
+    assert of_all.sum(1).allclose(torch.ones(601))
+
+
 def test_eyes_that_stay_are_the_reconstruction_bit_for_bit(front, redirector):
     images, shown = front
     network = redirector.network
