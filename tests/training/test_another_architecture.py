@@ -206,7 +206,5 @@ def test_a_configuration_names_its_class_unless_it_is_the_tri_planes(clouds):
     assert plain["generator"]["class"] == "Clouds" and from_dict(plain) == PRESETS["clouds"]
     assert "class" not in plain["discriminator"] and "class" not in to_dict(PRESETS["ffhq"])["generator"]
     plain["generator"]["class"] = "Fog"
-    with pytest.raises(
-        ConfigError, match="the generator is of the unknown class Fog; known: TriPlaneGenerator, EyeField, Clouds"
-    ):
+    with pytest.raises(ConfigError, match="is of the unknown class Fog; known: TriPlaneGenerator, .*EyeField, Clouds"):
         from_dict(plain)
