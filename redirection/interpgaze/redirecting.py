@@ -13,7 +13,7 @@ from redirection.patch_sets import PatchSet
 
 CHUNK = 64
 MOST_REFERENCES = 512
-TOGETHER = 45  # references for one patch
+TOGETHER = 90  # references for one patch: all embedded ones
 FAR = 5.0  # a cost at which a reference has no share
 BEYOND, STILL_DEG = 1000.0, 1e-4
 
