@@ -114,6 +114,7 @@ class Output(Place):
         joins: whether a folder may be a data set itself. It never lies deeper in one, whose images its pictures would
             join.
         ending: how a file's name must end, for it says what the file is.
+        files: of EITHER, endings that make a name that of a file; without one it is a folder.
     """
 
     def __init__(
@@ -126,14 +127,15 @@ class Output(Place):
         probed: bool = True,
         joins: bool = False,
         ending: str = "",
+        files: Sequence[str] = (".zip",),
     ):
         super().__init__(kind)
         self.writes, self.beside, self.at, self.shares = writes, beside, at, shares
-        self.probed, self.joins, self.ending = probed, joins, ending
+        self.probed, self.joins, self.ending, self.files = probed, joins, ending, tuple(files)
 
     def kind_of(self, path: Path) -> str:
-        """A data set, EITHER, is a zip or a folder by its name."""
-        return self.kind if self.kind != EITHER else FILE if path.suffix == ".zip" else FOLDER
+        """EITHER is a file or a folder by its name."""
+        return self.kind if self.kind != EITHER else FILE if path.suffix in self.files else FOLDER
 
     def targets(self, flag: str, value: Path | None, arguments: dict) -> Iterator["Target"]:
         path = self.at(value, arguments)

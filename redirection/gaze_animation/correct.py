@@ -21,7 +21,7 @@ from redirection.lid_points import MESH, load_lids
 
 @click.command(cls=Command)
 @click.option("--source", type=Input(EITHER), required=True, help="A photo or film, or a folder of them.")
-@click.option("--out", type=Output(EITHER, ("*",)), required=True,
+@click.option("--out", type=Output(EITHER, ("*",), files=(*correcting.PICTURES, correcting.FILM)), required=True,
               help="FILE.png or .jpg of a photo, FILE.mp4 of a film; of a folder a new folder.")  # fmt: skip
 @click.option("--weights", type=NamedInput(EITHER, [*EMBEDDED]), default=next(iter(EMBEDDED)), show_default=True,
               help="Networks: a name, a .safetensors, or a published checkpoint.")  # fmt: skip

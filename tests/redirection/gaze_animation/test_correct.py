@@ -54,6 +54,13 @@ def test_a_folder_is_corrected_and_what_stays_is_counted(place, run_script_in):
     assert (place / "out" / "deep" / "b.png").is_file() and (place / "sheet.png").is_file()
 
 
+def test_a_photo_that_was_written_before_is_written_again(place, run_script_in):
+    (place / "again.png").write_bytes(b"old")
+    ran = run_script_in(place, f"{FOLDER}/correct.py", *FLAGS, "--source=photos/a.png", "--out=again.png")
+    assert ran.code == 0, ran.stderr
+    assert Image.open(place / "again.png").size == Image.open(place / "photos" / "a.png").size
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
