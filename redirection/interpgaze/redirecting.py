@@ -41,7 +41,8 @@ class PatchRedirector:
         for part in torch.arange(len(patches)).split(CHUNK):
             source = network_input(patches[part], network.config).to(self.device)
             before = after = network.encoder(source)
-            for k in range(rows.shape[1]):  # v = 0 adds zeros: the reconstruction, bit for bit
+            leading = (share[part, :, None] * v[part]).any(2).any(0)
+            for k in leading.nonzero()[:, 0].tolist():  # none where nothing moves: the reconstruction, bit for bit
                 control, weight = v[part, k].to(self.device), share[part, k].to(self.device)
                 moved = network.controller(before, self._encoded[rows[part, k]], control)
                 after = after + weight[:, None, None, None] * (moved - before)
@@ -71,7 +72,7 @@ def references_for(
     cost, rows = cost.topk(min(most + 1, len(angles)), largest=False)  # the best one first
     limit = cost[:, most:].clamp(max=FAR) if len(angles) > most else FAR
     cost, rows = cost[:, :most], rows[:, :most]
-    leads = (limit - cost).clamp(min=0)
+    leads = (limit - cost).clamp(min=0).float()
     leads[:, 0] = leads[:, 0].clamp(min=1e-6)  # some one leads
     chosen = torch.where(still, 0.0, way.gather(1, rows[..., None].expand(-1, -1, 3)).clamp(0, FURTHEST))
     v = torch.zeros(*rows.shape, attributes.branches)
