@@ -18,6 +18,7 @@ from torch import nn
 
 from groundwork import filling
 from groundwork.files import WORLD_WEIGHTS, atomic_write, how_made
+from groundwork.plain import from_plain
 from groundwork.strict_json import parse_json
 from groundwork.strict_pickle import one_line
 from groundwork.torch_file import read_torch, what_helps, why_not_tensors
@@ -61,6 +62,20 @@ def load_network(path: Path, kind: str) -> Stored:
         return Stored(header["architecture"], header["facts"], state, hashlib.sha256(data).hexdigest())
     except (SafetensorError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"{path}: holds no {kind} network of ours ({one_line(str(error))})") from None
+
+
+def load_configured(path: Path, kind: str, config: type) -> tuple[nn.Module, dict]:
+    """(network in evaluation mode, facts) of a file of ours whose architecture is a `config`, which builds it.
+
+    The global random numbers stay where they are. Errors: ValueError, one line.
+    """
+    stored = load_network(path, kind)
+    try:
+        architecture = from_plain(config, stored.architecture)
+    except ValueError as error:
+        raise ValueError(f"{path}: holds no {kind} network of ours ({error})") from None
+    with torch.random.fork_rng():
+        return filled(architecture.build, stored.state, path, f"a {kind} network"), stored.facts
 
 
 def read_bytes(path: Path, kind: str) -> bytes:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from eg3d.metrics.network_file import filled, load_network, save_network
-from groundwork.plain import from_plain
+from eg3d.metrics.network_file import load_configured, save_network
 from redirection.deepwarp.gaze_warp import GazeWarp, WarpConfig
 from redirection.tensorflow_checkpoint import is_checkpoint
 from redirection.tensorflow_names import published_network
@@ -41,10 +40,4 @@ def read_warp(path: Path) -> tuple[GazeWarp, dict]:
     """
     if is_checkpoint(path):
         return published_network(WarpConfig().build, "deepwarp", path), {}
-    stored = load_network(path, KIND)
-    try:
-        config = from_plain(WarpConfig, stored.architecture)
-    except ValueError as error:
-        raise ValueError(f"{path}: holds no {KIND} network of ours ({error})") from None
-    with torch.random.fork_rng():
-        return filled(config.build, stored.state, path, f"a {KIND} network"), stored.facts
+    return load_configured(path, KIND, WarpConfig)

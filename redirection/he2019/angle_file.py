@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from eg3d.metrics.network_file import filled, load_network, save_network
-from groundwork.plain import check_one_of, check_types, check_within, from_plain
+from eg3d.metrics.network_file import load_configured, save_network
+from groundwork.plain import check_one_of, check_types, check_within
 from redirection.he2019.angle_networks import RESIDUALS, UNITS_DEG, WIDTH, AngleGenerator
 from redirection.tensorflow_checkpoint import is_checkpoint
 from redirection.tensorflow_names import published_network
@@ -61,10 +61,4 @@ def read_generator(path: Path) -> tuple[AngleGenerator, dict]:
     """
     if is_checkpoint(path):
         return published_network(AngleConfig().build, "generator", path), {}
-    stored = load_network(path, KIND)
-    try:
-        config = from_plain(AngleConfig, stored.architecture)
-    except ValueError as error:
-        raise ValueError(f"{path}: holds no {KIND} network of ours ({error})") from None
-    with torch.random.fork_rng():
-        return filled(config.build, stored.state, path, f"a {KIND} network"), stored.facts
+    return load_configured(path, KIND, AngleConfig)
