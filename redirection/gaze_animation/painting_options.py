@@ -9,7 +9,7 @@ from groundwork.command import SWITCH, option_stack, without_effect
 from groundwork.places import FOLDER, INPUT_FOLDER, Output
 from redirection.gaze_animation.domain_batches import DomainBatches
 from redirection.gaze_animation.gaze_animator import AnimatorConfig
-from redirection.gaze_animation.portrait_lists import ELSEWHERE, TEST, Domains
+from redirection.gaze_animation.portrait_lists import CAMERA, ELSEWHERE, TEST, Domains
 from redirection.gaze_animation.portrait_run import Places, RunConfig
 from redirection.gaze_animation.portrait_truth import known_gaze
 from redirection.patch_run import OPTIONS, STATE, STATS
@@ -126,8 +126,11 @@ def batches_of(domains: Domains, config: RunConfig, folder: Path) -> DomainBatch
     """folder: of the set; what it knows of the gaze is read if the losses need it."""
     size, box, gaze = config.networks.size, config.box or None, None
     if config.step.weights.lam_gaze:
-        gaze = torch.from_numpy(known_gaze(folder, ELSEWHERE, domains.y.names))
-    return DomainBatches(domains.x, domains.y, size, box, config.batch, config.seed, config.legacy_mirror, gaze)
+        both = (CAMERA, domains.x.names), (ELSEWHERE, domains.y.names)
+        gaze = tuple(torch.from_numpy(known_gaze(folder, domain, names)) for domain, names in both)
+    return DomainBatches(
+        domains.x, domains.y, size, box, config.batch, config.seed, config.legacy_mirror, gaze, config.reads
+    )
 
 
 def places_of(o: dict) -> Places:

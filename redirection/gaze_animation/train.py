@@ -77,6 +77,16 @@ ABOVE_0 = click.FloatRange(0, min_open=True)
     show_default=True,
     help="Of the distance of Er's code to the gaze, which sets of prepare.py --world know; not in the paper.",
 )
+@click.option("--known-faces", "reads", type=click.IntRange(0), default=0, show_default=True,
+              help="With --known-gaze: Er also learns from so many more faces of each domain in a step.")  # fmt: skip
+@click.option(
+    "--asked-gaze",
+    "lam_asked",
+    type=click.FloatRange(0),
+    default=LOSSES.lam_asked,
+    show_default=True,
+    help="With --known-gaze: of the distance between a gaze that Gy is asked for and what Er reads of its face.",
+)
 @click.option("--reuse-synthesis", **SWITCH, default=False, help="Paint what Gy learns from once a step, not twice.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default=STEP.precision, show_default=True, help="Of sums.")
 @click.option("--use_sp", is_flag=True, help="Spectral normalisation in Dx and Dy.")
@@ -94,7 +104,7 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
     if random_content and pretrain_path is not None:
         raise ValueError("--random-content trains without --pretrain_path; give one of them")
     weights = PaintingWeights(
-        **{name: o[name] for name in ("loss_type", "lam_r", "lam_p", "lam_gp", "lam_gaze", "legacy_lsgan")}
+        **{name: o[name] for name in ("loss_type", "lam_r", "lam_p", "lam_gp", "lam_gaze", "lam_asked", "legacy_lsgan")}
     )
     spectral = None if not o["use_sp"] else "rows" if o["legacy_spectral"] else "vector"
     step = StepConfig(
@@ -106,7 +116,9 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
         precision=o["precision"],
         weights=weights,
     )
-    config, domains = run_config(o, step=step), read_domains(Path(o["data_dir"]), o["test_num"])
+    if o["reads"] and not weights.lam_gaze:
+        raise ValueError("--known-faces: the gaze is not used; give --known-gaze too")
+    config, domains = run_config(o, step=step, reads=o["reads"]), read_domains(Path(o["data_dir"]), o["test_num"])
     if dry_run:
         click.echo(json.dumps(dataclasses.asdict(config), indent=2))
         return
