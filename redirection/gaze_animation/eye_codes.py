@@ -57,18 +57,17 @@ class EyeDecoder(nn.Module):
     """Code [B, n] and maps of `ContentEncoder` -> eye crop [B, 3, s, s] in [-1, 1]. Only pre-training needs it.
 
     From the paper's older variant, the only one whose decoder is known: U-Net skips, and spectral norm
-    (`row_spectral.FORMS`) on what enlarges. Through the skips colours pass by the code, which then knows none of the
-    iris; without skips (not in the paper) the code must hold all that is painted.
+    (`row_spectral.FORMS`) on what enlarges.
     """
 
-    def __init__(self, side: int, widths: tuple[int, ...], numbers: int, spectral: str, skips: bool = True):
+    def __init__(self, side: int, widths: tuple[int, ...], numbers: int, spectral: str):
         super().__init__()
-        self.depth, self.skips = len(widths) - 1, skips
+        self.depth = len(widths) - 1
         self.side = side >> self.depth
         self.FC1 = nn.Linear(numbers, self.side**2 * widths[-1])
         before = widths[-1]
         for i, after in enumerate(widths[:0:-1]):
-            self.add_module(f"deconv{i}", SpectralDeconv(before + (after if skips else 0), after, spectral))
+            self.add_module(f"deconv{i}", SpectralDeconv(before + after, after, spectral))
             self.add_module(f"IN{i}", norm(before := after))
         self.output_conv = conv7(before, 3)
         start(self)
@@ -76,6 +75,5 @@ class EyeDecoder(nn.Module):
     def forward(self, code: torch.Tensor, maps: list[torch.Tensor]) -> torch.Tensor:
         x = unflat(F.leaky_relu(self.FC1(code), 0.2), self.side)
         for i, skip in enumerate(maps[::-1]):
-            x = torch.cat([x, skip], 1) if self.skips else x
-            x = getattr(self, f"IN{i}")(getattr(self, f"deconv{i}")(x)).relu()
+            x = getattr(self, f"IN{i}")(getattr(self, f"deconv{i}")(torch.cat([x, skip], 1))).relu()
         return torch.tanh(self.output_conv(x))

@@ -44,9 +44,8 @@ def read_content(path: Path, config: AnimatorConfig) -> ContentEncoder:
     for name in OF_CONTENT:
         if (found := getattr(its, name)) != (wanted := getattr(config, name)):
             raise ValueError(f"{path}: was trained with {name}={found}, not {wanted}; give the same flags")
-    # the decoder's tensors tell its kind: spectral vectors their form, and what its first layer sees the skips
+    # the decoder's spectral vectors tell their form
     form = "rows" if stored.state.get("decoder.deconv0.sn_u", torch.empty(1, 1)).shape[0] > 1 else "vector"
-    skips = stored.state.get("decoder.deconv0.weight", torch.empty(0, 0)).shape[0] != its.content_widths[-1]
     with torch.random.fork_rng():
-        whole = filled(lambda: EyeAutoEncoder(its, form, skips), stored.state, path, f"a {KIND} network")
+        whole = filled(lambda: EyeAutoEncoder(its, form), stored.state, path, f"a {KIND} network")
     return whole.Gr

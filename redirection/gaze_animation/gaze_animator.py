@@ -150,6 +150,6 @@ def make_critic(config: AnimatorConfig, spectral: str | None = None) -> FaceCrit
     return FaceCritic(config.size, face, _doubled(config.ndf, config.n_layers_d, 32)[1:], config.hidden, spectral)
 
 
-def make_eye_decoder(config: AnimatorConfig, spectral: str, skips: bool = True) -> EyeDecoder:
+def make_eye_decoder(config: AnimatorConfig, spectral: str) -> EyeDecoder:
     """What pre-training paints an eye with, from Gr's code and maps."""
-    return EyeDecoder(config.side, config.content_widths, config.content, spectral, skips)
+    return EyeDecoder(config.side, config.content_widths, config.content, spectral)

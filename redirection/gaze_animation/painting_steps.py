@@ -24,7 +24,7 @@ class StepConfig:
     """Settings of a step. lr_d, lr_g: of discriminators and painters; lr_r: of the auto-encoder.
 
     spectral: of the discriminators, None or one of `row_spectral.FORMS`; the auto-encoder's decoder has the latter
-    in any case. skips: whether that decoder sees Gr's maps beside its code, as published.
+    in any case.
     decay_from: step from which the learning rates fall to 0 in a straight line. reuse_synthesis: Gy learns from what Gx
     made of y before the step of Gx, not after it as published; that saves an eighth of the time.
     precision: of the second training; bf16 takes 0.6 of the time on processors that have it. Weights stay float32.
@@ -36,7 +36,6 @@ class StepConfig:
     decay_from: int = 20_000
     reuse_synthesis: bool = False
     spectral: str | None = None
-    skips: bool = True
     precision: str = PRECISIONS[0]
     weights: losses.PaintingWeights = field(default_factory=losses.PaintingWeights)
 
@@ -59,11 +58,11 @@ class StepConfig:
 class EyeAutoEncoder(nn.Module):
     """Gr and its decoder (PAM)."""
 
-    def __init__(self, config: AnimatorConfig, spectral: str | None = None, skips: bool = True):
+    def __init__(self, config: AnimatorConfig, spectral: str | None = None):
         super().__init__()
         self.config = self.architecture = config
         self.Gr = ContentEncoder(config.side, config.content_widths, config.content)
-        self.decoder = make_eye_decoder(config, spectral or FORMS[0], skips)
+        self.decoder = make_eye_decoder(config, spectral or FORMS[0])
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         return self.decoder(*self.Gr.code_and_maps(crops))
@@ -86,7 +85,7 @@ class EyeTraining:
     """Pre-training: networks, optimiser, step."""
 
     def __init__(self, config: AnimatorConfig, step: StepConfig, seed: int = 0):
-        self.nets, self._config = _drawn(seed, lambda: EyeAutoEncoder(config, step.spectral, step.skips)), step
+        self.nets, self._config = _drawn(seed, lambda: EyeAutoEncoder(config, step.spectral)), step
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
 
     def begin(self) -> None:

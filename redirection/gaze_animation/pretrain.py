@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from groundwork.command import SWITCH, Command, device_option, seed_option
+from groundwork.command import Command, device_option, seed_option
 from groundwork.files import write_text
 from groundwork.held_folder import held
 from l2cs.set_options import device_of
@@ -35,8 +35,6 @@ from redirection.gaze_animation.portrait_sheets import eye_sheet
 @run_options(NAME, "pam_dir")
 @click.option("--lr_r", type=click.FloatRange(0, min_open=True), default=StepConfig().lr_r, show_default=True,
               help="Learning rate.")  # fmt: skip
-@click.option("--skips", **SWITCH, default=True, show_default=True,
-              help="The decoder sees Gr's maps, as published; else the code must hold all colours.")  # fmt: skip
 @device_option
 @seed_option
 @click.pass_context
@@ -47,8 +45,7 @@ def main(context, device, gpu, dry_run, **o):
     """
     domains = read_domains(Path(o["data_dir"]), o["test_num"])
     spectral = "rows" if o["legacy_spectral"] else "vector"
-    step = StepConfig(lr_r=o["lr_r"], decay_from=o["decay_from"], spectral=spectral, skips=o["skips"])
-    config = run_config(o, step=step)
+    config = run_config(o, step=StepConfig(lr_r=o["lr_r"], decay_from=o["decay_from"], spectral=spectral))
     if dry_run:
         click.echo(json.dumps(dataclasses.asdict(config), indent=2))
         return

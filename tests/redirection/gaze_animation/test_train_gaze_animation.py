@@ -201,18 +201,6 @@ def test_er_learns_from_these_faces_and_gy_from_what_er_reads_of_a_gaze_that_was
         painting_losses.PaintingWeights(lam_asked=1.0)
 
 
-def test_without_skips_the_code_alone_says_what_is_painted(data, tmp_path):
-    faces, folder = some_faces(), tmp_path / "pam"
-    eyes = painting_losses.both_eyes(painting_losses.eye_crops(faces.x, faces.x_boxes))
-    for skips in (True, False):
-        network = EyeAutoEncoder(NARROW, skips=skips).eval()
-        code, maps = network.Gr.code_and_maps(eyes)
-        others = [torch.zeros_like(one) for one in maps]
-        assert torch.equal(network.decoder(code, maps), network.decoder(code, others)) != skips
-    run(pretrain, f"--data_dir={data}", f"--exper_name={folder}", "--niter=1", "--skips=False", *FLAGS)
-    run(train, *train_flags(data, folder, tmp_path / "log", 1))
-
-
 def test_known_gaze_makes_the_code_of_y_its_degrees_and_that_of_the_corrected_face_none():
     training = PaintingTraining(NARROW, StepConfig(weights=painting_losses.PaintingWeights(lam_gaze=2.0)), None)
     training.begin()
