@@ -8,7 +8,7 @@ from redirection.picture_scores import IRIS_OVER_LIDS, find_irises
 
 PATCH = 48  # px of the patches in which irises are looked for
 DARKEST = 12.0  # added to colours of 0 to 255, so that a pupil's noise is no colour
-MOST = 0.6  # largest change, a natural logarithm
+MOST = 0.8  # largest change, a natural logarithm
 EDGE = (0.85, 1.15)  # radii of the iris between which the change fades out
 
 
