@@ -1,5 +1,6 @@
 """Training with the gaze as an input: what is asked for, what moves, what stays, and that a stop changes nothing."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -14,7 +15,7 @@ from eg3d.config.flags import resolve
 from eg3d.config.run import from_dict, network_from_dict, to_dict
 from eg3d.data.dataset import ImageDataset
 from eg3d.gaze.term import GazeLossConfig, gaze_error
-from eg3d.geometry.head_gaze import gaze_direction
+from eg3d.geometry.head_gaze import gaze_direction, gaze_into_camera
 from eg3d.models.eye_field import EyeField
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.training.latents import FakeBatches, wanted_gaze
@@ -136,6 +137,38 @@ def test_the_draw_of_a_picture_is_told_its_own_gaze(start):
     run.step()
     for phase, gaze in zip(("Gmain", "Dmain"), asked, strict=True):
         assert torch.equal(gaze, run.fake_batches.at(phase, 0).gaze)
+
+
+def test_the_discriminator_may_learn_from_eyes_that_look_into_the_camera(start):
+    dataset, config = start
+    plain, camera = (
+        FakeBatches(
+            dataclasses.replace(config, control=ControlConfig(on=True, camera_d=d)),
+            dataset,
+            range(4),
+            16,
+            torch.device("cpu"),
+        )
+        for d in (False, True)
+    )
+    assert torch.equal(plain.at("Gmain", 8).gaze, camera.at("Gmain", 8).gaze)
+    found = camera.at("Dmain", 8)
+    assert torch.equal(found.gaze, gaze_into_camera(found.labels)) and torch.equal(found.z, plain.at("Dmain", 8).z)
+    assert not torch.equal(found.gaze, plain.at("Dmain", 8).gaze)
+
+
+def test_a_rate_that_fades_is_the_generators_and_goes_on_after_a_stop(start):
+    schedule = dataclasses.replace(start[1].schedule, glr_fade_kimg=0.016)
+    whole = trainer(start, schedule=schedule, kimg=0.016)
+    for _ in range(3):
+        whole.step()
+    (first,), (other,) = (optimiser.param_groups for optimiser in (whole.G_optimiser, whole.D_optimiser))
+    assert first["lr"] == pytest.approx(0.5 * whole.G_optimiser.defaults["lr"])  # of the step from image 8 on, of 16
+    assert other["lr"] == whole.D_optimiser.defaults["lr"]
+    second = trainer(start, copy.deepcopy(whole.state()), schedule=schedule, kimg=0.016)
+    for run in (whole, second):
+        run.step()
+    assert_same_state(whole.state(), second.state())
 
 
 def test_the_rig_loss_is_part_of_the_generators_loss_and_draws_nothing(start):
