@@ -7,14 +7,11 @@ if __name__ == "__main__":
 
 import dataclasses
 import json
-import shlex
-import sys
 from pathlib import Path
 
 import click
 
 from groundwork.command import SWITCH, Command, device_option, seed_option
-from groundwork.files import write_text
 from groundwork.held_folder import held
 from groundwork.places import EITHER, FILE, Input, NamedInput
 from l2cs.set_options import device_of
@@ -28,7 +25,7 @@ from redirection.gaze_animation.painting_options import (
     places_of,
     run_config,
     run_options,
-    settings_text,
+    train_and_tell,
 )
 from redirection.gaze_animation.painting_steps import PRECISIONS, PaintingTraining, StepConfig
 from redirection.gaze_animation.portrait_lists import read_domains
@@ -142,12 +139,7 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
             lambda folder, facts: save_animator(folder / WEIGHTS, training.nets.animator, facts), sheets,
             repr((vgg_path, o["legacy_vgg_input"], random_content)),
         )  # fmt: skip
-        defaults = {p.name: p.default for p in context.command.params}
-        write_text(places.checkpoints / "opt.txt", settings_text(context.params, defaults))
-        code = run.train({"command": shlex.join(["redirection/gaze_animation/train.py", *sys.argv[1:]])})
-    click.echo(f"{run.step} steps -> {places.checkpoints / WEIGHTS}")
-    if code:
-        sys.exit(code)
+        train_and_tell(run, context, "train.py", WEIGHTS)
 
 
 if __name__ == "__main__":
