@@ -47,6 +47,14 @@ def test_eyes_go_where_they_are_asked_to_and_stay_when_they_are(front, redirecto
     assert (read - wanted)[:, 1:].abs().max() < 5  # swapped branches would be off by 14
 
 
+def test_a_small_move_is_seen(front, redirector):
+    images, shown = front
+    for way in (2.0, -2.0):  # without `prolonged` the picture stays as it is
+        wanted = shown + torch.tensor([0.0, 0, way])
+        change = redirector.redirect(images, shown, wanted).float() - redirector.redirect(images, shown, shown).float()
+        assert change.abs().amax(dim=(1, 2, 3)).min() > 20, way
+
+
 def test_factors_change_evenly_as_the_wanted_gaze_moves(gallery):
     shown = torch.tensor([[0.0, 0, 3]]).expand(601, 3)
     wanted = torch.zeros(601, 3)
