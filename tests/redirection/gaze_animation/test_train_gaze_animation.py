@@ -280,6 +280,23 @@ def test_alpha_0_shows_the_gaze_that_is_there_and_alpha_1_that_of_the_corrected_
         assert torch.allclose(nets.frame(faces.y, faces.y_boxes, alpha), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("reuse", [False, True])
+def test_gy_and_er_learn_from_the_synthesis_which_itself_is_data(reuse):
+    weights = painting_losses.PaintingWeights()
+    training = PaintingTraining(NARROW, StepConfig(reuse_synthesis=reuse), None)
+    training.begin()
+    nets, faces = training.nets.animator, some_faces()
+    painted = painting_losses.paint_all(nets, faces)
+    assert painted.s_again.requires_grad and not painted.s.requires_grad
+    terms = painting_losses.animation_losses(nets, (training.nets.Dx, training.nets.Dy), faces, painted, weights, None)
+    for network in (nets.Gy, nets.encode):
+        for name in ("recon_loss_y_angle", "gyx_gan_loss"):
+            gradients = torch.autograd.grad(
+                terms[name], list(network.parameters()), retain_graph=True, allow_unused=True
+            )
+            assert any(one is not None and one.abs().max() > 0 for one in gradients), name
+
+
 def test_with_wgan_the_gradients_of_both_discriminators_are_bounded():
     weights = painting_losses.PaintingWeights(loss_type="wgan", lam_gp=1e3)
     training = PaintingTraining(NARROW, StepConfig(lr_d=1e-2, weights=weights), None)
