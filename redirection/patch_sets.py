@@ -97,6 +97,11 @@ def read_patches(folder: Path, part: str, attributes: Attributes) -> PatchSet:
     )
 
 
+def signed(patches: torch.Tensor) -> torch.Tensor:
+    """uint8 -> float32 in [-1, 1]."""
+    return patches.float() / 127.5 - 1
+
+
 def read_images(paths: Sequence[Path]) -> torch.Tensor:
     """uint8 [N, 3, S, S] of square pictures of one size; ValueError, one line, for the first that is another."""
     images: np.ndarray | None = None

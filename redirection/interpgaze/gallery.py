@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from eg3d.metrics.network_file import filled, load_network, save_network
+from eg3d.metrics.network_file import load_configured, save_network
 from groundwork.files import WORLD_WEIGHTS
-from groundwork.plain import check_types, check_within, from_plain
+from groundwork.plain import check_types, check_within
 from redirection.patch_sets import PatchSet
 
 KIND = "reference patches"
@@ -28,6 +28,9 @@ class GalleryConfig:
         check_types(self)
         check_within("count", self.count, 1, MOST_PATCHES)
         check_within("size", self.size, 16, 512)
+
+    def build(self) -> "Gallery":
+        return Gallery(self)
 
 
 class Gallery(nn.Module):
@@ -68,9 +71,4 @@ def save_gallery(path: Path, gallery: Gallery, facts: dict) -> None:
 
 def load_gallery(path: Path = EMBEDDED_REFERENCES) -> Gallery:
     """Errors: ValueError, one line, for a file that holds none."""
-    stored = load_network(path, KIND)
-    try:
-        config = from_plain(GalleryConfig, stored.architecture)
-    except ValueError as error:
-        raise ValueError(f"{path}: holds no {KIND} of ours ({error})") from None
-    return filled(lambda: Gallery(config), stored.state, path, KIND)
+    return load_configured(path, KIND, GalleryConfig)[0]
