@@ -17,6 +17,7 @@ import click
 from eg3d.checkpoints.loading import load_generator, short_names
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.gaze.term import estimate_gaze
+from eg3d.ops.precision import bfloat16_units, in_precision
 from eg3d.pictures.viewer import saving
 from eg3d.pictures.viewer.live_heads import LiveHead
 from eg3d.pictures.viewer.wanted_view import View
@@ -61,7 +62,10 @@ def import_server():
               help="A view, as the page's address has it after #: seed=3&yaw=0.2.")  # fmt: skip
 @click.option("--save", type=cli.OUTPUT_FILE, help="Draw --draw into this PNG and end; there is no server then.")
 @cli.compute_options
-def main(networks, l2cs_path, host, port, open_browser, view, save, precision, device):
+@click.option("--moving-precision", type=click.Choice(["same", "bf16"]), help="In which format a network makes the "
+              "first planes of a head while it moves, if they take longer than a frame.  [default: bf16 on CPUs that "
+              "compute in it, unless --precision says something]")  # fmt: skip
+def main(networks, l2cs_path, host, port, open_browser, view, save, precision, device, moving_precision):
     """Serves one page at an address that holds a secret token, until Ctrl-C.
 
     Over ssh: start it there, `ssh -L 8420:127.0.0.1:8420 machine` here, and open the address that it prints.
@@ -71,7 +75,13 @@ def main(networks, l2cs_path, host, port, open_browser, view, save, precision, d
     server = None if save else import_server()
     where = cli.pick_device(device)
     reads = l2cs_path and partial(estimate_gaze, network=load_gaze_network(l2cs_path, where))
-    heads = [LiveHead(name, load_generator(name, where, precision), reads) for name in networks]
+    if moving_precision is None and where.type == "cpu" and precision is None and bfloat16_units():
+        moving_precision = "bf16"
+    heads = []
+    for name in networks:
+        G = load_generator(name, where, precision)
+        roughly = partial(in_precision, G, "bf16") if moving_precision == "bf16" else None
+        heads.append(LiveHead(name, G, reads, roughly))
     if save:
         atomic_write(Path(save), saving.png(heads, view or View()))
         click.echo(f"{save}: {len(heads)} head{'s' * (len(heads) != 1)}")

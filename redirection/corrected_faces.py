@@ -26,6 +26,7 @@ from redirection.lid_points import Lids, load_lids
 
 FRONTAL_DEG, TURNED_DEG = 10.0, 20.0  # most and least head yaw of the two groups
 ASKED_YAW = (-15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0)
+ASKED_PITCH = (-8.0, 0.0, 8.0)
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PATCH = 64  # px of the patches that a judge gets
 SAME_PERSON = 0.05  # quantile of the likeness of same-person pairs that a corrected face should pass
@@ -189,7 +190,11 @@ def _same_person(faces: Sequence[TestFace], identity: torch.Tensor) -> float:
 
 
 def measure_animation(faces: Sequence[TestFace], animator, calibration, judge: PatchReader, device="cpu") -> dict:
-    """Degrees asked for against those read, horizontally; and whether the angle to the lens falls along alpha."""
+    """Degrees asked for against those read, and whether the angle to the lens falls along alpha.
+
+    asked_10: mean angle between what is read and what was asked for, 10 degrees to the left and to the right;
+    judge_error: between what is read of the faces as they are and the truth.
+    """
     lens = np.array([face.truth.lens for face in faces])
 
     def read(way: np.ndarray, using) -> np.ndarray:
@@ -201,7 +206,13 @@ def measure_animation(faces: Sequence[TestFace], animator, calibration, judge: P
 
     to_lens = np.stack([off(gaze, lens) for gaze in read(np.array(ALPHAS), None).transpose(1, 0, 2)], axis=1)
     scores = {"falls_along_alpha": falls(to_lens), "falls_but_1_deg": falls(to_lens, slack=1.0)}
-    if calibration is not None:
-        yaw = read(np.array([(asked, 0.0) for asked in ASKED_YAW]), calibration)[..., 0] - lens[:, :1]
-        scores |= animation(ASKED_YAW, yaw)
-    return scores
+    if calibration is None:
+        return scores
+    seen = read(np.array([(asked, 0.0) for asked in ASKED_YAW]), calibration)
+    scores |= animation(ASKED_YAW, seen[..., 0] - lens[:, :1])
+    for side, yaw in (("left", 10.0), ("right", -10.0)):
+        scores[f"asked_10_{side}"] = float(off(seen[:, ASKED_YAW.index(yaw)], lens + (yaw, 0.0)).mean())
+    own = read_gaze(judge, [face.picture for face in faces], [face.lids for face in faces]).gaze
+    scores["judge_error"] = float(off(own, np.array([face.truth.gaze for face in faces])).mean())
+    pitch = read(np.array([(0.0, asked) for asked in ASKED_PITCH]), calibration)[..., 1] - lens[:, 1:]
+    return scores | {f"pitch_{name}": value for name, value in animation(ASKED_PITCH, pitch).items()}

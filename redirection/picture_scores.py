@@ -69,10 +69,11 @@ def change_outside_lids(source: torch.Tensor, still: torch.Tensor, moved: torch.
 
 def iris_colours(patches: torch.Tensor) -> torch.Tensor:
     """Mean RGB [N, 3] of the iris in uint8 [N, 3, S, S]: of a ring in the darkest disc of its size within the lids."""
-    return torch.cat([_iris_colours(part) for part in patches.split(CHUNK)])
+    return torch.cat([find_irises(part)[1] for part in patches.split(CHUNK)])
 
 
-def _iris_colours(patches: torch.Tensor) -> torch.Tensor:
+def find_irises(patches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where that disc is, the pixel (x, y) [N, 2] in its middle, and what `iris_colours` says."""
     size = patches.shape[-1]
     radius = IRIS_OVER_LIDS * size / SIDE_OVER_RADIUS
     reach = int(np.ceil(radius))
@@ -83,4 +84,4 @@ def _iris_colours(patches: torch.Tensor) -> torch.Tensor:
     grey = grey.masked_fill(distance_from_centre(size) > size / SIDE_OVER_RADIUS - radius / 2, torch.inf)
     at = grey.flatten(1).argmin(1)
     colours = F.conv2d(x, (ring / ring.sum()).expand(3, 1, -1, -1), padding=reach, groups=3).flatten(2)
-    return colours.gather(2, at[:, None, None].expand(-1, 3, 1))[:, :, 0]
+    return torch.stack([at % size, at // size], 1), colours.gather(2, at[:, None, None].expand(-1, 3, 1))[:, :, 0]

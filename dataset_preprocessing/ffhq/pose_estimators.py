@@ -17,7 +17,8 @@ from eg3d.faces.face_mesh import PRESENT
 from eg3d.faces.mesh_pose import MeshPose
 from eg3d.geometry.cameras import mirror_label, split_label
 from eg3d.metrics.align import usable
-from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READERS, disagreement, load_reader, load_source
+from eg3d.metrics.face_reader import read_twice
+from eg3d.metrics.landmark_sources import MOST_DISAGREEMENT, READERS, load_reader, load_source
 from eg3d.metrics.network_file import VERSION
 from eg3d.metrics.pose import rotation_error
 
@@ -48,11 +49,10 @@ class WorldPose:
     @torch.no_grad()
     def labels(self, batch: torch.Tensor) -> list[torch.Tensor | str]:
         """Per row a label [25], or the reason why there is none."""
-        reading = self._reader(batch.to(self.device))
-        off = disagreement(reading, self.world).tolist()
+        reading, off = read_twice(self._reader, batch.to(self.device))
         labels = lookat_labels(reading.angles.cpu())
-        reason = f"points and angles of the {self.world} network contradict each other"
-        return [reason if d > MOST_DISAGREEMENT else label for d, label in zip(off, labels, strict=True)]
+        reason = f"the {self.world} network reads its mirror image otherwise"
+        return [reason if d > MOST_DISAGREEMENT else label for d, label in zip(off.tolist(), labels, strict=True)]
 
 
 class ReconPose:

@@ -25,6 +25,13 @@ class ControlConfig:
             Need(lambda run: run.control.on or run.control.rig == 0, "a gaze that can be set: add {control.on:True}"),
         ),
     )
+    camera_d: bool = setting(
+        False,
+        flag="--gaze-camera-d",
+        help="Generated eyes that the discriminator learns from look into the camera, as those of data do.",
+        group="gaze",
+        needs=(Need(lambda run: run.control.on, "a gaze that can be set: add {control.on:True}"),),
+    )
     yaw: float = 0.6  # the wanted gaze is uniform within +-yaw, +-pitch in the head frame, rad
     pitch: float = 0.3
     along_face: float = 0.1  # part of the pictures whose eyes shall look along the face instead

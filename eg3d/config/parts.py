@@ -152,6 +152,13 @@ class ScheduleConfig:
             ),
         ),
     )
+    glr_fade_kimg: float | None = setting(
+        None,
+        flag="--glr-fade-kimg",
+        help="Thousand images in which the generator's learning rate falls to 0, as a cosine.",
+        check=POSITIVE,
+        unset="it stays",
+    )
     ema_kimg: float = setting(10.0, check=NON_NEGATIVE)
     ema_rampup: float | None = 0.05
 

@@ -140,6 +140,12 @@ class TrainConfig:
             )
         if self.control.on:
             self._check_control()
+        if self.schedule.glr_fade_kimg is not None and self.kimg > self.schedule.glr_fade_kimg:
+            raise contradiction(
+                self,
+                "{kimg} goes on where the generator's learning rate is 0, after {schedule.glr_fade_kimg}; give both "
+                "the same number",
+            )
         if self.resume_partial and self.resume is None:
             raise contradiction(
                 self, "{resume_partial:flag} says how to read a checkpoint, but there is none: add {resume:FILE}"

@@ -12,6 +12,8 @@ from torch import nn
 from eg3d.geometry.landmarks import POINTS
 from eg3d.metrics.iresnet import Architecture, IResNet
 
+MIRRORED = [1, 0, 2, 4, 3]  # which point becomes which in a mirror
+
 
 class FaceReading(NamedTuple):
     """points [N, 5, 2] as a fraction of the side; angles [N, 3] (pitch, yaw, roll) in radians."""
@@ -36,3 +38,17 @@ class FaceReader(nn.Module):
             x = F.interpolate(x, (size, size), mode="bilinear", antialias=True)
         out = self.head(self.prelu(self.trunk(x)))
         return FaceReading(0.5 + out[:, : 2 * POINTS].unflatten(1, (POINTS, 2)), out[:, 2 * POINTS :])
+
+
+def mirrored_points(points: torch.Tensor) -> torch.Tensor:
+    """The points [N, 5, 2], fractions of the side, of the mirrored picture."""
+    return points[:, MIRRORED] * points.new_tensor([-1, 1]) + points.new_tensor([1, 0])
+
+
+def read_twice(reader: FaceReader, images: torch.Tensor) -> tuple[FaceReading, torch.Tensor]:
+    """(reading of `images`, by how much that of the mirrored ones differs).
+
+    The second is [N], RMS over the five points, as a fraction of the side: small for a face, large for most else.
+    """
+    reading, other = reader(images), reader(images.flip(3))
+    return reading, (reading.points - mirrored_points(other.points)).square().sum(dim=2).mean(dim=1).sqrt()

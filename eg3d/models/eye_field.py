@@ -231,10 +231,8 @@ class EyeField(nn.Module):
         def split(values):  # [N, k M, X] -> [scenes, M, X]
             return values.unflatten(1, (k, -1)).flatten(0, 1)
 
-        fields = [
-            (planes.base.repeat_interleave(k, dim=0), self.base.decoder),
-            (planes.eyes, self.eye_decoder),
-        ]
+        base = planes.base if k == 1 else planes.base.repeat_interleave(k, dim=0)  # which copies in any case
+        fields = [(base, self.base.decoder), (planes.eyes, self.eye_decoder)]
         features, depth = blended.render_met(
             fields, self._ball(planes.centres.repeat_interleave(k, dim=0)), split(origins), split(directions),
             self.options, [split(u) for u in jitter], split(features.mT).mT, depth.reshape(scenes, -1),

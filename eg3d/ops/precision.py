@@ -1,5 +1,8 @@
 """In which number format the convolutional blocks compute. Weights, rendering and pictures stay in float32."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -10,6 +13,8 @@ PRECISIONS = {
     "fp16": "float16 in the blocks the network was built with, on a GPU: as published",
 }
 FORMATS = "Number format of the convolutions: " + "; ".join(f"{key}: {text}" for key, text in PRECISIONS.items()) + "."
+
+BRAIN_FLOATS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX", "bf16": "Arm BF16"}  # torch.cpu's names -> ours
 
 
 def set_precision(network: nn.Module, precision: str | None) -> nn.Module:
@@ -31,6 +36,24 @@ def set_precision(network: nn.Module, precision: str | None) -> nn.Module:
         if hasattr(module, "use_fp16"):
             module.block_dtype = {"bf16": torch.bfloat16, "fp16": None}.get(precision, torch.float32)
     return network
+
+
+@contextmanager
+def in_precision(network: nn.Module, precision: str) -> Iterator[None]:
+    """Inside, the network's blocks compute in this format; afterwards as before."""
+    before = [(module, module.block_dtype) for module in network.modules() if hasattr(module, "use_fp16")]
+    set_precision(network, precision)
+    try:
+        yield
+    finally:
+        for module, dtype in before:
+            module.block_dtype = dtype
+
+
+def bfloat16_units() -> list[str]:
+    """What in this machine's CPU computes in bfloat16; empty: PyTorch emulates it, slowly."""
+    features = getattr(torch.cpu, "get_capabilities", dict)()
+    return [name for key, name in BRAIN_FLOATS.items() if features.get(key)]
 
 
 def compute_dtype(block: nn.Module, like: torch.Tensor, force_fp32: bool) -> torch.dtype:

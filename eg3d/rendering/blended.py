@@ -8,6 +8,7 @@ second's. The weight is exactly 0 from the outer radius on. So only rays that me
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from eg3d.ops.kernels.field import CompiledField
 from eg3d.rendering.planes import mean_features
@@ -83,6 +84,24 @@ def query(fields, ball: Ball, points, options, draws):
     return torch.lerp(first, second, w[:, None]), torch.lerp(first_sigma, second_sigma, w)
 
 
+def _met_first(met):
+    """Rows of rays [N, M], those that are met before the others, and whether they are."""
+    ordered = met.float().sort(dim=1, descending=True, stable=True)
+    return ordered.indices, ordered.values > 0
+
+
+def _of_rays(values, rays):
+    """Values [N, M, X] of some rays [N, R]: [N, R, X]."""
+    return values.gather(1, rays[..., None].expand(-1, -1, values.shape[2]))
+
+
+def _with_rays(values, rays, new):
+    """Values [N, M, X] with new ones [N, R, X] in some rays [N, R], which differ within a row."""
+    n, m, _ = values.shape
+    places = rays + m * torch.arange(n, device=rays.device)[:, None]
+    return values.flatten(0, 1).index_copy(0, places.flatten(), new.flatten(0, 1)).unflatten(0, (n, m))
+
+
 def render_met(fields, ball: Ball, origins, directions, options, jitter, features, depth):
     """Pixels with the blended field in the rays that meet a ball; the other pixels are returned as they came.
 
@@ -93,46 +112,73 @@ def render_met(fields, ball: Ball, origins, directions, options, jitter, feature
         features [N, C', M], depth [N, M]: of the first field alone.
     Returns: features, depth; new tensors.
     """
-    met = ball.met(origins, directions)
+    order, met = _met_first(ball.met(origins, directions))
     count = int(met.sum(dim=1).max())
     if torch.is_grad_enabled():
         count = max(count, 1)  # so that the second field has gradients in every process, zero or not
     if count == 0:
         return features, depth
     # Every row takes as many rays as the row with most; what it takes beyond its own stays as it was.
-    rays = met.float().sort(dim=1, descending=True, stable=True).indices[:, :count]
-    valid = met.gather(1, rays)
-
-    def of_rays(values):  # [N, M, X] -> [N, count, X]
-        return values.gather(1, rays[..., None].expand(-1, -1, values.shape[2]))
-
-    some = _render(fields, ball, of_rays(origins), of_rays(directions), options, [of_rays(u) for u in jitter])
-    places = rays[:, None].expand(-1, features.shape[1], -1)
-    new = torch.where(valid[:, None], some[0], features.gather(2, places))
-    return (
-        features.scatter(2, places, new),
-        depth.scatter(1, rays, torch.where(valid, some[1], depth.gather(1, rays))),
+    rays, valid = order[:, :count], met[:, :count]
+    parts = [_of_rays(values, rays) for values in (origins, directions, *jitter)]
+    some = _render(fields, ball, *parts[:2], options, parts[2:])
+    before = features.mT, depth[..., None]
+    drawn = (
+        _with_rays(old, rays, torch.where(valid[..., None], new, _of_rays(old, rays)))
+        for old, new in zip(before, (some[0].mT, some[1][..., None]), strict=True)
     )
+    features, depth = drawn
+    return features.mT, depth[..., 0]
 
 
 def _render(fields, ball: Ball, origins, directions, options, jitter):
     """All rays [N, M, 3] with the blended field: features [N, C', M], depth [N, M]."""
     draws = Replayed(jitter)
     depths, hit = VolumeRenderer.coarse_depths(origins, directions, options, draws)
-    parts = [_field(planes, decoder, options, origins, directions) for planes, decoder in fields]
+    first, second = (_field(planes, decoder, options, origins, directions) for planes, decoder in fields)
 
-    def along(at):  # depths [N, M, S] -> (samples of both fields, weight of the second), sigma [N, M, S]
+    def along(at):  # depths [N, M, S] -> (samples, weights of the second and its own samples), sigma [N, M, S]
         points = torch.addcmul(origins[:, :, None], directions[:, :, None], at[..., None]).flatten(1, 2)
-        first, second = (part.density(points, at.shape[-1]) for part in parts)
+        samples, sigma = first.density(points, at.shape[-1])
         w = ball.weight(points)
-        given = (first[0], second[0]), w.reshape(at.shape)
-        return given, torch.lerp(first[1], second[1], w).reshape(at.shape)
+        inside = _Inside(second, points, w)
+        return (samples, w.reshape(at.shape), inside), inside.blended(sigma).reshape(at.shape)
 
     fine = draws if options.depth_resolution_importance else None
     passes, total, depth = VolumeRenderer.two_passes(along, depths, hit, fine, options)
     features = 0
-    for (samples, w), weights in passes:
-        features = features + parts[0].pixels(samples[0], weights * (1 - w)) + parts[1].pixels(samples[1], weights * w)
+    for (samples, w, inside), weights in passes:
+        features = features + first.pixels(samples, weights * (1 - w)) + inside.pixels(weights * w)
     if options.white_back:
         features = features + (1 - total)[..., None]
     return (features * 2 - 1).mT, depth
+
+
+class _Inside:
+    """A field that is asked only where its weight [N, P] is above 0, of points [N, P, 3] along rays."""
+
+    def __init__(self, field, points, weight):
+        self._field, self._weight = field, weight
+        n, p = weight.shape
+        chosen = weight > 0
+        most = max(int(chosen.sum(dim=1).max()), 1)
+        # A row with fewer goes on with a point beyond its last, p: what is found there is thrown away.
+        rank = torch.where(chosen, chosen.cumsum(dim=1) - 1, most)
+        at = torch.arange(p, device=weight.device).expand(n, p)
+        self._at = at.new_full((n, most + 1), p).scatter(1, rank, at)[:, :most]
+        self._samples, self._sigma = field.density(_of_rays(points, self._at.clamp(max=p - 1)), 1)
+
+    def blended(self, sigma):
+        """Densities [N, P] of another field with this one's where it has weight."""
+        n, p = sigma.shape
+        own = sigma.new_zeros(n, p + 1).scatter(1, self._at, self._sigma)[:, :p]
+        return torch.lerp(sigma, own, self._weight)
+
+    def pixels(self, weights):
+        """Sums over the samples of each ray, weights [N, M, S]: [N, M, C']."""
+        n, m, s = weights.shape
+        padded = F.pad(weights.flatten(1), (0, 1))
+        colours = self._field.pixels(self._samples, padded.gather(1, self._at)[..., None])
+        ray = (self._at // s).clamp(max=m - 1) + m * torch.arange(n, device=weights.device)[:, None]
+        sums = colours.new_zeros(n * m, colours.shape[-1]).index_add(0, ray.flatten(), colours.flatten(0, 1))
+        return sums.unflatten(0, (n, m))

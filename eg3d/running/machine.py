@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 
 from eg3d.ops.kernels import backend
+from eg3d.ops.precision import bfloat16_units
 from eg3d.pictures.views import render_views
 
 UNPROVEN = "no measurement on such a device shows yet that kernels are right and faster; --ops=kernels takes them"
@@ -25,7 +26,6 @@ OPTIONAL = {  # packages that a part of this repository reads: what needs them, 
     "onnxruntime": ("networks in .onnx files", "pip install onnxruntime"),
     "imageio-ffmpeg": ("films", "pip install imageio-ffmpeg"),
 }
-BRAIN_FLOATS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX", "bf16": "Arm BF16"}  # torch.cpu's names -> ours
 
 
 def examine(load: Callable) -> dict:
@@ -100,8 +100,7 @@ def version(package: str) -> str | None:
 
 
 def cpu_precisions() -> list[str]:
-    features = getattr(torch.cpu, "get_capabilities", dict)()
-    names = [name for key, name in BRAIN_FLOATS.items() if features.get(key)]
+    names = bfloat16_units()
     return ["fp32", f"bf16 ({', '.join(names)})" if names else "bf16 (emulated, slow)"]
 
 

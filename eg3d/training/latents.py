@@ -90,6 +90,8 @@ class FakeBatches:
         gaze = None
         if config.control.on:
             gaze = wanted_gaze(config.control, labels, draws.uniform((len(samples), 3), device)[1:])
+            if config.control.camera_d and phase == "Dmain":
+                gaze = gaze_into_camera(labels).to(gaze)
         return Fakes(z[1:], labels, told, u[1:, 2:].to(device), z_mix, self._block, gaze)
 
 

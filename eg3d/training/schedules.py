@@ -3,6 +3,8 @@
 A fade of 0 kimg means the final value from the first image on.
 """
 
+import math
+
 
 def fade_done(images_seen: float, fade_kimg: float) -> float:
     """How much of a fade is done: 0..1."""
@@ -42,6 +44,11 @@ def ema_beta(images_seen: float, batch: int, ema_kimg: float, rampup: float | No
     if rampup is not None:
         half_life = min(half_life, images_seen * rampup)
     return 0.5 ** (batch / max(half_life, 1e-8))
+
+
+def rate_left(images_seen: float, fade_kimg: float | None) -> float:
+    """What is left of a learning rate that falls from 1 to 0 as a cosine (Loshchilov & Hutter 2017, eq. 5); None: 1."""
+    return 1.0 if fade_kimg is None else (1 + math.cos(math.pi * fade_done(images_seen, fade_kimg))) / 2
 
 
 def lazy_adam(lr: float, betas: tuple[float, float], interval: int | None) -> tuple[float, tuple[float, float]]:

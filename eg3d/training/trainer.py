@@ -85,6 +85,8 @@ class Trainer:
             config.schedule.raw_resolution_fade_kimg,
         )  # fmt: skip
         real, self._total = self._real_batch(), torch.zeros((), device=self.device)
+        for group in self.G_optimiser.param_groups:
+            group["lr"] = self.G_optimiser.defaults["lr"] * schedules.rate_left(n, config.schedule.glr_fade_kimg)
 
         self._run_phase("Gmain", self.G, self.G_optimiser, self.generator_main)
         if loss.density_reg > 0 and self.batch_index % loss.density_reg_every == 0:

@@ -13,12 +13,13 @@ from eg3d.pictures.video import require_ffmpeg, write_video
 from groundwork.archive import read_file
 from groundwork.command import Command, device_option, pick_device, tell
 from groundwork.images import read_picture, silence_pillow
-from groundwork.places import EITHER, INPUT_FILE, OUTPUT_FILE, NamedInput
-from redirection.gaze_animation.animator_file import EMBEDDED, open_animator
+from groundwork.places import INPUT_FILE, OUTPUT_FILE
+from redirection.gaze_animation.animator_file import open_animator
 from redirection.gaze_animation.eye_paths import along, alphas_of, path_of
 from redirection.gaze_animation.moving_eyes import moved_frames
-from redirection.gaze_animation.whole_faces import CLOSED, FaceEyes, Fates, faces_of
-from redirection.lid_points import MESH, NoLids, load_lids
+from redirection.gaze_animation.photo_options import photo_options
+from redirection.gaze_animation.whole_faces import FaceEyes, Fates, faces_of
+from redirection.lid_points import NoLids, load_lids
 
 PATH = "0,0 -15,0 15,0 0,0"
 
@@ -31,14 +32,7 @@ PATH = "0,0 -15,0 15,0 0,0"
 @click.option("--alpha", help="Instead, the paper's: 0 is the gaze of the photo, 1 the camera; 0,0.5,1 or 0:1.4:15.")
 @click.option("--frames", type=click.IntRange(1, 2000), default=32, show_default=True, help="With --path: of the way.")
 @click.option("--fps", type=click.FloatRange(1, 120), default=15, show_default=True, help="Of an .mp4.")
-@click.option("--weights", type=NamedInput(EITHER, [*EMBEDDED]), default=next(iter(EMBEDDED)), show_default=True,
-              help="Networks: a name, a .safetensors, or a published checkpoint.")  # fmt: skip
-@click.option("--landmarks", type=NamedInput(EITHER, [MESH]), default=MESH, show_default=True,
-              help="Lids by mesh (MTCNN and FaceMesh), a dlib .dat, or a file or folder of 68 points.")  # fmt: skip
-@click.option("--faces", type=click.Choice(["all", "largest"]), default="largest", show_default=True,
-              help="Which faces move; several are found by mesh alone.")  # fmt: skip
-@click.option("--least-open", type=click.FloatRange(0, 1), default=CLOSED, show_default=True,
-              help="Height over width below which an eye is closed, and the face stays as it is.")  # fmt: skip
+@photo_options("largest")
 @device_option
 def main(source, out, path, alpha, frames, fps, weights, landmarks, faces, least_open, device):
     """Paints the eyes of a photo anew in each frame (GazeAnimation, Zhang et al. 2020); the rest keeps every bit.

@@ -4,9 +4,7 @@ degrees to gaze codes, if they have been calibrated."""
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
-from eg3d.metrics.network_file import filled, load_network, save_network
+from eg3d.metrics.network_file import load_configured, save_network
 from groundwork.files import WORLD_WEIGHTS, how_made
 from groundwork.plain import from_plain
 from redirection.gaze_animation.eye_paths import Calibration
@@ -41,17 +39,10 @@ def read_animator(path: Path) -> tuple[GazeAnimator, Calibration | None, dict]:
     """(networks in evaluation mode, calibration, facts) of our file. Errors: ValueError, one line, or OSError."""
     if path in EMBEDDED.values() and not path.is_file():
         raise ValueError(f"{path}: these networks are missing; {how_made(path)}")
-    stored = load_network(path, KIND)
-    try:
-        config = from_plain(AnimatorConfig, stored.architecture)
-    except ValueError as error:
-        raise ValueError(f"{path}: holds no {KIND} networks of ours ({error})") from None
-    facts = dict(stored.facts)
+    animator, facts = load_configured(path, KIND, AnimatorConfig)
     try:
         found = facts.pop(CALIBRATION, None)
         calibration = None if found is None else from_plain(Calibration, found)
     except ValueError as error:
         raise ValueError(f"{path}: its calibration is damaged ({error}); calibrate the weights again") from None
-    with torch.random.fork_rng():
-        animator = filled(lambda: GazeAnimator(config), stored.state, path, f"{KIND} networks")
-    return animator.eval().requires_grad_(False), calibration, facts
+    return animator, calibration, facts

@@ -32,15 +32,17 @@ def fitted(
     """On up to `count` of the portraits, drawn by the seed. ValueError, one line."""
     rows = [row for row, name in enumerate(portraits.names) if (portraits.domain, name) in truth]
     rows = np.random.default_rng([seed, 17]).permutation(rows)[:count]
-    codes, angles = [], []
+    codes, cameras, angles = [], [], []
     for first in range(0, len(rows), BATCH):
         part = rows[first : first + BATCH]
         faces, boxes = (one.to(device) for one in scaled(*portraits.batch(part, animator.config.size)))
         there, camera = animator.ends(faces, boxes)
-        codes.append((there.gaze - camera.gaze).double().cpu().numpy())
+        codes.append(there.gaze.double().cpu().numpy())
+        cameras.append(camera.gaze.double().cpu().numpy())
         of = [truth[portraits.domain, portraits.names[row]] for row in part]
         angles += [np.subtract(one.gaze, one.lens) for one in of]
-    return Calibration.fit(np.concatenate(codes) if codes else np.empty((0, 2)), np.array(angles))
+    none = [np.empty((0, 2))]
+    return Calibration.fit(np.concatenate(codes or none), np.concatenate(cameras or none), np.array(angles))
 
 
 def as_shown(

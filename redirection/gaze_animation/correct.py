@@ -12,25 +12,18 @@ from dataset_preprocessing.ffhq.tracking import is_film
 from groundwork.archive import Folder
 from groundwork.command import SWITCH, Command, device_option, json_option, pick_device, tell, write_json
 from groundwork.images import silence_pillow
-from groundwork.places import EITHER, OUTPUT_FILE, Input, NamedInput, Output
+from groundwork.places import EITHER, OUTPUT_FILE, Input, Output
 from redirection.gaze_animation import correcting
-from redirection.gaze_animation.animator_file import EMBEDDED, open_animator
-from redirection.gaze_animation.whole_faces import CLOSED
-from redirection.lid_points import MESH, load_lids
+from redirection.gaze_animation.animator_file import open_animator
+from redirection.gaze_animation.photo_options import photo_options
+from redirection.lid_points import load_lids
 
 
 @click.command(cls=Command)
 @click.option("--source", type=Input(EITHER), required=True, help="A photo or film, or a folder of them.")
 @click.option("--out", type=Output(EITHER, ("*",), files=(*correcting.PICTURES, correcting.FILM)), required=True,
               help="FILE.png or .jpg of a photo, FILE.mp4 of a film; of a folder a new folder.")  # fmt: skip
-@click.option("--weights", type=NamedInput(EITHER, [*EMBEDDED]), default=next(iter(EMBEDDED)), show_default=True,
-              help="Networks: a name, a .safetensors, or a published checkpoint.")  # fmt: skip
-@click.option("--landmarks", type=NamedInput(EITHER, [MESH]), default=MESH, show_default=True,
-              help="Lids by mesh (MTCNN and FaceMesh), a dlib .dat, or a file or folder of 68 points.")  # fmt: skip
-@click.option("--faces", type=click.Choice(["all", "largest"]), default="all", show_default=True,
-              help="Which faces; several are found by mesh alone.")  # fmt: skip
-@click.option("--least-open", type=click.FloatRange(0, 1), default=CLOSED, show_default=True,
-              help="Height over width below which an eye is closed, and the face stays as it is.")  # fmt: skip
+@photo_options("all")
 @click.option("--steady", **SWITCH, default=True, show_default=True,
               help="Of films: eyes' places and codes change slowly from frame to frame.")  # fmt: skip
 @click.option("--sheet", type=OUTPUT_FILE, help="Also draw photos before and after, a PNG file.")

@@ -1,6 +1,5 @@
 """Our own file of what pre-training learns: Gr and its decoder, safetensors with their configuration."""
 
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -48,5 +47,5 @@ def read_content(path: Path, config: AnimatorConfig) -> ContentEncoder:
     # the decoder's spectral vectors tell their form
     form = "rows" if stored.state.get("decoder.deconv0.sn_u", torch.empty(1, 1)).shape[0] > 1 else "vector"
     with torch.random.fork_rng():
-        whole = filled(lambda: EyeAutoEncoder(dataclasses.replace(its), form), stored.state, path, f"a {KIND} network")
+        whole = filled(lambda: EyeAutoEncoder(its, form), stored.state, path, f"a {KIND} network")
     return whole.Gr

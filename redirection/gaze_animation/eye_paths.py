@@ -6,7 +6,7 @@ gaze is known, says how the code changes with each degree; so any direction can 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,15 +20,16 @@ EXAMPLE = "'0,0 -15,0 15,0 0,0'"
 
 @dataclass(frozen=True)
 class Calibration:
-    """code = R(s) + M (yaw, pitch); s is the corrected face, so (0, 0) looks into the camera.
+    """code = c + M (yaw, pitch), where c is the code of eyes that look into the camera.
 
-    code_per_degree: M [2, 2], row by row.
+    code_per_degree: M [2, 2], row by row. code_at_camera: c; None: R(s) of each face, of which s is the correction.
     rmse_deg: of the angles that the fitted map reads off codes, yaw and pitch. Axes are those of `l2cs.estimator`.
     """
 
     code_per_degree: tuple[float, float, float, float]
     rmse_deg: tuple[float, float]
     faces: int
+    code_at_camera: tuple[float, float] | None = None
 
     def __post_init__(self):
         check_types(self)
@@ -37,27 +38,48 @@ class Calibration:
             raise ValueError("code_per_degree must be a map that can be undone")
 
     @classmethod
-    def fit(cls, codes: np.ndarray, angles: np.ndarray) -> "Calibration":
-        """Least squares. codes [N, 2]: R(y) - R(s) of each face; angles [N, 2]: yaw, pitch of its gaze, less those of
-        the direction to the lens, degrees. ValueError if they do not say all four numbers."""
+    def fit(cls, codes: np.ndarray, camera: np.ndarray, angles: np.ndarray) -> "Calibration":
+        """Least squares. codes, camera [N, 2]: R(y) and R(s) of each face; angles [N, 2]: yaw, pitch of its gaze, less
+        those of the direction to the lens, degrees. ValueError if they do not say all four numbers.
+
+        One code for the camera is taken if it says the angles better than each face's own R(s): codes that were told
+        the gaze in training are degrees, and R(s) only adds the error of s; other codes may begin anywhere.
+        """
         if len(codes) < LEAST_FACES:
             raise ValueError(f"{len(codes)} faces of known gaze are too few to calibrate, least {LEAST_FACES}")
-        matrix, _, rank, _ = np.linalg.lstsq(angles, codes, rcond=1e-6)  # angles @ matrix = codes
-        per_degree = matrix.T
+        own = cls._fitted(codes - camera, angles)
+        middle = codes.mean(axis=0) - angles.mean(axis=0) @ _matrix(codes, angles)
+        one = cls._fitted(codes - middle, angles)
+        return replace(one, code_at_camera=tuple(middle.tolist())) if sum(one.rmse_deg) < sum(own.rmse_deg) else own
+
+    @classmethod
+    def _fitted(cls, steps: np.ndarray, angles: np.ndarray) -> "Calibration":
+        per_degree, *_ = np.linalg.lstsq(angles, steps, rcond=1e-6)  # angles @ this = steps
+        rank = np.linalg.matrix_rank(angles)
         if rank < 2 or not np.isfinite(per_degree).all() or abs(np.linalg.det(per_degree)) < 1e-12:
             raise ValueError("the gaze codes do not follow the gaze in both directions; train longer")
-        off = codes @ np.linalg.inv(per_degree).T - angles
+        off = steps @ np.linalg.inv(per_degree) - angles
         rmse = np.sqrt((off**2).mean(axis=0)).tolist()
-        return cls(tuple(per_degree.ravel().tolist()), (rmse[0], rmse[1]), len(codes))
+        return cls(tuple(per_degree.T.ravel().tolist()), (rmse[0], rmse[1]), len(steps))
+
+    def code(self, angles: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
+        """Yaw, pitch in degrees [..., 2], and R(s) [..., 2] of the faces -> codes [..., 2]."""
+        start = camera if self.code_at_camera is None else camera.new_tensor(self.code_at_camera)
+        return start + self.codes(angles)
 
     def codes(self, angles: torch.Tensor) -> torch.Tensor:
-        """Yaw, pitch in degrees [..., 2] -> what is added to R(s) [..., 2]."""
+        """Yaw, pitch in degrees [..., 2] -> what is added to the code of the camera [..., 2]."""
         return angles @ torch.tensor(self.code_per_degree, dtype=angles.dtype, device=angles.device).view(2, 2).T
 
     def angles(self, codes: torch.Tensor) -> torch.Tensor:
-        """R(y) - R(s) [..., 2] -> yaw, pitch in degrees."""
+        """R(y), less the code of the camera [..., 2] -> yaw, pitch in degrees."""
         matrix = torch.tensor(self.code_per_degree, dtype=codes.dtype, device=codes.device).view(2, 2)
         return codes @ matrix.inverse().T
+
+
+def _matrix(codes: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """[2, 2]: angles @ this = codes, apart from a constant."""
+    return np.linalg.lstsq(angles - angles.mean(axis=0), codes - codes.mean(axis=0), rcond=1e-6)[0]
 
 
 def path_of(text: str) -> np.ndarray:

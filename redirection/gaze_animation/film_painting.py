@@ -1,7 +1,7 @@
 """Eyes painted anew in films: faces are followed, so that boxes do not tremble, and the sound stays."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +51,9 @@ def follow(film: Path, source: LidSource, several: bool = True, steady: bool = T
     for which, track in enumerate(tracks if several else tracks[:1]):
         smooth = track.steady_points() if steady else np.stack(track.points)
         for number, raw, points in zip(track.numbers, track.points, smooth, strict=True):
-            eyes = eyes_of({"R": points[:6], "L": points[6:]})
             opened = openness({"R": raw[:6], "L": raw[6:]})
-            frames.setdefault(number, []).append((which, FaceEyes(eyes, opened)))
+            face = replace(FaceEyes.of_lids({"R": points[:6], "L": points[6:]}), opened=opened)
+            frames.setdefault(number, []).append((which, face))
     return Followed(frames, count, len(tracks))
 
 

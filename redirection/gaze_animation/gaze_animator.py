@@ -62,6 +62,9 @@ class AnimatorConfig:
         for name, side in layers.items():
             check_within(name, getattr(self, name), 1, side.bit_length() - 1)
 
+    def build(self) -> "GazeAnimator":
+        return GazeAnimator(self)
+
     @property
     def side(self) -> int:
         """Of an eye crop, pixels."""

@@ -15,6 +15,7 @@ from PIL import Image
 
 from eg3d.faces.squares import Squares, cut
 from redirection.eye_patches import SOFT, blended
+from redirection.gaze_animation.lid_fade import fade_round_lids
 
 SIDE = 256  # px of the published portraits; positions in lists count in them, whatever size a picture has
 BOX = (60 / 98, 40 / 98)  # width and height of a box over the distance of the eyes
@@ -118,16 +119,24 @@ class Placed:
         places = self.to_picture(boxes[:, None, :2] + grid * (boxes[:, None, 2:] - boxes[:, None, :2]), size)
         return float(1 - ((places >= 0) & (places <= picture.shape[1::-1])).all(axis=-1).mean())
 
-    def paste(self, picture: np.ndarray, before: np.ndarray, after: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    def paste(
+        self,
+        picture: np.ndarray,
+        before: np.ndarray,
+        after: np.ndarray,
+        boxes: np.ndarray,
+        lids: np.ndarray | None = None,
+    ) -> np.ndarray:
         """The picture with what changed from `before` to `after`, uint8 [S, S, 3], inside boxes [2, 4] of them.
 
-        The change fades out toward the edge of each box, inside it. Outside the boxes the picture keeps every bit.
+        The change fades out toward the edge of each box, inside it, and round the lids [2, 6, 2] in them, where these
+        are known. Outside the boxes the picture keeps every bit.
         """
         out, size = picture.copy(), after.shape[0]
         pair = torch.from_numpy(np.stack([before, after])).permute(0, 3, 1, 2).float() / 255
         if size > self.side:  # without this, rows of a fine portrait would be left out
             pair = F.interpolate(pair, [int(np.ceil(self.side))] * 2, mode="bilinear", antialias=True)
-        for box in np.asarray(boxes, np.float64):
+        for number, box in enumerate(np.asarray(boxes, np.float64)):
             corners = self.to_picture(box[[[0, 1], [2, 1], [2, 3], [0, 3]]], size)
             x0, y0 = np.floor(corners.min(axis=0)).astype(int).clip(0)
             x1, y1 = np.minimum(np.ceil(corners.max(axis=0)).astype(int), picture.shape[1::-1])
@@ -140,6 +149,8 @@ class Placed:
             inside = np.minimum(places - box[:2], box[2:] - places) / (box[2:] - box[:2])
             edge = torch.from_numpy(inside.min(axis=-1) / SOFT).clamp(0, 1).float()
             weight = edge.square() * (3 - 2 * edge)
+            if lids is not None:
+                weight = weight * torch.from_numpy(fade_round_lids(places, lids[number])).float()
             own = torch.from_numpy(out[y0:y1, x0:x1].copy()).permute(2, 0, 1).float() / 255
             mixed = (blended(own, was, new, weight) * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
             out[y0:y1, x0:x1] = mixed

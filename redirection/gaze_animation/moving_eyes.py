@@ -26,8 +26,8 @@ class MovedGaze:
         if self.alpha is not None:
             return self._animator.frame(portraits, boxes, self.alpha, self._ends)
         there, camera = self._ends
-        step = self._calibration.codes(torch.tensor([self.angles], dtype=portraits.dtype, device=portraits.device))
-        return self._animator.paint(portraits, boxes, camera.gaze + step, there.content)
+        angles = torch.tensor([self.angles], dtype=portraits.dtype, device=portraits.device)
+        return self._animator.paint(portraits, boxes, self._calibration.code(angles, camera.gaze), there.content)
 
 
 def moved_frames(

@@ -58,7 +58,8 @@ PENALISED = "wgan"  # the kind that is no distance without a bound on D's gradie
 class PaintingWeights:
     """Kind of the adversarial terms, and the factors of the others. lam_gp: of the penalty, with wgan alone.
 
-    lam_gaze: of the distance between Er's code and the gaze that is known, not in the paper.
+    Not in the paper: lam_gaze, of the distance between Er's code and the gaze that is known, and lam_asked, of the
+    distance between the gaze that Gy is asked for and what Er reads of the face that it paints.
     """
 
     loss_type: str = "softplus"
@@ -66,13 +67,16 @@ class PaintingWeights:
     lam_p: float = 100.0
     lam_gp: float = 10.0
     lam_gaze: float = 0.0
+    lam_asked: float = 0.0
     legacy_lsgan: bool = False
 
     def __post_init__(self):
         check_types(self)
         check_one_of("loss_type", self.loss_type, ADVERSARIAL)
-        for name in ("lam_r", "lam_p", "lam_gp", "lam_gaze"):
+        for name in ("lam_r", "lam_p", "lam_gp", "lam_gaze", "lam_asked"):
             check_within(name, getattr(self, name), 0)
+        if self.lam_asked and not self.lam_gaze:
+            raise ValueError("--asked-gaze needs an Er that reads degrees; give --known-gaze too")
 
     @property
     def adversarial(self) -> tuple[Callable, Callable]:
@@ -83,7 +87,8 @@ class PaintingWeights:
 class Faces:
     """A batch of both domains, drawn apart: faces, and the boxes of their eyes.
 
-    y_gaze: [B, 2], yaw and pitch of the gaze of y in degrees from the lens, where they are known.
+    Where the gaze is known, in degrees from the lens, yaw and pitch: y_gaze [B, 2], that of y; read [M, 6, s, s] and
+    read_gaze [M, 2], eye crops of more faces of both domains and their gaze; asked [B, 2], a gaze to paint y with.
     """
 
     x: torch.Tensor
@@ -91,6 +96,9 @@ class Faces:
     y: torch.Tensor
     y_boxes: torch.Tensor
     y_gaze: torch.Tensor | None = None
+    read: torch.Tensor | None = None
+    read_gaze: torch.Tensor | None = None
+    asked: torch.Tensor | None = None
 
     def first(self, count: int) -> "Faces":
         return self._each(lambda values: values[:count])
@@ -201,7 +209,8 @@ def animation_losses(
 ) -> Losses:
     """Of Gy and Er: yo is y, and s_again is s. critics: Dx, Dy.
 
-    With lam_gaze the code of y is its gaze, and that of s 0, so that code and degrees are one thing from the start.
+    With lam_gaze codes are degrees (`code_distance`); with lam_asked Gy must paint a gaze that y has not, so that Er,
+    which does not learn from this, reads it.
     """
     of_g, boxes, again = weights.adversarial[1], faces.y_boxes, painted.s_again
     content = sum(
@@ -218,12 +227,26 @@ def animation_losses(
     reconstruction = terms["recon_loss_y"] + terms["recon_loss_y_angle"]
     total = terms["gy_gan_loss"] + terms["gyx_gan_loss"] + weights.lam_r * reconstruction + content
     if weights.lam_gaze:
-        known = faces.y_gaze * CODE_PER_DEGREE
-        code = F.l1_loss(nets.gaze(faces.y, boxes), known) + nets.gaze(painted.s, boxes).abs().mean()
-        terms["gaze_code_loss"] = code
-        total = total + weights.lam_gaze * code
+        terms["gaze_code_loss"] = code_distance(nets, faces, painted.s)
+        total = total + weights.lam_gaze * terms["gaze_code_loss"]
+    if weights.lam_asked:
+        asked = faces.asked * CODE_PER_DEGREE
+        moved = nets.paint(faces.y, boxes, asked, nets.content(painted.s, boxes))
+        still = {name: value.detach() for name, value in nets.encode.named_parameters()}
+        read = torch.func.functional_call(nets.encode, still, (eye_crops(moved, boxes),))
+        terms |= {"gaze_asked_loss": F.l1_loss(read, asked), "moved_gan_loss": of_g(critics[1](moved, boxes))}
+        total = total + weights.lam_asked * terms["gaze_asked_loss"] + terms["moved_gan_loss"]
     if seen is not None:
         own = perception(seen, faces.y, painted.yo, boxes)
         terms["percep_loss_y"] = own + perception(seen, painted.s, again, boxes)
         total = total + weights.lam_p * terms["percep_loss_y"]
     return terms | {"Gy_loss": total}
+
+
+def code_distance(nets: GazeAnimator, faces: Faces, s: torch.Tensor) -> torch.Tensor:
+    """L1 between Er's codes and known gazes: of faces.read, or else of y, whose corrections count as looking at the
+    camera."""
+    if faces.read is not None:
+        return F.l1_loss(nets.encode(faces.read), faces.read_gaze * CODE_PER_DEGREE)
+    known = faces.y_gaze * CODE_PER_DEGREE
+    return F.l1_loss(nets.gaze(faces.y, faces.y_boxes), known) + nets.gaze(s, faces.y_boxes).abs().mean()

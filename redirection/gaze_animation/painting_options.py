@@ -1,16 +1,19 @@
 """Options that pretrain.py and train.py share: the set, the networks, the run."""
 
+import shlex
+import sys
 from pathlib import Path
 
 import click
 import torch
 
 from groundwork.command import SWITCH, option_stack, without_effect
+from groundwork.files import write_text
 from groundwork.places import FOLDER, INPUT_FOLDER, Output
 from redirection.gaze_animation.domain_batches import DomainBatches
 from redirection.gaze_animation.gaze_animator import AnimatorConfig
-from redirection.gaze_animation.portrait_lists import ELSEWHERE, TEST, Domains
-from redirection.gaze_animation.portrait_run import Places, RunConfig
+from redirection.gaze_animation.portrait_lists import CAMERA, ELSEWHERE, TEST, Domains
+from redirection.gaze_animation.portrait_run import Places, PortraitRun, RunConfig
 from redirection.gaze_animation.portrait_truth import known_gaze
 from redirection.patch_run import OPTIONS, STATE, STATS
 
@@ -126,8 +129,11 @@ def batches_of(domains: Domains, config: RunConfig, folder: Path) -> DomainBatch
     """folder: of the set; what it knows of the gaze is read if the losses need it."""
     size, box, gaze = config.networks.size, config.box or None, None
     if config.step.weights.lam_gaze:
-        gaze = torch.from_numpy(known_gaze(folder, ELSEWHERE, domains.y.names))
-    return DomainBatches(domains.x, domains.y, size, box, config.batch, config.seed, config.legacy_mirror, gaze)
+        both = (CAMERA, domains.x.names), (ELSEWHERE, domains.y.names)
+        gaze = tuple(torch.from_numpy(known_gaze(folder, domain, names)) for domain, names in both)
+    return DomainBatches(
+        domains.x, domains.y, size, box, config.batch, config.seed, config.legacy_mirror, gaze, config.reads
+    )
 
 
 def places_of(o: dict) -> Places:
@@ -142,3 +148,13 @@ def settings_text(options: dict, defaults: dict) -> str:
         note = f"\t[default: {defaults[name]}]" if name in defaults and defaults[name] != value else ""
         lines.append(f"{name:>25}: {value!s:<30}{note}")
     return "\n".join([*lines, "----------------- End -------------------", ""])
+
+
+def train_and_tell(run: PortraitRun, context: click.Context, script: str, weights: str) -> None:
+    """Writes the settings, trains, and says where the weights are; a signal's exit code ends the process."""
+    defaults = {param.name: param.default for param in context.command.params}
+    write_text(run.places.checkpoints / "opt.txt", settings_text(context.params, defaults))
+    code = run.train({"command": shlex.join([f"redirection/gaze_animation/{script}", *sys.argv[1:]])})
+    click.echo(f"{run.step} steps -> {run.places.checkpoints / weights}")
+    if code:
+        sys.exit(code)

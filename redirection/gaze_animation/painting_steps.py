@@ -24,8 +24,9 @@ class StepConfig:
     """Settings of a step. lr_d, lr_g: of discriminators and painters; lr_r: of the auto-encoder.
 
     spectral: of the discriminators, None or one of `row_spectral.FORMS`; the auto-encoder's decoder has the latter
-    in any case. decay_from: step from which the learning rates fall to 0 in a straight line. reuse_synthesis: Gy learns
-    from what Gx made of y before the step of Gx, not after it as published; that saves an eighth of the time.
+    in any case.
+    decay_from: step from which the learning rates fall to 0 in a straight line. reuse_synthesis: Gy learns from what Gx
+    made of y before the step of Gx, not after it as published; that saves an eighth of the time.
     precision: of the second training; bf16 takes 0.6 of the time on processors that have it. Weights stay float32.
     """
 

@@ -36,6 +36,7 @@ LARGEST_SHEET = 8  # rows
 class RunConfig:
     """Settings of a run. box: width and height in pictures of 256 px, () if the eyes' distance says them.
 
+    reads: how many more faces of each domain Er reads in a step, if the gaze is known.
     tick, sample, snapshot: steps between lines of numbers, sheets, and states.
     """
 
@@ -45,6 +46,7 @@ class RunConfig:
     batch: int = 16
     box: tuple[float, ...] = ()
     legacy_mirror: bool = False
+    reads: int = 0
     tick: int = 500
     sample: int = 2000
     snapshot: int = 20_000

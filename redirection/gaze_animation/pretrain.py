@@ -7,14 +7,11 @@ if __name__ == "__main__":
 
 import dataclasses
 import json
-import shlex
-import sys
 from pathlib import Path
 
 import click
 
 from groundwork.command import Command, device_option, seed_option
-from groundwork.files import write_text
 from groundwork.held_folder import held
 from l2cs.set_options import device_of
 from redirection.gaze_animation.eye_content_file import NAME, save_eyes
@@ -23,7 +20,7 @@ from redirection.gaze_animation.painting_options import (
     places_of,
     run_config,
     run_options,
-    settings_text,
+    train_and_tell,
 )
 from redirection.gaze_animation.painting_steps import EyeTraining, StepConfig
 from redirection.gaze_animation.portrait_lists import read_domains
@@ -63,12 +60,7 @@ def main(context, device, gpu, dry_run, **o):
             config, training, batches, places, device,
             lambda folder, facts: save_eyes(folder / NAME, training.nets, facts), sheets,
         )  # fmt: skip
-        defaults = {p.name: p.default for p in context.command.params}
-        write_text(places.checkpoints / "opt.txt", settings_text(context.params, defaults))
-        code = run.train({"command": shlex.join(["redirection/gaze_animation/pretrain.py", *sys.argv[1:]])})
-    click.echo(f"{run.step} steps -> {places.checkpoints / NAME}")
-    if code:
-        sys.exit(code)
+        train_and_tell(run, context, "pretrain.py", NAME)
 
 
 if __name__ == "__main__":

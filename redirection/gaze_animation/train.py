@@ -7,14 +7,11 @@ if __name__ == "__main__":
 
 import dataclasses
 import json
-import shlex
-import sys
 from pathlib import Path
 
 import click
 
 from groundwork.command import SWITCH, Command, device_option, seed_option
-from groundwork.files import write_text
 from groundwork.held_folder import held
 from groundwork.places import EITHER, FILE, Input, NamedInput
 from l2cs.set_options import device_of
@@ -28,7 +25,7 @@ from redirection.gaze_animation.painting_options import (
     places_of,
     run_config,
     run_options,
-    settings_text,
+    train_and_tell,
 )
 from redirection.gaze_animation.painting_steps import PRECISIONS, PaintingTraining, StepConfig
 from redirection.gaze_animation.portrait_lists import read_domains
@@ -77,6 +74,16 @@ ABOVE_0 = click.FloatRange(0, min_open=True)
     show_default=True,
     help="Of the distance of Er's code to the gaze, which sets of prepare.py --world know; not in the paper.",
 )
+@click.option("--known-faces", "reads", type=click.IntRange(0), default=0, show_default=True,
+              help="With --known-gaze: Er also learns from so many more faces of each domain in a step.")  # fmt: skip
+@click.option(
+    "--asked-gaze",
+    "lam_asked",
+    type=click.FloatRange(0),
+    default=LOSSES.lam_asked,
+    show_default=True,
+    help="With --known-gaze: of the distance between a gaze that Gy is asked for and what Er reads of its face.",
+)
 @click.option("--reuse-synthesis", **SWITCH, default=False, help="Paint what Gy learns from once a step, not twice.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default=STEP.precision, show_default=True, help="Of sums.")
 @click.option("--use_sp", is_flag=True, help="Spectral normalisation in Dx and Dy.")
@@ -94,7 +101,7 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
     if random_content and pretrain_path is not None:
         raise ValueError("--random-content trains without --pretrain_path; give one of them")
     weights = PaintingWeights(
-        **{name: o[name] for name in ("loss_type", "lam_r", "lam_p", "lam_gp", "lam_gaze", "legacy_lsgan")}
+        **{name: o[name] for name in ("loss_type", "lam_r", "lam_p", "lam_gp", "lam_gaze", "lam_asked", "legacy_lsgan")}
     )
     spectral = None if not o["use_sp"] else "rows" if o["legacy_spectral"] else "vector"
     step = StepConfig(
@@ -106,7 +113,9 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
         precision=o["precision"],
         weights=weights,
     )
-    config, domains = run_config(o, step=step), read_domains(Path(o["data_dir"]), o["test_num"])
+    if o["reads"] and not weights.lam_gaze:
+        raise ValueError("--known-faces: the gaze is not used; give --known-gaze too")
+    config, domains = run_config(o, step=step, reads=o["reads"]), read_domains(Path(o["data_dir"]), o["test_num"])
     if dry_run:
         click.echo(json.dumps(dataclasses.asdict(config), indent=2))
         return
@@ -130,12 +139,7 @@ def main(context, pretrain_path, random_content, vgg_path, device, gpu, dry_run,
             lambda folder, facts: save_animator(folder / WEIGHTS, training.nets.animator, facts), sheets,
             repr((vgg_path, o["legacy_vgg_input"], random_content)),
         )  # fmt: skip
-        defaults = {p.name: p.default for p in context.command.params}
-        write_text(places.checkpoints / "opt.txt", settings_text(context.params, defaults))
-        code = run.train({"command": shlex.join(["redirection/gaze_animation/train.py", *sys.argv[1:]])})
-    click.echo(f"{run.step} steps -> {places.checkpoints / WEIGHTS}")
-    if code:
-        sys.exit(code)
+        train_and_tell(run, context, "train.py", WEIGHTS)
 
 
 if __name__ == "__main__":

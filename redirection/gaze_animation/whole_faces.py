@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from redirection.gaze_animation.box_tones import toned
+from redirection.gaze_animation.box_tones import sharpened, toned
 from redirection.gaze_animation.eye_boxes import boxes_around
+from redirection.gaze_animation.iris_tint import tinted
 from redirection.gaze_animation.level_faces import SIDE, Placed, boxes_of
 from redirection.gaze_animation.portrait_making import eyes_of, openness
 from redirection.lid_points import Lids, LidSource
@@ -23,14 +24,16 @@ Paint = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class FaceEyes:
-    """Eyes [2, 2] of a face in a picture, px, that at the image's left first, and how far they are open."""
+    """Eyes [2, 2] of a face in a picture, px, that at the image's left first, how far they are open, and their lids
+    [2, 6, 2], if they are known."""
 
     eyes: np.ndarray
     opened: float
+    lids: np.ndarray | None = None
 
     @classmethod
     def of_lids(cls, lids: Lids) -> "FaceEyes":
-        return cls(eyes_of(lids), openness(lids))
+        return cls(eyes_of(lids), openness(lids), np.stack([np.asarray(lids[eye], np.float64) for eye in "RL"]))
 
 
 @dataclass
@@ -95,10 +98,12 @@ def painted(
         before = place.cut(picture, size)
         boxes = boxes_around(torch.from_numpy(place.to_portrait(face.eyes, size))[None], size=size)
         x = torch.from_numpy(before.copy()).permute(2, 0, 1)[None].float().to(device) / 127.5 - 1
-        after = toned(x, paint(x, boxes.to(device)), boxes)
+        lids = None if face.lids is None else place.to_portrait(face.lids, size)
+        after = sharpened(x, toned(x, paint(x, boxes.to(device)), boxes), boxes)
+        after = after if lids is None else tinted(x, after, lids)
         part = 1.0 if closed == 0 else min(1.0, (face.opened / closed - 1) / (FADES_TO - 1))
         after = x + part * (after - x)
         rgb = ((after[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-        out = place.paste(out, before, rgb, boxes[0].numpy())
+        out = place.paste(out, before, rgb, boxes[0].numpy(), lids)
         fates.painted += 1
     return out

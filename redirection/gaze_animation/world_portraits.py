@@ -52,6 +52,28 @@ class WorldPortrait:
 
 
 @dataclass(frozen=True)
+class Scene:
+    """What a portrait is made of: world, person `number`, the camera's label [25], directions [3] of gaze and lens in
+    the head's frame, the rendered head, where the portrait of `size` px lies in it."""
+
+    its: object
+    domain: str
+    number: int
+    person: object
+    label: np.ndarray
+    gaze: np.ndarray
+    lens: np.ndarray
+    shown: object
+    place: Placed
+    size: int
+
+    def looking(self, direction: np.ndarray) -> np.ndarray:
+        """The portrait uint8 [size, size, 3], the same moment, with this gaze."""
+        other = self.its.look_elsewhere(self.person, self.label, self.gaze, direction, round(self.size * FINER))
+        return self.place.cut(other.rgb, self.size)
+
+
+@dataclass(frozen=True)
 class WorldPortraits:
     """Which portraits are made: first all of X, then all of Y. Person k of X and of Y are two people.
 
@@ -72,6 +94,27 @@ class WorldPortraits:
         return 2 * self.people * self.views
 
     def make(self, index: int) -> WorldPortrait:
+        scene, half = self._scene(index), self.people * self.views
+        corrected = None
+        if scene.domain == ELSEWHERE and index >= 2 * half - self.corrected:
+            corrected = scene.looking(scene.lens)
+        return WorldPortrait(
+            scene.domain,
+            f"p{scene.number:05d}_{index % half % self.views:02d}",
+            scene.place.cut(scene.shown.rgb, self.size),
+            scene.place.to_portrait(scene.shown.landmarks, self.size),
+            _truth(scene.number, scene.label, scene.gaze, scene.lens, scene.place.angle),
+            corrected,
+        )
+
+    def looking(self, index: int, away: np.ndarray) -> list[np.ndarray]:
+        """Pictures of the same moment with other gazes: yaw and pitch in degrees past the lens [K, 2]."""
+        scene = self._scene(index)
+        rotation = scene.label[:16].reshape(4, 4)[:3, :3].astype(np.float64)
+        lens = vector_to_camera_angles(scene.lens @ rotation)
+        return [scene.looking(rotation @ camera_angles_to_vector(*(lens + np.deg2rad(one)))) for one in away]
+
+    def _scene(self, index: int) -> "Scene":
         its, half = world_of(self.world), self.people * self.views
         domain, at = (CAMERA, index) if index < half else (ELSEWHERE, index - half)
         number = 2 * (at // self.views) + int(domain == ELSEWHERE)
@@ -83,18 +126,7 @@ class WorldPortraits:
         eyes = np.stack([shown.landmarks[LIDS[eye]].mean(axis=0) for eye in "RL"])
         moved = rng.normal(0, 1, 3) * self.jitter * (8 / SIDE, 5 / SIDE, 0.06)
         place = Placed.of_eyes(eyes, PORTRAIT, scale=float(np.exp(moved[2])), shift=tuple(moved[:2]))
-        corrected = None
-        if domain == ELSEWHERE and at >= half - self.corrected:
-            true = its.look_elsewhere(person, label, gaze, at_lens, rendered_px)
-            corrected = place.cut(true.rgb, self.size)
-        return WorldPortrait(
-            domain,
-            f"p{number:05d}_{at % self.views:02d}",
-            place.cut(shown.rgb, self.size),
-            place.to_portrait(shown.landmarks, self.size),
-            _truth(number, label, gaze, at_lens, place.angle),
-            corrected,
-        )
+        return Scene(its, domain, number, person, label, gaze, at_lens, shown, place, self.size)
 
     def all(self, processes: int = 1) -> Iterator[WorldPortrait]:
         if processes == 1:

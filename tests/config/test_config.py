@@ -122,6 +122,7 @@ BAD = {
     "wide without end": (dict(cmax=10**9), "--cmax=1000000000 must be from 1"),
     "deep without end": (dict(map_depth=10**6), "--map-depth=1000000 must be from 1 to 64"),
     "batch without end": (dict(batch=2**20), "--batch=1048576 must be from 1"),
+    "rate of zero": (dict(kimg=9.0, glr_fade_kimg=8.0), "--kimg=9 .* after --glr-fade-kimg=8; give both the same"),
     "run without end": (dict(kimg=1e307), r"--kimg=1e\+307 must be from 0"),
     "ticks within an image": (dict(tick=1e-319), "--tick=.* must be from 0.001"),
     "more layers than the discriminator has": (dict(freezed=23), "--freezed=23 must be from 0 to 22"),
@@ -195,6 +196,7 @@ NEEDS_ANOTHER = {
     "gaze_warmup_kimg": (dict(l2cs_path="x.pkl"), 3.0, "--gaze-weight=1"),
     "gaze_crop": ({}, "face", "--l2cs-path=FILE"),
     "gaze_rig": (dict(l2cs_path="x.pkl", gaze_weight=1.0), 2.0, "--gaze-control=True"),
+    "gaze_camera_d": (dict(l2cs_path="x.pkl", gaze_weight=1.0), True, "--gaze-control=True"),
     "p": (dict(aug="ada"), 0.3, "--aug=fixed"),
     "target": (dict(aug="fixed"), 0.3, "--aug=ada"),
     "augpipe": ({}, "bgc", "--aug=ada"),
@@ -330,6 +332,8 @@ CHANGED_BESIDE = {
     "gaze_cond_d": (dict(l2cs_path="x.pkl"), True),
     "gaze_control": (dict(l2cs_path="x.pkl", gaze_weight=1.0, resume="x.safetensors"), True),
     "gaze_rig": (dict(l2cs_path="x.pkl", gaze_weight=1.0, resume="x.safetensors", gaze_control=True), 2.0),
+    "gaze_camera_d": (dict(l2cs_path="x.pkl", gaze_weight=1.0, resume="x.safetensors", gaze_control=True), True),
+    "glr_fade_kimg": (dict(kimg=7.0), 8.0),
 }
 ONE_VALUE = {"cond"}
 

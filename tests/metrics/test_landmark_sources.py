@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label
+from eg3d.geometry.cameras import FFHQ_FOCAL, intrinsics_matrix, lookat_pose, make_label, mirror_label
 from eg3d.geometry.landmarks import WORLD_MEANS, project
-from eg3d.metrics.face_reader import FaceReader, FaceReading
+from eg3d.metrics.face_reader import FaceReader, FaceReading, mirrored_points, read_twice
 from eg3d.metrics.iresnet import Architecture
-from eg3d.metrics.landmark_sources import READER_KIND, READERS, WorldReader, disagreement, load_source, read_points
+from eg3d.metrics.landmark_sources import READER_KIND, READERS, WorldReader, load_source, read_points
 from eg3d.metrics.network_file import save_network
 from eg3d.metrics.pose import angles_of_label
 
@@ -142,14 +142,23 @@ def test_other_points_of_dlib_are_refused(monkeypatch, in_folder, parts, words):
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
-def test_points_and_angles_of_one_head_agree_and_of_two_do_not():
+def test_a_reader_is_asked_by_how_much_the_mirror_image_is_read_otherwise():
     points, angles = project(WORLD_MEANS["embedded"], LABELS), angles_of_label(LABELS)
-    assert disagreement(FaceReading(points, angles)).max() < 0.01  # perspective is left out
-    assert disagreement(FaceReading(points, angles.flip(0))).min() > 0.03
-    assert disagreement(FaceReading(points.flip(1), angles)).min() > 0.03
+    images = LABELS.mean(dim=1)[:, None, None, None] + torch.tensor([0.0, 1.0])  # the second column is the larger
+    moved = torch.tensor([0.03, 0.04])
+
+    def reads(images):
+        mirrored = images[0, 0, 0, 0] > images[0, 0, 0, 1]
+        return FaceReading(mirrored_points(points) + moved if mirrored else points, angles)
+
+    reading, off = read_twice(reads, images)
+    assert torch.equal(reading.points, points) and torch.allclose(off, torch.full((len(LABELS),), 0.05))
+    moved.zero_()
+    assert read_twice(reads, images)[1].max() < 1e-6
+    assert torch.allclose(mirrored_points(points), project(WORLD_MEANS["embedded"], mirror_label(LABELS)), atol=0.01)
 
 
-def test_pictures_the_network_contradicts_itself_on_have_no_face(tmp_path, monkeypatch):
+def test_pictures_whose_mirror_image_is_read_otherwise_have_no_face(tmp_path, monkeypatch):
     torch.manual_seed(0)
     reader = FaceReader(Architecture((1, 1, 1, 1), (16, 16, 16, 16), input_size=32, embedding=16))
     save_network(tmp_path / "r.safetensors", READER_KIND, reader, {})

@@ -103,3 +103,23 @@ def test_no_ray_meets_a_ball_and_all_stays():
     with torch.no_grad():
         found = blended.render_met(fields, away, origins, directions, OPTIONS, [], features, depth)
     assert torch.equal(found[0], features) and torch.equal(found[1], depth)
+
+
+@pytest.mark.parametrize("ops", ["torch", "auto"])
+def test_the_second_field_is_asked_only_where_it_has_weight(ops, monkeypatch):
+    fields, origins, directions = scene()
+    asked, density = [], blended._Inside.__init__
+
+    def counted(self, field, points, weight):
+        density(self, field, points, weight)
+        asked.append((int((weight > 0).sum(dim=1).max()), self._sigma.shape[1], points.shape[1]))
+
+    monkeypatch.setattr(blended._Inside, "__init__", counted)
+    with using(ops), torch.no_grad():
+        jitter = [torch.rand(2, 64, 8), torch.rand(2, 64, 8)]
+        blended.render_met(
+            fields, BALL, origins, directions, OPTIONS, jitter, torch.zeros(2, 16, 64), torch.zeros(2, 64)
+        )
+    assert len(asked) == 2
+    for inside, taken, of in asked:
+        assert 0 < inside == taken < 0.7 * of

@@ -70,3 +70,9 @@ def test_torch_adam_gets_those_numbers():
     group = adam(nn.Linear(1, 1), 0.0025, FFHQ.optim, 4).param_groups[0]
     assert (group["lr"], group["betas"][1], group["eps"]) == pytest.approx((0.002, 0.991992, 1e-8), abs=1e-6)
     assert torch.tensor(group["betas"][0]) == 0
+
+
+def test_a_rate_that_fades_falls_from_all_to_nothing_as_a_cosine():
+    assert schedules.rate_left(5e9, None) == 1
+    assert [schedules.rate_left(n, 4) for n in (0, 2000, 4000, 9000)] == pytest.approx([1, 0.5, 0, 0])
+    assert schedules.rate_left(1000, 4) == pytest.approx((2 + 2**0.5) / 4)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 FRAME_SECONDS = 0.08  # for the picture of a head that is dragged; with what comes round it 10 frames a second
-FADING = 0.98  # of what was measured, at each preview: a machine that was busy gets another chance
+FAR_TOO_LONG = 4  # times the time allowed: what has taken that long once is not tried a second time
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,34 @@ EFFORTS = {
 
 
 class Pace:
-    """Chooses the effort of previews of one network from how long pictures have taken."""
+    """Chooses the effort of previews of one network from how long pictures have taken.
+
+    A machine that is busier now than before is so for all efforts: they are assumed to have kept their proportions.
+    """
 
     def __init__(self, rays: int | None):
         smaller = [name for name, effort in EFFORTS.items() if effort.rays is None or effort.rays < (rays or 0)]
         self.names = smaller if rays else ["full"]
         self.seconds: dict[str, float] = {}
+        self._once: set[str] = set()  # measured once, maybe by a first picture, which is slow
 
     def choose(self, seconds: float = FRAME_SECONDS) -> str:
         """The most effort that takes no longer than this; what was never tried is."""
-        self.seconds = {name: value * FADING for name, value in self.seconds.items()}
-        return next((name for name in self.names if self.seconds.get(name, 0.0) <= seconds), self.names[-1])
+
+        def fits(name: str) -> bool:
+            return self.seconds.get(name, 0.0) <= seconds * (FAR_TOO_LONG if name in self._once else 1)
+
+        return next(filter(fits, self.names), self.names[-1])
 
     def note(self, name: str, seconds: float) -> None:
         """How long a picture with this effort has taken."""
-        before = self.seconds.get(name, seconds)
-        self.seconds[name] = max(seconds, before) * 0.5 + seconds * 0.5
+        before = self.seconds.get(name)
+        if before is None or name in self._once:
+            self.seconds[name] = seconds
+            (self._once.add if before is None else self._once.remove)(name)
+            return
+        busier = (max(seconds, before) + seconds) / (2 * before)
+        self.seconds = {other: value * busier for other, value in self.seconds.items()}
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.models.eye_field import is_aimed
 from eg3d.pictures.layout import to_uint8
 from eg3d.pictures.video import grey
-from eg3d.pictures.viewer.effort import EFFORTS, FULL, Effort, Pace, fewer_samples
+from eg3d.pictures.viewer.effort import EFFORTS, FRAME_SECONDS, FULL, Effort, Pace, fewer_samples
 from eg3d.pictures.viewer.kept_heads import Kept
 from eg3d.pictures.viewer.surface_normals import normals
 from eg3d.pictures.viewer.wanted_view import ROWS, View
@@ -41,13 +41,19 @@ class LiveHead:
 
     Args:
         read_gaze: images [N, 3, H, W] in [-1, 1], cameras [N, 25] -> yaw, pitch [N] in the camera frame; None: no one.
+        roughly: a context in which planes of `G` are made faster, and less exactly: for previews of new heads, if the
+            exact ones take longer than a frame. None: there is none.
     """
 
-    def __init__(self, name: str, G, read_gaze: Callable | None = None):
-        self.name, self.G, self.read_gaze = name, G, read_gaze
+    def __init__(
+        self, name: str, G, read_gaze: Callable | None = None,
+        roughly: Callable[[], AbstractContextManager] | None = None,
+    ):  # fmt: skip
+        self.name, self.G, self.read_gaze, self.roughly = name, G, read_gaze, roughly
         self.in_steps = hasattr(G, "rendered") and hasattr(G, "picture")  # else one call draws it all
         self.rays = getattr(G, "neural_rendering_resolution", None)
         self.pace, self.kept = Pace(self.rays if self.in_steps else None), Kept()
+        self.plane_seconds = 0.0  # that exact planes have taken last
 
     @property
     def aimed(self) -> bool:
@@ -79,8 +85,13 @@ class LiveHead:
         return view.gaze_in(label.cpu(), (0.0, self.G.config.eye_y, EYES_Z)).to(label)
 
     @torch.no_grad()
-    def draw(self, view: View, effort: Effort, pause: Callable[[], None] = nobody_else) -> dict[str, torch.Tensor]:
-        """As `synthesis` gives it, `image` only if the effort has it; `seconds` without those of the planes."""
+    def draw(
+        self, view: View, effort: Effort, pause: Callable[[], None] = nobody_else, moving: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """As `synthesis` gives it, `image` only if the effort has it; `seconds` without those of planes and pauses.
+
+        moving: whether planes may be made roughly.
+        """
         device = next(self.G.parameters()).device
         label = view.label(self.G.orbit).to(device)
         gaze = self.gaze(view, label)
@@ -90,8 +101,7 @@ class LiveHead:
             begun = time.perf_counter()
             drawn = self.G.synthesis(ws, label, draws=draws, noise_mode="const")
             return drawn | {"seconds": time.perf_counter() - begun, "label": label}
-        with pauses_between_blocks(self.G, pause):
-            planes = self._planes(view, ws, gaze)
+        planes = self._planes(view, ws, gaze, pause, moving)
         pause()
         rays, begun = effort.rays or self.rays, time.perf_counter()
         with fewer_samples(self.G, effort.samples):
@@ -100,9 +110,9 @@ class LiveHead:
         if effort.final:
             pause()
             begun = time.perf_counter()
-            with pauses_between_blocks(self.G, pause):
+            with pauses_between_blocks(self.G, pause) as others:
                 drawn = self.G.picture(features, depth, ws, rays, draws)
-            seconds += time.perf_counter() - begun
+            seconds += time.perf_counter() - begun - sum(others)
         else:
             drawn = {
                 "image_raw": features[:, :3].unflatten(2, (rays, rays)),
@@ -110,20 +120,34 @@ class LiveHead:
             }
         return drawn | {"seconds": seconds, "label": label}
 
-    def _planes(self, view: View, ws, gaze):
-        made = {"noise_mode": "const", "draws": Midpoints()}
-        if gaze is None:
-            return self.kept.get(("planes", view.head), lambda: self.G.planes(ws, **made))
-        key = "eyes", view.head, tuple(round(angle, 4) for angle in gaze[0].tolist())
-        new = ("planes", view.head) not in self.kept
-        base = self.kept.get(("planes", view.head), lambda: self.G.planes(ws, gaze=gaze, **made))
-        # `base` keeps the eyes that it was made with; those of every gaze are kept by themselves.
-        eyes = self.kept.get(key, lambda: base.eyes if new else self.G.with_gaze(base, ws, gaze).eyes)
-        return base._replace(eyes=eyes)
+    def _planes(self, view: View, ws, gaze, pause, moving: bool):
+        """Those that are kept, or new ones: exact ones, unless the picture moves and they take too long."""
+        exact = not (moving and self.roughly and self.plane_seconds > FRAME_SECONDS)
+        exact = exact or ("planes", view.head, True) in self.kept
+        key, aim = ("planes", view.head, exact), {} if gaze is None else {"gaze": gaze}
+
+        def made():
+            begun = time.perf_counter()
+            planes = self.G.planes(ws, noise_mode="const", draws=Midpoints(), **aim)
+            if exact:
+                self.plane_seconds = time.perf_counter() - begun - sum(others)
+            return planes
+
+        with nullcontext() if exact else self.roughly(), pauses_between_blocks(self.G, pause) as others:
+            own = []  # not those that another has made in a pause of this: their eyes look elsewhere
+            planes = self.kept.get(key, lambda: own.append(made()) or own[0])
+            if gaze is None:
+                return planes
+            # These keep the eyes that they were made with; those of every gaze are kept by themselves.
+            key = "eyes", view.head, exact, tuple(round(angle, 4) for angle in gaze[0].tolist())
+            fresh = bool(own) and planes is own[0]
+            eyes = self.kept.get(key, lambda: planes.eyes if fresh else self.G.with_gaze(planes, ws, gaze).eyes)
+            return planes._replace(eyes=eyes)
 
     def panel(
-        self, view: View, effort: Effort = FULL, pause: Callable[[], None] = nobody_else, read: bool = False
-    ) -> tuple[Panel, float]:
+        self, view: View, effort: Effort = FULL, pause: Callable[[], None] = nobody_else, read: bool = False,
+        moving: bool = False,
+    ) -> tuple[Panel, float]:  # fmt: skip
         """What `view.show` asks for, and the seconds that drawing took.
 
         read: whether the gaze network looks at the picture, the raw one if there is no other.
@@ -131,7 +155,7 @@ class LiveHead:
         if view.show != "final" and effort.final and self.in_steps:
             rays = self.rays * SURFACE_RAYS if view.show in ("depth", "normals") else None
             effort = Effort(rays, effort.samples, final=False)
-        drawn = self.draw(view, effort, pause)
+        drawn = self.draw(view, effort, pause, moving)
         picture = drawn.get("image", drawn.get("image_raw"))
         shown = {
             "final": lambda: picture,
@@ -153,36 +177,43 @@ class LiveHead:
     def preview(self, view: View, asked: str, seconds: float, read: bool = False) -> Panel:
         """A panel that takes about so many seconds; asked: a name of EFFORTS, or auto."""
         name = self.pace.choose(seconds) if asked == "auto" else asked
-        panel, spent = self.panel(view, EFFORTS[name], read=read)
-        self.pace.note(name, spent)
+        panel, spent = self.panel(view, EFFORTS[name], read=read, moving=True)
+        self._note(view, name, spent)
         return panel
 
     def full(self, view: View, pause: Callable[[], None], read: bool = False) -> Panel:
         """The whole picture; others may draw in the pauses."""
         panel, spent = self.panel(view, FULL, pause, read)
-        if view.show == "final":
-            self.pace.note("full", spent)
+        self._note(view, "full", spent)
         return panel
+
+    def _note(self, view: View, name: str, spent: float) -> None:
+        if view.show == "final" or not EFFORTS[name].final:  # else there was no super-resolution
+            self.pace.note(name, spent)
 
 
 @contextmanager
-def pauses_between_blocks(G, pause: Callable[[], None]) -> Iterator[None]:
-    """Inside, `pause` is called before each convolutional block: at 512 px all of them take a second or more."""
-    paused = False
+def pauses_between_blocks(G, pause: Callable[[], None]) -> Iterator[list[float]]:
+    """Inside, `pause` is called before each convolutional block: at 512 px all of them take a second or more.
+
+    Gives a list, to which the seconds of each pause are added.
+    """
+    paused, spent = False, []
 
     def before(*_) -> None:
         nonlocal paused
         if not paused:  # what is drawn in a pause passes the same blocks
-            paused = True
+            paused, begun = True, time.perf_counter()
             try:
                 pause()
             finally:
                 paused = False
+                spent.append(time.perf_counter() - begun)
 
     blocks = [] if pause is nobody_else else [module for module in G.modules() if hasattr(module, "use_fp16")]
     hooks = [block.register_forward_pre_hook(before) for block in blocks]
     try:
-        yield
+        yield spent
     finally:
         for hook in hooks:
             hook.remove()

@@ -111,9 +111,11 @@ def film_command(heads: Sequence[LiveHead], view: View) -> str:
         "--camera-path=cameras.json",
         "--sample_mult=1",
     ]
+    if view.show in ("raw", "depth"):
+        parts.append(f"--image_mode=image_{view.show}")
     if any(is_aimed(head.G) for head in heads) and not view.gaze.startswith("at:") and parse_aim(view.gaze) != FACE:
         parts.append(f"--gaze={view.gaze}")
-    return shlex.join([*parts, "--sample_mult=1", "--outdir=out"])
+    return shlex.join([*parts, "--outdir=out"])
 
 
 def read_path(view: View, rows) -> list[View]:

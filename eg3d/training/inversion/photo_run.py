@@ -98,10 +98,16 @@ class Inversion:
                 gaze = read_in_head(images, labels, self.gaze_network).to(images).nan_to_num(0.0)
         return Photos(images, labels, [draw_key(self.seed, f"photo {name}", 0, 0) for name in names], gaze)
 
+    def tune(self, ws: torch.Tensor, photo: Photos, step_done: Callable[[], None] = lambda: None):
+        """As `tuned`."""
+        return tuned(
+            self.G, ws, photo, self.distance, self.tuning, self.spread, self.seed, step_done, self.gaze_network
+        )
+
     def _one(self, source: Source, ws: torch.Tensor, photo: Photos, step_done: Callable) -> dict:
         head = self.G
         if self.tuning is not None:
-            head = tuned(self.G, ws, photo, self.distance, self.tuning, self.spread, self.seed, step_done)
+            head = self.tune(ws, photo, step_done)
         head = head_of(head, ws[0])
         with torch.no_grad():
             as_found, as_head = (draw(G, ws, photo.labels, photo.gaze) for G in (self.G, head))

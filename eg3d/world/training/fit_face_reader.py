@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from eg3d.geometry.cameras import mirror_label
-from eg3d.metrics.face_reader import FaceReader, FaceReading
+from eg3d.metrics.face_reader import FaceReader, FaceReading, mirrored_points
 from eg3d.metrics.iresnet import Architecture
 from eg3d.metrics.pose import angles_of_label, rotation_error, rotation_of_angles
 from eg3d.world.training.fitting import FitConfig, fit
@@ -16,7 +16,6 @@ from l2cs.augmented_crops import Augmentation, augment
 ARCHITECTURE = Architecture((1, 1, 1, 1), (16, 32, 64, 128), input_size=64, embedding=128, stem_stride=2)
 CONFIG = FitConfig(name="face-reader", epochs=12)
 POINT_SCALE, ANGLE_SCALE = 0.02, 0.05  # of the side, and rad: where the loss turns from squared to linear
-MIRRORED = [1, 0, 2, 4, 3]  # which point a point becomes
 AUGMENTATION = Augmentation(mirror=False, shift_px=0, zoom=0)  # a move would change what the camera's angles mean
 
 
@@ -24,7 +23,7 @@ def train(people: People, folder: Path, architecture: Architecture = ARCHITECTUR
     """The network, trained (or continued) in `folder`."""
     images = torch.from_numpy(people.images).permute(0, 3, 1, 2)
     points, labels = torch.from_numpy(people.points), torch.from_numpy(people.labels)
-    other_points = points[:, MIRRORED] * torch.tensor([-1.0, 1]) + torch.tensor([1.0, 0])
+    other_points = mirrored_points(points)
     angles, other_angles = angles_of_label(labels).float(), angles_of_label(mirror_label(labels)).float()
     with torch.random.fork_rng():
         torch.manual_seed(CONFIG.seed)

@@ -161,24 +161,15 @@ def test_a_camera_that_cannot_be_is_one_line(root, change, reason):
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
 
 
-def test_a_camera_file_that_is_missing_or_damaged_anywhere_is_one_line_or_a_camera(root):
+def test_a_camera_file_that_is_missing_or_damaged_is_one_line(root):
+    # damage anywhere in such a file: tests/groundwork/test_matlab_file.py
     path = root / "p00" / "Calibration" / "Camera.mat"
-    whole, rng = path.read_bytes(), np.random.default_rng(2)
-    damaged = [whole[:length] for length in range(0, len(whole), 41)]
-    for _ in range(60):
-        data = bytearray(whole)
-        for place in rng.integers(0, len(whole), rng.integers(1, 5)):
-            data[place] = rng.integers(256)
-        damaged.append(bytes(data))
-    refused = 0
-    for data in damaged:
+    whole = path.read_bytes()
+    for data in (b"", whole[:100], whole[:250], whole[:126] + b"??" + whole[128:]):
         path.write_bytes(data)
-        try:
+        with pytest.raises(ValueError) as error:
             mpii_layout.camera_of(root, "p00")
-        except ValueError as error:
-            refused += 1
-            assert str(error).startswith(str(path)) and "\n" not in str(error)
-    assert refused > 25
+        assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
     path.unlink()
     with pytest.raises(ValueError, match="there is no such file; it must be the camera"):
         mpii_layout.camera_of(root, "p00")

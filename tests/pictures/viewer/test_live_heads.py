@@ -1,5 +1,8 @@
 """Drawing for the viewer: the same pictures as everywhere else, planes kept, previews that fit their time."""
 
+import time
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from tiny_networks import tiny_generator
 from eg3d.checkpoints.loading import load_generator
 from eg3d.gaze.networks import load_gaze_network
 from eg3d.gaze.term import estimate_gaze
+from eg3d.ops.precision import in_precision
 from eg3d.pictures.layout import to_uint8
 from eg3d.pictures.viewer.effort import EFFORTS, FULL, Pace, fewer_samples
 from eg3d.pictures.viewer.kept_heads import Kept
@@ -67,6 +71,49 @@ def test_others_may_draw_between_the_blocks_of_a_whole_picture_and_change_nothin
     assert head.kept.bytes == sum(size for _, size in head.kept._entries.values())
 
 
+def test_eyes_are_those_that_were_asked_for_though_another_sets_them_on_the_same_head_meanwhile(control):
+    view = View(seed=60, gaze="25,0")
+    expected = LiveHead("alone", control.G).full(view, lambda: None).image
+    others = iter(["-25,0"])
+
+    def pause():
+        if gaze := next(others, None):
+            control.preview(View(seed=60, gaze=gaze), "full", 0.1)
+
+    assert np.array_equal(control.full(view, pause).image, expected)
+    assert np.array_equal(control.full(view, lambda: None).image, expected)
+
+
+def test_what_others_draw_in_pauses_does_not_count_as_slow(head):
+    slow = LiveHead("slow", head.G)
+    slow.full(View(seed=70), lambda: time.sleep(0.1))
+    assert slow.plane_seconds < 0.1 and slow.pace.seconds["full"] < 0.1
+
+
+def test_previews_of_a_new_head_have_rough_planes_if_exact_ones_take_too_long(head, planes_made):
+    entered = []
+
+    @contextmanager
+    def roughly():
+        with in_precision(head.G, "bf16"):
+            entered.append(1)
+            yield
+
+    seen, view = LiveHead("rough", head.G, roughly=roughly), View(seed=80)
+    exact = LiveHead("exact", head.G).preview(view, "full", 1.0).image
+    for seconds, count in ((0.0, 0), (9.0, 1), (9.0, 2)):  # of one head they are kept
+        seen.plane_seconds = seconds
+        for yaw in (0.0, 0.2):
+            seen.preview(View(seed=81 + count, yaw=yaw), "full", 1.0)
+    assert len(entered) == 4 and len(planes_made) == 4  # `exact` made one; a context is entered for kept ones too
+    rough = seen.preview(view, "full", 1.0).image.astype(int)
+    assert not np.array_equal(rough, exact) and np.abs(rough - exact).mean() < 3
+    whole = seen.full(view, lambda: None).image
+    seen.plane_seconds = 9.0
+    assert np.array_equal(whole, exact) and np.array_equal(seen.preview(view, "full", 1.0).image, exact)
+    assert all(module.block_dtype is None for module in head.G.modules() if hasattr(module, "block_dtype"))
+
+
 def test_planes_are_made_once_for_a_head_and_again_for_another(head, planes_made):
     for yaw in (0.0, 0.1, 0.2):
         head.full(View(seed=100, yaw=yaw), lambda: None)
@@ -108,19 +155,43 @@ def test_a_preview_has_fewer_rays_and_samples_and_the_network_is_as_before(head)
     assert raw.shape == (32, 32, 3) and head.G.options == options
 
 
+def noted(pace, **seconds):
+    for name, value in seconds.items():
+        pace.note(name.replace("_", "-"), value)
+
+
 def test_previews_take_as_much_effort_as_time_allows():
     pace = Pace(rays=128)
     assert pace.choose(0.1) == "full"
-    pace.note("full", 2.0)
+    noted(pace, full=2.0)
     assert pace.choose(0.1) == "raw"
-    pace.note("raw", 0.3)
-    pace.note("raw-64", 0.08)
+    noted(pace, raw=0.3)
+    assert pace.choose(0.1) == "raw"  # a first picture may be slow: another chance
+    noted(pace, raw=0.2, raw_64=0.08)
     assert pace.choose(0.1) == "raw-64"
     assert pace.choose(0.001) == "raw-48"  # never tried
-    for _ in range(80):  # a machine that was busy may have become idle
-        pace.choose(0.1)
-    assert pace.choose(0.1) == "raw"
     assert Pace(rays=None).choose(0.0) == "full"  # a network without rays has no smaller picture
+
+
+def test_a_drag_is_never_held_up_by_an_effort_that_is_known_to_take_long():
+    pace = Pace(rays=128)
+    noted(pace, full=1.4)
+    for _ in range(1000):
+        assert pace.choose(0.08) == "raw"
+        noted(pace, raw=0.03)
+
+
+def test_a_machine_that_becomes_busy_or_idle_is_so_for_all_efforts():
+    pace = Pace(rays=128)
+    for _ in range(2):
+        noted(pace, full=2.0, raw=0.06, raw_64=0.02)
+    assert pace.choose(0.08) == "raw"
+    for _ in range(8):
+        noted(pace, raw=0.24)
+    assert pace.choose(0.08) == "raw-64" and pace.seconds["raw-64"] == pytest.approx(0.08, rel=0.02)
+    for _ in range(12):  # nobody tries `raw` meanwhile
+        noted(pace, raw_64=0.02)
+    assert pace.choose(0.08) == "raw" and pace.seconds["raw"] == pytest.approx(0.06, rel=0.02)
 
 
 def test_the_smallest_effort_is_taken_if_none_is_fast_enough():

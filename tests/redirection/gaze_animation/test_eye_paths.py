@@ -1,5 +1,7 @@
 """Ways of eyes: degrees to codes by a fitted map, corners of a path, alphas, and frames of a moved face."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -19,9 +21,11 @@ TRUE = np.array([[0.03, -0.01], [0.02, 0.05]])
 def test_the_map_from_degrees_to_codes_is_found_again_and_undone():
     rng = np.random.default_rng(0)
     angles = rng.uniform(-20, 20, (200, 2))
-    found = Calibration.fit(angles @ TRUE.T, angles)
+    camera = rng.normal(0, 3, angles.shape)
+    found = Calibration.fit(angles @ TRUE.T + camera, camera, angles)
     assert found.code_per_degree == pytest.approx(TRUE.ravel()) and max(found.rmse_deg) < 1e-9 and found.faces == 200
-    noisy = Calibration.fit(angles @ TRUE.T + rng.normal(0, 0.05, angles.shape), angles)
+    assert found.code_at_camera is None
+    noisy = Calibration.fit(angles @ TRUE.T + camera + rng.normal(0, 0.05, angles.shape), camera, angles)
     assert noisy.code_per_degree == pytest.approx(TRUE.ravel(), abs=2e-3) and max(noisy.rmse_deg) > 0.5
     asked = torch.tensor([[10.0, -4.0], [0.0, 7.0]])
     assert torch.allclose(found.angles(found.codes(asked)), asked, atol=1e-4)
@@ -32,11 +36,23 @@ def test_codes_that_do_not_follow_the_gaze_are_refused():
     rng = np.random.default_rng(0)
     angles = rng.uniform(-20, 20, (50, 2))
     with pytest.raises(ValueError, match="too few to calibrate"):
-        Calibration.fit(angles[:5], angles[:5])
+        Calibration.fit(angles[:5], 0 * angles[:5], angles[:5])
     with pytest.raises(ValueError, match="do not follow the gaze"):
-        Calibration.fit(np.zeros((50, 2)), angles)
+        Calibration.fit(np.zeros((50, 2)), np.zeros((50, 2)), angles)
     with pytest.raises(ValueError, match="do not follow the gaze"):
-        Calibration.fit(angles, angles * (1, 0))
+        Calibration.fit(angles, 0 * angles, angles * (1, 0))
+
+
+def test_codes_that_are_degrees_are_counted_from_one_code_of_the_camera_and_not_from_what_each_correction_misses():
+    rng = np.random.default_rng(0)
+    angles, misses = rng.uniform(-20, 20, (200, 2)), rng.normal(0, 0.1, (200, 2))
+    start = np.array([0.3, -0.2])
+    found = Calibration.fit(angles @ TRUE.T + start, start + misses, angles)
+    assert found.code_at_camera == pytest.approx(start) and found.code_per_degree == pytest.approx(TRUE.ravel())
+    camera, asked = (torch.tensor([one]).double() for one in ([5.0, 7.0], [10.0, 0.0]))
+    assert found.code(asked, camera)[0].numpy() == pytest.approx(start + TRUE @ [10, 0])
+    own = Calibration(found.code_per_degree, (1.0, 1.0), 30)
+    assert own.code(asked, camera)[0].numpy() == pytest.approx([5, 7] + TRUE @ [10, 0])
 
 
 def test_a_path_goes_through_its_corners_at_one_speed():
@@ -61,7 +77,7 @@ def test_alphas():
 
 
 def test_frames_show_the_codes_that_were_asked_for(painter):
-    picture, face = grey(), FaceEyes.of_lids(lids_at(160, 100))
+    picture, face = grey(), dataclasses.replace(FaceEyes.of_lids(lids_at(160, 100)), lids=None)
     x, y = face.eyes[0].astype(int)
 
     def codes(frames):
@@ -125,7 +141,7 @@ def test_a_map_is_enlarged_until_painted_eyes_show_what_is_asked_whatever_the_sl
 def test_weights_keep_their_map_and_a_damaged_one_is_one_line(tmp_path):
     config = AnimatorConfig(size=32, ngf=2, nef=2, n_layers_g=2, n_layers_e=2, n_layers_r=2, own=4, content=4)
     animator, path = GazeAnimator(config), tmp_path / "weights.safetensors"
-    calibration = Calibration((1.0, 0.5, 0.0, 2.0), (1.0, 2.0), 40)
+    calibration = Calibration((1.0, 0.5, 0.0, 2.0), (1.0, 2.0), 40, (0.5, -0.25))
     save_animator(path, animator, {"steps": 3}, calibration)
     again, found, facts = read_animator(path)
     assert found == calibration and facts == {"steps": 3} and again.config == config

@@ -12,7 +12,7 @@ from tiny_checkpoints import write_bundle
 
 from redirection.gaze_animation import painting_losses, pretrain, train
 from redirection.gaze_animation import test as test_script
-from redirection.gaze_animation.domain_batches import DomainBatches
+from redirection.gaze_animation.domain_batches import DomainBatches, swapped
 from redirection.gaze_animation.eye_boxes import boxes_around
 from redirection.gaze_animation.gaze_animator import LEAVES, NETWORKS, AnimatorConfig, GazeAnimator
 from redirection.gaze_animation.painting_losses import Faces
@@ -84,6 +84,7 @@ def test_a_run_in_two_parts_equals_one_that_never_stopped(data, pam, tmp_path):
     assert {p.name for p in (whole / "sample_dir").iterdir()} == {
         f"{step:06d}_{kind}_whole.jpg" for step in (2, 4) for kind in ("lo", "tr", "te")
     }
+    assert any(name.startswith("Dx.") and name.endswith("sn_u") for name in a["networks"])
     assert "use_sp: True" in (whole / "checkpoints/opt.txt").read_text()
 
 
@@ -145,7 +146,8 @@ def test_the_published_rule_leaves_the_eyes_of_y_where_they_were_and_swaps_none_
 def test_a_mirrored_batch_mirrors_the_yaw_that_is_known_of_y_and_not_its_pitch(data):
     domains = read_domains(data, 2)
     gaze = torch.arange(8.0).view(4, 2) + 1
-    plain, known = (DomainBatches(domains.x, domains.y, 32, (40, 40), 2, 0, y_gaze=of) for of in (None, gaze))
+    of_x = torch.zeros(len(domains.x), 2)
+    plain, known = (DomainBatches(domains.x, domains.y, 32, (40, 40), 2, 0, gaze=of) for of in (None, (of_x, gaze)))
     turned = set()
     for step in range(8):
         rows, found = known._rows("y", 4, step), known.of_step(step)
@@ -155,6 +157,49 @@ def test_a_mirrored_batch_mirrors_the_yaw_that_is_known_of_y_and_not_its_pitch(d
         assert is_turned == (sign < 0) and torch.equal(found.y, plain.of_step(step).y)
         turned.add(sign)
     assert turned == {1, -1}
+
+
+def test_faces_that_er_reads_besides_come_from_both_domains_and_are_mirrored_with_their_gaze(data):
+    domains = read_domains(data, 2)
+    of_x, of_y = torch.full((len(domains.x), 2), 0.5), torch.arange(8.0).view(4, 2) + 1
+    made = DomainBatches(domains.x, domains.y, 32, (40, 40), 2, 0, gaze=(of_x, of_y), reads=3)
+    turned = set()
+    for step in range(8):
+        found = made.of_step(step)
+        assert found.read.shape == (6, 6, 8, 8) and found.asked.shape == (2, 2) and found.asked.abs().max() <= 22
+        assert found.read_gaze[:3].abs().eq(0.5).all() and found.read_gaze[3:].abs().ge(1).all()
+        sign = float(found.read_gaze[0, 0].sign())
+        left, right = (found.read[:, first : first + 3, 2:6, 2:6].mean((1, 2, 3)) for first in (0, 3))
+        assert ((right - left) * sign > 0).all()  # the bright eye lies at the right, in a mirrored face at the left
+        turned.add(sign)
+    assert turned == {1, -1}
+    crops = torch.rand(2, 6, 4, 4)
+    assert torch.equal(swapped(crops)[:, :3], crops[:, 3:].flip(-1)) and torch.equal(swapped(swapped(crops)), crops)
+
+
+def test_er_learns_from_these_faces_and_gy_from_what_er_reads_of_a_gaze_that_was_asked_for():
+    weights = painting_losses.PaintingWeights(lam_gaze=1.0, lam_asked=3.0)
+    training = PaintingTraining(NARROW, StepConfig(weights=weights), None)
+    training.begin()
+    gaze = torch.tensor([[10.0, -4.0], [-6.0, 8.0]])
+    faces = dataclasses.replace(some_faces(), y_gaze=gaze, read=torch.rand(2, 6, 8, 8), read_gaze=gaze, asked=-gaze)
+    nets, critics = training.nets.animator, (training.nets.Dx, training.nets.Dy)
+    painted = painting_losses.paint_all(nets, faces)
+    terms = painting_losses.animation_losses(nets, critics, faces, painted, weights, None)
+    expected = (nets.encode(faces.read) - gaze / 2).abs().mean()
+    assert terms["gaze_code_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    moved = nets.paint(faces.y, faces.y_boxes, -gaze / 2, nets.content(painted.s, faces.y_boxes))
+    expected = (nets.gaze(moved, faces.y_boxes) + gaze / 2).abs().mean()
+    assert terms["gaze_asked_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    both = [*nets.Gy.parameters(), *nets.encode.parameters()]
+    gradients = torch.autograd.grad(terms["gaze_asked_loss"], both, retain_graph=True, allow_unused=True)
+    count = len(list(nets.Gy.parameters()))
+    assert any(one is not None and one.abs().max() > 0 for one in gradients[:count])
+    assert all(one is None for one in gradients[count:])  # Er must not learn to read what Gy paints
+    rest = [value for name, value in terms.items() if name not in ("gaze_asked_loss", "Gy_loss")]
+    assert terms["Gy_loss"].item() == pytest.approx((sum(rest) + 3 * terms["gaze_asked_loss"]).item(), rel=1e-5)
+    with pytest.raises(ValueError, match="give --known-gaze too"):
+        painting_losses.PaintingWeights(lam_asked=1.0)
 
 
 def test_known_gaze_makes_the_code_of_y_its_degrees_and_that_of_the_corrected_face_none():
@@ -223,6 +268,33 @@ def test_gy_learns_from_the_gx_that_has_just_moved_unless_time_is_to_be_saved():
         results.append(training.step(some_faces(), 1.0, torch.rand(2)))
     assert results[0]["Gx_loss"] == results[1]["Gx_loss"]
     assert results[0]["recon_loss_y_angle"] != results[1]["recon_loss_y_angle"]
+
+
+def test_alpha_0_shows_the_gaze_that_is_there_and_alpha_1_that_of_the_corrected_face():
+    torch.manual_seed(0)
+    nets, faces = GazeAnimator(NARROW).eval(), some_faces()
+    there, camera = nets.ends(faces.y, faces.y_boxes)
+    assert torch.equal(there.gaze, nets.gaze(faces.y, faces.y_boxes)) and not torch.equal(there.gaze, camera.gaze)
+    for alpha, end in ((0.0, there), (1.0, camera)):
+        expected = nets.paint(faces.y, faces.y_boxes, end.gaze, end.content)
+        assert torch.allclose(nets.frame(faces.y, faces.y_boxes, alpha), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_gy_and_er_learn_from_the_synthesis_which_itself_is_data(reuse):
+    weights = painting_losses.PaintingWeights()
+    training = PaintingTraining(NARROW, StepConfig(reuse_synthesis=reuse), None)
+    training.begin()
+    nets, faces = training.nets.animator, some_faces()
+    painted = painting_losses.paint_all(nets, faces)
+    assert painted.s_again.requires_grad and not painted.s.requires_grad
+    terms = painting_losses.animation_losses(nets, (training.nets.Dx, training.nets.Dy), faces, painted, weights, None)
+    for network in (nets.Gy, nets.encode):
+        for name in ("recon_loss_y_angle", "gyx_gan_loss"):
+            gradients = torch.autograd.grad(
+                terms[name], list(network.parameters()), retain_graph=True, allow_unused=True
+            )
+            assert any(one is not None and one.abs().max() > 0 for one in gradients), name
 
 
 def test_with_wgan_the_gradients_of_both_discriminators_are_bounded():

@@ -1,0 +1,61 @@
+"""What the judge of patches reads of *true* pictures along the ways of `redirection/evaluate_faces.py`.
+
+The world renders each face with the gazes that an animation is asked for. What the judge makes of these pictures is the
+bound of every method: slope and R^2 along yaw and pitch, and how often the angle to the lens falls from frame to frame.
+"""
+
+if __name__ == "__main__":
+    from groundwork.early import begin
+
+    begin()
+
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from timing import write_results
+
+from eg3d.running import cli
+from eg3d.world.worlds import WORLDS
+from groundwork.places import FILE, OUTPUT_FOLDER, NamedInput
+from redirection.corrected_faces import ALPHAS, ASKED_PITCH, ASKED_YAW, read_gaze
+from redirection.face_scores import animation, falls, off
+from redirection.gaze_animation.world_portraits import WorldPortraits, lids_of
+from redirection.patch_judge import JUDGES, Judge
+
+
+@click.command(cls=cli.Command)
+@click.option("--world", type=click.Choice(WORLDS), default="people", show_default=True)
+@click.option("--people", type=click.IntRange(min=1), default=75, show_default=True, help="As of the test set.")
+@click.option("--views", type=click.IntRange(min=1), default=4, show_default=True, help="Of each of them.")
+@click.option("--count", type=click.IntRange(min=1), default=60, show_default=True, help="Faces that are read.")
+@click.option("--judge", type=NamedInput(FILE, [*JUDGES]), default="embedded", show_default=True)
+@click.option("--results", type=OUTPUT_FOLDER, default=Path(__file__).parent / "results")
+@cli.seed_option
+def main(world, people, views, count, judge, results, seed):
+    """Renders, reads, and writes a results file."""
+    portraits = WorldPortraits(world, "test", people, views, seed=seed, jitter=0)
+    reader, half = Judge.load(judge), people * views
+    yaws, pitches = (np.column_stack(one) for one in ((ASKED_YAW, np.zeros(7)), (np.zeros(3), ASKED_PITCH)))
+    found: dict[str, list] = {"alpha": [], "yaw": [], "pitch": []}
+    with click.progressbar(range(half, half + min(count, half)), label="faces") as indices:
+        for index in indices:
+            face = portraits.make(index)
+            lens = np.array(face.truth.lens)
+            past = np.subtract(face.truth.gaze, lens)
+            for name, away in (("alpha", np.outer(1 - np.array(ALPHAS), past)), ("yaw", yaws), ("pitch", pitches)):
+                frames = portraits.looking(index, away)
+                read = read_gaze(reader, frames, [lids_of(face)] * len(frames)).gaze
+                found[name].append(off(read, np.tile(lens, (len(read), 1))) if name == "alpha" else read - lens)
+    alpha, yaw, pitch = (np.array(found[name]) for name in found)
+    numbers = {
+        "faces": len(alpha), "falls_along_alpha": falls(alpha), "falls_but_1_deg": falls(alpha, 1.0),
+        "yaw": animation(ASKED_YAW, yaw[..., 0]), "pitch": animation(ASKED_PITCH, pitch[..., 1]),
+    }  # fmt: skip
+    click.echo(numbers)
+    click.echo(f"written to {write_results(results, f'judge-along-the-way-{world}', torch.device('cpu'), numbers)}")
+
+
+if __name__ == "__main__":
+    main()
