@@ -32,7 +32,7 @@ from eg3d.training.inversion.latent_search import SearchConfig, find_latents
 from eg3d.training.inversion.photo_run import Inversion, psnr
 from eg3d.training.inversion.photos_to_invert import Photos, draw, moved
 from eg3d.training.inversion.picture_distance import load_distance
-from eg3d.training.inversion.pivotal_tuning import TuningConfig, tuned
+from eg3d.training.inversion.pivotal_tuning import TuningConfig
 from eg3d.world.rendered_sets import make_sample
 from eg3d.world.worlds import world_of
 from groundwork.files import write_text
@@ -67,10 +67,11 @@ class Head:
 @click.option("--steps", type=int, default=SearchConfig().steps, show_default=True)
 @click.option("--pivotal-steps", type=int, default=TuningConfig().steps, show_default=True)
 @click.option("--local", type=float, default=TuningConfig().local, show_default=True)
+@click.option("--obey", type=float, default=TuningConfig().obey, show_default=True)
 @click.option("--rows", "rows_file", type=OUTPUT_FILE, help="Rows of single heads, to go on from.")
 @cli.json_option
 @results_option
-def main(heads, first, ceiling, networks, target, steps, pivotal_steps, local, rows_file, json_path,
+def main(heads, first, ceiling, networks, target, steps, pivotal_steps, local, obey, rows_file, json_path,
          results):  # fmt: skip
     """Reconstruction, true views at +-0.3 rad, identity and gaze of inverted heads of the cartoon world."""
     torch.set_num_threads(1)
@@ -80,12 +81,12 @@ def main(heads, first, ceiling, networks, target, steps, pivotal_steps, local, r
         for name in networks:
             key = f"{name} {number}"
             if key not in rows:
-                work = inversion(name, target, steps, pivotal_steps, local)
+                work = inversion(name, target, steps, pivotal_steps, local, obey)
                 rows[key] = measured(work, head_of_world(number), number, judges, ceiling)
                 if rows_file:
                     write_text(rows_file, json.dumps(rows, indent=1))
     numbers = {"heads": heads, "first": first, "target": target, "steps": steps, "pivotal_steps": pivotal_steps,
-               "local": local}  # fmt: skip
+               "local": local, "obey": obey}  # fmt: skip
     for name in networks:
         mine = [rows[f"{name} {number}"] for number in range(first, first + heads)]
         numbers[name] = network_facts(name) | averages(mine)
@@ -94,11 +95,11 @@ def main(heads, first, ceiling, networks, target, steps, pivotal_steps, local, r
     click.echo(f"written to {write_results(results, 'inversion', torch.device('cpu'), numbers)}")
 
 
-def inversion(name, target, steps, pivotal_steps, local) -> Inversion:
+def inversion(name, target, steps, pivotal_steps, local, obey) -> Inversion:
     G = load_generator(name)
     reader = load_gaze_network("embedded") if is_aimed(G) else None
     search = SearchConfig(target=target, steps=steps, gaze=reader is None)
-    tuning = TuningConfig(steps=pivotal_steps, local=local)
+    tuning = TuningConfig(steps=pivotal_steps, local=local, obey=obey)
     return Inversion(G, search, tuning, load_distance(), Path(), {}, {}, reader)
 
 
@@ -125,7 +126,7 @@ def measured(work: Inversion, head: Head, number: int, judges, ceiling: bool) ->
     start = time.process_time()
     photos = work.photos(head.images[:1], head.labels[:1], [str(number)])
     found = find_latents(work.G, photos, work.distance, work.search, work.spread)
-    G = tuned(work.G, found.ws, found.photos, work.distance, work.tuning, work.spread)
+    G = work.tune(found.ws, found.photos)
     row = {"cpu_seconds": time.process_time() - start}
     gaze = found.photos.gaze
     with torch.no_grad():
@@ -145,7 +146,7 @@ def measured(work: Inversion, head: Head, number: int, judges, ceiling: bool) ->
     if ceiling:
         best = Photos(head.images, head.labels, photos.keys, photos.gaze)
         found = find_latents(work.G, best, work.distance, work.search, work.spread)
-        G = tuned(work.G, found.ws, found.photos, work.distance, work.tuning, work.spread)
+        G = work.tune(found.ws, found.photos)
         with torch.no_grad():
             row["ceiling_views_db"] = of_views(draw(G, found.ws, head.labels, found.photos.gaze), head)
     return row

@@ -50,7 +50,8 @@ def files_of(arguments: dict) -> list[str]:
 @click.option("--interpolate", type=bool, default=True, show_default=True,
               help="One film, interpolation.mp4; False: an orbit of each seed, 0.mp4.")  # fmt: skip
 @click.option("--camera-path", type=INPUT_FILE,
-              help="JSON with a camera per frame, as another film's *_cameras.json.  [default: orbit]")  # fmt: skip
+              help="JSON with a camera per frame, and fps, as another film's *_cameras.json.  "
+              "[default: orbit]")  # fmt: skip
 @cli.gaze_option
 @click.option("--gaze-path", type=NamedInput(FILE, ["circle"]), metavar="FILE|circle",
               help='JSON with a gaze per frame, {"gaze": [[yaw, pitch], ...]}, degrees; circle: heads that rest follow '
@@ -97,6 +98,7 @@ def main(
         for G in generators if "labels" in path else ():
             doubts += camera_doubts(torch.tensor(path["labels"]), ray_ranges(G))
         cli.tell([], [f"{camera_path}: {line}" for line in dict.fromkeys(doubts)])
+    fps = path["fps"] if path else video.FPS
     view = ViewOptions(trunc, trunc_cutoff, focal_to_fov(video.FOCAL[cfg]))
     side = max(video.SMALLEST_SIDE, *(G.resolution for G in generators))
     for plan in plans:
@@ -113,8 +115,8 @@ def main(
         frames = (
             films[0] if len(films) == 1 and not captions else video.abreast(films, named, beside=grid[0] <= grid[1])
         )
-        video.write_video(outdir / f"{plan.name}.mp4", frames, progress=len(labels[0]))
-        video.write_camera_path(outdir / f"{plan.name}_cameras.json", labels[0])
+        video.write_video(outdir / f"{plan.name}.mp4", frames, fps, progress=len(labels[0]))
+        video.write_camera_path(outdir / f"{plan.name}_cameras.json", labels[0], fps)
         if shapes:
             video.write_shapes(outdir, generators[0], plan, len(labels[0]), view, shapes)
         click.echo(f"{outdir / plan.name}.mp4: {len(labels[0])} frames")

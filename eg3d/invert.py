@@ -15,14 +15,14 @@ from dataset_preprocessing.ffhq.bare_photo import crop_and_label, label_of_crop
 from eg3d.checkpoints.loading import load_generator, network_facts, open_checkpoint
 from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import dataset_path
-from eg3d.gaze.networks import check_always_answers, load_gaze_network
+from eg3d.gaze.networks import check_always_answers, check_differentiable, load_gaze_network
 from eg3d.models.eye_field import is_aimed
 from eg3d.models.photo_head import PhotoEyeField, PhotoHead
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.origin import drawn_world
 from eg3d.training.inversion.latent_search import TARGETS, SearchConfig
 from eg3d.training.inversion.photo_run import ENDINGS, Inversion
-from eg3d.training.inversion.photo_sources import Source, label_beside, of_data_set, read_square
+from eg3d.training.inversion.photo_sources import Source, digest, label_beside, of_data_set, read_square
 from eg3d.training.inversion.picture_distance import load_distance
 from eg3d.training.inversion.pivotal_tuning import TuningConfig
 from groundwork.archive import read_file
@@ -60,7 +60,7 @@ def files_of(arguments: dict) -> list[str]:
               help="Compare pictures by torchvision's vgg16-397923af.pth, best for photos.  [default: the embedded "
               "feature network]")  # fmt: skip
 @click.option("--l2cs-path", type=GAZE_NETWORK,
-              help="For a network whose gaze can be set: reads the photo's gaze.  "
+              help="For a network whose gaze can be set: reads the photo's gaze, and whether set eyes obey.  "
               "[default: that of the network's world; without one the gaze is sought too]")  # fmt: skip
 @cli.batch_option(4, "Photos whose latents are sought at a time.")
 @cli.seed_option
@@ -101,7 +101,7 @@ def run(network, image, data, max_images, outdir, crop, target, steps, refine_ca
     if isinstance(G, PhotoHead | PhotoEyeField):
         raise ValueError(f"--network={network}: is one head already; give the generator it was made of")
     world = drawn_world(network, G.resolution)
-    gaze_network = distributed.together(lambda: load_reader(G, network, world, l2cs_path, device))
+    gaze_network = distributed.together(lambda: load_reader(G, network, world, l2cs_path, pivotal, device))
     work = Inversion(
         G=G,
         search=SearchConfig(target=target, steps=steps, camera=refine_camera, gaze=gaze_network is None),
@@ -130,15 +130,23 @@ def run(network, image, data, max_images, outdir, crop, target, steps, refine_ca
         cli.write_json(json_path, {"photos": rows, "from_before": len(sources) - len(todo)} | work.settings())
 
 
-def load_reader(G, network: str, world: str | None, given: str | None, device):
-    """The gaze network of a generator whose gaze can be set: --l2cs-path, else that of its world; None: no such one."""
+def load_reader(G, network: str, world: str | None, given: str | None, in_loss: bool, device):
+    """The gaze network of a generator whose gaze can be set: --l2cs-path, else that of its world; None: no such one.
+
+    in_loss: whether gradients must pass through it.
+    """
     if not is_aimed(G):
         if given is not None:
             raise ValueError(f"--l2cs-path={given}: the gaze of --network={network} cannot be set; leave it out, or "
                              "give embedded-control")  # fmt: skip
         return None
     name = given or world
-    return load_gaze_network(name, device) if name else None
+    if not name:
+        return None
+    found = load_gaze_network(name, device)
+    if in_loss:
+        check_differentiable(found, f"--l2cs-path={name}")
+    return found
 
 
 def of_image(image: Path, crop: bool | None, world: str, ranges, device) -> Source:
@@ -148,11 +156,13 @@ def of_image(image: Path, crop: bool | None, world: str, ranges, device) -> Sour
         oblong = header.width != header.height
     if crop or (crop is None and oblong):
         picture, label = crop_and_label(image, device)
+        sha256 = digest(data + b"cut out", None)
     else:
         picture, label = read_square(image), label_beside(image, ranges)
+        sha256 = digest(data, label)
         if label is None:
             label = label_of_crop(picture, str(image), world, device)
-    return Source(image.stem, lambda: (picture, label))
+    return Source(image.stem, lambda: (picture, label), lambda: sha256)
 
 
 def report(rows: list[dict], before: int, outdir: Path) -> None:

@@ -11,8 +11,8 @@ from eg3d.world.training.fit_identity import MarginClassifier
 from eg3d.world.training.fitting import FitConfig, fit
 from l2cs.augmented_crops import Augmentation, augment, gaussian_blur
 from redirection.gaze_errors import binned, bins_of, gaze_error
-from redirection.patch_judge import SCALE_DEG, JudgeArchitecture, PatchJudge, as_input, read
-from redirection.patch_sets import PatchSet
+from redirection.patch_judge import SCALE_DEG, JudgeArchitecture, PatchJudge, read
+from redirection.patch_sets import PatchSet, signed
 
 ARCHITECTURE = JudgeArchitecture()
 CONFIG = FitConfig(name="patch-judge", epochs=12)
@@ -41,7 +41,7 @@ class Questions(nn.Module):
     def loss(self, patches: PatchSet, person: torch.Tensor, chosen: torch.Tensor, draws: torch.Generator):
         """Of the rows `chosen` [B]. All draws come from a generator of the CPU, so every device sees the same."""
         n, device = len(chosen), self.classifier.weight.device
-        images, _ = augment(as_input(patches.images[chosen]).to(device), torch.zeros(n, 2), AUGMENTATION, draws)
+        images, _ = augment(signed(patches.images[chosen]).to(device), torch.zeros(n, 2), AUGMENTATION, draws)
         spoilt = (torch.rand(n, generator=draws) < SPOILT).float()
         quality = (spoilt[:, None] * torch.rand(n, 2, generator=draws)).to(device)
         images = gaussian_blur(images, quality[:, 0] * MOST_BLUR * images.shape[-1], radius=4)

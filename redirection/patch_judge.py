@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from eg3d.metrics.network_file import filled, load_network, save_network
+from eg3d.metrics.network_file import load_configured, save_network
 from eg3d.metrics.world_features import Block
 from groundwork.files import WORLD_WEIGHTS
-from groundwork.plain import check_types, from_plain
+from groundwork.plain import check_types
+from redirection.patch_sets import signed
 
 KIND = "patch judge"
 JUDGES = {"embedded": WORLD_WEIGHTS / "people_patch_judge.safetensors"}
@@ -37,6 +38,9 @@ class JudgeArchitecture:
         numbers = (self.side, *self.widths, self.hidden, self.identity)
         if not all(8 <= number <= 1024 for number in numbers) or len(self.widths) != 4 or self.side % 16:
             raise ValueError(f"a {KIND} with sizes {numbers}: four widths and all from 8 to 1024, the side 16 times n")
+
+    def build(self) -> "PatchJudge":
+        return PatchJudge(self)
 
 
 class Reading(NamedTuple):
@@ -78,13 +82,8 @@ class PatchJudge(nn.Module):
 @torch.no_grad()
 def read(judge: PatchJudge, patches: torch.Tensor, device="cpu") -> Reading:
     """What the judge sees in uint8 [N, 3, S, S]; on the CPU."""
-    parts = [judge(as_input(part).to(device)) for part in patches.split(CHUNK)]
+    parts = [judge(signed(part).to(device)) for part in patches.split(CHUNK)]
     return Reading(*(torch.cat(values).cpu() for values in zip(*parts, strict=True)))
-
-
-def as_input(patches: torch.Tensor) -> torch.Tensor:
-    """uint8 -> [-1, 1]."""
-    return patches.float() / 127.5 - 1
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,7 @@ class Judge:
     def load(cls, spec: str, device="cpu") -> "Judge":
         """`embedded`, or a file of train_judge.py. Errors: ValueError, one line."""
         path = JUDGES.get(spec) or Path(spec)
-        stored = load_network(path, KIND)
-        try:
-            architecture = from_plain(JudgeArchitecture, stored.architecture)
-        except ValueError as error:
-            raise ValueError(f"{path}: holds no {KIND} network of ours ({error})") from None
-        network = filled(lambda: PatchJudge(architecture), stored.state, path, f"a {KIND} network")
+        network, stored = load_configured(path, KIND, JudgeArchitecture)
         return cls(network.to(device), spec, stored.sha256, stored.facts)
 
     def read(self, patches: torch.Tensor) -> Reading:

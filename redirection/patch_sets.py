@@ -72,7 +72,10 @@ def read_patches(folder: Path, part: str, attributes: Attributes) -> PatchSet:
         raise ValueError(f"{folder}: has no folder all; {MAKE}")
     names = read_list(info / LISTS[part])
     if not names:
-        raise ValueError(f"{info / LISTS[part]}: names no patch; {MAKE}")
+        raise ValueError(
+            f"{info / LISTS[part]}: names no patch; make the set again by redirection/crop_eyes.py, with --test-people "
+            "or more people"
+        )
     table = read_labels(info / LABELS, attributes) if (info / LABELS).is_file() else None
     try:
         parsed = [PatchName.parse(Path(name).name) for name in names]
@@ -95,6 +98,11 @@ def read_patches(folder: Path, part: str, attributes: Attributes) -> PatchSet:
         torch.tensor([its.person for its in parsed]),
         torch.tensor([int(its.eye == "R") for its in parsed]),
     )
+
+
+def signed(patches: torch.Tensor) -> torch.Tensor:
+    """uint8 -> float32 in [-1, 1]."""
+    return patches.float() / 127.5 - 1
 
 
 def read_images(paths: Sequence[Path]) -> torch.Tensor:

@@ -289,6 +289,10 @@ def test_labels_of_a_path_keep_their_numbers(tmp_path):
     labels = camera_labels([0.1, 0.2], [0.0, 0.1], G.orbit)
     video.write_camera_path(tmp_path / "c.json", labels)
     assert torch.allclose(path_labels(video.read_camera_path(tmp_path / "c.json"), 7, G, 18.0), labels, atol=1e-6)
+    for fps in (True, 0, "x", 1e9):
+        (tmp_path / "c.json").write_text(json.dumps({"cameras": [[0.0, 0.0]], "fps": fps}))
+        with pytest.raises(ValueError, match="c.json: fps is .* from 1 to 240"):
+            video.read_camera_path(tmp_path / "c.json")
 
 
 def test_more_samples_and_rays_on_request():

@@ -64,8 +64,8 @@ def load_network(path: Path, kind: str) -> Stored:
         raise ValueError(f"{path}: holds no {kind} network of ours ({one_line(str(error))})") from None
 
 
-def load_configured(path: Path, kind: str, config: type) -> tuple[nn.Module, dict]:
-    """(network in evaluation mode, facts) of a file of ours whose architecture is a `config`, which builds it.
+def load_configured(path: Path, kind: str, config: type) -> tuple[nn.Module, Stored]:
+    """(network in evaluation mode, what its file holds); the file's architecture is a `config`, which builds it.
 
     The global random numbers stay where they are. Errors: ValueError, one line.
     """
@@ -75,7 +75,7 @@ def load_configured(path: Path, kind: str, config: type) -> tuple[nn.Module, dic
     except ValueError as error:
         raise ValueError(f"{path}: holds no {kind} network of ours ({error})") from None
     with torch.random.fork_rng():
-        return filled(architecture.build, stored.state, path, f"a {kind} network"), stored.facts
+        return filled(architecture.build, stored.state, path, f"a {kind} network"), stored
 
 
 def read_bytes(path: Path, kind: str) -> bytes:

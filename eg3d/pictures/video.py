@@ -29,6 +29,7 @@ from groundwork.strict_json import JsonError, read_json
 FOCAL = {"FFHQ": FFHQ_FOCAL, "AFHQ": FFHQ_FOCAL, "Shapenet": 1.7074}
 IMAGE_MODES = ("image", "image_depth", "image_raw")
 FPS, BITRATE = 60, "10M"  # as published
+MOST_FPS = 240
 MOST_TURNS = 3  # round a head in one film
 SMALLEST_SIDE = 256  # pictures of small models are enlarged to this, so that a film of them can be watched
 GAP = 8  # pixels between the panels of two networks
@@ -47,17 +48,19 @@ def orbit(frames: int) -> tuple[np.ndarray, np.ndarray]:
     return 0.35 * np.sin(turn), -0.05 + 0.25 * np.cos(turn)
 
 
-def read_camera_path(path: Path) -> dict[str, list]:
+def read_camera_path(path: Path) -> dict:
     """A camera path: {"labels": [25 numbers each]} or {"cameras": [[yaw, pitch] each]}, one entry to a frame.
 
+    And "fps", frames per second; what was published has none, and is shown with 60.
     Errors: ValueError, one line that names the file.
     """
-    reason = ""
+    reason, fps = "", FPS
     try:
         content = read_json(Path(path), finite=False)
+        fps = content.get("fps", FPS)
         kinds = [kind for kind in ("labels", "cameras") if kind in content]
         rows = torch.tensor(content[kinds[0]], dtype=torch.float64)
-    except (IndexError, TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
         rows, kinds = torch.zeros(0), ["?"]
         reason = f" ({error})" if isinstance(error, JsonError) else ""
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != {"labels": 25, "cameras": 2}.get(kinds[0]):
@@ -71,7 +74,9 @@ def read_camera_path(path: Path) -> dict[str, list]:
         check_labels(rows, str(path), [f"frame {i}" for i in range(len(rows))])
     else:
         _check_radians(path, rows)
-    return {kinds[0]: rows.tolist()}
+    if type(fps) not in (int, float) or not 1 <= fps <= MOST_FPS:
+        raise ValueError(f"{path}: fps is {str(fps)[:40]!a}; frames per second are a number from 1 to {MOST_FPS}")
+    return {kinds[0]: rows.tolist(), "fps": fps}
 
 
 def _check_radians(path: Path, rows: torch.Tensor) -> None:
@@ -100,7 +105,7 @@ def angle_doubts(cameras: list[list[float]]) -> list[str]:
     ]
 
 
-def path_labels(path: dict[str, list] | None, frames: int, G, fov_deg: float) -> torch.Tensor:
+def path_labels(path: dict | None, frames: int, G, fov_deg: float) -> torch.Tensor:
     """Labels [n, 25]: of a path that was read, n cameras as they are, or the orbit, n = frames, round G's pivot."""
     if path and "labels" in path:
         return torch.tensor(path["labels"])

@@ -40,4 +40,5 @@ def read_warp(path: Path) -> tuple[GazeWarp, dict]:
     """
     if is_checkpoint(path):
         return published_network(WarpConfig().build, "deepwarp", path), {}
-    return load_configured(path, KIND, WarpConfig)
+    network, stored = load_configured(path, KIND, WarpConfig)
+    return network, stored.facts

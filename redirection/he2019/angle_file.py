@@ -39,11 +39,6 @@ def unit_angles(degrees: torch.Tensor) -> torch.Tensor:
     return degrees[:, [2, 1]] / degrees.new_tensor(UNITS_DEG)
 
 
-def to_signed(patches: torch.Tensor) -> torch.Tensor:
-    """uint8 -> float32 in [-1, 1]."""
-    return patches.float() / 127.5 - 1
-
-
 def to_bytes(x: torch.Tensor) -> torch.Tensor:
     """[-1, 1] -> uint8, rounded."""
     return ((x + 1) * 127.5).round().clamp(0, 255).byte()
@@ -61,4 +56,5 @@ def read_generator(path: Path) -> tuple[AngleGenerator, dict]:
     """
     if is_checkpoint(path):
         return published_network(AngleConfig().build, "generator", path), {}
-    return load_configured(path, KIND, AngleConfig)
+    network, stored = load_configured(path, KIND, AngleConfig)
+    return network, stored.facts

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from groundwork.files import WORLD_WEIGHTS
-from redirection.he2019.angle_file import read_generator, to_bytes, to_signed, unit_angles
+from redirection.he2019.angle_file import read_generator, to_bytes, unit_angles
 from redirection.he2019.angle_networks import AngleGenerator
+from redirection.patch_sets import signed
 
 EMBEDDED = WORLD_WEIGHTS / "people_he2019.safetensors"
 CHUNK = 64
@@ -24,7 +25,7 @@ class AngleRedirector:
     def redirect(self, patches: torch.Tensor, shown: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         drawn = []
         for rows in torch.arange(len(patches)).split(CHUNK):
-            x, angle = to_signed(patches[rows]), unit_angles(wanted[rows].float())
+            x, angle = signed(patches[rows]), unit_angles(wanted[rows].float())
             drawn.append(to_bytes(self.generator(x.to(self.device), angle.to(self.device))).cpu())
         return torch.cat(drawn)
 

@@ -12,12 +12,12 @@ from groundwork.draws import draw_key
 from groundwork.plain import check_one_of, check_within
 from redirection.gaze_pairs import GazePairs
 from redirection.gaze_sheets import gaze_sheet
-from redirection.he2019.angle_file import AngleConfig, save_generator, to_signed, unit_angles
+from redirection.he2019.angle_file import AngleConfig, save_generator, unit_angles
 from redirection.he2019.angle_networks import AngleDiscriminator
 from redirection.he2019.angle_redirector import AngleRedirector
 from redirection.he2019.cycle_losses import CycleWeights, Losses, discriminator_losses, generator_losses
 from redirection.patch_run import PatchRun, PatchRunConfig
-from redirection.patch_sets import PatchSet
+from redirection.patch_sets import PatchSet, signed
 
 OPTIMIZERS = {
     "adam": lambda parameters, of: torch.optim.Adam(parameters, lr=of.lr, betas=(of.beta1, of.beta2)),
@@ -116,7 +116,7 @@ class CycleRun(PatchRun):
     def _batch(self, phase: str) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
         """(patches, angles) of the sources, and of the targets."""
         rows = self.pairs.of_step(self.config.seed, self.step, self.config.batch, phase)
-        return tuple((to_signed(self.training.images[r]).to(self.device), self.angles[r].to(self.device)) for r in rows)
+        return tuple((signed(self.training.images[r]).to(self.device), self.angles[r].to(self.device)) for r in rows)
 
     def _descend(self, name: str, loss: Losses) -> None:
         parameters = list(getattr(self.networks, name).parameters())

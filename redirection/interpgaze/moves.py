@@ -1,4 +1,4 @@
-"""Redirecting one patch: which reference leads to the angles that are wanted, by how much, and the steps on the way."""
+"""Redirecting one patch: the steps on the way, and what a reference makes of it."""
 
 from collections.abc import Sequence
 
@@ -7,46 +7,7 @@ import torch
 from PIL import Image
 
 from redirection.attributes import ANGLES, Attributes
-from redirection.interpgaze.control import control_vector
 from redirection.interpgaze.redirector import InterpGaze, network_input, picture
-from redirection.patch_sets import PatchSet
-
-LEAST, FURTHEST = -0.25, 1.5  # of the way to a reference; what is beyond was never trained
-LEAST_BETWEEN_DEG = 5.0
-Angles = dict[str, float]
-
-
-def nearest_reference(
-    patches: PatchSet, attributes: Attributes, source: Angles, wanted: Angles
-) -> tuple[int, torch.Tensor]:
-    """(row, v [branches]): the patch of a set that leads from `source` to `wanted` with fractions nearest to 1.
-
-    Errors: ValueError, one line, if no patch of the set does, or no branch moves an angle.
-    """
-    moving = {name: degrees for name, degrees in wanted.items() if degrees != source[name]}
-    best: tuple[float, int, torch.Tensor] | None = None
-    for row, angles in enumerate(patches.angles.tolist()):
-        reference = dict(zip(ANGLES, angles, strict=True))
-        if any(abs(reference[name] - source[name]) < LEAST_BETWEEN_DEG for name in moving):
-            continue
-        ways = [(degrees - source[name]) / (reference[name] - source[name]) for name, degrees in moving.items()]
-        if any(not LEAST <= way <= FURTHEST for way in ways):
-            continue
-        others = sum(abs(reference[name] - source[name]) / 10 for name in ANGLES if name not in moving)
-        cost = sum(abs(way - 1) for way in ways) + 0.2 * others
-        if best is None or cost < best[0]:
-            best = cost, row, control_vector(attributes, source, reference, moving)
-    if best is None:
-        raise ValueError(
-            f"no reference leads to {written(wanted)} from {written(source)} degrees; give others (--references), or "
-            "angles nearer to theirs"
-        )
-    return best[1:]
-
-
-def written(angles: Angles) -> str:
-    """`0P 10V -5H`."""
-    return " ".join(f"{degrees:g}{name}" for name, degrees in angles.items())
 
 
 def way_to(v: torch.Tensor, steps: int, order: Sequence[int] = ()) -> torch.Tensor:
@@ -61,6 +22,20 @@ def way_to(v: torch.Tensor, steps: int, order: Sequence[int] = ()) -> torch.Tens
     for number, stage in enumerate(stages):
         controls[:, stage] = (at - number).clamp(0, 1)[:, None] * v[stage]
     return controls
+
+
+def looks_between(
+    shown: torch.Tensor, wanted: torch.Tensor, attributes: Attributes, steps: int, order: Sequence[int] = ()
+) -> torch.Tensor:
+    """P, V, H in degrees [steps, 3] on the way from shown to wanted [3], in the order of `way_to`."""
+    branches = [attributes.branch_of(name) for name in ANGLES]
+    moving = [(a, branch) for a, branch in enumerate(branches) if branch is not None and wanted[a] != shown[a]]
+    v = torch.zeros(attributes.branches)
+    v[[branch for _, branch in moving]] = 1
+    share, looks = way_to(v, steps, order), shown.repeat(steps, 1)
+    for a, branch in moving:
+        looks[:, a] = torch.lerp(shown[a], wanted[a], share[:, branch])
+    return looks
 
 
 @torch.no_grad()

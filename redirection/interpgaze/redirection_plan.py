@@ -7,15 +7,17 @@ import torch
 
 from groundwork.archive import read_file
 from groundwork.images import read_picture
-from redirection.attributes import ANGLES
+from redirection.attributes import ANGLES, NO_LABELS
 from redirection.eye_patches import EyeSquare
 from redirection.eye_reader import angles_shown
-from redirection.interpgaze.gallery import load_gallery
-from redirection.interpgaze.moves import moved, nearest_reference, way_to
+from redirection.interpgaze.gallery import gallery_of, load_gallery
+from redirection.interpgaze.moves import looks_between, moved, way_to
+from redirection.interpgaze.redirecting import PatchRedirector, check_reach
 from redirection.lid_points import NoLids, load_lids
 from redirection.patch_names import PatchName
 from redirection.patch_sets import read_patches
 
+LEAST_PATCH = 16  # px of a side
 MIRRORED = {"P": -1, "V": 1, "H": -1}  # of the patch of a right eye
 
 
@@ -26,23 +28,37 @@ class Plan:
         self.redirector, self.device, self.wanted, self.steps = redirector, device, wanted, steps
         groups = redirector.config.groups
         self.order = branches_of(o["order"], "--order", groups.branches)
-        self.set = load_gallery() if references is None else read_patches(references, "train", groups)
-        self.patches, self.v = None, None
-        if reference is not None:
+        if reference is None:
+            gallery = load_gallery() if references is None else gallery_of(read_patches(references, "train", NO_LABELS))
+            self.led = PatchRedirector(redirector, gallery, device)
+        else:
             self.patches = reference_patches(reference, o["face"], redirector.config.size, o["landmarks"], device)
             chosen = branches_of(o["branch_idx"], "--branch_idx", groups.branches) or list(range(groups.branches - 1))
             self.v = torch.zeros(groups.branches)
-            self.v[chosen] = torch.tensor(strengths_of(o["strength"], len(chosen)))
+            self.v[chosen] = torch.tensor(strengths_of(o["strength"] or "1", len(chosen)))
 
     def frames(self, patch: np.ndarray, eye: str, angles: dict[str, float] | None) -> tuple[np.ndarray, np.ndarray]:
         """Reconstruction and steps of one patch; angles: those of the photo. None: a network reads them."""
-        reference, v = None if self.patches is None else self.patches[eye], self.v
-        if reference is None:
-            shown = read_angles(patch) if angles is None else _of_patch(angles, eye)
-            wanted = shown | _of_patch(self.wanted, eye)
-            row, v = nearest_reference(self.set, self.redirector.config.groups, shown, wanted)
-            reference = self.set.images[row].permute(1, 2, 0).numpy()
-        return moved(self.redirector, patch, reference, way_to(v, self.steps, self.order), self.device)
+        if self.wanted is None:
+            return moved(self.redirector, patch, self.patches[eye], way_to(self.v, self.steps, self.order), self.device)
+        shown = read_angles(patch) if angles is None else _of_patch(angles, eye)
+        here, there = (torch.tensor([its[a] for a in ANGLES]) for its in (shown, shown | _of_patch(self.wanted, eye)))
+        check_reach(self.led.angles, self.redirector.config.groups, here, there)
+        on_the_way = looks_between(here, there, self.redirector.config.groups, self.steps, self.order)
+        looks = torch.cat([here[None], on_the_way])
+        patches = torch.from_numpy(patch.copy()).permute(2, 0, 1).expand(len(looks), -1, -1, -1)
+        drawn = self.led.redirect(patches, here.expand(len(looks), -1), looks).permute(0, 2, 3, 1).numpy()
+        return drawn[0], drawn[1:]
+
+
+def check_patch(picture: np.ndarray, path: Path) -> None:
+    """ValueError, one line, if a picture uint8 [H, W, 3] is no patch of an eye."""
+    height, width = picture.shape[:2]
+    if height != width or height < LEAST_PATCH:
+        raise ValueError(
+            f"{path}: is {width}x{height}; a patch is square, with sides of at least {LEAST_PATCH} px "
+            "(redirection/crop_eyes.py), and --face says that this is a photo"
+        )
 
 
 def reference_patches(path: Path, face: bool | None, size: int, landmarks: str, device) -> dict[str, np.ndarray]:
@@ -52,6 +68,7 @@ def reference_patches(path: Path, face: bool | None, size: int, landmarks: str, 
     """
     picture, name = np.asarray(read_picture(read_file(path), str(path))), name_of(path)
     if face is False or (name is not None and name.eye):
+        check_patch(picture, path)
         return dict.fromkeys("LR", picture)
     points = _lids_of(picture, path, landmarks, device, "name a patch ..._L.png or ..._R.png")
     return {eye: EyeSquare.of_lids(points[eye], eye).cut(picture, size) for eye in "LR"}

@@ -48,6 +48,9 @@ class InterpGazeConfig:
         check_one_of("decoder", self.decoder, DECODERS)
         Attributes.parse(self.attributes)
 
+    def build(self) -> "InterpGaze":
+        return InterpGaze(self)
+
     @property
     def groups(self) -> Attributes:
         return Attributes.parse(self.attributes)

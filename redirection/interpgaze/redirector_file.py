@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import torch
-
-from eg3d.metrics.network_file import filled, load_network, save_network
+from eg3d.metrics.network_file import load_configured, save_network
 from groundwork.files import WORLD_WEIGHTS
-from groundwork.plain import from_plain
 from redirection.attributes import PUBLISHED
 from redirection.interpgaze.pth_files import LABEL, load_redirector
 from redirection.interpgaze.redirector import InterpGaze, InterpGazeConfig
@@ -29,10 +26,5 @@ def read_redirector(place: Path | str, label: str = LABEL, attributes: str = PUB
     path = EMBEDDED.get(str(place)) or Path(place)
     if path.is_dir():
         return load_redirector(path, label, attributes).requires_grad_(False), {}
-    stored = load_network(path, KIND)
-    try:
-        config = from_plain(InterpGazeConfig, stored.architecture)
-    except ValueError as error:
-        raise ValueError(f"{path}: holds no {KIND} network of ours ({error})") from None
-    with torch.random.fork_rng():
-        return filled(lambda: InterpGaze(config), stored.state, path, f"a {KIND} network"), stored.facts
+    network, stored = load_configured(path, KIND, InterpGazeConfig)
+    return network, stored.facts

@@ -6,8 +6,9 @@ import pytest
 import torch
 import trimesh
 from oracles.mrc import read_mrc
-from tiny_networks import tiny_generator
+from tiny_networks import tiny_eye_field, tiny_generator
 
+from eg3d.geometry.head_gaze import Aim
 from eg3d.pictures.shapes import (
     OUTSIDE,
     density_grid,
@@ -23,6 +24,7 @@ from eg3d.pictures.shapes import (
     write_stl,
 )
 from eg3d.pictures.views import ws_of_seeds
+from groundwork.draws import Midpoints
 
 CENTRE, RADIUS = (0.1, -0.05, 0.2), 0.4
 
@@ -102,6 +104,20 @@ def test_density_of_a_generator_is_the_same_every_time_and_belongs_to_its_latent
     torch.manual_seed(1)
     assert np.array_equal(first, density_grid(generator_field(G, ws[:1]), 8, 1.0))
     assert not np.allclose(first, density_grid(generator_field(G, ws[1:]), 8, 1.0))
+
+
+def test_a_shape_has_the_eyes_that_were_asked_for_in_colour_and_in_density():
+    base = tiny_generator()
+    G, ws = tiny_eye_field(base), ws_of_seeds(base, [0])
+    centres = G.planes(ws, "const", Midpoints()).centres[0].numpy()
+    vertices = np.concatenate([centres, centres + [0.0, 0.2, 0.0]]).astype(np.float32)
+    found = []
+    for aim in (Aim(), Aim(yaw=0.5)):
+        G.aim = aim
+        found.append((vertex_colors(G, ws, vertices), generator_field(G, ws)(torch.from_numpy(vertices))))
+    for first, second in zip(*found, strict=True):
+        assert (np.asarray(first[:2]) != np.asarray(second[:2])).any()
+        assert np.array_equal(first[2:], second[2:])
 
 
 def read_glb(path):

@@ -5,11 +5,13 @@ import dataclasses
 
 import pytest
 import torch
+from published_layout import write_published
 from tiny_networks import tiny_estimator
 from tiny_run import assert_same_state, tiny_config, write_images
 
 from eg3d.checkpoints.loading import CheckpointError, load_network, save_snapshot
 from eg3d.checkpoints.published_pickle import save_published
+from eg3d.config.augmentation import AugmentConfig
 from eg3d.config.eye_control import ControlConfig
 from eg3d.config.flags import resolve
 from eg3d.config.run import from_dict, network_from_dict, to_dict
@@ -18,6 +20,7 @@ from eg3d.gaze.term import GazeLossConfig, gaze_error
 from eg3d.geometry.head_gaze import gaze_direction, gaze_into_camera
 from eg3d.models.eye_field import EyeField
 from eg3d.models.generator import TriPlaneGenerator
+from eg3d.training.ada import count_signs
 from eg3d.training.latents import FakeBatches, wanted_gaze
 from eg3d.training.trainer import Trainer
 from groundwork.settings import ConfigError
@@ -55,6 +58,7 @@ def test_it_starts_as_its_base_and_only_the_eyes_learn(start):
         for name, value in G.state_dict().items():
             origin = EyeField.origin_of(name)
             assert origin is None or torch.equal(value, base[origin]), name
+        assert torch.count_nonzero(G.shift(torch.tensor([[0.6, -0.3]]), torch.ones(1, G.num_ws, G.w_dim))) == 0
     before = {name: value.clone() for name, value in run.G.state_dict().items()}
     for _ in range(2):  # the second one has a density step, and a shift that is no longer zero
         run.step()
@@ -68,14 +72,31 @@ def test_it_starts_as_its_base_and_only_the_eyes_learn(start):
                 assert not torch.equal(value, before[name]), f"{name} has not moved"
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(start):
-    whole = trainer(start)
+def test_a_published_base_starts_it_as_ours_does(start, tmp_path):
+    pickle = tmp_path / "base.pkl"
+    write_published(pickle, *(load_network(start[1].resume, name) for name in ("G", "D", "G_ema")))
+    ours, theirs = (trainer(start, **changes) for changes in ({}, {"resume": str(pickle)}))
+    for run in (ours, theirs):
+        run.step()
+    for name in ("G_ema", "G", "D"):
+        for (key, a), b in zip(
+            getattr(ours, name).state_dict().items(), getattr(theirs, name).state_dict().values(), strict=True
+        ):
+            assert torch.equal(a, b), f"{name}.{key}"
+
+
+@pytest.mark.parametrize("augment", [AugmentConfig(), AugmentConfig(mode="ada", target=0.0, kimg=0.01, interval=1)])
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(start, augment, monkeypatch):
+    monkeypatch.setattr("eg3d.training.trainer.count_signs", lambda logits: count_signs(logits.abs()))  # so p rises
+    changes = dict(augment=augment)
+    whole = trainer(start, **changes)
     for _ in range(4):
         whole.step()
-    first = trainer(start)
+    assert (whole.strength.p > 0) == augment.on
+    first = trainer(start, **changes)
     for _ in range(2):
         first.step()
-    second = trainer(start, state=first.state())
+    second = trainer(start, state=first.state(), **changes)
     for _ in range(2):
         second.step()
     assert_same_state(whole.state(), second.state())

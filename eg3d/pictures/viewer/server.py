@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from eg3d.pictures.viewer import saving
 from eg3d.pictures.viewer.effort import EFFORTS, FRAME_SECONDS
@@ -37,7 +38,7 @@ from groundwork.strict_json import JsonError, parse_json
 
 HERE = Path(__file__).parent
 PAGE_FILES = {"viewer.js": "text/javascript", "viewer.css": "text/css"}
-READ_SECONDS = 15  # for a request's body
+READ_SECONDS = 15  # for a request, and once more for its body
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -275,11 +276,33 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
+class Impatient(H11Protocol):
+    """Closes connections on which nothing comes to an end: else 256 idle ones would keep everybody out."""
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self._look_again(None)
+
+    def _look_again(self, before) -> None:
+        self._next_look = self.loop.call_later(READ_SECONDS, self._look, before)
+
+    def _look(self, before) -> None:
+        """before: the request and answer that were the last ones READ_SECONDS ago; None: there were none."""
+        if self.cycle is before and (before is None or before.response_complete):
+            self.transport.close()
+        else:
+            self._look_again(self.cycle)
+
+    def connection_lost(self, exc):
+        self._next_look.cancel()
+        super().connection_lost(exc)
+
+
 def serve(viewer: Viewer, door: socket.socket, ready: Callable[[uvicorn.Server], None] = lambda server: None) -> None:
     """Serves until Ctrl-C, which is raised again."""
     level = "error" if os.environ.get(DEBUG_VARIABLE) else "critical"  # tracebacks
     config = uvicorn.Config(
-        viewer.app, log_level=level, access_log=False, lifespan="off", ws="none", http="h11", loop="asyncio",
+        viewer.app, log_level=level, access_log=False, lifespan="off", ws="none", http=Impatient, loop="asyncio",
         server_header=False, date_header=False, limit_concurrency=256, h11_max_incomplete_event_size=1 << 14,
         timeout_graceful_shutdown=2,
     )  # fmt: skip

@@ -4,7 +4,9 @@ Per step two pictures. The photo's camera: it shall look like the photo (the pap
 from a camera drawn at random: it shall look as before, which keeps the change local (eq. 5). The paper knows no camera;
 a change that fits one view only would be free to ruin the others.
 
-Of an eye field only the base is tuned. Its eyes have learnt to obey beside a discriminator, which is not here.
+Of an eye field only the base is tuned. Its eyes have learnt to obey beside a discriminator, which is not here. But what
+the base draws round them, and its super-resolution, decide how they are read. So a third picture: the head with eyes
+set at random shall be read as looking there, by the gaze term of this repository (eg3d/gaze/term.py).
 """
 
 import copy
@@ -13,6 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
+from eg3d.gaze.term import gaze_error
+from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.models.eye_field import EyeField
 from eg3d.pictures.views import camera_labels, conditioning_label
 from eg3d.training.inversion.latent_search import Spread
@@ -30,13 +34,14 @@ ALONG_FACE = 0.2  # part of the gazes that look along the face instead
 @dataclass(frozen=True, kw_only=True)
 class TuningConfig:
     """How the weights are tuned. local: weight of the pictures that shall stay; near: how far from the pivot they are,
-    in units of sigma (the paper's 30 is of its generator's w).
+    in units of sigma (the paper's 30 is of its generator's w); obey: weight of the gaze term, of an eye field.
     """
 
-    steps: int = 200
+    steps: int = 300
     learning_rate: float = 1e-3
     local: float = 0.1
     near: float = 1.0
+    obey: float = 5.0
 
     def __post_init__(self):
         check_types(self)
@@ -45,12 +50,13 @@ class TuningConfig:
 
 def tuned(
     G, ws: torch.Tensor, photo: Photos, distance: PictureDistance, config: TuningConfig, spread: Spread,
-    seed: int = 0, step_done: Callable[[], None] = lambda: None,
+    seed: int = 0, step_done: Callable[[], None] = lambda: None, reader=None,
 ):  # fmt: skip
     """A copy of G, in evaluation mode without gradients, that draws what is seen of one head from ws
     [1, num_ws, w_dim].
 
-    The mapping network stays, and so do the eyes of an eye field.
+    The mapping network stays, and so do the eyes of an eye field. reader: the gaze network to which set eyes shall look
+    as they were told; None: no such term.
     """
     mine = copy.deepcopy(G)
     head = mine.base if isinstance(mine, EyeField) else mine
@@ -65,6 +71,8 @@ def tuned(
         loss = distance(draw(mine, ws, photo.labels, photo.gaze), photo.images).mean()
         if config.local:
             loss = loss + config.local * _change(G, mine, ws, camera, distance, config.near * spread.sigma, draws)
+        if reader is not None and config.obey:
+            loss = loss + config.obey * _disobedience(G, mine, ws, reader, draws)
         loss.backward()
         optimizer.step()
         step_done()
@@ -95,3 +103,9 @@ def _change(G, mine, ws, camera, distance, far, draws) -> torch.Tensor:
         gaze = _gaze(draws).to(ws.device)
         before = draw(G, near, camera, gaze)
     return distance(draw(mine, near, camera, gaze), before).sum()
+
+
+def _disobedience(G, mine, ws, reader, draws) -> torch.Tensor:
+    """The gaze term of the head from a camera drawn at random, its eyes set to a gaze drawn at random; rad^2."""
+    camera, gaze = _camera(G, draws).to(ws.device), _gaze(draws).to(ws.device)
+    return gaze_error(draw(mine, ws, camera, gaze), camera, reader, wanted=gaze_direction(gaze)).sum()

@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import random
+import shlex
 import socket
 import struct
 import threading
@@ -11,17 +12,20 @@ import time
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from tiny_networks import tiny_generator
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
+from eg3d import gen_videos
 from eg3d.checkpoints.loading import load_generator
+from eg3d.pictures import video
 from eg3d.pictures.layout import to_uint8
 from eg3d.pictures.video import read_camera_path
 from eg3d.pictures.viewer import guard as guard_module
-from eg3d.pictures.viewer import server
+from eg3d.pictures.viewer import saving, server
 from eg3d.pictures.viewer.live_heads import LiveHead
 from eg3d.pictures.viewer.wanted_view import View
 from eg3d.pictures.views import render_batch
@@ -178,6 +182,33 @@ def test_a_film_tells_how_far_it_is_and_comes_whole(running):
     assert parts[-1][0]["type"] == "video/mp4" and parts[-1][1][0][4:8] == b"ftyp"
 
 
+def test_the_command_for_a_path_makes_the_film_that_the_viewer_has_made(tmp_path, monkeypatch):
+    """Compared by what reaches the encoder, frame by frame, and how many of them make a second."""
+    pytest.importorskip("imageio_ffmpeg")
+    heads = [LiveHead("embedded-control", load_generator("embedded-control"))]
+    view, shot = View.parse("seed=3&psi=0.65&gaze=camera"), []
+    path = saving.read_path(view, [[0.1 * i, -0.05 * i, 18.0 + i] for i in range(3)])
+
+    def write_video(file, frames, fps=video.FPS, progress=None):
+        shot.append((fps, [*frames]))
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+
+    monkeypatch.setattr(video, "write_video", write_video)
+    saving.film(heads, view, path, lambda: None, lambda count: None)
+    (tmp_path / "cameras.json").write_bytes(saving.cameras(view, path, heads[0].G.orbit))
+    monkeypatch.chdir(tmp_path)
+    _, script, *arguments = shlex.split(saving.film_command(heads, view))
+    assert script == "eg3d/gen_videos.py" and len(set(arguments)) == len(arguments)
+    result = CliRunner().invoke(gen_videos.main, arguments)
+    assert result.exit_code == 0, result.output
+    (fps, mine), (their_fps, theirs) = shot
+    assert fps == their_fps == 30 and len(mine) == len(theirs) == 3
+    for one, other in zip(mine, theirs, strict=True):  # stored cameras are rounded, and eyes are drawn three at once
+        off = np.abs(one.astype(int) - other)
+        assert off.max() <= 3 and off.mean() < 0.01
+
+
 # ------------------------------------------------------------------ who is refused
 
 
@@ -310,6 +341,31 @@ def test_what_is_no_http_closes_its_connection_and_nothing_else(running, capfd):
 
 
 # ------------------------------------------------------------------ clients that go away
+
+
+def test_connections_that_ask_nothing_or_never_to_the_end_do_not_keep_others_out(running, monkeypatch):
+    monkeypatch.setattr(server, "READ_SECONDS", 0.2)
+    beginnings = (b"", b"POST /view HTTP/1.1\r\nHost: localhost\r\n", b"POST /about HTTP/1.1\r\nHost: localhost\r\n"
+                  b"X-Viewer-Token: " + TOKEN.encode() + b"\r\nContent-Length: 30\r\n\r\n{")  # fmt: skip
+    held = [socket.create_connection(("127.0.0.1", running.port), 5) for _ in range(300)]
+    for number, sock in enumerate(held):
+        sock.sendall(beginnings[number % 3])
+    end = time.monotonic() + 10
+    while running.post("/about")[0] != 200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    for sock in held[:3]:
+        sock.settimeout(5)
+        while sock.recv(4096):
+            pass  # an answer, or none, then the end
+    for sock in held:
+        sock.close()
+
+
+def test_a_long_answer_outlasts_the_patience_with_idle_connections(running, monkeypatch):
+    monkeypatch.setattr(server, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(LiveHead, "full", lambda self, *args: time.sleep(1) or self.panel(View())[0])
+    assert running.post("/view", view="seed=3", moving=False)[0] == 200
 
 
 def test_who_goes_away_costs_nothing(running, monkeypatch):
