@@ -56,7 +56,7 @@ def _json_path(path: Path | None, arguments: dict) -> Path:
               help="Thousand images for the biased base.  [default: 220; people: 400]")  # fmt: skip
 @click.option("--corrected-kimg", type=KIMG, default=24, show_default=True,
               help="Thousand images of fine-tuning with the gaze term.")  # fmt: skip
-@click.option("--control-kimg", type=KIMG, default=16, show_default=True,
+@click.option("--control-kimg", type=KIMG, default=8, show_default=True,
               help="Thousand images of training eyes whose gaze can be set.")  # fmt: skip
 @click.option("--gaze-weight", type=click.FloatRange(min=0), default=PRESETS["embedded"].gaze.weight,
               show_default=True, help="Of the fine-tuning.")  # fmt: skip
@@ -95,10 +95,12 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_w
             *shared,
             f"--resume={name}-base",
             "--gaze-control=True",
-            "--gaze-cond-d=True",
-            "--gaze-weight=50",  # at 5, side views keep a quarter of the base's look into the camera
-            "--gaze-rig=8",
+            "--gaze-camera-d=True",
+            "--gaze-loss=euclid",  # a square has little slope near 0: the rig loss then keeps half of an error
+            "--gaze-weight=24",  # large: the data look into the camera, and so the discriminator asks for that
+            "--gaze-rig=16",
             f"--kimg={control_kimg}",
+            f"--glr-fade-kimg={control_kimg}",
         ]
         snapshot = train_generator(name, workdir / "control", flags, log)
         export_half(snapshot, GENERATORS[f"{name}-control"], ["G_ema"])

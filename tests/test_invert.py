@@ -172,6 +172,8 @@ def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos,
     file = tmp_path / "out" / "img00000000.safetensors"
     before = file.read_bytes()
     assert "was made in another way" in refused(*args)
+    (photos / ROWS[0][0]).write_bytes((photos / ROWS[1][0]).read_bytes())
+    assert "made of another photo" in refused(*args, "--pivotal=False")
     file.write_bytes(before[:200])
     assert "img00000000.safetensors" in refused(*args, "--pivotal=False")
     assert file.read_bytes() == before[:200]
