@@ -22,7 +22,7 @@ from eg3d.running import cli, distributed, processes
 from eg3d.scores.origin import drawn_world
 from eg3d.training.inversion.latent_search import TARGETS, SearchConfig
 from eg3d.training.inversion.photo_run import ENDINGS, Inversion
-from eg3d.training.inversion.photo_sources import Source, label_beside, of_data_set, read_square
+from eg3d.training.inversion.photo_sources import Source, digest, label_beside, of_data_set, read_square
 from eg3d.training.inversion.picture_distance import load_distance
 from eg3d.training.inversion.pivotal_tuning import TuningConfig
 from groundwork.archive import read_file
@@ -156,11 +156,13 @@ def of_image(image: Path, crop: bool | None, world: str, ranges, device) -> Sour
         oblong = header.width != header.height
     if crop or (crop is None and oblong):
         picture, label = crop_and_label(image, device)
+        sha256 = digest(data + b"cut out", None)
     else:
         picture, label = read_square(image), label_beside(image, ranges)
+        sha256 = digest(data, label)
         if label is None:
             label = label_of_crop(picture, str(image), world, device)
-    return Source(image.stem, lambda: (picture, label))
+    return Source(image.stem, lambda: (picture, label), lambda: sha256)
 
 
 def report(rows: list[dict], before: int, outdir: Path) -> None:

@@ -72,7 +72,10 @@ def read_patches(folder: Path, part: str, attributes: Attributes) -> PatchSet:
         raise ValueError(f"{folder}: has no folder all; {MAKE}")
     names = read_list(info / LISTS[part])
     if not names:
-        raise ValueError(f"{info / LISTS[part]}: names no patch; {MAKE}")
+        raise ValueError(
+            f"{info / LISTS[part]}: names no patch; make the set again by redirection/crop_eyes.py, with --test-people "
+            "or more people"
+        )
     table = read_labels(info / LABELS, attributes) if (info / LABELS).is_file() else None
     try:
         parsed = [PatchName.parse(Path(name).name) for name in names]

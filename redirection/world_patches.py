@@ -6,6 +6,7 @@ the image's left.
 """
 
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -51,6 +52,12 @@ class WorldViews:
     between: float = 0.5
     size: int = 256
     seed: int = 0
+
+    def __post_init__(self):
+        if self.between == 0:
+            looks = (dict(zip(GRID, angles, strict=True)) for angles in itertools.product(*GRID.values()))
+            if self.views > (most := sum(map(self.possible, looks))):
+                raise ValueError(f"--views={self.views}: the grid has {most}; give fewer, or a --between above 0")
 
     def __len__(self) -> int:
         return self.people * self.views

@@ -1,6 +1,7 @@
 """invert.py: what it writes, that it goes on, and every way in which a photo or a network cannot be used."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from eg3d.faces.packaged import FACE_MESH
 from eg3d.geometry.cameras import yaw_pitch_of
 from eg3d.models.photo_head import PhotoEyeField, PhotoHead
 from eg3d.pictures.views import render_batch
+from eg3d.training.inversion import photo_run
 
 FILES = small_set.members(count=3, side=32)
 ROWS = json.loads(FILES[-1][1])["labels"]
@@ -76,12 +78,15 @@ def test_a_set_becomes_heads_that_every_script_takes_and_a_stopped_run_goes_on(n
 def test_a_photo_on_an_eye_field_has_the_gaze_that_the_network_reads(networks, photos, tmp_path, monkeypatch):
     judge = tiny_estimator()
     monkeypatch.setattr(eg3d.invert, "load_gaze_network", lambda name, device: judge)
+    readers, tuned = [], photo_run.tuned
+    monkeypatch.setattr(photo_run, "tuned", lambda *args: (readers.append(args[-1]), tuned(*args))[1])
     result = run(f"--network={networks}/eyes.safetensors", f"--image={photos / ROWS[1][0]}", "--l2cs-path=x",
                  f"--outdir={tmp_path}/out", *FAST)  # fmt: skip
     assert result.exit_code == 0 and "--gaze=" in result.stdout, result.output
     photo = open_checkpoint(tmp_path / "out" / "img00000001.safetensors").facts["photo"]
     assert photo["label"] == pytest.approx(ROWS[1][1], abs=1e-6) and abs(photo["gaze_rad"][0]) > 1e-4
     assert type(load_generator(tmp_path / "out" / "img00000001.safetensors")) is PhotoEyeField
+    assert readers == [judge]  # it also tells the eyes to obey
 
 
 def test_photos_of_another_size_are_resized(networks, tmp_path):
@@ -137,7 +142,7 @@ def test_a_picture_without_a_face_is_one_line(networks, photos, tmp_path, monkey
     assert not (tmp_path / "out").exists()
 
 
-def test_networks_that_cannot_be_tuned_are_one_line(networks, photos, tmp_path):
+def test_networks_that_cannot_be_tuned_are_one_line(networks, photos, tmp_path, monkeypatch):
     out = f"--outdir={tmp_path}/out"
     (tmp_path / "net.onnx").write_bytes(b"\x08\x07")
     assert "no gradient passes through" in refused(f"--network={tmp_path}/net.onnx", f"--data={photos}", out)
@@ -146,6 +151,9 @@ def test_networks_that_cannot_be_tuned_are_one_line(networks, photos, tmp_path):
     head = tmp_path / "heads" / "00000" / "img00000000.safetensors"
     assert "is one head already" in refused(f"--network={head}", f"--data={photos}", out)
     assert "cannot be set" in refused(*args, "--l2cs-path=embedded", out)
+    monkeypatch.setattr(eg3d.invert, "load_gaze_network", lambda *_: SimpleNamespace(differentiable=False))
+    eyes = (f"--network={networks}/eyes.safetensors", f"--data={photos}", "--l2cs-path=x")
+    assert "--l2cs-path=x: this gaze network only scores" in refused(*eyes, out)
     assert "finds no face in some" in refused(*args, "--l2cs-path=iris", out)
     assert not (tmp_path / "out").exists()
 
@@ -164,6 +172,8 @@ def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos,
     file = tmp_path / "out" / "img00000000.safetensors"
     before = file.read_bytes()
     assert "was made in another way" in refused(*args)
+    (photos / ROWS[0][0]).write_bytes((photos / ROWS[1][0]).read_bytes())
+    assert "made of another photo" in refused(*args, "--pivotal=False")
     file.write_bytes(before[:200])
     assert "img00000000.safetensors" in refused(*args, "--pivotal=False")
     assert file.read_bytes() == before[:200]

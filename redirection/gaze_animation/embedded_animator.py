@@ -16,7 +16,7 @@ NETWORKS = (
 PRETRAIN = "--niter=2000 --decay-from=1000 --lr_r=1e-3 --tick=100 --sample=500 --snap=200"
 TRAIN = (
     "--niter=4000 --decay-from=2000 --lr_g=4e-4 --lr_d=2e-4 --lam_p=5 --vgg_path=embedded --use_sp --reuse-synthesis "
-    "--precision=bf16 --known-gaze=1 --tick=20 --sample=200 --snap=100"
+    "--precision=bf16 --known-gaze=1 --known-faces=16 --asked-gaze=2 --lam_r=6 --tick=20 --sample=200 --snap=100"
 )
 
 

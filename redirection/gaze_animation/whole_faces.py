@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from redirection.gaze_animation.box_tones import toned
+from redirection.gaze_animation.box_tones import sharpened, toned
 from redirection.gaze_animation.eye_boxes import boxes_around
 from redirection.gaze_animation.iris_tint import tinted
 from redirection.gaze_animation.level_faces import SIDE, Placed, boxes_of
@@ -99,7 +99,7 @@ def painted(
         boxes = boxes_around(torch.from_numpy(place.to_portrait(face.eyes, size))[None], size=size)
         x = torch.from_numpy(before.copy()).permute(2, 0, 1)[None].float().to(device) / 127.5 - 1
         lids = None if face.lids is None else place.to_portrait(face.lids, size)
-        after = toned(x, paint(x, boxes.to(device)), boxes)
+        after = sharpened(x, toned(x, paint(x, boxes.to(device)), boxes), boxes)
         after = after if lids is None else tinted(x, after, lids)
         part = 1.0 if closed == 0 else min(1.0, (face.opened / closed - 1) / (FADES_TO - 1))
         after = x + part * (after - x)

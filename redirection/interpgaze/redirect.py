@@ -17,7 +17,7 @@ from groundwork.places import EITHER, INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, Nam
 from redirection.attributes import PUBLISHED
 from redirection.interpgaze.moves import resized
 from redirection.interpgaze.pth_files import LABEL
-from redirection.interpgaze.redirection_plan import Plan, angles_of, name_of, redirected_faces
+from redirection.interpgaze.redirection_plan import Plan, angles_of, check_patch, name_of, redirected_faces
 from redirection.interpgaze.redirector_file import EMBEDDED, read_redirector
 from redirection.lid_points import MESH
 
@@ -44,8 +44,8 @@ FPS = 15
     help="Instead: a patch (named ..._L.png or ..._R.png) or photo of a face, whose attributes are taken.",
 )
 @click.option("--branch_idx", help="With --reference: branches that move, 1,2.  [default: all but the last]")
-@click.option("-s", "--strength", default="1", show_default=True,
-              help="With --reference: how far, of each branch or of all; beyond 1 it extrapolates.")  # fmt: skip
+@click.option("-s", "--strength", help="With --reference: how far, of each branch or of all; beyond 1 it "
+              "extrapolates.  [default: 1]")  # fmt: skip
 @click.option("--order", help="Branches that move first, one after the other, 2,1.  [default: all together]")
 @click.option("--steps", type=click.IntRange(1, 1000), default=1, show_default=True, help="Pictures on the way.")
 @click.option("--landmarks", type=NamedInput(EITHER, [MESH]), default=MESH, show_default=True,
@@ -65,6 +65,10 @@ def main(model_path, source, target, reference, references, steps, out, device, 
     """
     if (target is None) == (reference is None):
         raise ValueError("give --target=P,V,H or --reference=FILE, and not both")
+    if target is not None and (o["branch_idx"] is not None or o["strength"] is not None):
+        raise ValueError("--branch_idx and --strength are of --reference; leave them out, --target says how far")
+    if target is None and (references is not None or o["source_angles"] is not None):
+        raise ValueError("--references and --source-angles are of --target; leave them out, or give --target")
     if out.suffix not in {".png", *FILMS}:
         raise ValueError(f"--out={out}: cannot be written; end the name in .png, .gif or .mp4")
     if out.suffix == ".mp4":
@@ -78,6 +82,7 @@ def main(model_path, source, target, reference, references, steps, out, device, 
     plan = Plan(redirector, device, references, reference, wanted, steps, o | {"face": face})
     if face is False or (face is None and name is not None and name.eye):
         eye = name.eye if name and name.eye else "L"
+        check_patch(picture, source)
         _, frames = plan.frames(picture, eye, angles)
         frames = [resized(frame, picture.shape[0]) for frame in frames]
     else:

@@ -14,7 +14,8 @@ CHUNK = 64
 FURTHEST = 2.0  # a step beyond a reference is an extrapolation; the method is meant for less than 2
 NEAR_DEG = (15.0, 10.0, 20.0)  # P, V, H: so far from the wanted look a reference counts 0.6 of one that is there
 BACKWARD = 0.25  # of the way to a reference, by which an eye may turn away from it
-OTHER_SIDE = 1e-3  # weight of references to whose other side the eye shall turn; they lead if no others can
+OTHER_SIDE = 0.01  # weight of references to whose other side the eye shall turn; they lead if no others can
+UNSEEN_DEG = 1.5  # a decoder that blends keeps the source if the gaze moves by less than about 2 degrees
 NAMES = {"P": "head yaw", "V": "vertical gaze", "H": "horizontal gaze"}
 
 
@@ -36,7 +37,10 @@ class PatchRedirector:
     @torch.no_grad()
     def redirect(self, patches: torch.Tensor, shown: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         network = self.network
-        factors = leading(self.angles, network.config.groups, shown.float(), wanted.float())
+        shown, wanted = shown.float(), wanted.float()
+        if network.decoder.blends:
+            wanted = prolonged(shown, wanted)
+        factors = leading(self.angles, network.config.groups, shown, wanted)
         drawn = []
         for part in torch.arange(len(patches)).split(CHUNK):
             source, of_part = network_input(patches[part], network.config).to(self.device), factors[part]
@@ -46,6 +50,17 @@ class PatchRedirector:
                 after = after + of_part[:, n, k, None, None, None].to(self.device) * added
             drawn.append(picture(network.draw(source, before, after), network.config).cpu())
         return (torch.cat(drawn) * 255).round().byte()
+
+
+def prolonged(shown: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """What a decoder that blends must be asked for, [B, 3], so that a small move is seen; a large one hardly changes.
+
+    Measured on 480 patches of people of another split than all others: of 1.2 degrees nothing was seen, of 2.3 one
+    half, of 3.2 nine tenths.
+    """
+    way = wanted - shown
+    size = way.norm(dim=1, keepdim=True)
+    return shown + way * torch.hypot(size, torch.full_like(size, UNSEEN_DEG)) / size.clamp(min=torch.finfo().tiny)
 
 
 def leading(angles: torch.Tensor, attributes: Attributes, shown: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

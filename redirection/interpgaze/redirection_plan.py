@@ -17,6 +17,7 @@ from redirection.lid_points import NoLids, load_lids
 from redirection.patch_names import PatchName
 from redirection.patch_sets import read_patches
 
+LEAST_PATCH = 16  # px of a side
 MIRRORED = {"P": -1, "V": 1, "H": -1}  # of the patch of a right eye
 
 
@@ -34,7 +35,7 @@ class Plan:
             self.patches = reference_patches(reference, o["face"], redirector.config.size, o["landmarks"], device)
             chosen = branches_of(o["branch_idx"], "--branch_idx", groups.branches) or list(range(groups.branches - 1))
             self.v = torch.zeros(groups.branches)
-            self.v[chosen] = torch.tensor(strengths_of(o["strength"], len(chosen)))
+            self.v[chosen] = torch.tensor(strengths_of(o["strength"] or "1", len(chosen)))
 
     def frames(self, patch: np.ndarray, eye: str, angles: dict[str, float] | None) -> tuple[np.ndarray, np.ndarray]:
         """Reconstruction and steps of one patch; angles: those of the photo. None: a network reads them."""
@@ -50,6 +51,16 @@ class Plan:
         return drawn[0], drawn[1:]
 
 
+def check_patch(picture: np.ndarray, path: Path) -> None:
+    """ValueError, one line, if a picture uint8 [H, W, 3] is no patch of an eye."""
+    height, width = picture.shape[:2]
+    if height != width or height < LEAST_PATCH:
+        raise ValueError(
+            f"{path}: is {width}x{height}; a patch is square, with sides of at least {LEAST_PATCH} px "
+            "(redirection/crop_eyes.py), and --face says that this is a photo"
+        )
+
+
 def reference_patches(path: Path, face: bool | None, size: int, landmarks: str, device) -> dict[str, np.ndarray]:
     """L and R: the patch of a file that is named as one (face: None) or is one (False); else both eyes of a photo.
 
@@ -57,6 +68,7 @@ def reference_patches(path: Path, face: bool | None, size: int, landmarks: str, 
     """
     picture, name = np.asarray(read_picture(read_file(path), str(path))), name_of(path)
     if face is False or (name is not None and name.eye):
+        check_patch(picture, path)
         return dict.fromkeys("LR", picture)
     points = _lids_of(picture, path, landmarks, device, "name a patch ..._L.png or ..._R.png")
     return {eye: EyeSquare.of_lids(points[eye], eye).cut(picture, size) for eye in "LR"}

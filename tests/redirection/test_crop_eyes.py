@@ -112,6 +112,7 @@ def test_photos_named_as_columbias_get_labels_and_others_only_patches(tmp_path, 
         (["--indir=photos", "--outdir=new", "--landmarks=five.json"], "no eye could be cut"),
         (["--world=cartoons", "--outdir=new", "--attr=0P,,"], "--attr"),
         (["--world=cartoons", "--outdir=new", "--test-people=5-"], "--test-people"),
+        (["--world=cartoons", "--outdir=new", "--between=0", "--views=106"], "--views=106: the grid has 105"),
     ],
 )
 def test_wrong_flags_and_files_are_one_line_and_write_nothing(tmp_path, run_script_in, flags, says):

@@ -63,7 +63,7 @@ class Inversion:
         }
 
     def is_done(self, source: Source) -> bool:
-        """Whether the file of a photo is there; ValueError if another run, or something else, has made it."""
+        """Whether the file of a photo is there; ValueError if it was made otherwise, or of another photo."""
         file = self.outdir / f"{source.name}.safetensors"
         if not file.is_file():
             return False
@@ -73,6 +73,9 @@ class Inversion:
             raise ValueError(f"--outdir={self.outdir}: {error}; remove it, or give a new folder") from None
         if not isinstance(photo, dict) or photo.get("settings") != self.settings():
             raise ValueError(f"--outdir={self.outdir}: {file.name} was made in another way; give the same flags, "
+                             "remove it, or give a new folder")  # fmt: skip
+        if photo.get("sha256") != source.sha256():
+            raise ValueError(f"--outdir={self.outdir}: {file.name} was made of another photo, or with another camera; "
                              "remove it, or give a new folder")  # fmt: skip
         return True
 
@@ -118,7 +121,7 @@ class Inversion:
         stem = self.outdir / source.name
         write_png(stem.with_name(f"{stem.name}.png"), sheet(head, ws, [photo.images, as_found, as_head]))
         write_gif(stem.with_name(f"{stem.name}.gif"), turntable(head, ws))
-        facts = self.facts | {"photo": row | {"settings": self.settings()}}
+        facts = self.facts | {"photo": row | {"sha256": source.sha256(), "settings": self.settings()}}
         save_snapshot(stem.with_name(f"{stem.name}.safetensors"), {"G_ema": head}, facts, half=True)
         return row
 

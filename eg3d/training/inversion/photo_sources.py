@@ -1,5 +1,6 @@
 """Where photos to invert come from: a data set, or a picture beside its label file."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,18 @@ from groundwork.strict_json import JsonError, read_json
 
 @dataclass(frozen=True)
 class Source:
-    """A photo: name, without ending, what its files will be called; read() -> (square picture, label [25])."""
+    """A photo: name, without ending, what its files will be called; read() -> (square picture, label [25]).
+
+    sha256() of its bytes, and of its label if one was given.
+    """
 
     name: str
     read: Callable[[], tuple[Image.Image, torch.Tensor]]
+    sha256: Callable[[], str]
+
+
+def digest(data: bytes, label: torch.Tensor | None) -> str:
+    return hashlib.sha256(data + (b"" if label is None else label.numpy().tobytes())).hexdigest()
 
 
 def of_data_set(path: Path, ray_ranges, skip_unmatched: bool = False) -> tuple[list[Source], list[str]]:
@@ -38,7 +47,9 @@ def of_data_set(path: Path, ray_ranges, skip_unmatched: bool = False) -> tuple[l
     def source(name: str, label: torch.Tensor) -> Source:
         where = f"{files.archive.path}: {shown(name)}"
         return Source(
-            name.rpartition(".")[0], lambda: (squared(read_picture(files.archive.read(name), where), where), label)
+            name.rpartition(".")[0],
+            lambda: (squared(read_picture(files.archive.read(name), where), where), label),
+            lambda: digest(files.archive.read(name), label),
         )
 
     return [source(name, label) for name, label in zip(names, labels, strict=True)], files.all_notes

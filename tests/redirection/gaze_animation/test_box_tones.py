@@ -2,7 +2,7 @@
 
 import torch
 
-from redirection.gaze_animation.box_tones import coons, toned
+from redirection.gaze_animation.box_tones import blurred, coons, sharpened, toned
 
 BOXES = torch.tensor([[[10.0, 12.0, 30.0, 26.0], [34.0, 12.0, 54.0, 26.0]]])
 INSIDE = (slice(None), slice(None), slice(12, 26), slice(10, 30))
@@ -53,3 +53,18 @@ def test_a_plane_is_carried_inward_as_it_is():
     plane = torch.linspace(0, 1, 14).view(1, 14, 1) + torch.linspace(0, 2, 20).view(1, 1, 20)
     assert (coons(plane.expand(3, -1, -1)) - plane).abs().max() < 0.25
     assert (coons(torch.full((3, 9, 12), 0.3)) - 0.3).abs().max() < 1e-6
+
+
+def test_a_paint_that_is_softer_than_the_face_gets_its_detail_and_one_that_is_as_sharp_stays():
+    torch.manual_seed(0)
+    face = torch.rand(1, 3, 32, 32) * 0.4
+    boxes = torch.tensor([[[4.0, 4, 14, 12], [18, 4, 28, 12]]])
+    soft = blurred(face)
+
+    def detail(faces):
+        return (faces - blurred(faces))[..., 6:10, 6:12].square().mean().sqrt()
+
+    found = sharpened(face, soft, boxes)
+    assert 1.4 * detail(soft) < detail(found) <= 1.05 * detail(face)
+    assert torch.equal(found[..., 14:, :], soft[..., 14:, :])
+    assert torch.equal(sharpened(face, face, boxes), face) and torch.equal(sharpened(soft, face, boxes), face)

@@ -84,6 +84,7 @@ def test_a_run_in_two_parts_equals_one_that_never_stopped(data, pam, tmp_path):
     assert {p.name for p in (whole / "sample_dir").iterdir()} == {
         f"{step:06d}_{kind}_whole.jpg" for step in (2, 4) for kind in ("lo", "tr", "te")
     }
+    assert any(name.startswith("Dx.") and name.endswith("sn_u") for name in a["networks"])
     assert "use_sp: True" in (whole / "checkpoints/opt.txt").read_text()
 
 
@@ -267,6 +268,33 @@ def test_gy_learns_from_the_gx_that_has_just_moved_unless_time_is_to_be_saved():
         results.append(training.step(some_faces(), 1.0, torch.rand(2)))
     assert results[0]["Gx_loss"] == results[1]["Gx_loss"]
     assert results[0]["recon_loss_y_angle"] != results[1]["recon_loss_y_angle"]
+
+
+def test_alpha_0_shows_the_gaze_that_is_there_and_alpha_1_that_of_the_corrected_face():
+    torch.manual_seed(0)
+    nets, faces = GazeAnimator(NARROW).eval(), some_faces()
+    there, camera = nets.ends(faces.y, faces.y_boxes)
+    assert torch.equal(there.gaze, nets.gaze(faces.y, faces.y_boxes)) and not torch.equal(there.gaze, camera.gaze)
+    for alpha, end in ((0.0, there), (1.0, camera)):
+        expected = nets.paint(faces.y, faces.y_boxes, end.gaze, end.content)
+        assert torch.allclose(nets.frame(faces.y, faces.y_boxes, alpha), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_gy_and_er_learn_from_the_synthesis_which_itself_is_data(reuse):
+    weights = painting_losses.PaintingWeights()
+    training = PaintingTraining(NARROW, StepConfig(reuse_synthesis=reuse), None)
+    training.begin()
+    nets, faces = training.nets.animator, some_faces()
+    painted = painting_losses.paint_all(nets, faces)
+    assert painted.s_again.requires_grad and not painted.s.requires_grad
+    terms = painting_losses.animation_losses(nets, (training.nets.Dx, training.nets.Dy), faces, painted, weights, None)
+    for network in (nets.Gy, nets.encode):
+        for name in ("recon_loss_y_angle", "gyx_gan_loss"):
+            gradients = torch.autograd.grad(
+                terms[name], list(network.parameters()), retain_graph=True, allow_unused=True
+            )
+            assert any(one is not None and one.abs().max() > 0 for one in gradients), name
 
 
 def test_with_wgan_the_gradients_of_both_discriminators_are_bounded():

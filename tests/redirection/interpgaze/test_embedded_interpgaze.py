@@ -47,6 +47,14 @@ def test_eyes_go_where_they_are_asked_to_and_stay_when_they_are(front, redirecto
     assert (read - wanted)[:, 1:].abs().max() < 5  # swapped branches would be off by 14
 
 
+def test_a_small_move_is_seen(front, redirector):
+    images, shown = front
+    for way in (2.0, -2.0):  # without `prolonged` the picture stays as it is
+        wanted = shown + torch.tensor([0.0, 0, way])
+        change = redirector.redirect(images, shown, wanted).float() - redirector.redirect(images, shown, shown).float()
+        assert change.abs().amax(dim=(1, 2, 3)).min() > 20, way
+
+
 def test_factors_change_evenly_as_the_wanted_gaze_moves(gallery):
     shown = torch.tensor([[0.0, 0, 3]]).expand(601, 3)
     wanted = torch.zeros(601, 3)
@@ -67,12 +75,26 @@ def test_eyes_that_stay_are_the_reconstruction_bit_for_bit(front, redirector):
     assert torch.equal(redirector.redirect(images, shown, shown), again)
 
 
+def horizontal(picture: np.ndarray) -> float:
+    """What the judge reads, of the patch itself."""
+    return Judge.load("embedded").read(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]).angles[0, 2].item()
+
+
 def test_a_patch_without_a_set_and_without_angles_is_redirected(tmp_path, run_script_in, front):
     Image.fromarray(front[0][0].permute(1, 2, 0).numpy()).save(tmp_path / "eye.png")
     flags = ["--source=eye.png", "--face=False", "--steps=2", "--device=cpu"]
     ran = run_script_in(tmp_path, REDIRECT, *flags, "--target=,,10", "--out=a.png")
     assert ran.code == 0, ran.stderr
-    still, moved = np.split(np.asarray(Image.open(tmp_path / "a.png")).astype(int), 2, axis=1)
-    assert np.abs(moved - still).max() > 30
+    still, moved = np.split(np.asarray(Image.open(tmp_path / "a.png")), 2, axis=1)
+    assert horizontal(still) == pytest.approx(-15, abs=5) and horizontal(moved) == pytest.approx(10, abs=5)
+    assert run_script_in(tmp_path, REDIRECT, *flags[:2], "--target=,,0", "--out=c.png").code == 0
+    assert horizontal(np.asarray(Image.open(tmp_path / "c.png"))) == pytest.approx(0, abs=5)
     for target in ("0,0,12", "0,5,-12"):  # from what is read; a little beyond every reference too
         assert run_script_in(tmp_path, REDIRECT, *flags, f"--target={target}", "--out=b.png").code == 0
+
+
+def test_degrees_of_a_right_eye_are_those_of_its_photo(tmp_path, run_script_in, front):
+    name = "0001_2m_0P_0V_15H_R.png"  # its patch is mirrored and shows -15
+    Image.fromarray(front[0][0].permute(1, 2, 0).numpy()).save(tmp_path / name)
+    assert run_script_in(tmp_path, REDIRECT, f"--source={name}", "--target=,,-10", "--out=a.png").code == 0
+    assert horizontal(np.asarray(Image.open(tmp_path / "a.png"))) == pytest.approx(10, abs=5)

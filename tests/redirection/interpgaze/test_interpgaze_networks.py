@@ -57,7 +57,9 @@ def test_the_controller_is_linear_in_each_fraction_and_the_branches_add_up():
 
     assert torch.allclose(moved(0.5, 0, 0) * 3, moved(1.5, 0, 0), atol=1e-5)
     assert torch.allclose(moved(1, 0, 0) + moved(0, 1, 0) + moved(0, 0, 1), moved(1, 1, 1), atol=1e-5)
-    assert torch.allclose(moved(1, 0, 0), controller.branch[0](reference - source), atol=1e-5)
+    for k in range(3):
+        v = [float(i == k) for i in range(3)]
+        assert torch.allclose(moved(*v), controller.branch[k](reference - source), atol=1e-5)
 
 
 def test_input_and_picture_are_inverse_and_zero_to_one():
@@ -93,6 +95,18 @@ def test_the_gradient_penalty_is_that_of_the_sum_of_a_linear_critic():
     critic.attr_branches = torch.nn.ModuleList()
     real, mixed = torch.randn(3, 1, 2, 2), torch.randn(3, 1, 2, 2)
     assert gradient_penalty(critic, real, mixed, torch.rand(3)).item() == pytest.approx((5 - 1) ** 2)  # |(3, 4)| = 5
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_heads_learn_the_labels_of_real_features_or_as_published_of_mixed_ones(legacy):
+    nets, (x, labels, order, v, u) = small_networks().train(), batch()
+    with torch.no_grad():
+        real = nets.redirector.encoder(x)
+        seen = nets.redirector.controller(real, real[order], v) if legacy else real
+        wanted = label_loss(nets.critic(seen).attributes, labels).item()
+    config = AlternationConfig(legacy_heads_on_mixed=True) if legacy else AlternationConfig()
+    losses = Alternation(nets, config).step(x, labels, order, v, u, 0)
+    assert losses["discrim_cls"] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_encoder_and_controller_move_in_every_so_many_th_step_and_only_then():

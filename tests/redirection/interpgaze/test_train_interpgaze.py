@@ -158,6 +158,9 @@ ASKED = {
     "too far": (["--target=0,0,80", "--references=set"], "no reference leads"),
     "ending": (["--target=0,0,5", "--references=set", "--out=x.bmp"], ".png, .gif or .mp4"),
     "strength": (["--reference=set/all/0001_2m_0P_0V_0H_L.png", "--strength=5"], "between -2 and 2"),
+    "strength of a target": (["--target=0,0,5", "--strength=1"], "are of --reference"),
+    "set of a reference": (["--reference=set/all/0001_2m_0P_0V_0H_L.png", "--references=set"], "are of --target"),
+    "no square": (["--reference=wide_L.png", "--face=False"], "wide_L.png: is 64x40; a patch is square"),
     "branch": (["--reference=set/all/0001_2m_0P_0V_0H_L.png", "--branch_idx=9"], "numbers from 0 to 3"),
     "no face": (["--reference=set/all/0001_2m_0P_0V_0H_L.png", "--face", "--landmarks=none.json"], "no such file"),
 }
@@ -166,6 +169,7 @@ ASKED = {
 @pytest.mark.parametrize("kind", ASKED)
 def test_what_redirect_cannot_do_is_one_line(tmp_path, run, trained, kind):
     flags, says = ASKED[kind]
+    Image.new("RGB", (64, 40)).save(tmp_path / "wide_L.png")
     source = f"--source={tmp_path}/set/all/0003_2m_0P_0V_0H_L.png"
     ran = run(REDIRECT, "-mp", trained, source, "--out=x.png", *flags)
     assert ran.code == 2 and says in ran.stderr and ran.stderr.strip().count("\n") == 0

@@ -40,6 +40,18 @@ def test_the_schedules_are_those_of_the_papers_appendix():
     assert config.noise_at(0.75) == config.noise_at(0.9) == 0
 
 
+def test_a_run_begins_at_rest_and_its_noise_tells_photos_apart(G, distance):
+    """The schedules are not only there: they are used."""
+    spread, photo = Spread.of(G), photos_of(G, [5])
+    begun = find_latents(G, photo, distance, SearchConfig(steps=1), spread).ws[0, 0]
+    assert (torch.cat([spread.mean[None], spread.some]) == begun).all(dim=1).any()  # the rate is 0 at first
+    other = Photos(photo.images, photo.labels, [6])
+    for noise in (0.05, 0.0):
+        config = SearchConfig(steps=2, noise=noise)
+        first, second = (find_latents(G, photos, distance, config, spread).ws for photos in (photo, other))
+        assert torch.equal(first, second) == (noise == 0)
+
+
 def test_the_spread_is_that_of_w_round_its_mean(G):
     spread = Spread.of(G, some=4)
     w = ws_of_seeds(G, range(200))[:, 0]  # psi 0.7 pulls these toward the mean

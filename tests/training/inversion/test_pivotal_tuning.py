@@ -4,12 +4,15 @@ import pytest
 import torch
 from tiny_networks import tiny_eye_field, tiny_generator
 
+from eg3d.gaze.term import gaze_error
+from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.metrics.vgg import Vgg16
 from eg3d.pictures.views import camera_labels, ws_of_seeds
 from eg3d.training.inversion.latent_search import Spread
 from eg3d.training.inversion.photos_to_invert import Photos, draw
 from eg3d.training.inversion.picture_distance import load_distance
 from eg3d.training.inversion.pivotal_tuning import TuningConfig, tuned
+from l2cs.estimator import GazeAngles
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,12 @@ def stranger(G, gaze=None) -> Photos:
         return Photos(draw(other, ws_of_seeds(other, [1]), labels), labels, [1], gaze)
 
 
+def moved(before, after) -> set[str]:
+    """Names of weights that differ."""
+    old = before.state_dict()
+    return {name for name, value in after.state_dict().items() if not torch.equal(value, old[name])}
+
+
 def test_the_photo_is_drawn_better_and_the_generator_itself_is_left_alone(distance, spread):
     G, before = tiny_generator(), tiny_generator().state_dict()
     photo, ws = stranger(G), ws_of_seeds(G, [1])
@@ -37,30 +46,46 @@ def test_the_photo_is_drawn_better_and_the_generator_itself_is_left_alone(distan
         draw(G, ws, photo.labels), photo.images
     )
     assert all(torch.equal(value, before[name]) for name, value in G.state_dict().items())
-    changed = {name for name, value in mine.state_dict().items() if not torch.equal(value, before[name])}
+    changed = moved(G, mine)
     assert "decoder.net.0.weight" in changed and not [name for name in changed if ".mapping." in name]
     assert not any(p.requires_grad for p in mine.parameters())
 
 
-@pytest.mark.slow
 def test_the_local_term_keeps_what_is_near(distance, spread):
     G = tiny_generator()
     photo, ws = stranger(G), ws_of_seeds(G, [1])
-    others, moved = camera_labels([-0.3, 0.3], [0.0, 0.1], G.orbit), {}
+    others, changes = camera_labels([-0.3, 0.3], [0.0, 0.1], G.orbit), {}
     near = ws + 0.5 * (ws_of_seeds(G, [2]) - ws)
     for local in (0.0, 3.0):
-        config = TuningConfig(steps=8, learning_rate=6e-3, local=local)
+        config = TuningConfig(steps=5, learning_rate=6e-3, local=local)
         mine = tuned(G, ws, photo, distance, config, spread)
-        moved[local] = distance(draw(mine, near, others), draw(G, near, others)).mean()
-    assert moved[3.0] < 0.7 * moved[0.0]
+        changes[local] = distance(draw(mine, near, others), draw(G, near, others)).mean()
+    assert changes[3.0] < 0.7 * changes[0.0]
 
 
 def test_the_eyes_of_an_eye_field_stay_as_they_have_learnt_to_be(distance, spread):
     field = tiny_eye_field(tiny_generator())
-    photo, ws, before = stranger(field, torch.zeros(1, 2)), ws_of_seeds(field, [1]), field.state_dict()
-    mine = tuned(field, ws, photo, distance, TuningConfig(steps=2), spread)
-    moved = {name for name, value in mine.state_dict().items() if not torch.equal(value, before[name])}
-    assert {name.split(".")[0] for name in moved} == {"base"} and not [name for name in moved if "mapping" in name]
+    photo, ws = stranger(field, torch.zeros(1, 2)), ws_of_seeds(field, [1])
+    names = moved(field, tuned(field, ws, photo, distance, TuningConfig(steps=2), spread))
+    assert {name.split(".")[0] for name in names} == {"base"} and not [name for name in names if "mapping" in name]
+
+
+def test_eyes_that_are_set_obey_better_with_the_network_that_reads_them(distance, spread):
+    def reader(images):  # a network that looks at colours
+        return GazeAngles(*images.mean(dim=(2, 3))[:, :2].T)
+
+    field = tiny_eye_field(tiny_generator())
+    photo, ws = stranger(field, torch.zeros(1, 2)), ws_of_seeds(field, [1])
+    cameras, gaze = camera_labels([-0.3, 0.0, 0.3], [0.1, 0.0, -0.1], field.orbit), torch.full((3, 2), 0.2)
+    errors = {}
+    for obey in (0.0, 1e3):
+        config = TuningConfig(steps=4, learning_rate=6e-3, obey=obey)
+        mine = tuned(field, ws, photo, distance, config, spread, reader=reader)
+        with torch.no_grad():
+            pictures = draw(mine, ws.expand(3, -1, -1), cameras, gaze)
+        errors[obey] = gaze_error(pictures, cameras, reader, wanted=gaze_direction(gaze)).mean()
+        assert {name.split(".")[0] for name in moved(field, mine)} == {"base"}
+    assert errors[1e3] < 0.7 * errors[0.0]
 
 
 def test_the_distance_is_zero_for_one_picture_and_grows(distance):
