@@ -39,7 +39,8 @@ def read_animator(path: Path) -> tuple[GazeAnimator, Calibration | None, dict]:
     """(networks in evaluation mode, calibration, facts) of our file. Errors: ValueError, one line, or OSError."""
     if path in EMBEDDED.values() and not path.is_file():
         raise ValueError(f"{path}: these networks are missing; {how_made(path)}")
-    animator, facts = load_configured(path, KIND, AnimatorConfig)
+    animator, stored = load_configured(path, KIND, AnimatorConfig)
+    facts = dict(stored.facts)
     try:
         found = facts.pop(CALIBRATION, None)
         calibration = None if found is None else from_plain(Calibration, found)
