@@ -11,7 +11,10 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 
+from eg3d.pictures.layout import side_by_side, stack
+from eg3d.pictures.text import text_strip
 from groundwork.archive import read_file
 from groundwork.images import read_picture
 from redirection.eye_patches import EyeSquare
@@ -19,7 +22,7 @@ from redirection.face_scores import animation, at_camera, falls, likeness, off, 
 from redirection.gaze_animation.eye_boxes import boxes_around
 from redirection.gaze_animation.moving_eyes import moved_frames
 from redirection.gaze_animation.portrait_lists import ELSEWHERE, read_domain
-from redirection.gaze_animation.portrait_making import CORRECTED, LANDMARKS
+from redirection.gaze_animation.portrait_making import CORRECTED, LANDMARKS, eyes_of
 from redirection.gaze_animation.portrait_truth import Truth, read_truth
 from redirection.gaze_animation.whole_faces import FaceEyes, Fates, painted
 from redirection.lid_points import Lids, load_lids
@@ -216,3 +219,22 @@ def measure_animation(faces: Sequence[TestFace], animator, calibration, judge: P
     scores["judge_error"] = float(off(own, np.array([face.truth.gaze for face in faces])).mean())
     pitch = read(np.array([(0.0, asked) for asked in ASKED_PITCH]), calibration)[..., 1] - lens[:, 1:]
     return scores | {f"pitch_{name}": value for name, value in animation(ASKED_PITCH, pitch).items()}
+
+
+def eyes_by_method(faces: Sequence[TestFace], methods: dict[str, Method]) -> np.ndarray:
+    """A picture of both eyes of each face: a row for each method, under its name."""
+    rows = []
+    for name, method in methods.items():
+        strip = side_by_side([_both_eyes(method(face), face.lids) for face in faces])
+        rows += [text_strip(strip.shape[1], 24, name), strip]
+    return stack(rows)
+
+
+def _both_eyes(picture: np.ndarray, lids: Lids, width: int = 216, height: int = 72) -> np.ndarray:
+    """The band of a face that its eyes lie in: twice as wide as they are apart."""
+    left, right = eyes_of(lids)
+    step = 2 * np.linalg.norm(right - left) / width  # px of the picture for one of the band
+    x, y = (left + right) / 2 - step * np.array([width, height]) / 2
+    return np.asarray(Image.fromarray(picture).transform(
+        (width, height), Image.Transform.AFFINE, (step, 0, x, 0, step, y), Image.Resampling.BICUBIC
+    ))  # fmt: skip

@@ -7,12 +7,14 @@ if __name__ == "__main__":
 
 import click
 
+from eg3d.pictures.layout import write_png
 from groundwork.command import Command, device_option, json_option, pick_device, seed_option, tell, write_json
-from groundwork.places import EITHER, FILE, INPUT_FOLDER, Input, NamedInput
+from groundwork.places import EITHER, FILE, INPUT_FOLDER, OUTPUT_FILE, Input, NamedInput
 from redirection.attributes import PUBLISHED, Attributes
 from redirection.corrected_faces import (
     by_animator,
     by_redirector,
+    eyes_by_method,
     measure,
     measure_animation,
     nothing,
@@ -42,10 +44,11 @@ COLUMNS = {
 @click.option("--count", type=click.IntRange(1), help="Only so many faces, from the first on.  [default: all]")
 @click.option("--animate", type=click.IntRange(0), default=60, show_default=True, help="Faces of which animations are "
               "read; 0 leaves them out.")  # fmt: skip
+@click.option("--sheet", type=OUTPUT_FILE, help="Also draw the eyes of six faces by each method, a PNG file.")
 @device_option
 @seed_option
 @json_option
-def main(data, animator, redirector, references, attr, judge, count, animate, device, seed, json_path):
+def main(data, animator, redirector, references, attr, judge, count, animate, sheet, device, seed, json_path):
     """Prints a table for all, frontal (head yaw up to 10 degrees) and turned heads (from 20 degrees on).
 
     Columns: mean angle between the gaze that the judge reads and the lens; shares within 5, 7 and 10 degrees; PSNR and
@@ -69,6 +72,8 @@ def main(data, animator, redirector, references, attr, judge, count, animate, de
             report["animation"][spec] = measure_animation(faces[:animate], networks, calibration, reader, device)
     print_table(report)
     tell([] if opened or redirector else ["no method was given: --animator=embedded, --redirector=METHOD:PATH"])
+    if sheet is not None:
+        write_png(sheet, eyes_by_method(faces[:: max(1, len(faces) // 6)][:6], methods))
     write_json(json_path, report)
 
 

@@ -7,7 +7,15 @@ import pytest
 import torch
 from known_eyes import lids_at
 
-from redirection.corrected_faces import TestFace, by_redirector, measure, nothing, read_faces, true_picture
+from redirection.corrected_faces import (
+    TestFace,
+    by_redirector,
+    eyes_by_method,
+    measure,
+    nothing,
+    read_faces,
+    true_picture,
+)
 from redirection.gaze_animation.portrait_truth import Truth
 
 LENS = (0.5, -2.0)
@@ -96,3 +104,12 @@ def test_a_set_without_true_pictures_is_one_line(tmp_path, run_script_in):
         file.unlink()
     with pytest.raises(ValueError, match="no true corrected pictures"):
         read_faces(tmp_path / "set")
+
+
+def test_the_sheet_shows_both_eyes_of_each_face_in_a_row_for_each_method():
+    flat = [TestFace(f.name, np.full_like(f.picture, 200), f.corrected, f.lids, f.truth) for f in FACES[:2]]
+    sheet = eyes_by_method(flat, {"nothing": nothing, "true picture": true_picture})
+    assert sheet.shape == (2 * (24 + 72), 2 * 216, 3)
+    assert (sheet[24:96] == 200).all()
+    ends = sheet[120 + 36, [108 - 54, 108 + 54, 216 + 54]]  # an eye lies at a quarter and at three quarters
+    assert (np.abs(ends.astype(int) - shown(*LENS)[93, 128 - 49]) <= 1).all() and (sheet[120 + 36, 108] == 128).all()
