@@ -129,7 +129,7 @@ def test_labels_that_cannot_be_used_are_one_line_and_nothing_is_written(networks
 def test_a_picture_without_a_face_is_one_line(networks, photos, tmp_path, monkeypatch):
     grey = tmp_path / "grey.png"
     Image.new("RGB", (64, 64), (90, 90, 90)).save(grey)
-    for world, words in (("embedded", "contradict each other"), ("", "no face")):
+    for world, words in (("embedded", "reads its mirror image otherwise"), ("", "no face")):
         monkeypatch.setattr(eg3d.invert, "drawn_world", lambda *_, world=world: world)
         message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", f"--outdir={tmp_path}/out")
         assert "grey.png: has no label, and no camera is found in it: " in message and words in message

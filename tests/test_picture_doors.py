@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from PIL import Image, ImageCms
 from dataset_preprocessing import overview
 from dataset_preprocessing.checking import examine
 from dataset_preprocessing.conversion import Conversion, convert
-from dataset_preprocessing.ffhq import labelling
+from dataset_preprocessing.ffhq import labelling, pose_estimators
 from dataset_preprocessing.ffhq.cutting import Photo
 from dataset_preprocessing.mirroring import mirror, mirrored_name
 from dataset_preprocessing.selection import FaceSet
@@ -154,6 +155,11 @@ SCRIPTS = {  # script, its options with a data set and the place of the result
     "in the wild": ("dataset_preprocessing/ffhq/preprocess_in_the_wild.py", ["--indir={data}", "--outdir={out}"]),
     "l2cs demo": ("l2cs/demo.py", ["--snapshot=embedded", "--input={data}", "--output={out}"]),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def any_picture_is_a_face(monkeypatch):
+    monkeypatch.setattr(pose_estimators, "MOST_DISAGREEMENT", math.inf)
 
 
 def runs_of(script: str, data: Path, out: Path) -> list[str]:
