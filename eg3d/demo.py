@@ -7,21 +7,21 @@ if __name__ == "__main__":
 
 import click
 
-from eg3d.checkpoints.loading import GENERATORS, load_generator, locate, open_checkpoint, save_snapshot
+from eg3d.checkpoints.loading import GENERATORS, load_generator, locate, save_snapshot
 from eg3d.config.flags import resolve
 from eg3d.config.presets import PRESETS, ray_ranges
 from eg3d.data.opening import open_dataset
-from eg3d.gaze.networks import check_differentiable, load_gaze_network, still_to_be_made
+from eg3d.gaze.networks import check_differentiable, load_gaze_network
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.gfas import gaze_face_alignments
-from eg3d.pictures.comparison import write_before_after, write_heads
+from eg3d.pictures.comparison import write_before_after
 from eg3d.pictures.gaze_grid import gaze_grid
 from eg3d.pictures.layout import write_png
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
 from eg3d.training.loop import train
 from eg3d.world.worlds import NAMES, WORLDS
-from groundwork.files import WORLD_WEIGHTS, how_made, sha256
+from groundwork.files import sha256
 from groundwork.places import DATA_SET, FOLDER, GAZE_NETWORK, GENERATOR, Output
 
 WRITES = ("heads.png", "compare.png", "turn.gif", "control.png", "report.json", "corrected.safetensors", "run/*")
@@ -57,18 +57,12 @@ def main(
     """Fine-tunes a small 3D GAN with the gaze term and shows what changed.
 
     Writes heads.png, compare.png, turn.gif, report.json and the corrected weights, and control.png: heads whose gaze is
-    set, by the world's shipped weights. While a world's networks are still
-    in training, it draws what is reached, as heads.png and turn.gif, and says what is missing.
+    set, by the world's shipped weights if there are any.
     """
     device = cli.pick_device(device)
     name = NAMES[world]
     network, data = network or f"{name}-base", data or name
     l2cs_path, judge = l2cs_path or name, judge or f"{name}-judge"
-    lacking = [f"--{flag}={one}" for flag, one in (("l2cs-path", l2cs_path), ("judge", judge)) if still_to_be_made(one)]
-    if no_base := network in GENERATORS and not GENERATORS[network].is_file():
-        lacking.insert(0, f"--network={network}")
-    if lacking and (in_training := WORLD_WEIGHTS / f"{name}_in_training.safetensors").is_file():
-        return draw_reached(in_training if no_base else network, lacking, outdir, seeds, device, json_path)
     G = load_generator(network, device)
     estimators = {"judge": load_gaze_network(judge, device), "loss_network": load_gaze_network(l2cs_path, device)}
     check_differentiable(estimators["loss_network"], f"--l2cs-path={l2cs_path}")
@@ -106,20 +100,6 @@ def draw_control(network, outdir, seeds, device) -> None:
     if GENERATORS[network].is_file():
         write_png(outdir / "control.png", gaze_grid(load_generator(network, device), seeds[:2]))
         click.echo(f"the gaze as an input (docs/eye_field.md): look at {outdir / 'control.png'}")
-
-
-def draw_reached(network, lacking, outdir, seeds, device, json_path) -> None:
-    """Draws a generator without correcting it, and says why: which embedded networks are not there yet."""
-    G, path = load_generator(network, device), locate(network)
-    facts = open_checkpoint(network).facts
-    seen = sum(facts.get(key, 0) for key in ("images_seen", "images_seen_before"))
-    state = f"{path.stem}: {G.img_resolution} px, {seen:,} images seen"
-    write_heads(outdir, G, seeds, f"{state}, not corrected")
-    for report in (outdir / "report.json", json_path):
-        cli.write_json(report, {"drawn": {"file": str(path), "sha256": sha256(path)}, "lacking": lacking})
-    click.echo(f"{state}; its eyes are not corrected, for that needs {', '.join(lacking)}, which are still in training "
-               f"(assets/embedded/MODEL_CARD.md; {how_made(path)})")  # fmt: skip
-    click.echo(f"look at {outdir / 'heads.png'} and {outdir / 'turn.gif'}")
 
 
 def score(G, path, seeds, estimators, title) -> dict:

@@ -15,7 +15,7 @@ import click
 
 from eg3d.checkpoints.loading import DISCRIMINATORS, GENERATORS, export_half, load_generator
 from eg3d.config.presets import PRESETS
-from eg3d.gaze.networks import load_gaze_network, still_to_be_made
+from eg3d.gaze.networks import load_gaze_network
 from eg3d.metrics.dlib_points import import_dlib
 from eg3d.running import cli
 from eg3d.world.rendered_sets import world_faces
@@ -120,7 +120,7 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_w
         make_animator(workdir, seed, device, log)
     if "card" in wanted:
         device, judges = cli.pick_device(device), (name, f"{name}-judge")
-        gaze = {judge: load_gaze_network(judge, device) for judge in judges if not still_to_be_made(judge)}
+        gaze = {judge: load_gaze_network(judge, device) for judge in judges}
         made = [which for which in (name, f"{name}-base") if GENERATORS[which].is_file()]
         generators = {which: load_generator(which, device) for which in made}
         numbers = model_card.measure(gaze, generators, world)

@@ -113,27 +113,3 @@ def test_a_world_brings_its_own_networks_data_and_preset(world, name, inputs, mo
     result = CliRunner().invoke(main, [f"--world={world}", f"--outdir={inputs / 'out'}", "--seeds=0", "--device=cpu"])
     assert result.exit_code == 2 and asked == [name]
     assert result.stderr.splitlines()[-1] == f"error: {name} {name} {name}-base"
-
-
-def test_a_world_in_training_is_drawn_as_far_as_it_is(inputs, monkeypatch):
-    reached = inputs / "people_in_training.safetensors"
-    reached.write_bytes((inputs / "base.safetensors").read_bytes())
-    monkeypatch.setattr("eg3d.demo.WORLD_WEIGHTS", inputs)
-    monkeypatch.setitem(GENERATORS, "people-base", inputs / "gone.safetensors")
-    monkeypatch.setitem(WORLD_NETWORKS, "people", inputs / "loss.safetensors")
-    monkeypatch.setitem(WORLD_NETWORKS, "people-judge", inputs / "gone.safetensors")
-    outdir = inputs / "out"
-    asked = ["--world=people", f"--outdir={outdir}", "--seeds=0,5", "--device=cpu"]
-    result = CliRunner().invoke(main, asked)
-    assert result.exit_code == 0, result.output + result.stderr
-    assert "people_in_training: 64 px, 0 images seen; its eyes are not corrected" in result.stdout
-    assert "needs --network=people-base, --judge=people-judge, which are still in training" in result.stdout
-    assert json.loads((outdir / "report.json").read_text()) == {
-        "drawn": {"file": str(reached), "sha256": sha256(reached)},
-        "lacking": ["--network=people-base", "--judge=people-judge"],
-    }
-    assert Image.open(outdir / "heads.png").size == (5 * 128, 26 + 2 * 128)
-    assert Image.open(outdir / "turn.gif").n_frames == 32
-    reached.unlink()  # what is finished, or installed from a wheel, has no such file: one line, as for any network
-    result = CliRunner().invoke(main, asked)
-    assert result.exit_code == 2 and result.stderr.splitlines()[-1].startswith(f"error: {inputs / 'gone'}")

@@ -108,11 +108,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_embedded_weights(whe
         for package in PACKAGES
         for file in (REPOSITORY / package).rglob("*")
         if file.is_file() and file.suffix not in (".pyc", ".md")
-    } | {
-        f"groundwork/{file.relative_to(REPOSITORY)}"
-        for file in (REPOSITORY / "assets").rglob("*")
-        if file.is_file() and not file.name.endswith("_in_training.safetensors")
-    }
+    } | {f"groundwork/{file.relative_to(REPOSITORY)}" for file in (REPOSITORY / "assets").rglob("*") if file.is_file()}
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert {"eg3d/ops/kernels/csrc/act.cpp", "groundwork/assets/embedded/generator.safetensors"} <= expected
     assert expected == {name for name in packed if ".dist-info/" not in name}

@@ -10,7 +10,7 @@ import torch
 
 from eg3d.gaze.iris_network import LEAST_SIDE, load_iris_gaze
 from eg3d.gaze.onnx_network import load_onnx_network
-from l2cs.estimator import WORLD_NETWORKS, GazeAngles, GazeEstimator
+from l2cs.estimator import GazeAngles, GazeEstimator
 
 
 class GazeNetwork(Protocol):
@@ -90,8 +90,3 @@ def _only_scores(what: str) -> ValueError:
         f"{what}: this gaze network only scores, for no gradient passes through it; give the loss one in PyTorch "
         "(L2CS-Net's .pkl, our .safetensors, embedded), and this one to a score, as in calc_gfas.py --judge"
     )
-
-
-def still_to_be_made(name: str) -> bool:
-    """Whether the name is an embedded network's, whose file is not there."""
-    return name in WORLD_NETWORKS and not WORLD_NETWORKS[name].is_file()

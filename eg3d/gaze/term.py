@@ -25,7 +25,6 @@ from eg3d.gaze.networks import (
     check_differentiable,
     check_name_for_loss,
     load_gaze_network,
-    still_to_be_made,
 )
 from eg3d.geometry.cameras import LABEL_DIM, split_label
 from groundwork.draws import GlobalDraws
@@ -289,12 +288,9 @@ class GazeTerm:
     def load(cls, config: GazeLossConfig, device="cpu") -> "GazeTerm":
         """The term with the network that `config.l2cs_path` names.
 
-        At weight 0 the network only scores, and an embedded one that is still to be made is left out.
+        At weight 0 the network only scores.
         """
-        name, needed = config.l2cs_path, config.weight > 0 or config.cond_d
-        if not name or (not needed and still_to_be_made(name)):
-            return cls(config)
-        return cls(config, load_gaze_network(name, device))
+        return cls(config, load_gaze_network(config.l2cs_path, device) if config.l2cs_path else None)
 
     @property
     def on(self) -> bool:

@@ -18,7 +18,6 @@ from eg3d.pictures.layout import (
     write_png,
 )
 from eg3d.pictures.report import TURN_CAMERAS, Subject, shown_seeds, turns_of
-from eg3d.pictures.text import text_strip
 from eg3d.pictures.views import GFAS_CAMERAS, ViewOptions, render_views
 
 SHEET_HEADS, TURN_HEADS = 4, 6
@@ -84,15 +83,6 @@ def write_before_after(folder: Path, generators, seeds: Sequence[int], slopes: S
     write_png(folder / "heads.png", two_heads(*sheets))
     write_png(folder / "compare.png", before_after_sheet(*sheets, captions, SHEET_YAWS))
     write_gif(folder / "turn.gif", turning_frames(films, captions))
-
-
-def write_heads(folder: Path, G, seeds: Sequence[int], caption: str) -> None:
-    """The first heads of one generator, under a caption: heads.png (six, from five sides) and turn.gif (the same)."""
-    shown = seeds[:TURN_HEADS]
-    rows = [side_by_side([enlarge(view, 128) for view in to_uint8(head)])
-            for head in _turned(G, shown, SHEET_YAWS, "heads.png")]  # fmt: skip
-    write_png(folder / "heads.png", stack([text_strip(rows[0].shape[1], 26, caption), *rows]))
-    write_gif(folder / "turn.gif", turning_frames([_turned(G, shown, TURN_YAWS, "turn.gif")], [caption]))
 
 
 def two_heads(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor], side: int = 128) -> np.ndarray:
