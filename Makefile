@@ -1,6 +1,6 @@
 # `make demo` and `make test` set themselves up: a virtual environment in .venv with the tested versions, made once.
 #   make demo        fine-tunes the embedded model for some minutes; pictures and report in out/demo
-#   make demo WORLD=people   the same with human heads; while their networks are in training, draws what is reached
+#   make demo WORLD=people   the same with human heads
 #   make test        ruff, format check, quick tests, on two cores
 #   make test-robust files damaged or made to harm, kernels for GPUs that are not here; CI runs both
 #   make test-slow   the longer tests

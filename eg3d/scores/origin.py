@@ -30,7 +30,9 @@ def beside_in_run(network: Path) -> list[Path]:
 
 
 def trained_on(network: str) -> str:
-    """The data set of a generator's training, if its folder or the file itself says so; ValueError if not."""
+    """The data set of a generator's training, if its name, its folder or the file says so; ValueError if not."""
+    if network in GENERATORS:
+        return network.removesuffix("-base").removesuffix("-control")
     folder, _ = run_of(network)
     if folder is not None:
         options = folder / OPTIONS_FILE
@@ -60,12 +62,10 @@ def drawn_world(network: str, resolution: int) -> str | None:
 
     resolution: of its pictures.
     """
-    if network in GENERATORS:
-        return network.removesuffix("-base").removesuffix("-control")
-    facts = open_checkpoint(network).facts
     with contextlib.suppress(ValueError):
         if (data := trained_on(network)) in EMBEDDED:
             return data
+    facts = open_checkpoint(network).facts
     preset = (facts.get("preset") or "embedded").removesuffix("-64").removesuffix("-32")
     if facts.get("published") or preset not in SIZES or resolution > SIZES[preset]:
         return ""

@@ -16,7 +16,7 @@ from eg3d.metrics.network_file import load_network
 from eg3d.ops.kernels.backend import available
 from eg3d.scores import judges
 from eg3d.scores.judges import FILES
-from eg3d.scores.origin import drawn_world
+from eg3d.scores.origin import drawn_world, trained_on
 from groundwork.files import WORLD_WEIGHTS
 
 FACTS = {
@@ -51,6 +51,7 @@ def test_what_a_generator_draws(files):
     }  # fmt: skip
     assert {drawn_world(name, 64) for name in ("embedded", "embedded-base")} == {"embedded"}
     assert {drawn_world(name, 128) for name in ("people", "people-base")} == {"people"}
+    assert trained_on("people") == trained_on("people-base") == "people"
     sizes = {"bare": (64, 512), "own": (64, 128), "start": (128, 256)}  # the largest of the world, and one beyond it
     for name, (largest, beyond) in sizes.items():
         network = str(files / f"{name}.safetensors")
