@@ -32,6 +32,7 @@ ASKED_YAW = (-15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0)
 ASKED_PITCH = (-8.0, 0.0, 8.0)
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PATCH = 64  # px of the patches that a judge gets
+MOVES = tuple((x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0))  # px of a patch, as the judge's training has
 SAME_PERSON = 0.05  # quantile of the likeness of same-person pairs that a corrected face should pass
 
 
@@ -140,6 +141,15 @@ def read_gaze(judge: PatchReader, pictures: Sequence[np.ndarray], lids: Sequence
     yaw, pitch = seen.angles[:, 2].double() * torch.tensor(signs), seen.angles[:, 1].double()
     gaze = torch.stack([yaw.view(-1, 2).mean(dim=1), pitch.view(-1, 2).mean(dim=1)], dim=1).numpy()
     return FaceReading(gaze, seen.identity.reshape(len(pictures), -1), seen.features.reshape(len(pictures), -1))
+
+
+def steady_gaze(judge: PatchReader, pictures: Sequence[np.ndarray], lids: Sequence[Lids]) -> np.ndarray:
+    """[N, 2]: as `read_gaze`, the mean of nine readings, whose patches are cut up to a pixel beside the eye."""
+
+    def beside(own: Lids, move: tuple[float, float]) -> Lids:
+        return {eye: own[eye] + np.array(move) * EyeSquare.of_lids(own[eye], eye).side / PATCH for eye in "RL"}
+
+    return np.mean([read_gaze(judge, pictures, [beside(own, move) for own in lids]).gaze for move in MOVES], axis=0)
 
 
 def boxes_of_face(face: TestFace) -> np.ndarray:
