@@ -19,7 +19,8 @@ from timing import write_results
 from eg3d.running import cli
 from eg3d.world.worlds import WORLDS
 from groundwork.places import FILE, OUTPUT_FOLDER, NamedInput
-from redirection.corrected_faces import ALPHAS, ASKED_PITCH, ASKED_YAW, read_gaze, steady_gaze
+from redirection.corrected_faces import ALPHAS, ASKED_PITCH, ASKED_YAW
+from redirection.face_reading import read_gaze, steady_gaze
 from redirection.face_scores import animation, falls, off
 from redirection.gaze_animation.world_portraits import WorldPortraits, lids_of
 from redirection.patch_judge import JUDGES, Judge

@@ -12,12 +12,13 @@ from redirection.gaze_animation.whole_faces import CLOSED, FaceEyes, Fates, pain
 class MovedGaze:
     """Paints a face that looks to yaw, pitch in degrees from the camera, or as far as alpha says.
 
-    What is the same in all frames is worked out once for each face.
+    What is the same in all frames is worked out once for each face. aimed: the face's own map (`aimed_eyes`).
     """
 
-    def __init__(self, animator, calibration: Calibration | None = None):
+    def __init__(self, animator, calibration: Calibration | None = None, aimed: Calibration | None = None):
         self._animator, self._calibration, self._ends = animator, calibration, None
-        self.angles: tuple[float, float] | None = None
+        self._aimed = aimed or calibration
+        self.angles: tuple[float, ...] | None = None
         self.alpha: float | None = None
 
     def __call__(self, portraits: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
@@ -26,8 +27,11 @@ class MovedGaze:
         if self.alpha is not None:
             return self._animator.frame(portraits, boxes, self.alpha, self._ends)
         there, camera = self._ends
-        angles = torch.tensor([self.angles], dtype=portraits.dtype, device=portraits.device)
-        return self._animator.paint(portraits, boxes, self._calibration.code(angles, camera.gaze), there.content)
+        yaw, pitch, own = (*self.angles, 0.0)[:3]
+        angles = torch.tensor([[yaw, pitch]], dtype=portraits.dtype, device=portraits.device)
+        if own:
+            angles = angles + own * self._calibration.own_gaze(there.gaze, camera.gaze)
+        return self._animator.paint(portraits, boxes, self._aimed.code(angles, camera.gaze), there.content)
 
 
 def moved_frames(
@@ -39,9 +43,11 @@ def moved_frames(
     fates: Fates,
     device="cpu",
     closed: float = CLOSED,
+    aimed: Sequence[Calibration] | None = None,
 ) -> list[np.ndarray]:
-    """Frames uint8 [H, W, 3]. way: [T, 2], yaw and pitch in degrees, with a calibration; [T], alpha, without."""
-    paints = [MovedGaze(animator, calibration) for _ in faces]
+    """Frames uint8 [H, W, 3]. way: [T, 2] or [T, 3], places of `eye_paths.along`, with a calibration; [T], alpha,
+    without. aimed: the map of each face."""
+    paints = [MovedGaze(animator, calibration, own) for _, own in zip(faces, aimed or [None] * len(faces), strict=True)]
     frames = []
     for at in way:
         for paint in paints:
