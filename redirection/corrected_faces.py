@@ -19,8 +19,9 @@ from groundwork.images import read_picture
 from redirection.eye_patches import EyeSquare
 from redirection.face_reading import PatchReader, read_gaze, steady_gaze
 from redirection.face_scores import animation, at_camera, falls, likeness, off, seam
-from redirection.gaze_animation.aimed_eyes import aims
+from redirection.gaze_animation.aimed_eyes import aims, to_camera
 from redirection.gaze_animation.eye_boxes import boxes_around
+from redirection.gaze_animation.eye_paths import Calibration
 from redirection.gaze_animation.moving_eyes import moved_frames
 from redirection.gaze_animation.portrait_lists import ELSEWHERE, read_domain
 from redirection.gaze_animation.portrait_making import CORRECTED, LANDMARKS, eyes_of
@@ -82,12 +83,13 @@ def true_picture(face: TestFace) -> np.ndarray:
     return face.corrected
 
 
-def by_animator(animator, device="cpu") -> Method:
-    """GazeAnimation's correction."""
+def by_animator(animator, device="cpu", calibration: Calibration | None = None) -> Method:
+    """GazeAnimation's correction: Gx, or with a calibration what correct.py makes of photos."""
 
     def method(face: TestFace) -> np.ndarray:
-        eyes, fates = FaceEyes.of_lids(face.lids), Fates()
-        return painted(face.picture, [eyes], [animator.correct], animator.config.size, fates, device, closed=0)
+        eyes = [FaceEyes.of_lids(face.lids)]
+        paints = to_camera(face.picture, eyes, animator, calibration, device)
+        return painted(face.picture, eyes, paints, animator.config.size, Fates(), device, closed=0)
 
     return method
 

@@ -62,7 +62,10 @@ def main(data, animator, redirector, references, attr, judge, count, animate, sh
     gallery = None if references is None else read_patches(references, "train", Attributes.parse(attr))
     opened = {spec: open_animator(spec, device) for spec in animator}
     methods = {"nothing": nothing, "true picture": true_picture}
-    methods |= {f"GazeAnimation {spec}": by_animator(networks, device) for spec, (networks, _) in opened.items()}
+    for spec, (networks, calibration) in opened.items():
+        methods[f"GazeAnimation {spec}, Gx"] = by_animator(networks, device)
+        if calibration is not None and calibration.painted_reads is not None:
+            methods[f"GazeAnimation {spec}, aimed"] = by_animator(networks, device, calibration)
     methods |= {spec: by_redirector(open_redirector(spec, device, 64, gallery)) for spec in redirector}
     report = {"faces": len(faces), "judge": judge, "judge_sha256": reader.sha256, "methods": {}, "animation": {}}
     for name, method in methods.items():

@@ -86,6 +86,14 @@ class Calibration:
         return codes @ matrix.inverse().T
 
 
+@dataclass(frozen=True)
+class Aim:
+    """What one face needs (`aimed_eyes`): its map, and its own gaze, yaw and pitch in degrees; None: as Er says."""
+
+    map: Calibration
+    own: tuple[float, float] | None = None
+
+
 def _matrix(codes: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """[2, 2]: angles @ this = codes, apart from a constant."""
     return np.linalg.lstsq(angles - angles.mean(axis=0), codes - codes.mean(axis=0), rcond=1e-6)[0]

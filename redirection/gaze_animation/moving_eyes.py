@@ -5,19 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from redirection.gaze_animation.eye_paths import Calibration
+from redirection.gaze_animation.eye_paths import Aim, Calibration
 from redirection.gaze_animation.whole_faces import CLOSED, FaceEyes, Fates, painted
 
 
 class MovedGaze:
     """Paints a face that looks to yaw, pitch in degrees from the camera, or as far as alpha says.
 
-    What is the same in all frames is worked out once for each face. aimed: the face's own map (`aimed_eyes`).
+    What is the same in all frames is worked out once for each face. aim: what this face needs.
     """
 
-    def __init__(self, animator, calibration: Calibration | None = None, aimed: Calibration | None = None):
+    def __init__(self, animator, calibration: Calibration | None = None, aim: Aim | None = None):
         self._animator, self._calibration, self._ends = animator, calibration, None
-        self._aimed = aimed or calibration
+        self._aim = aim or Aim(calibration)
         self.angles: tuple[float, ...] | None = None
         self.alpha: float | None = None
 
@@ -29,9 +29,11 @@ class MovedGaze:
         there, camera = self._ends
         yaw, pitch, own = (*self.angles, 0.0)[:3]
         angles = torch.tensor([[yaw, pitch]], dtype=portraits.dtype, device=portraits.device)
-        if own:
+        if own and self._aim.own is None:
             angles = angles + own * self._calibration.own_gaze(there.gaze, camera.gaze)
-        return self._animator.paint(portraits, boxes, self._aimed.code(angles, camera.gaze), there.content)
+        elif own:
+            angles = angles + own * angles.new_tensor([self._aim.own])
+        return self._animator.paint(portraits, boxes, self._aim.map.code(angles, camera.gaze), there.content)
 
 
 def moved_frames(
@@ -43,10 +45,10 @@ def moved_frames(
     fates: Fates,
     device="cpu",
     closed: float = CLOSED,
-    aimed: Sequence[Calibration] | None = None,
+    aimed: Sequence[Aim] | None = None,
 ) -> list[np.ndarray]:
     """Frames uint8 [H, W, 3]. way: [T, 2] or [T, 3], places of `eye_paths.along`, with a calibration; [T], alpha,
-    without. aimed: the map of each face."""
+    without. aimed: what each face needs."""
     paints = [MovedGaze(animator, calibration, own) for _, own in zip(faces, aimed or [None] * len(faces), strict=True)]
     frames = []
     for at in way:
