@@ -163,14 +163,17 @@ def _same_person(faces: Sequence[TestFace], identity: torch.Tensor) -> float:
     return float(_cosine(identity[pairs[:, 0]], identity[pairs[:, 1]]).double().quantile(SAME_PERSON))
 
 
-def measure_animation(faces: Sequence[TestFace], animator, calibration, judge: PatchReader, device="cpu") -> dict:
+def measure_animation(
+    faces: Sequence[TestFace], animator, calibration, judge: PatchReader, device="cpu", turned: int | None = None
+) -> dict:
     """Whether the angle to the lens falls from the gaze that is there to the camera; degrees asked for and read.
 
     falls_along_alpha: with the paper's codes; falls_in_degrees: along `animate.py --path='gaze 0,0'`; end: mean angle
     that is left. steady: by the mean of nine readings; zeroed: of these, less what the judge misses of the true
     corrected picture, whose gaze is known.
-    asked_10: mean angle between what is read and what was asked for, 10 degrees to the left and to the right;
-    judge_error: between what is read of the faces as they are and the truth.
+    The rest is of the first `turned` faces, along yaw and pitch. asked_10: mean angle between what is read and what was
+    asked for, 10 degrees to the left and to the right; judge_error: between what is read of these faces as they are and
+    the truth.
     """
     lens, lids = np.array([face.truth.lens for face in faces]), [face.lids for face in faces]
     eyes = [FaceEyes.of_lids(face.lids) for face in faces]
@@ -180,7 +183,7 @@ def measure_animation(faces: Sequence[TestFace], animator, calibration, judge: P
     def frames(way: np.ndarray, using) -> list[tuple[np.ndarray, ...]]:
         """For each place of the way the pictures of all faces."""
         films = [moved_frames(face.picture, [own], animator, way, using, Fates(), device, 0, using and at)
-                 for face, own, at in zip(faces, eyes, aimed, strict=True)]  # fmt: skip
+                 for face, own, at in zip(faces, eyes, aimed, strict=False)]  # fmt: skip
         return list(zip(*films, strict=True))
 
     def read(way: np.ndarray, using) -> np.ndarray:
@@ -203,6 +206,7 @@ def measure_animation(faces: Sequence[TestFace], animator, calibration, judge: P
         return scores
     own = np.array(ALPHAS)[::-1, None] * (0.0, 0.0, 1.0)
     scores |= falling(own, calibration, "falls_in_degrees")
+    faces, lids, lens = faces[:turned], lids[:turned], lens[:turned]
     seen = read(np.array([(asked, 0.0) for asked in ASKED_YAW]), calibration)
     scores |= animation(ASKED_YAW, seen[..., 0] - lens[:, :1])
     for side, yaw in (("left", 10.0), ("right", -10.0)):

@@ -14,7 +14,7 @@ from eg3d.pictures.text import text_strip
 from eg3d.world.worlds import WORLDS
 from groundwork.command import Command, device_option, pick_device, seed_option
 from groundwork.places import EITHER, FOLDER, NamedInput, Output
-from redirection.gaze_animation.aimed_eyes import aims, to_camera
+from redirection.gaze_animation.aimed_eyes import aims
 from redirection.gaze_animation.animator_file import EMBEDDED, open_animator
 from redirection.gaze_animation.eye_paths import along, path_of
 from redirection.gaze_animation.moving_eyes import moved_frames
@@ -46,10 +46,8 @@ def main(world, weights, outdir, people, device, seed):
     portraits = WorldPortraits(world, "test", people, 1, seed=seed, jitter=0, corrected=people)
     faces = [portraits.make(index) for index in range(people, 2 * people)]  # those of Y
     eyes, size, fates = [FaceEyes.of_lids(lids_of(face)) for face in faces], animator.config.size, Fates()
-    after = []
-    for face, own in zip(faces, eyes, strict=True):
-        paints = to_camera(face.picture, [own], animator, calibration, device)
-        after.append(painted(face.picture, [own], paints, size, fates, device))
+    after = [painted(face.picture, [own], [animator.correct], size, fates, device)
+             for face, own in zip(faces, eyes, strict=True)]  # fmt: skip
     rows = {"As they look": [face.picture for face in faces], "Corrected": after,
             "As the world shows it": [face.corrected for face in faces]}  # fmt: skip
     width = sum(face.picture.shape[1] for face in faces)
