@@ -36,7 +36,7 @@ def sharpened(before: torch.Tensor, after: torch.Tensor, boxes: torch.Tensor) ->
     """
     out, size = after.clone(), after.shape[-1]
     fine_before, fine_after = _fine_light(before), _fine_light(after)
-    calm = blurred(blurred(after))
+    calm = blurred(after)
     calm = calm + (after - calm).mean(1, keepdim=True)
     for face in range(len(after)):
         for left, top, right, bottom in boxes[face].int().clamp(0, size).tolist():
