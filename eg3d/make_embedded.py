@@ -135,8 +135,7 @@ def train_base(world: str, workdir: Path, shared: list[str], kimg: float, log: P
         return train_generator("embedded", workdir / "base", [*flags, f"--kimg={kimg}"], log)
     small, data = min(SMALL_KIMG, kimg / 2), world_faces(world="people", size=64)
     start = train_generator("people-64", workdir / "small", [*flags, f"--data={data}", f"--kimg={small}"], log)
-    rays = ["--neural_rendering_resolution_initial=32", "--neural_rendering_resolution_final=64"]
-    more = [*flags, *rays, f"--resume={start}", "--resume-partial", f"--kimg={kimg - small}"]
+    more = [*flags, f"--resume={start}", "--resume-partial", f"--kimg={kimg - small}"]
     return train_generator("people", workdir / "base", more, log)
 
 

@@ -102,10 +102,6 @@ def resolve(cfg: str, resolution: int | None = None, **flags) -> TrainConfig:
         schedule["ema_rampup"], plain["augment"]["kimg"] = None, 100.0
         if not given.get("resume_blur", False):
             schedule["blur_init_sigma"], schedule["gpc_reg_fade_kimg"] = 0.0, 0.0
-        if (last := schedule["raw_resolution_final"]) and not any(
-            "raw_resolution" in TABLE[name].name for name in given
-        ):
-            schedule |= {"raw_resolution_initial": last, "raw_resolution_final": None}
     if plain["control"]["on"]:
         if network_kind("generator", plain["generator"]) is not GeneratorConfig:
             raise ConfigError(f"--gaze-control: the generator of --cfg={cfg} has no planes to put eyes in; drop it")

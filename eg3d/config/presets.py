@@ -124,7 +124,7 @@ WORLD = TrainConfig(
     snap=5,
 )
 
-# people: a model of the world `people`: 128 px with 32, then 64 rays per side. One core can train it, in days.
+# people: a model of the world `people`: 128 px with 64 rays per side.
 PEOPLE = TrainConfig(
     preset="people",
     generator=GeneratorConfig(
@@ -165,9 +165,7 @@ PEOPLE = TrainConfig(
         blur_fade_kimg=10.0,
         gpc_reg_prob=1.0,
         gpc_reg_fade_kimg=10.0,
-        raw_resolution_initial=32,
-        raw_resolution_final=64,
-        raw_resolution_fade_kimg=20.0,
+        raw_resolution_initial=64,
         ema_kimg=1.0,
     ),
     data=DataConfig(path="people", mirror=True),
@@ -186,13 +184,13 @@ def _smaller(size: int) -> TrainConfig:
         PEOPLE,
         preset=f"people-{size}",
         generator=replace(PEOPLE.generator, resolution=size, backbone=backbone),
-        schedule=replace(PEOPLE.schedule, raw_resolution_initial=size // 2, raw_resolution_final=None),
+        schedule=replace(PEOPLE.schedule, raw_resolution_initial=size // 2),
         data=replace(PEOPLE.data, path=""),
     )
 
 
 # people-32, people-64: how the training of people begins. The next larger starts from the smaller by --resume and
-# --resume-partial: layers that only the larger networks have begin with random weights.
+# --resume-partial, as the same function (eg3d/training/growth.py).
 PEOPLE_32, PEOPLE_64 = _smaller(32), _smaller(64)
 
 PRESETS = {config.preset: config for config in (FFHQ, AFHQ, SHAPENET, WORLD, PEOPLE, PEOPLE_64, PEOPLE_32)}

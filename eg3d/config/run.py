@@ -113,7 +113,8 @@ class TrainConfig:
     resume_partial: bool = setting(
         False,
         flag="--resume-partial",
-        help="With --resume: start what does not fit from random weights.",
+        help="With --resume: start what does not fit from random weights. Networks for pictures of twice the side "
+        "start as the same functions.",
         group="start",
         switch=True,
     )

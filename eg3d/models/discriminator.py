@@ -179,7 +179,7 @@ class DiscriminatorEpilogue(nn.Module):
         return x if cmap is None else (x * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)
 
 
-class _CameraDiscriminator(nn.Module):
+class CameraDiscriminator(nn.Module):
     """Blocks from the image's resolution down to 8, then the epilogue; conditioned on a label of c_dim numbers."""
 
     pictures_seen: int  # of three channels each
@@ -224,7 +224,7 @@ class _CameraDiscriminator(nn.Module):
         return self.b4(x, cmap)
 
 
-class DualDiscriminator(_CameraDiscriminator):
+class DualDiscriminator(CameraDiscriminator):
     """Sees the picture and the enlarged raw rendering side by side, so that the two must agree."""
 
     pictures_seen = 2
@@ -257,7 +257,7 @@ class DummyDualDiscriminator(DualDiscriminator):
         return super().forward(faded, c, update_emas, draws, force_fp32)
 
 
-class SingleDiscriminator(_CameraDiscriminator):
+class SingleDiscriminator(CameraDiscriminator):
     """Sees the picture only."""
 
     pictures_seen = 1

@@ -10,6 +10,7 @@ from eg3d.checkpoints.published import PLANES_NOTE
 from eg3d.checkpoints.stored import StoredNetwork
 from eg3d.gaze.term import GAZE_DIM
 from eg3d.models.eye_field import EyeField
+from eg3d.training.growth import grow
 
 
 class ResumeError(CheckpointError):
@@ -27,7 +28,8 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
     Args:
         networks: by name; a checkpoint with only one of G and G_ema starts both.
         name: whatever `open_checkpoint` takes.
-        partial: a tensor that is missing or of another shape keeps its weights, an extra one is ignored.
+        partial: a tensor that is missing or of another shape keeps its weights, an extra one is ignored. Networks for
+            pictures of twice the side start as the same functions (growth.py).
     Returns: (facts for the headers of the run's snapshots, lines for the user).
     Errors: ResumeError if the checkpoint does not fit, unless `partial`; CheckpointError if it cannot be read.
     """
@@ -52,9 +54,12 @@ def start_from(networks: dict[str, nn.Module], name: str, partial: bool = False)
         )
     for key, difference in differences.items():
         own, unfit = networks[key].state_dict(), {*difference.extra, *difference.misshapen}
-        for tensor, value in starting_point(networks[key], key, checkpoint.networks).read().items():
+        stored = starting_point(networks[key], key, checkpoint.networks).read()
+        for tensor, value in stored.items():
             if tensor not in unfit:
                 _copy(own[tensor], value)
+        if partial and (grown := grow(networks[key], stored)):
+            report.append(f"{key}: {grown}")
     facts = checkpoint.facts
     before = sum(seen for key in ("images_seen", "images_seen_before") if type(seen := facts.get(key, 0)) is int)
     return {"resumed_from": name, "images_seen_before": before}, [*notes, *report]

@@ -347,18 +347,13 @@ def test_every_flag_changes_the_configuration():
         assert resolve("ffhq", **with_it | {name: value}) != resolve("ffhq", **without), name
 
 
-def test_people_start_small_and_their_rays_grow_unless_they_go_on_from_weights():
+def test_people_start_small():
     config = resolve("people", **NO_GAZE)
-    rays = config.schedule.raw_resolution_initial, config.schedule.raw_resolution_final
-    assert rays == (32, 64) and config.data.path == "people" and config.generator.resolution == 128
+    assert config.data.path == "people" and config.generator.resolution == 128
+    assert config.schedule.raw_resolution_initial == 64
     for size in (32, 64):
         small = resolve(f"people-{size}", **NO_GAZE, data="x.zip")
-        assert small.generator.resolution == size and small.schedule.raw_resolution_final is None
+        assert small.generator.resolution == size and small.schedule.raw_resolution_initial == size // 2
         assert small.discriminator == config.discriminator and small.generator.mapping == config.generator.mapping
-    going_on = resolve("people", **NO_GAZE, resume="people-base").schedule
-    assert (going_on.raw_resolution_initial, going_on.raw_resolution_final) == (64, None)
-    grown = dict(neural_rendering_resolution_initial=32, neural_rendering_resolution_final=64)
-    grown = resolve("people", **NO_GAZE, resume="small.safetensors", **grown).schedule
-    assert (grown.raw_resolution_initial, grown.raw_resolution_final) == (32, 64)
     with pytest.raises(ConfigError, match="makes 128 px"):
         resolve("people", resolution=64, **NO_GAZE)
