@@ -5,6 +5,7 @@ pose. So a face is painted with five gazes, the eye reader (which is no judge) r
 What eyes show on the mean of all faces stays as `calibrating` has made it, so an offset of the reader does no harm.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -64,14 +65,17 @@ def mean_response(
 ) -> Calibration:
     """The map with what is read of eyes that it paints: the mean over up to `count` of the portraits, by the seed.
 
-    Errors: ValueError, one line, or OSError.
+    Eyes that are too small to read do not count; if there are no others, the map stays as it is. Errors: OSError.
     """
     rows, found = np.random.default_rng([seed, 19]).permutation(len(portraits))[:count], []
     for row in rows:
         file = portraits.files[row]
         picture = np.asarray(read_picture(read_file(file), str(file)))
         face = FaceEyes.of_lids(lids(picture, f"{portraits.domain}/{file.name}"))
-        found.append(response(picture, face, animator, calibration, eye_reader(), device)[0])
+        with contextlib.suppress(ValueError):
+            found.append(response(picture, face, animator, calibration, eye_reader(), device)[0])
+    if not found:
+        return calibration
     return replace(calibration, painted_reads=tuple(np.mean(found, axis=0).ravel().tolist()))
 
 
