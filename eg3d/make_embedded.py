@@ -98,7 +98,7 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_w
             "--gaze-camera-d=True",
             "--gaze-loss=euclid",  # a square has little slope near 0: the rig loss then keeps half of an error
             "--gaze-weight=24",  # large: the data look into the camera, and so the discriminator asks for that
-            "--gaze-rig=16",
+            "--gaze-rig=20",
             f"--kimg={control_kimg}",
             f"--glr-fade-kimg={control_kimg}",
         ]

@@ -7,7 +7,6 @@ redirectors) are told the true one.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,8 +17,11 @@ from eg3d.pictures.text import text_strip
 from groundwork.archive import read_file
 from groundwork.images import read_picture
 from redirection.eye_patches import EyeSquare
+from redirection.face_reading import PatchReader, read_gaze, steady_gaze
 from redirection.face_scores import animation, at_camera, falls, likeness, off, seam
+from redirection.gaze_animation.aimed_eyes import aims, to_camera
 from redirection.gaze_animation.eye_boxes import boxes_around
+from redirection.gaze_animation.eye_paths import Calibration
 from redirection.gaze_animation.moving_eyes import moved_frames
 from redirection.gaze_animation.portrait_lists import ELSEWHERE, read_domain
 from redirection.gaze_animation.portrait_making import CORRECTED, LANDMARKS, eyes_of
@@ -31,7 +33,6 @@ FRONTAL_DEG, TURNED_DEG = 10.0, 20.0  # most and least head yaw of the two group
 ASKED_YAW = (-15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0)
 ASKED_PITCH = (-8.0, 0.0, 8.0)
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-PATCH = 64  # px of the patches that a judge gets
 SAME_PERSON = 0.05  # quantile of the likeness of same-person pairs that a corrected face should pass
 
 
@@ -49,15 +50,6 @@ class TestFace:
 
 
 Method = Callable[[TestFace], np.ndarray]
-
-
-class PatchReader(Protocol):
-    """What measures: the judge of patches. read(uint8 [N, 3, s, s]) has angles [N, 3]: P, V, H in degrees as
-    the patches show them, identity [N, D], unit vectors, and features [N, F]."""
-
-    name: str
-
-    def read(self, patches: torch.Tensor): ...
 
 
 def read_faces(folder: Path, count: int | None = None) -> list[TestFace]:
@@ -91,12 +83,13 @@ def true_picture(face: TestFace) -> np.ndarray:
     return face.corrected
 
 
-def by_animator(animator, device="cpu") -> Method:
-    """GazeAnimation's correction."""
+def by_animator(animator, device="cpu", calibration: Calibration | None = None) -> Method:
+    """GazeAnimation's correction: Gx, or with a calibration what correct.py makes of photos."""
 
     def method(face: TestFace) -> np.ndarray:
-        eyes, fates = FaceEyes.of_lids(face.lids), Fates()
-        return painted(face.picture, [eyes], [animator.correct], animator.config.size, fates, device, closed=0)
+        eyes = [FaceEyes.of_lids(face.lids)]
+        paints = to_camera(face.picture, eyes, animator, calibration, device)
+        return painted(face.picture, eyes, paints, animator.config.size, Fates(), device, closed=0)
 
     return method
 
@@ -118,28 +111,6 @@ def by_redirector(redirector) -> Method:
         return out
 
     return method
-
-
-@dataclass(frozen=True)
-class FaceReading:
-    """gaze [N, 2]: yaw, pitch in degrees, mean of both eyes; identity [N, D], features [N, F] of both eyes together."""
-
-    gaze: np.ndarray
-    identity: torch.Tensor
-    features: torch.Tensor
-
-
-def read_gaze(judge: PatchReader, pictures: Sequence[np.ndarray], lids: Sequence[Lids]) -> FaceReading:
-    """What a judge of patches sees in portraits, cut by the lids of the input."""
-    patches, signs = [], []
-    for picture, own in zip(pictures, lids, strict=True):
-        for eye, sign in (("R", -1.0), ("L", 1.0)):
-            patches.append(EyeSquare.of_lids(own[eye], eye).cut(picture, PATCH))
-            signs.append(sign)
-    seen = judge.read(torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).contiguous())
-    yaw, pitch = seen.angles[:, 2].double() * torch.tensor(signs), seen.angles[:, 1].double()
-    gaze = torch.stack([yaw.view(-1, 2).mean(dim=1), pitch.view(-1, 2).mean(dim=1)], dim=1).numpy()
-    return FaceReading(gaze, seen.identity.reshape(len(pictures), -1), seen.features.reshape(len(pictures), -1))
 
 
 def boxes_of_face(face: TestFace) -> np.ndarray:
@@ -192,31 +163,56 @@ def _same_person(faces: Sequence[TestFace], identity: torch.Tensor) -> float:
     return float(_cosine(identity[pairs[:, 0]], identity[pairs[:, 1]]).double().quantile(SAME_PERSON))
 
 
-def measure_animation(faces: Sequence[TestFace], animator, calibration, judge: PatchReader, device="cpu") -> dict:
-    """Degrees asked for against those read, and whether the angle to the lens falls along alpha.
+def measure_animation(
+    faces: Sequence[TestFace], animator, calibration, judge: PatchReader, device="cpu", turned: int | None = None
+) -> dict:
+    """Whether the angle to the lens falls from the gaze that is there to the camera; degrees asked for and read.
 
-    asked_10: mean angle between what is read and what was asked for, 10 degrees to the left and to the right;
-    judge_error: between what is read of the faces as they are and the truth.
+    falls_along_alpha: with the paper's codes; falls_in_degrees: along `animate.py --path='gaze 0,0'`; end: mean angle
+    that is left. steady: by the mean of nine readings; zeroed: of these, less what the judge misses of the true
+    corrected picture, whose gaze is known.
+    The rest is of the first `turned` faces, along yaw and pitch. asked_10: mean angle between what is read and what was
+    asked for, 10 degrees to the left and to the right; judge_error: between what is read of these faces as they are and
+    the truth.
     """
-    lens = np.array([face.truth.lens for face in faces])
+    lens, lids = np.array([face.truth.lens for face in faces]), [face.lids for face in faces]
+    eyes = [FaceEyes.of_lids(face.lids) for face in faces]
+    aimed = [aims(face.picture, [own], animator, calibration, device) for face, own in zip(faces, eyes, strict=True)]
+    misses = steady_gaze(judge, [face.corrected for face in faces], lids) - lens
+
+    def frames(way: np.ndarray, using) -> list[tuple[np.ndarray, ...]]:
+        """For each place of the way the pictures of all faces."""
+        films = [moved_frames(face.picture, [own], animator, way, using, Fates(), device, 0, using and at)
+                 for face, own, at in zip(faces, eyes, aimed, strict=False)]  # fmt: skip
+        return list(zip(*films, strict=True))
 
     def read(way: np.ndarray, using) -> np.ndarray:
         """[N, T, 2]: yaw, pitch."""
-        films = [moved_frames(face.picture, [FaceEyes.of_lids(face.lids)], animator, way, using, Fates(), device, 0)
-                 for face in faces]  # fmt: skip
-        lids = [face.lids for face in faces]
-        return np.stack([read_gaze(judge, pictures, lids).gaze for pictures in zip(*films, strict=True)], axis=1)
+        return np.stack([read_gaze(judge, pictures, lids).gaze for pictures in frames(way, using)], axis=1)
 
-    to_lens = np.stack([off(gaze, lens) for gaze in read(np.array(ALPHAS), None).transpose(1, 0, 2)], axis=1)
-    scores = {"falls_along_alpha": falls(to_lens), "falls_but_1_deg": falls(to_lens, slack=1.0)}
+    def falling(way: np.ndarray, using, name: str) -> dict[str, float]:
+        drawn = frames(way, using)
+        single = [read_gaze(judge, pictures, lids).gaze for pictures in drawn]
+        steady = [steady_gaze(judge, pictures, lids) for pictures in drawn]
+        found = {}
+        for kind, gazes in (("", single), ("steady_", steady), ("zeroed_", [gaze - misses for gaze in steady])):
+            to_lens = np.stack([off(gaze, lens) for gaze in gazes], axis=1)
+            found |= {f"{kind}{name}": falls(to_lens), f"{kind}{name}_but_1_deg": falls(to_lens, slack=1.0)}
+            found |= {f"{kind}{name}_end": float(to_lens[:, -1].mean())}
+        return found
+
+    scores = falling(np.array(ALPHAS), None, "falls_along_alpha")
     if calibration is None:
         return scores
+    own = np.array(ALPHAS)[::-1, None] * (0.0, 0.0, 1.0)
+    scores |= falling(own, calibration, "falls_in_degrees")
+    faces, lids, lens = faces[:turned], lids[:turned], lens[:turned]
     seen = read(np.array([(asked, 0.0) for asked in ASKED_YAW]), calibration)
     scores |= animation(ASKED_YAW, seen[..., 0] - lens[:, :1])
     for side, yaw in (("left", 10.0), ("right", -10.0)):
         scores[f"asked_10_{side}"] = float(off(seen[:, ASKED_YAW.index(yaw)], lens + (yaw, 0.0)).mean())
-    own = read_gaze(judge, [face.picture for face in faces], [face.lids for face in faces]).gaze
-    scores["judge_error"] = float(off(own, np.array([face.truth.gaze for face in faces])).mean())
+    now = read_gaze(judge, [face.picture for face in faces], lids).gaze
+    scores["judge_error"] = float(off(now, np.array([face.truth.gaze for face in faces])).mean())
     pitch = read(np.array([(0.0, asked) for asked in ASKED_PITCH]), calibration)[..., 1] - lens[:, 1:]
     return scores | {f"pitch_{name}": value for name, value in animation(ASKED_PITCH, pitch).items()}
 

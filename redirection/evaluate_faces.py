@@ -42,8 +42,8 @@ COLUMNS = {
 @click.option("--judge", type=NamedInput(FILE, [*JUDGES]), default="embedded", show_default=True,
               help="Who reads the gaze: embedded, or a file of train_judge.py; none that was in a loss.")  # fmt: skip
 @click.option("--count", type=click.IntRange(1), help="Only so many faces, from the first on.  [default: all]")
-@click.option("--animate", type=click.IntRange(0), default=60, show_default=True, help="Faces of which animations are "
-              "read; 0 leaves them out.")  # fmt: skip
+@click.option("--animate", type=click.IntRange(0), default=60, show_default=True, help="Faces of which animations "
+              "along yaw and pitch are read; along alpha it is all; 0 leaves both out.")  # fmt: skip
 @click.option("--sheet", type=OUTPUT_FILE, help="Also draw the eyes of six faces by each method, a PNG file.")
 @device_option
 @seed_option
@@ -62,14 +62,17 @@ def main(data, animator, redirector, references, attr, judge, count, animate, sh
     gallery = None if references is None else read_patches(references, "train", Attributes.parse(attr))
     opened = {spec: open_animator(spec, device) for spec in animator}
     methods = {"nothing": nothing, "true picture": true_picture}
-    methods |= {f"GazeAnimation {spec}": by_animator(networks, device) for spec, (networks, _) in opened.items()}
+    for spec, (networks, calibration) in opened.items():
+        methods[f"GazeAnimation {spec}, Gx"] = by_animator(networks, device)
+        if calibration is not None and calibration.painted_reads is not None:
+            methods[f"GazeAnimation {spec}, aimed"] = by_animator(networks, device, calibration)
     methods |= {spec: by_redirector(open_redirector(spec, device, 64, gallery)) for spec in redirector}
     report = {"faces": len(faces), "judge": judge, "judge_sha256": reader.sha256, "methods": {}, "animation": {}}
     for name, method in methods.items():
         report["methods"][name] = measure(faces, method, reader)
     for spec, (networks, calibration) in opened.items():
         if animate:
-            report["animation"][spec] = measure_animation(faces[:animate], networks, calibration, reader, device)
+            report["animation"][spec] = measure_animation(faces, networks, calibration, reader, device, animate)
     print_table(report)
     tell([] if opened or redirector else ["no method was given: --animator=embedded, --redirector=METHOD:PATH"])
     if sheet is not None:

@@ -16,10 +16,11 @@ EPOCHS = 5
 
 
 @functools.cache
-def _reader() -> Judge:
+def eye_reader() -> Judge:
+    """The network with its name and facts."""
     return Judge.load(str(READER))
 
 
 def angles_shown(patches: torch.Tensor) -> torch.Tensor:
     """P, V, H in degrees [N, 3] that uint8 patches [N, 3, S, S] show."""
-    return _reader().read(patches).angles
+    return eye_reader().read(patches).angles

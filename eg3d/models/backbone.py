@@ -93,7 +93,7 @@ class SynthesisNetwork(nn.Module):
         """What each block computes, so that the last one's is right within the window: {side: (start, end)}, even."""
         parts, (start, end) = {}, window or (0, self.resolutions[-1])
         for r in reversed(self.resolutions):
-            start, end = max(start // 2 - REACH, 0), min(-(-end // 2) + REACH, r // 2)  # in rows of the input
+            start, end = max(-(-start // 2) - REACH, 0), min(end // 2 + REACH, r // 2)  # in rows of the input
             parts[r] = (2 * start, 2 * end) if r > self.resolutions[0] else (0, r)
         return parts
 

@@ -208,11 +208,12 @@ class EyeField(nn.Module):
 
     def _rendered(self, planes: Planes, c, resolution: int, draws, rig_from=None):
         """As `rendered`, and the rig loss [M], or None."""
-        kept = Recorded(draws)
         origins, directions = self.base.rays(c, len(planes.base), resolution)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(planes.base)):
-            pixels = self.base.renderer(planes.base, self.base.decoder, origins, directions, self.options, kept)
-        jitter = kept.values[: 2 if self.options.depth_resolution_importance else 1]
+            *pixels, jitter = blended.render_first(
+                (planes.base, self.base.decoder), self._ball(planes.centres), origins, directions, self.options, draws,
+                everywhere=rig_from is not None,
+            )  # fmt: skip
         seen = self._with_eyes(planes, origins, directions, jitter, *pixels)
         if rig_from is None:
             return *seen, None

@@ -5,6 +5,7 @@ second's. The weight is exactly 0 from the outer radius on. So only rays that me
 (`render_met`); every other ray keeps the numbers that the first field alone has given it.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from eg3d.ops.kernels.field import CompiledField
 from eg3d.rendering.planes import mean_features
 from eg3d.rendering.renderer import VolumeRenderer
-from groundwork.draws import Replayed
+from groundwork.draws import Recorded, Replayed
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,27 @@ class Ball:
 
     def weight(self, points: torch.Tensor) -> torch.Tensor:
         """Points [N, P, 3] -> [N, P]: 1 within an inner radius, 0 from the outer one on, a cubic between."""
-        squared = (points[:, :, None] - self.centres[:, None]).square().sum(dim=-1).amin(dim=-1)
-        t = ((self.outer - squared.sqrt()) / (self.outer - self.inner)).clamp(0, 1)
-        return t * t * (3 - 2 * t)
+        return self._softly((points[:, :, None] - self.centres[:, None]).square().sum(dim=-1).amin(dim=-1))
+
+    def weight_along(self, origins, directions, depths) -> torch.Tensor:
+        """As `weight`, at depths [N, M, S] of rays [N, M, 3] (unit directions): [N, M, S]."""
+        along, squared = (values[:, :, None].unbind(dim=-1) for values in self._passed(origins, directions))
+        per_ball = ((depths - at).square_().add_(nearest) for at, nearest in zip(along, squared, strict=True))
+        return self._softly(functools.reduce(torch.minimum, per_ball))
 
     def met(self, origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """Which rays [N, M, 3] (unit directions) pass a centre within the outer radius: [N, M]."""
+        return self._passed(origins, directions)[1].amin(dim=-1) < self.outer**2
+
+    def _passed(self, origins, directions):
+        """Where rays come nearest to the centres, and the squared distance there: [N, M, K] twice."""
         to_centre = self.centres[:, None] - origins[:, :, None]  # [N, M, K, 3]
         along = (to_centre * directions[:, :, None]).sum(dim=-1, keepdim=True)
-        apart = (to_centre - along * directions[:, :, None]).square().sum(dim=-1).amin(dim=-1)
-        return apart < self.outer**2
+        return along[..., 0], (to_centre - along * directions[:, :, None]).square().sum(dim=-1)
+
+    def _softly(self, squared):
+        t = ((self.outer - squared.sqrt()) / (self.outer - self.inner)).clamp(0, 1)
+        return t * t * (3 - 2 * t)
 
 
 class _Plain:
@@ -84,9 +96,9 @@ def query(fields, ball: Ball, points, options, draws):
     return torch.lerp(first, second, w[:, None]), torch.lerp(first_sigma, second_sigma, w)
 
 
-def _met_first(met):
-    """Rows of rays [N, M], those that are met before the others, and whether they are."""
-    ordered = met.float().sort(dim=1, descending=True, stable=True)
+def _chosen_first(chosen):
+    """Rows of rays [N, M], those that are chosen before the others, and whether they are."""
+    ordered = chosen.float().sort(dim=1, descending=True, stable=True)
     return ordered.indices, ordered.values > 0
 
 
@@ -102,6 +114,32 @@ def _with_rays(values, rays, new):
     return values.flatten(0, 1).index_copy(0, places.flatten(), new.flatten(0, 1)).unflatten(0, (n, m))
 
 
+def render_first(field, ball: Ball, origins, directions, options, draws, everywhere: bool):
+    """One field alone, as `VolumeRenderer` renders it, for `render_met` to draw on.
+
+    Args: field (planes, decoder); origins, directions [N, M, 3]; everywhere: also in rays that meet a ball. Else there
+        may be any numbers, for `render_met` replaces them.
+    Returns: features [N, C', M], depth [N, M], and the draws of the coarse pass and of the fine one, if any.
+    """
+    passes = (options.depth_resolution, options.depth_resolution_importance)
+    # By kernels a ray has the same bits, whatever rays are rendered with it. Libraries of matrix products promise less.
+    alike = origins.is_cpu and CompiledField.of(*field, options, origins, directions) is not None
+    if everywhere or not alike or options.density_noise > 0:
+        kept = Recorded(draws)
+        features, depth = VolumeRenderer()(*field, origins, directions, options, kept)
+        return features, depth, kept.values[: 2 if passes[1] else 1]
+    n, m, _ = origins.shape
+    jitter = [draws.uniform((n, m, passes[0]), origins.device)]
+    jitter += [draws.stratified((n, m, passes[1]), origins.device)] if passes[1] else []
+    order, unmet = _chosen_first(~ball.met(origins, directions))
+    rays = order[:, : max(int(unmet.sum(dim=1).max()), 1)]
+    some = [_of_rays(values, rays) for values in (origins, directions, *jitter)]
+    features, depth = VolumeRenderer()(*field, *some[:2], options, Replayed(some[2:]))
+    drawn = (_with_rays(v.new_zeros(n, m, v.shape[2]), rays, v) for v in (features.mT, depth[..., None]))
+    features, depth = drawn
+    return features.mT, depth[..., 0], jitter
+
+
 def render_met(fields, ball: Ball, origins, directions, options, jitter, features, depth):
     """Pixels with the blended field in the rays that meet a ball; the other pixels are returned as they came.
 
@@ -112,7 +150,7 @@ def render_met(fields, ball: Ball, origins, directions, options, jitter, feature
         features [N, C', M], depth [N, M]: of the first field alone.
     Returns: features, depth; new tensors.
     """
-    order, met = _met_first(ball.met(origins, directions))
+    order, met = _chosen_first(ball.met(origins, directions))
     count = int(met.sum(dim=1).max())
     if torch.is_grad_enabled():
         count = max(count, 1)  # so that the second field has gradients in every process, zero or not
@@ -140,9 +178,9 @@ def _render(fields, ball: Ball, origins, directions, options, jitter):
     def along(at):  # depths [N, M, S] -> (samples, weights of the second and its own samples), sigma [N, M, S]
         points = torch.addcmul(origins[:, :, None], directions[:, :, None], at[..., None]).flatten(1, 2)
         samples, sigma = first.density(points, at.shape[-1])
-        w = ball.weight(points)
-        inside = _Inside(second, points, w)
-        return (samples, w.reshape(at.shape), inside), inside.blended(sigma).reshape(at.shape)
+        w = ball.weight_along(origins, directions, at)
+        inside = _Inside(second, points, w.flatten(1, 2))
+        return (samples, w, inside), inside.blended(sigma).reshape(at.shape)
 
     fine = draws if options.depth_resolution_importance else None
     passes, total, depth = VolumeRenderer.two_passes(along, depths, hit, fine, options)

@@ -11,9 +11,10 @@ import numpy as np
 from eg3d.pictures.layout import side_by_side, write_gif, write_png
 from eg3d.pictures.video import require_ffmpeg, write_video
 from groundwork.archive import read_file
-from groundwork.command import Command, device_option, pick_device, tell
+from groundwork.command import SWITCH, Command, device_option, pick_device, tell
 from groundwork.images import read_picture, silence_pillow
 from groundwork.places import INPUT_FILE, OUTPUT_FILE
+from redirection.gaze_animation.aimed_eyes import aims
 from redirection.gaze_animation.animator_file import open_animator
 from redirection.gaze_animation.eye_paths import along, alphas_of, path_of
 from redirection.gaze_animation.moving_eyes import moved_frames
@@ -28,13 +29,15 @@ PATH = "0,0 -15,0 15,0 0,0"
 @click.option("--source", type=INPUT_FILE, required=True, help="Photo of one or several faces.")
 @click.option("--out", type=OUTPUT_FILE, required=True, help="FILE.gif, FILE.mp4, or FILE.png for a strip of frames.")
 @click.option("--path", help="Corners of the way, 'yaw,pitch yaw,pitch' in degrees from the camera; yaw is positive "
-              f"to the image's left, pitch up.  [default: '{PATH}']")  # fmt: skip
+              f"to the image's left, pitch up; the word gaze is the photo's own.  [default: '{PATH}']")  # fmt: skip
 @click.option("--alpha", help="Instead, the paper's: 0 is the gaze of the photo, 1 the camera; 0,0.5,1 or 0:1.4:15.")
+@click.option("--aim", **SWITCH, default=True, show_default=True, help="With --path: an eye reader looks at five "
+              "painted gazes of each face first, and the map is bent to what this face needs.")  # fmt: skip
 @click.option("--frames", type=click.IntRange(1, 2000), default=32, show_default=True, help="With --path: of the way.")
 @click.option("--fps", type=click.FloatRange(1, 120), default=15, show_default=True, help="Of an .mp4.")
 @photo_options("largest")
 @device_option
-def main(source, out, path, alpha, frames, fps, weights, landmarks, faces, least_open, device):
+def main(source, out, path, alpha, aim, frames, fps, weights, landmarks, faces, least_open, device):
     """Paints the eyes of a photo anew in each frame (GazeAnimation, Zhang et al. 2020); the rest keeps every bit.
 
     Degrees go through a map that is stored with the weights. Weights without one, as the published, know --alpha alone.
@@ -58,9 +61,10 @@ def main(source, out, path, alpha, frames, fps, weights, landmarks, faces, least
     except NoLids as reason:
         raise ValueError(f"{source}: {reason}; give a photo of a face, or other --landmarks") from None
     fates, eyes = Fates(), [FaceEyes.of_lids(lids) for lids in found]
-    drawn = moved_frames(
-        picture, eyes, animator, way, calibration if alpha is None else None, fates, device, least_open
-    )
+    if alpha is not None:
+        calibration = None
+    aimed = aims(picture, eyes, animator, calibration, device) if aim else None
+    drawn = moved_frames(picture, eyes, animator, way, calibration, fates, device, least_open, aimed)
     if not fates.painted:
         raise ValueError(f"{source}: no face can move: {next(iter(fates.kept))}; give another photo")
     if out.suffix.lower() == ".png":

@@ -7,7 +7,7 @@ RIM = 2  # px inside the border that are compared
 SMOOTH = 0.3  # of a side: over so much of it differences are averaged, so that lashes at the border count little
 DARKEST = 0.05  # added to light from 0 to 1
 MOST = 0.4  # largest change, a natural logarithm
-MOST_SHARPER = 1.0  # times what a blur takes, added
+MOST_SHARPER = 0.5  # times what a blur takes, added
 BRIGHTEST = 0.98  # quantile
 
 
@@ -30,16 +30,26 @@ def toned(before: torch.Tensor, after: torch.Tensor, boxes: torch.Tensor) -> tor
 
 
 def sharpened(before: torch.Tensor, after: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """Painted faces whose boxes have as much fine detail as before: what a blur takes from them is added again."""
+    """Painted faces whose boxes have as much fine detail as before: what a blur takes from them is added again.
+
+    Of light alone. Fine detail of colour goes: transposed convolutions paint specks of colour, and eyes have none.
+    """
     out, size = after.clone(), after.shape[-1]
-    fine_before, fine_after = before - blurred(before), after - blurred(after)
+    fine_before, fine_after = _fine_light(before), _fine_light(after)
+    calm = blurred(after)
+    calm = calm + (after - calm).mean(1, keepdim=True)
     for face in range(len(after)):
         for left, top, right, bottom in boxes[face].int().clamp(0, size).tolist():
             if right > left and bottom > top:
                 window = (face, slice(None), slice(top, bottom), slice(left, right))
                 lacks = fine_before[window].square().mean() / fine_after[window].square().mean().clamp(min=1e-8)
-                out[window] = after[window] + (lacks.sqrt() - 1).clamp(0, MOST_SHARPER) * fine_after[window]
+                out[window] = calm[window] + (lacks.sqrt() - 1).clamp(0, MOST_SHARPER) * fine_after[window]
     return out.clamp(-1, 1)
+
+
+def _fine_light(faces: torch.Tensor) -> torch.Tensor:
+    """[B, 3, S, S] -> [B, 1, S, S]: what a blur takes of the mean of the colours."""
+    return (faces - blurred(faces)).mean(1, keepdim=True)
 
 
 def blurred(faces: torch.Tensor) -> torch.Tensor:

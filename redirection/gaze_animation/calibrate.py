@@ -9,11 +9,14 @@ import click
 
 from groundwork.command import Command, device_option, json_option, pick_device, seed_option, write_json
 from groundwork.places import EITHER, GAZE_JUDGE, INPUT_FOLDER, OUTPUT_FILE, NamedInput
+from redirection.gaze_animation.aimed_eyes import mean_response
 from redirection.gaze_animation.animator_file import EMBEDDED, read_animator_of, save_animator
 from redirection.gaze_animation.calibrating import as_shown, fitted
 from redirection.gaze_animation.camera_gaze import NetworkGaze
 from redirection.gaze_animation.portrait_lists import ELSEWHERE, read_domain
+from redirection.gaze_animation.portrait_making import LANDMARKS
 from redirection.gaze_animation.portrait_truth import read_truth
+from redirection.lid_points import load_lids
 
 
 @click.command(cls=Command)
@@ -24,10 +27,12 @@ from redirection.gaze_animation.portrait_truth import read_truth
 @click.option("--l2cs-path", type=GAZE_JUDGE, help="Gaze network that reads painted faces: the map is enlarged until "
               "they show what is asked for. Measure by another one.")  # fmt: skip
 @click.option("--shown", type=click.IntRange(20), default=60, show_default=True, help="Faces that it reads.")
+@click.option("--aim", type=click.IntRange(0), default=60, show_default=True, help="Faces of which an eye reader says "
+              "what the mean face shows, so that animate.py can aim; 0: it cannot.")  # fmt: skip
 @device_option
 @seed_option
 @json_option
-def main(weights, data, out, count, l2cs_path, shown, seed, device, json_path):
+def main(weights, data, out, count, l2cs_path, shown, aim, seed, device, json_path):
     """Reads the codes of faces that look elsewhere, and of their corrections, and fits a 2 x 2 matrix to the degrees
     between them. Do not fit it on the people on whom it is measured."""
     device = pick_device(device)
@@ -38,11 +43,15 @@ def main(weights, data, out, count, l2cs_path, shown, seed, device, json_path):
         reader = NetworkGaze(l2cs_path, device).read
         calibration, slopes = as_shown(animator, calibration, portraits, truth, reader, shown, seed, device)
         click.echo(f"before enlarging, a degree asked for showed as {slopes[0]:.2f} of yaw, {slopes[1]:.2f} of pitch")
+    if aim:
+        names = [f"{ELSEWHERE}/{file.name}" for file in portraits.files]
+        lids = load_lids(str(data / LANDMARKS), names, device)
+        calibration = mean_response(animator, calibration, portraits, lids, aim, seed, device)
     save_animator(out, animator, facts, calibration)
     yaw, pitch = calibration.rmse_deg
     click.echo(f"map of {calibration.faces} faces, off by {yaw:.1f} (yaw) and {pitch:.1f} degrees (pitch) -> {out}")
     write_json(json_path, {"code_per_degree": calibration.code_per_degree, "rmse_deg": calibration.rmse_deg,
-                           "faces": calibration.faces})  # fmt: skip
+                           "faces": calibration.faces, "painted_reads": calibration.painted_reads})  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from redirection.lid_points import load_lids
 @photo_options("all")
 @click.option("--steady", **SWITCH, default=True, show_default=True,
               help="Of films: eyes' places and codes change slowly from frame to frame.")  # fmt: skip
+@click.option("--aim", **SWITCH, default=False, help="Of photos, if the weights know degrees: Gy paints, and an eye "
+              "reader sees to it that eyes meet the camera; nearer to it than Gx, and less like the face.")  # fmt: skip
 @click.option("--sheet", type=OUTPUT_FILE, help="Also draw photos before and after, a PNG file.")
 @device_option
 @json_option
@@ -41,10 +43,12 @@ def main(source, out, weights, landmarks, sheet, device, json_path, **o):
     device = pick_device(device)
     folder = Folder(source if source.is_dir() else source.parent)
     names = correcting.names_in(folder) if source.is_dir() else [source.name]
+    animator, calibration = open_animator(weights, device)
     correction = correcting.Correction(
-        open_animator(weights, device)[0],
+        animator,
         load_lids(landmarks, [name for name in names if not is_film(name)], device),
         o["faces"] == "all", o["least_open"], o["steady"], device,
+        calibration if o["aim"] else None,
     )  # fmt: skip
     for name in tqdm(names, unit="file", disable=len(names) < 2):
         file, target = folder.file(name), correcting.target_of(name, out) if source.is_dir() else out

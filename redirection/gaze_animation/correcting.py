@@ -17,6 +17,8 @@ from eg3d.pictures.video import write_video
 from groundwork.archive import Folder, read_file
 from groundwork.files import atomic_write
 from groundwork.images import read_picture
+from redirection.gaze_animation.aimed_eyes import to_camera
+from redirection.gaze_animation.eye_paths import Calibration
 from redirection.gaze_animation.film_painting import SteadyCorrection, follow, painted_frames
 from redirection.gaze_animation.whole_faces import FaceEyes, Fates, faces_of, painted
 from redirection.lid_points import LidSource, NoLids
@@ -65,7 +67,10 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
 
 @dataclass
 class Correction:
-    """Corrects what it is given. pairs: photos before and after, for the sheet."""
+    """Corrects what it is given. calibration: with it photos are aimed (`aimed_eyes.to_camera`), films never.
+
+    pairs: photos before and after, for the sheet.
+    """
 
     animator: object
     lids: LidSource
@@ -73,6 +78,7 @@ class Correction:
     closed: float
     steady: bool
     device: object = "cpu"
+    calibration: Calibration | None = None
     photos: Fates = field(default_factory=Fates)
     films: Fates = field(default_factory=Fates)
     pairs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
@@ -87,7 +93,7 @@ class Correction:
         except NoLids:
             self.photos.without_face += 1
             faces = []
-        paints = [self.animator.correct] * len(faces)
+        paints = to_camera(picture, faces, self.animator, self.calibration, self.device)
         size = self.animator.config.size
         corrected = painted(picture, faces, paints, size, self.photos, self.device, self.closed)
         write_picture(target, corrected)

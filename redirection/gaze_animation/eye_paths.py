@@ -16,6 +16,7 @@ from groundwork.plain import check_types
 MOST_DEG = 45.0
 LEAST_FACES = 20
 EXAMPLE = "'0,0 -15,0 15,0 0,0'"
+OWN, OWN_DEG = "gaze", 15.0  # the corner that is the photo's own gaze; how far from the camera it counts as, for speed
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,19 @@ class Calibration:
 
     code_per_degree: M [2, 2], row by row. code_at_camera: c; None: R(s) of each face, of which s is the correction.
     rmse_deg: of the angles that the fitted map reads off codes, yaw and pitch. Axes are those of `l2cs.estimator`.
+    painted_reads: what the eye reader reads on the mean of painted eyes, (yaw, pitch, 1) @ this [3, 2], row by row.
     """
 
     code_per_degree: tuple[float, float, float, float]
     rmse_deg: tuple[float, float]
     faces: int
     code_at_camera: tuple[float, float] | None = None
+    painted_reads: tuple[float, ...] | None = None
 
     def __post_init__(self):
         check_types(self)
+        if self.painted_reads is not None and len(self.painted_reads) != 6:
+            raise ValueError("painted_reads must be six numbers")
         a, b, c, d = self.code_per_degree
         if abs(a * d - b * c) < 1e-12:
             raise ValueError("code_per_degree must be a map that can be undone")
@@ -67,6 +72,10 @@ class Calibration:
         start = camera if self.code_at_camera is None else camera.new_tensor(self.code_at_camera)
         return start + self.codes(angles)
 
+    def own_gaze(self, codes: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
+        """R(y) and R(s) [..., 2] of faces -> yaw, pitch in degrees of y; undoes `code`."""
+        return self.angles(codes - self.code(torch.zeros_like(codes), camera))
+
     def codes(self, angles: torch.Tensor) -> torch.Tensor:
         """Yaw, pitch in degrees [..., 2] -> what is added to the code of the camera [..., 2]."""
         return angles @ torch.tensor(self.code_per_degree, dtype=angles.dtype, device=angles.device).view(2, 2).T
@@ -77,32 +86,45 @@ class Calibration:
         return codes @ matrix.inverse().T
 
 
+@dataclass(frozen=True)
+class Aim:
+    """What one face needs (`aimed_eyes`): its map, and its own gaze, yaw and pitch in degrees; None: as Er says."""
+
+    map: Calibration
+    own: tuple[float, float] | None = None
+
+
 def _matrix(codes: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """[2, 2]: angles @ this = codes, apart from a constant."""
     return np.linalg.lstsq(angles - angles.mean(axis=0), codes - codes.mean(axis=0), rcond=1e-6)[0]
 
 
 def path_of(text: str) -> np.ndarray:
-    """`0,0 -15,0 15,5` -> corners [K, 2] of the way, yaw and pitch in degrees. ValueError, one line."""
+    """`gaze 0,0 15,5` -> corners [K, 3] of the way: yaw, pitch in degrees, and what part of the photo's own gaze is
+    added, 1 for the word `gaze`. ValueError, one line."""
     corners = []
     for part in text.split():
+        if part == OWN:
+            corners.append((0.0, 0.0, 1.0))
+            continue
         try:
             yaw, pitch = map(float, part.split(","))
         except ValueError:
             yaw = math.nan
         if not (math.isfinite(yaw) and abs(yaw) <= MOST_DEG and math.isfinite(pitch) and abs(pitch) <= MOST_DEG):
             raise ValueError(
-                f"--path={text}: '{part}' is no yaw,pitch in degrees up to {MOST_DEG:g}; write for example {EXAMPLE}"
+                f"--path={text}: '{part}' is neither {OWN} nor yaw,pitch in degrees up to {MOST_DEG:g}; "
+                f"write for example {EXAMPLE}"
             )
-        corners.append((yaw, pitch))
+        corners.append((yaw, pitch, 0.0))
     if not corners:
         raise ValueError("--path: has no corner; write for example " + EXAMPLE)
     return np.array(corners)
 
 
 def along(corners: np.ndarray, frames: int) -> np.ndarray:
-    """`frames` places [frames, D] along the lines between corners [K, D], at one speed, both ends among them."""
-    steps = np.linalg.norm(np.diff(corners, axis=0), axis=1)
+    """`frames` places [frames, 3] along the lines between corners [K, 3], at one speed, both ends among them."""
+    steps = np.linalg.norm(np.diff(corners, axis=0) * (1, 1, OWN_DEG), axis=1)
     way = np.concatenate([[0], np.cumsum(steps)])
     if way[-1] == 0:
         return np.repeat(corners[:1], frames, axis=0)

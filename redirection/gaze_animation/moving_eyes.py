@@ -5,19 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from redirection.gaze_animation.eye_paths import Calibration
+from redirection.gaze_animation.eye_paths import Aim, Calibration
 from redirection.gaze_animation.whole_faces import CLOSED, FaceEyes, Fates, painted
 
 
 class MovedGaze:
     """Paints a face that looks to yaw, pitch in degrees from the camera, or as far as alpha says.
 
-    What is the same in all frames is worked out once for each face.
+    What is the same in all frames is worked out once for each face. aim: what this face needs.
     """
 
-    def __init__(self, animator, calibration: Calibration | None = None):
+    def __init__(self, animator, calibration: Calibration | None = None, aim: Aim | None = None):
         self._animator, self._calibration, self._ends = animator, calibration, None
-        self.angles: tuple[float, float] | None = None
+        self._aim = aim or Aim(calibration)
+        self.angles: tuple[float, ...] | None = None
         self.alpha: float | None = None
 
     def __call__(self, portraits: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
@@ -26,8 +27,13 @@ class MovedGaze:
         if self.alpha is not None:
             return self._animator.frame(portraits, boxes, self.alpha, self._ends)
         there, camera = self._ends
-        angles = torch.tensor([self.angles], dtype=portraits.dtype, device=portraits.device)
-        return self._animator.paint(portraits, boxes, self._calibration.code(angles, camera.gaze), there.content)
+        yaw, pitch, own = (*self.angles, 0.0)[:3]
+        angles = torch.tensor([[yaw, pitch]], dtype=portraits.dtype, device=portraits.device)
+        if own and self._aim.own is None:
+            angles = angles + own * self._calibration.own_gaze(there.gaze, camera.gaze)
+        elif own:
+            angles = angles + own * angles.new_tensor([self._aim.own])
+        return self._animator.paint(portraits, boxes, self._aim.map.code(angles, camera.gaze), there.content)
 
 
 def moved_frames(
@@ -39,9 +45,11 @@ def moved_frames(
     fates: Fates,
     device="cpu",
     closed: float = CLOSED,
+    aimed: Sequence[Aim] | None = None,
 ) -> list[np.ndarray]:
-    """Frames uint8 [H, W, 3]. way: [T, 2], yaw and pitch in degrees, with a calibration; [T], alpha, without."""
-    paints = [MovedGaze(animator, calibration) for _ in faces]
+    """Frames uint8 [H, W, 3]. way: [T, 2] or [T, 3], places of `eye_paths.along`, with a calibration; [T], alpha,
+    without. aimed: what each face needs."""
+    paints = [MovedGaze(animator, calibration, own) for _, own in zip(faces, aimed or [None] * len(faces), strict=True)]
     frames = []
     for at in way:
         for paint in paints:

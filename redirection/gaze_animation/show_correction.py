@@ -14,6 +14,7 @@ from eg3d.pictures.text import text_strip
 from eg3d.world.worlds import WORLDS
 from groundwork.command import Command, device_option, pick_device, seed_option
 from groundwork.places import EITHER, FOLDER, NamedInput, Output
+from redirection.gaze_animation.aimed_eyes import aims
 from redirection.gaze_animation.animator_file import EMBEDDED, open_animator
 from redirection.gaze_animation.eye_paths import along, path_of
 from redirection.gaze_animation.moving_eyes import moved_frames
@@ -55,7 +56,8 @@ def main(world, weights, outdir, people, device, seed):
     way = np.concatenate([np.linspace(0, 1.4, FRAMES // 2), np.linspace(1.4, 0, FRAMES // 2)])
     if calibration is not None:
         way = along(path_of(PATH), FRAMES)
-    films = [moved_frames(face.picture, [own], animator, way, calibration, Fates(), device)
+    films = [moved_frames(face.picture, [own], animator, way, calibration, Fates(), device,
+                          aimed=aims(face.picture, [own], animator, calibration, device))
              for face, own in zip(faces[:4], eyes[:4], strict=True)]  # fmt: skip
     write_gif(outdir / FILM, [side_by_side([_small(picture) for picture in row]) for row in zip(*films, strict=True)])
     click.echo(f"{fates.painted} of {people} people corrected -> {outdir / SHEET}, {outdir / FILM}")

@@ -5,17 +5,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from known_eyes import lids_at
+from known_eyes import Painter, lids_at
 
 from redirection.corrected_faces import (
     TestFace,
     by_redirector,
     eyes_by_method,
     measure,
+    measure_animation,
     nothing,
     read_faces,
     true_picture,
 )
+from redirection.gaze_animation import whole_faces
+from redirection.gaze_animation.eye_paths import Calibration
 from redirection.gaze_animation.portrait_truth import Truth
 
 LENS = (0.5, -2.0)
@@ -92,6 +95,33 @@ def test_a_redirector_is_told_the_true_angles_and_those_of_the_lens_mirrored_for
     (right, right_wanted), (left, left_wanted) = marks.calls[:2]
     assert left == [0, -2, 15.5] and left_wanted == [0, *LENS[::-1]]
     assert right == [0, -2, -15.5] and right_wanted == [0, LENS[1], -LENS[0]]
+
+
+class Squinting(MarkJudge):
+    """Errs by 3 degrees of yaw, always."""
+
+    def read(self, patches):
+        seen = super().read(patches)
+        seen.angles[:, 2] += 3 * torch.tensor([-1.0, 1.0]).repeat(len(patches) // 2)
+        return seen
+
+
+def test_animations_of_a_painter_that_does_what_it_is_told(monkeypatch):
+    monkeypatch.setattr(whole_faces, "tinted", lambda before, after, lids: after)
+    per_degree = 4 / 127.5  # as the judge reads colours
+    calibration = Calibration((per_degree, 0.0, 0.0, per_degree), (1.0, 1.0), 30, tuple(per_degree * x for x in LENS))
+    exact, squinting = (
+        measure_animation(FACES[:2], Painter(), calibration, judge(), turned=1) for judge in (MarkJudge, Squinting)
+    )
+    assert exact["falls_along_alpha"] == exact["falls_in_degrees"] == exact["steady_falls_in_degrees"] == 1
+    assert exact["falls_in_degrees_end"] < 0.5  # asked for the camera; the paper's code ends where the correction looks
+    camera = np.array([0.1, 0.2]) / per_degree - LENS
+    assert exact["falls_along_alpha_end"] == pytest.approx(np.hypot(*camera), abs=0.5)
+    assert exact["slope"] == pytest.approx(1, abs=0.02) and exact["pitch_slope"] == pytest.approx(1, abs=0.05)
+    assert exact["asked_10_left"] < 0.5 and exact["asked_10_right"] < 0.5 and exact["judge_error"] < 0.2
+    assert squinting["falls_in_degrees_end"] == pytest.approx(3, abs=0.5) and squinting["judge_error"] > 2.8
+    assert squinting["zeroed_falls_in_degrees_end"] < 0.5
+    assert set(measure_animation(FACES[:1], Painter(), None, MarkJudge())) < set(exact)
 
 
 def test_a_set_without_true_pictures_is_one_line(tmp_path, run_script_in):

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from eg3d.models.decoder import OSGDecoder
-from eg3d.ops.kernels.backend import using
+from eg3d.ops.kernels.backend import kernels_for, using
 from eg3d.rendering import blended, definition
 from eg3d.rendering.blended import Ball
 from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.planes import sample_planes
+from eg3d.rendering.renderer import VolumeRenderer
 from groundwork.draws import Recorded, Replayed
 
 OPTIONS = RenderOptions(
@@ -87,6 +88,40 @@ def test_weight_is_one_inside_zero_outside_and_smooth_between():
     assert (w[far < 0.0599] == 1).all() and (w[far >= 0.12001] == 0).all()
     assert abs(float(w[180]) - 0.5) < 1e-3  # 0.09, half way
     assert (w.diff() <= 0).all() and w.diff().abs().max() < 1.51 / 0.06 * 0.0005
+
+
+def test_weight_along_rays_is_that_of_their_points():
+    _, origins, directions = scene()
+    depths = torch.linspace(2.3, 3.1, 40).expand(2, 64, 40)
+    points = (origins[:, :, None] + depths[..., None] * directions[:, :, None]).flatten(1, 2)
+    expected = BALL.weight(points).view_as(depths)
+    assert 0.02 < (expected > 0).float().mean() < 0.3 and (expected == 1).any()
+    assert (BALL.weight_along(origins, directions, depths) - expected).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize(("ops", "everywhere"), [("torch", False), ("auto", False), ("auto", True)])
+def test_the_first_field_alone_has_its_bits_and_draws_and_leaves_out_what_the_second_draws(
+    ops, everywhere, monkeypatch
+):
+    (field, _), origins, directions = scene()
+    render, sizes = VolumeRenderer.forward, []
+
+    def counted(self, planes, decoder, origins, *args):
+        sizes.append(origins.shape[1])
+        return render(self, planes, decoder, origins, *args)
+
+    monkeypatch.setattr(VolumeRenderer, "forward", counted)
+    with using(ops), torch.no_grad():
+        whole, mine = Recorded(Uniform()), Uniform()
+        plain = VolumeRenderer()(*field, origins, directions, OPTIONS, whole)
+        features, depth, jitter = blended.render_first(field, BALL, origins, directions, OPTIONS, mine, everywhere)
+        kernels = kernels_for(origins) is not None
+    met = BALL.met(origins, directions)
+    seen = torch.ones_like(met) if everywhere else ~met
+    assert torch.equal(features.mT[seen], plain[0].mT[seen]) and torch.equal(depth[seen], plain[1][seen])
+    assert all(torch.equal(a, b) for a, b in zip(jitter, whole.values, strict=True))
+    unmet = int((~met).sum(dim=1).max())
+    assert sizes == [64, unmet if kernels and not everywhere else 64] and unmet < 60
 
 
 def test_a_ray_meets_a_ball_when_it_passes_the_centre_within_the_outer_radius():

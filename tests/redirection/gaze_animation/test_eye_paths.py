@@ -58,9 +58,11 @@ def test_codes_that_are_degrees_are_counted_from_one_code_of_the_camera_and_not_
 def test_a_path_goes_through_its_corners_at_one_speed():
     corners = path_of("0,0 -10,0 -10,5")
     way = along(corners, 16)
-    assert way[0].tolist() == [0, 0] and way[10] == pytest.approx([-10, 0]) and way[-1].tolist() == [-10, 5]
+    assert way[0].tolist() == [0, 0, 0] and way[10] == pytest.approx([-10, 0, 0]) and way[-1].tolist() == [-10, 5, 0]
     assert np.linalg.norm(np.diff(way, axis=0), axis=1) == pytest.approx(np.ones(15))
-    assert along(corners[:1], 3).tolist() == [[0, 0]] * 3 and along(corners, 1).tolist() == [[-10, 5]]
+    assert along(corners[:1], 3).tolist() == [[0, 0, 0]] * 3 and along(corners, 1).tolist() == [[-10, 5, 0]]
+    own = along(path_of("gaze 0,0 15,0"), 5)
+    assert own.tolist() == [[0, 0, 1], [0, 0, 0.5], [0, 0, 0], [7.5, 0, 0], [15, 0, 0]]
 
 
 @pytest.mark.parametrize("text", ["", "1", "1,2,3", "a,b", "nan,0", "0,90", "0;0"])
@@ -90,6 +92,9 @@ def test_frames_show_the_codes_that_were_asked_for(painter):
     camera = np.array([0.1, 0.2])
     expected = [camera, camera + TRUE @ [10, 0], camera + TRUE @ [0, -5]]
     assert np.array(codes(frames)) == pytest.approx(np.array(expected), abs=0.01) and fates.painted == 1
+    there = np.array([0.5, 0.0])  # the code of the photo's own gaze
+    own = codes(moved_frames(picture, [face], painter, np.array([(0, 0, 1.0), (0, 0, 0.5)]), calibration, Fates()))
+    assert np.array(own) == pytest.approx(np.array([there, (there + camera) / 2]), abs=0.01)
     by_alpha = codes(moved_frames(picture, [face], painter, np.array([0.0, 1.0, 1.5]), None, Fates()))
     assert np.array(by_alpha) == pytest.approx(np.array([[0.5, 0], [0.1, 0.2], [-0.1, 0.3]]), abs=0.01)
 
