@@ -35,11 +35,10 @@ def grow(network: nn.Module, smaller: dict[str, torch.Tensor]) -> str | None:
 def _grow_planes(synthesis: SynthesisNetwork, smaller: dict) -> str | None:
     """The new block enlarges the planes of the block before, and adds nothing to them."""
     before, largest = synthesis.resolutions[-2:]
-    block, has = (
-        getattr(synthesis, f"b{largest}"),
-        [f"backbone.synthesis.b{side}.torgb.weight" for side in (before, largest)],
-    )
-    if block.architecture != "skip" or [name in smaller for name in has] != [True, False]:
+    block, prefix = getattr(synthesis, f"b{largest}"), "backbone.synthesis."
+    own = {name: value.shape for name, value in synthesis.state_dict().items() if not name.startswith(f"b{largest}.")}
+    theirs = {name.removeprefix(prefix): v.shape for name, v in smaller.items() if name.startswith(prefix)}
+    if block.architecture != "skip" or own != theirs:
         return None
     block.torgb.weight.zero_()
     return f"planes of {largest} px start as those of {before} px, enlarged"
@@ -55,11 +54,11 @@ def _grow_discriminator(network: CameraDiscriminator, smaller: dict) -> str | No
     block, config = getattr(network, f"b{largest}"), network.config
     if config.architecture != "resnet" or config.blocks.activation != "lrelu" or config.conv_clamp is not None:
         return None
-    first = [smaller.get(f"b{before}.fromrgb.{name}") for name in ("weight", "bias")]
+    weight, bias = (smaller.get(f"b{before}.fromrgb.{name}") for name in ("weight", "bias"))
     width, colours = block.fromrgb.weight.shape[:2]
-    if first[0] is None or width < 2 * colours:
+    wanted = (block.conv1.weight.shape[0], colours, 1, 1)  # of a layer from RGB to what the next block takes
+    if weight is None or bias is None or weight.shape != wanted or bias.shape != wanted[:1] or width < 2 * colours:
         return None
-    weight, bias = first
     for layer in (block.conv0, block.conv1, block.skip):
         layer.weight.zero_()
     one = torch.eye(width, device=weight.device)

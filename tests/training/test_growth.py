@@ -79,3 +79,18 @@ def test_networks_of_the_same_size_are_left_alone(pair):
     assert all(
         torch.equal(net.state_dict()[key], weights[name][key]) for name, net in same.items() for key in weights[name]
     )
+
+
+@pytest.mark.parametrize("change", [{"b32.fromrgb.bias": None}, {"b32.fromrgb.weight": torch.zeros(32, 6, 1, 1)}])
+def test_a_first_layer_that_does_not_fit_changes_nothing(pair, change):
+    stored = {name: value for name, value in (pair[0]["D"].state_dict() | change).items() if value is not None}
+    large = networks(PEOPLE_64)["D"]
+    before = {name: value.clone() for name, value in large.state_dict().items()}
+    assert grow(large, stored) is None
+    assert all(torch.equal(value, before[name]) for name, value in large.state_dict().items())
+
+
+def test_planes_of_other_blocks_are_not_called_enlarged(pair):
+    stored = pair[0]["G_ema"].state_dict()
+    stored["backbone.synthesis.b16.conv1.weight"] = torch.zeros(3)
+    assert grow(networks(PEOPLE_64)["G_ema"], stored) is None
