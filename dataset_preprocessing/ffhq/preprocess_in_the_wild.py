@@ -185,7 +185,9 @@ def label_crops(indir, outdir, load, batch, damage: Damage, skip_unmatched) -> d
              "pictures": len(files), "labelled": len(rows), "failed": failed, "unusable": unusable}  # fmt: skip
     if not rows:
         name, reason = next(iter(failed.items()))
-        raise ValueError(f"--indir={indir}: no picture could be labelled; {shown(name)}: {reason}")
+        raise ValueError(
+            f"--indir={indir}: no picture could be labelled; {shown(name)}: {reason}; if these are photos, add --crop"
+        )
     labelling.write(outdir, rows, facts)
     click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / LABEL_FILE}")
     cli.tell(labelling.failures(failed))
