@@ -30,8 +30,8 @@ OUTDIR = Output(
 
 EMBEDDED = (
     "the embedded pose network looks at the pictures, and knows only cartoons; for heads of the world people give "
-    "--recon-weights=people; for crops of photos give --pose=mesh, or --recon-weights=epoch_20.pth (linked from the README of sicxu/Deep3DFaceRecon_pytorch); for "
-    "photos add --crop"
+    "--recon-weights=people; for crops of photos give --pose=mesh, or --recon-weights=epoch_20.pth (linked from the "
+    "README of sicxu/Deep3DFaceRecon_pytorch); for photos add --crop"
 )
 ARE_PHOTOS = "most pictures are not square, so faces are looked for in them and cut out; if all are crops: --crop=False"
 RULES = Rules()
