@@ -108,8 +108,8 @@ def _use_ops(ctx, param, value: str) -> None:
 def network_of(place: NamedInput):
     """--network."""
     text = (
-        "Generator: a .safetensors, published .pkl or .pt file, embedded, people, the same with -base or -control, or "
-        "an https:// address."
+        "Generator: a .safetensors, published .pkl or .pt file, embedded, people, the same with -base, "
+        "embedded-control, or an https:// address."
     )
     return click.option("--network", type=place, required=True, help=text)
 
