@@ -148,8 +148,10 @@ class DiscriminatorBlock(nn.Module):
         layout = torch.channels_last if img.is_cpu or (half and self.channels_last) else torch.contiguous_format
         x = None if x is None else x.to(dtype=dtype, memory_format=layout)
         if hasattr(self, "fromrgb"):
-            img = img.to(dtype=dtype, memory_format=layout)
-            y = self.fromrgb(img)
+            # Six channels in bfloat16 end training on a CPU with AMX: oneDNN divides by zero (PyTorch 2.15).
+            few = torch.float32 if img.is_cpu and dtype == torch.bfloat16 else dtype
+            img = img.to(dtype=few, memory_format=layout)
+            y = self.fromrgb(img).to(dtype)
             x = y if x is None else x + y
             img = downsample2d(img, self.resample_filter) if self.architecture == "skip" else img
         if self.architecture == "resnet":

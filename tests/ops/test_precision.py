@@ -62,6 +62,22 @@ def test_force_fp32_beats_the_precision():
     assert torch.equal(forced, plain) and not torch.equal(G.planes(ws, "const"), plain)
 
 
+def test_a_discriminator_in_bfloat16_sees_its_few_image_channels_in_float32(tiny_discriminator, monkeypatch):
+    """On a CPU with AMX their gradient in bfloat16 ends the process: a division by zero in oneDNN."""
+    D, seen, convolve = set_precision(tiny_discriminator, "bf16"), set(), torch.nn.functional.conv2d
+    monkeypatch.setattr(
+        "torch.nn.functional.conv2d",
+        lambda x, *a, **k: (seen.add((x.shape[1], x.dtype)), convolve(x, *a, **k))[1],
+    )
+    pictures = {"image": torch.zeros(2, 3, 64, 64), "image_raw": torch.zeros(2, 3, 32, 32)}
+    D(
+        {name: value[..., : D.img_resolution, : D.img_resolution] for name, value in pictures.items()},
+        torch.zeros(2, 25),
+    )
+    assert {dtype for channels, dtype in seen if channels == 6} == {torch.float32}
+    assert torch.bfloat16 in {dtype for channels, dtype in seen if channels >= 16}
+
+
 def test_unknown_and_unfit_precisions_are_one_line():
     with pytest.raises(ValueError, match="precision 'fp8' is unknown"):
         set_precision(tiny_generator(), "fp8")
