@@ -83,7 +83,7 @@ def check(network, image, data, max_images, crop, l2cs_path, pivotal, **_) -> No
     if (image is None) == (data is None):
         raise ValueError("give one of --image=FILE and --data=SET")
     if data is not None and crop is not None:
-        raise ValueError("--crop: is for --image; photos of a folder become a set by preprocess_in_the_wild.py --crop")
+        raise ValueError("--crop: is for --image; photos of a folder become a set by preprocess_in_the_wild.py")
     if image is not None and max_images is not None:
         raise ValueError("--max-images: is for --data; leave it out")
     if str(network).lower().endswith(".onnx"):

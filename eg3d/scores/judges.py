@@ -123,10 +123,15 @@ class Judges:
         """For reports: who judged, each by the sha256 of its weights."""
         return {
             "gaze": {name: judge.sha256 for name, judge in self.gaze.items()},
+            "limits": self.limits(),
             "identity": {"name": self.identity.name, "sha256": self.identity.sha256, "points": self.points.name},
             "pose": {"name": self.pose.name, "sha256": self.pose.sha256},
             "pictures": self.pictures.facts(),
         }
+
+    def limits(self) -> dict[str, str]:
+        """What the readings of gaze networks are good for, of those that say so."""
+        return {name: judge.facts["limits"] for name, judge in self.gaze.items() if "limits" in judge.facts}
 
     def footnote(self, heads: int, pictures: int, real: int) -> str:
         """What a table rests on, and who judged."""
@@ -138,5 +143,5 @@ class Judges:
         return (
             f"Distances: {pictures} pictures each, to {real} real ones, {short(self.pictures)}. The rest: {heads} "
             f"heads; gaze by {gaze}; identity by {short(self.identity)}, points {self.points.name}; "
-            f"pose by {short(self.pose)}."
+            f"pose by {short(self.pose)}." + "".join(f" * {name}: {text}." for name, text in self.limits().items())
         )
