@@ -43,7 +43,8 @@ def files_of(arguments: dict) -> list[str]:
 @cli.network_of(GENERATOR)
 @click.option("--image", type=INPUT_FILE,
               help="A photo or a square crop; its camera is in a dataset.json beside it, or is estimated.")  # fmt: skip
-@click.option("--data", type=DATA_SET, help="In place of --image: a folder or zip with dataset.json, or embedded.")
+@click.option("--data", type=DATA_SET, help="In place of --image: a folder or zip with dataset.json, embedded, or "
+              "people.")  # fmt: skip
 @click.option("--max-images", type=click.IntRange(min=1), help="Of --data: only the first so many.")
 @cli.outdir_option(files_of)
 @click.option("--crop", **cli.SWITCH, default=None,

@@ -45,7 +45,7 @@ def files_of(arguments: dict) -> list[str]:
 
 @click.command(cls=Command)
 @click.option(
-    "--snapshot", type=GAZE_JUDGE, required=True, help="Weights: a file, embedded or embedded-judge; or iris."
+    "--snapshot", type=GAZE_JUDGE, required=True, help="Weights: a file, embedded, people, a judge of theirs; or iris."
 )
 @without_effect("--cam", NO_CAMERA, type=int, is_eager=True)  # eager: it is said before --input is missed
 @click.option("--input", "source", required=True, type=INPUT,

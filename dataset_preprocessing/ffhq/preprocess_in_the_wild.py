@@ -116,7 +116,7 @@ def check(indir, outdir, crop, pose, recon_weights, landmarks, **options) -> Non
     if pose == "mesh" and recon_weights is not None:
         raise ValueError(f"--pose=mesh: --recon-weights={recon_weights} is for --pose=recon; leave one of them out")
     if pose == "recon" and recon_weights is None:
-        raise ValueError("--pose=recon needs --recon-weights: Deep3DFaceRecon's epoch_20.pth, or embedded")
+        raise ValueError("--pose=recon needs --recon-weights: Deep3DFaceRecon's epoch_20.pth, embedded or people")
     if crop:
         photo_set.check_outdir(indir, outdir)
         check_for_photos(options)

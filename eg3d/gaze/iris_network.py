@@ -42,7 +42,7 @@ class IrisGaze:
             size = "x".join(map(str, images.shape[:1:-1]))
             raise ValueError(
                 f"gaze network iris: pictures of {size} px are too small for irises; give such of {LEAST_SIDE} px or "
-                "more, or another network (embedded, L2CS-Net's weights)"
+                "more, or another network (embedded, people, L2CS-Net's weights)"
             )
         images = images.float()
         found = self._find.find(images)
