@@ -23,6 +23,7 @@ from dataset_preprocessing.ffhq.cutting import SIDE
 from dataset_preprocessing.ffhq.manifest import KEPT
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from dataset_preprocessing.overview import draw_axes
+from eg3d.gaze.iris_network import IrisGaze
 from eg3d.geometry.cameras import FFHQ_PIVOT, mirror_label, split_label
 from eg3d.metrics.pose import rotation_error
 from eg3d.pictures.layout import write_png
@@ -38,9 +39,12 @@ FRAMING = pos.EG3D_RESCALE / pos.EG3D_CROP * SIDE  # px of a crop to a decimetre
 @click.command(cls=Command)
 @click.option("--photos", "folder", type=INPUT_FOLDER, help="Folder of photos.  [default: the astronaut of skimage]")
 @click.option("--level", is_flag=True, help="Make the eyes level.")
+@click.option(
+    "--into-lens", default="", help="Crops of faces that look into the lens, as `a,b_face2`: what iris reads."
+)
 @click.option("--picture", type=OUTPUT_PICTURE, help="Draw the first photo, and its crop with axes and points.")
 @results_option
-def main(folder, level, picture, results):
+def main(folder, level, into_lens, picture, results):
     """Mirror test of the cameras, crops of crops, and CPU time on one thread; all faces of all photos."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
@@ -59,6 +63,8 @@ def main(folder, level, picture, results):
         middle = SIDE / 2
         numbers |= spread("crop_of_crop_px", [np.hypot(one.x - middle, one.y - middle) for one in at])
         numbers["cpu_ms_per_photo"] = 1000 * seconds / len(rows)
+        if into_lens:
+            numbers |= irises_off_lens([place / "set" / f"{name}.png" for name in into_lens.split(",")])
         for key, value in numbers.items():
             click.echo(f"{key:32} {value:.4g}")
         if picture is not None:
@@ -113,6 +119,22 @@ def mirror_errors(rows: list[dict], other: list[dict]) -> list[float]:
             if np.abs(np.mean(same["points"], axis=0) - place).max() < face["side"] / 8:
                 errors.append(float(error.rad2deg()))
     return errors
+
+
+def irises_off_lens(crops: list[Path]) -> dict[str, float]:
+    """How far from the lens the iris judge sees eyes that look into it, degrees."""
+    iris, read = IrisGaze(), []
+    for file in crops:
+        pixels = np.array(read_picture(read_file(file), str(file)))
+        angles = iris(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1)
+        read.append([abs(angles.yaw.item()), abs(angles.pitch.item())])
+    yaw, pitch = np.rad2deg(read).T
+    return {
+        "iris_faces": len(read),
+        "iris_yaw_off_deg_mean": float(yaw.mean()),
+        "iris_pitch_off_deg_mean": float(pitch.mean()),
+        **spread("iris_yaw_off_deg", list(yaw)),
+    }
 
 
 def spread(name: str, values: list[float]) -> dict[str, float]:

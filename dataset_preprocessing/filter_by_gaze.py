@@ -62,7 +62,7 @@ def main(**options):
 
 def check(data, dest, by, l2cs_path, **_) -> None:
     if by == "gaze" and not l2cs_path:
-        raise ValueError("--by=gaze needs --l2cs-path: a gaze network's weights file, or embedded")
+        raise ValueError("--by=gaze needs --l2cs-path: a gaze network's weights file, embedded or people")
     check_destination(dest)
     if by == "gaze" and (side := rendered_side(data)) is not None:
         check_size(l2cs_path, side, f"--data={data}")

@@ -19,7 +19,7 @@ from eg3d.metrics.registry import DETECTORS, INCEPTION, WORLD, parse_metrics
 from eg3d.models.eye_field import is_aimed
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
-from eg3d.scores.judges import Judges, check_left_out, identity_options, load_identity_judge
+from eg3d.scores.judges import UNKNOWN, Judges, check_left_out, identity_options, load_identity_judge
 from eg3d.scores.origin import drawn_world
 from eg3d.scores.table import (
     HEADS,
@@ -49,24 +49,26 @@ METRICS = "fid50k_full,kid50k_full,pr50k3_full"
 @click.option(
     "--network", "networks", type=GENERATOR, multiple=True, required=True, help="Generator; give it several times."
 )
-@click.option("--l2cs-path", "gaze", type=GAZE_JUDGE, multiple=True, default=("embedded-judge", "embedded"),
-              show_default=True, help="Gaze networks that score.")  # fmt: skip
+@click.option("--l2cs-path", "gaze", type=GAZE_JUDGE, multiple=True,
+              help="Gaze networks that score.  [default: judge and loss network of the world that is drawn: "
+              "embedded-judge and embedded, people-judge and people]")  # fmt: skip
 @click.option(
     "--seeds", type=cli.DISTINCT_SEEDS, default="0-1999", show_default=True, help="Heads for all but distances."
 )
 @click.option("--num-gen", type=click.IntRange(min=4), default=2000, show_default=True, help="Pictures for distances.")
-@click.option("--data", type=DATA_SET, default="embedded", show_default=True, help="Data set the distances are to.")
+@click.option("--data", type=DATA_SET, help="Data set the distances are to.  [default: that of the world that is "
+              "drawn: embedded, people]")  # fmt: skip
 @cli.skip_unmatched_option
 @click.option("--detector", type=click.Choice(DETECTORS),
               help="Whose features distances compare.  [default: inception with --inception-weights, else "
               "embedded]")  # fmt: skip
 @click.option("--inception-weights", type=INPUT_FILE, help="Weights of the detector, for FID and KID.")
 @click.option(
-    "--arcface-weights", type=IDENTITY_NETWORK, help="For identity.  [default: embedded, for the embedded world]"
+    "--arcface-weights", type=IDENTITY_NETWORK, help="For identity.  [default: that of the world: embedded, people]"
 )
 @identity_options
 @click.option("--recon-weights", type=POSE_NETWORK,
-              help="Deep3DFaceRecon, for pose.  [default: embedded, for the embedded world]")  # fmt: skip
+              help="Deep3DFaceRecon, for pose.  [default: that of the world: embedded, people]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS, help="Five points for identity, see calc_id.py.")
 @click.option("--markdown", "markdown_path", type=cli.OUTPUT_FILE, help="Also write the table to this file.")
 @cli.batch_option(16, "Pictures of distances at once.")
@@ -95,11 +97,14 @@ def run(networks, seeds, num_gen, data, skip_unmatched, markdown_path, batch, se
     world = worlds.pop() or "" if len(worlds) == 1 else ""
     check_left_out(
         {
+            "--l2cs-path": weights["gaze"] or None,
             "--arcface-weights": weights["arcface_weights"] or weights["identity"],
             "--recon-weights": weights["recon_weights"],
         },
         dict(zip(networks, generators, strict=True)),
     )
+    data, own = data or world or UNKNOWN, world or UNKNOWN
+    weights["gaze"] = weights["gaze"] or (f"{own}-judge", own)
     kind = detector or (INCEPTION if inception_weights else WORLD)
     metrics = parse_metrics(METRICS, num_gen, kind, vgg=False)
     detectors = distributed.together(lambda: load_detectors(metrics, inception_weights, None, device))

@@ -22,7 +22,7 @@ from eg3d.pictures.views import GFAS_CAMERAS, camera_labels, render_batch
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.aimed_distance import AimedDistance, aimed_distance
 from eg3d.scores.controlled_views import Looked, look, reports, together
-from eg3d.scores.judges import load_gaze_judges, load_identity_judge
+from eg3d.scores.judges import UNKNOWN, load_gaze_judges, load_identity_judge
 from eg3d.scores.origin import drawn_world
 from eg3d.world.aimed_heads import aimed_heads
 from eg3d.world.training.model_card import to_images
@@ -36,8 +36,8 @@ RENDERED = 16  # heads of the world that tell what the judge reads at best
 
 @click.command(cls=cli.Command)
 @cli.network_option
-@click.option("--l2cs-path", type=GAZE_JUDGE, default="embedded-judge", show_default=True,
-              help="Gaze network that scores; not the one of the training.")  # fmt: skip
+@click.option("--l2cs-path", type=GAZE_JUDGE, help="Gaze network that scores; not the one of the training.  [default: "
+              "the judge of the world that the network draws: embedded-judge, people-judge]")  # fmt: skip
 @click.option("--seeds", "--seed", type=cli.DISTINCT_SEEDS, default="0-63", show_default=True,
               help="For example 0,1,4-6.")  # fmt: skip
 @cli.view_options
@@ -63,12 +63,13 @@ def check(num_gen, **_) -> None:
 
 def run(network, l2cs_path, seeds, view, crop, num_gen, batch, precision, device, json_path):
     """What each process does."""
-    judge = load_gaze_judges({"l2cs_path": l2cs_path}, [network], device)["l2cs_path"]
     G = distributed.first_of_each_machine(lambda: load_generator(network, device, precision))
     if not isinstance(G, EyeField):
         raise ValueError(f"--network={network}: the gaze of a {type(G).__name__} cannot be set; give one that "
                          "train.py --gaze-control=True has made")  # fmt: skip
     world = drawn_world(network, G.resolution)
+    l2cs_path = l2cs_path or f"{world or UNKNOWN}-judge"
+    judge = load_gaze_judges({"l2cs_path": l2cs_path}, [network], device)["l2cs_path"]
     if num_gen and not world:
         raise ValueError(f"--num-gen={num_gen}: only the people of an embedded world can be rendered with a gaze, and "
                          f"{network} draws none of them; leave it out")  # fmt: skip

@@ -10,7 +10,7 @@ import click
 from eg3d.config.presets import ray_ranges
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.pose import pose_report
-from eg3d.metrics.pose_files import estimate_beside, estimate_facts, match, read_labels
+from eg3d.metrics.pose_files import estimate_beside, estimate_facts, match, other_world, read_labels, read_world
 from eg3d.running import cli
 from groundwork.matching import FACTS_FILE
 from groundwork.places import FILE, INPUT_FILE, Input
@@ -35,8 +35,9 @@ def main(file1, file2, skip_unmatched, json_path):
     rendered, estimated, failed, notes = match(rendered, estimated, file1, file2, skip_unmatched)
     doubts = [f"{file}: {line}" for file, labels in ((file1, rendered), (file2, estimated))
               for line in camera_doubts(labels, ray_ranges())]  # fmt: skip
-    cli.tell(notes, doubts)
-    report, facts = pose_report(rendered, estimated, failed), estimate_facts(file2)
+    facts = estimate_facts(file2)
+    cli.tell(notes, doubts + other_world(read_world(file1), facts))
+    report = pose_report(rendered, estimated, failed)
     click.echo("\n".join(report.lines()))
     click.echo(f"estimated by               {facts.get('estimator', 'unknown')}")
     cli.write_json(json_path, report.to_dict() | {"file1": str(file1), "file2": str(file2), "estimate": facts})

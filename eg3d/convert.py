@@ -21,7 +21,8 @@ SUFFIXES = (".safetensors", ".pt", ".pkl")
 
 @click.command(cls=cli.Command)
 @click.option("--source", type=GENERATOR, required=True,
-              help="Any checkpoint: .safetensors, published .pkl, .pt, embedded or an https:// address.")  # fmt: skip
+              help="Any checkpoint: .safetensors, published .pkl, .pt, embedded, people, the same with -base, "
+              "embedded-control, or an https:// address.")  # fmt: skip
 @click.option("--like", type=GENERATOR, metavar="NETWORK",
               help="Take the networks' arguments, renderer and cameras from this checkpoint: for files that do not say "
               "them, such as {'G_ema': state_dict} of inversion tools.")  # fmt: skip

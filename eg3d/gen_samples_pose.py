@@ -17,6 +17,7 @@ from eg3d.pictures.aims import aim_eyes
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import random_labels, render_batch
 from eg3d.running import cli, distributed, processes
+from eg3d.scores.origin import drawn_world
 from groundwork.files import atomic_write
 from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE
 from groundwork.places import FOLDER, Output
@@ -43,7 +44,8 @@ def main(**options):
     """Writes seed0000.png ... and labels_generate.json into --outdir; yaw and pitch parameters uniform in +-0.4.
 
     Then `dataset_preprocessing/ffhq/preprocess_in_the_wild.py --indir` estimates cameras from the pictures, and
-    `eg3d/calc_pose.py` compares. Cameras are drawn from --seed; the label file is written anew, before the pictures.
+    `eg3d/calc_pose.py` compares. Cameras are drawn from --seed; the label file is written anew, before the pictures,
+    and says whose heads the network draws, so that the right pose network looks at them.
     """
     processes.start(run, check, **options)
 
@@ -75,7 +77,7 @@ def run(network, seeds, outdir, view, gaze, batch, seed, precision, device):
 
     def write_all_labels() -> None:
         parts = [labels_of(seeds[first : first + batch]) for first in range(0, len(seeds), batch)]  # as they are drawn
-        write_labels(outdir, seeds, torch.cat(parts).flatten(0, 1).tolist())
+        write_labels(outdir, seeds, torch.cat(parts).flatten(0, 1).tolist(), drawn_world(network, G.img_resolution))
 
     for i, drawn in enumerate(processes.batches(seeds, batch, draw, "pose", "seed")):
         if i == 0:
@@ -90,15 +92,15 @@ def name_of(seed: int) -> str:
     return f"seed{seed:04d}.png"
 
 
-def write_labels(outdir: Path, seeds: list[int], labels: list[list[float]]) -> None:
+def write_labels(outdir: Path, seeds: list[int], labels: list[list[float]], world: str | None) -> None:
     """The label file comes before the pictures, so that a run which was stopped shows: it lists what is missing.
 
-    Pictures of an earlier run are removed, as theirs were other cameras.
+    Pictures of an earlier run are removed, as theirs were other cameras. world: as `drawn_world` says it.
     """
     rows = [[name_of(seed), [float(f"{x:.9g}") for x in label]] for seed, label in zip(seeds, labels, strict=True)]
     for name, _ in rows:
         (outdir / name).unlink(missing_ok=True)
-    atomic_write(outdir / RENDERED_FILE, (json.dumps({"labels": rows}, indent=0) + "\n").encode())
+    atomic_write(outdir / RENDERED_FILE, (json.dumps({"world": world, "labels": rows}, indent=0) + "\n").encode())
 
 
 if __name__ == "__main__":

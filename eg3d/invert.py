@@ -43,7 +43,8 @@ def files_of(arguments: dict) -> list[str]:
 @cli.network_of(GENERATOR)
 @click.option("--image", type=INPUT_FILE,
               help="A photo or a square crop; its camera is in a dataset.json beside it, or is estimated.")  # fmt: skip
-@click.option("--data", type=DATA_SET, help="In place of --image: a folder or zip with dataset.json, or embedded.")
+@click.option("--data", type=DATA_SET, help="In place of --image: a folder or zip with dataset.json, embedded, or "
+              "people.")  # fmt: skip
 @click.option("--max-images", type=click.IntRange(min=1), help="Of --data: only the first so many.")
 @cli.outdir_option(files_of)
 @click.option("--crop", **cli.SWITCH, default=None,
@@ -83,7 +84,7 @@ def check(network, image, data, max_images, crop, l2cs_path, pivotal, **_) -> No
     if (image is None) == (data is None):
         raise ValueError("give one of --image=FILE and --data=SET")
     if data is not None and crop is not None:
-        raise ValueError("--crop: is for --image; photos of a folder become a set by preprocess_in_the_wild.py --crop")
+        raise ValueError("--crop: is for --image; photos of a folder become a set by preprocess_in_the_wild.py")
     if image is not None and max_images is not None:
         raise ValueError("--max-images: is for --data; leave it out")
     if str(network).lower().endswith(".onnx"):

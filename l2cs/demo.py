@@ -45,7 +45,7 @@ def files_of(arguments: dict) -> list[str]:
 
 @click.command(cls=Command)
 @click.option(
-    "--snapshot", type=GAZE_JUDGE, required=True, help="Weights: a file, embedded or embedded-judge; or iris."
+    "--snapshot", type=GAZE_JUDGE, required=True, help="Weights: a file, embedded, people, a judge of theirs; or iris."
 )
 @without_effect("--cam", NO_CAMERA, type=int, is_eager=True)  # eager: it is said before --input is missed
 @click.option("--input", "source", required=True, type=INPUT,
@@ -92,10 +92,10 @@ def main(snapshot, source, output, check, json_path, skip_damaged, arch, device,
         click.echo(f"mirror self-test {'passed' if report.passed else 'FAILED'}: {json.dumps(numbers)}")
     else:
         angles = estimate(estimator, faces, device=device)
-        limits = estimator.facts.get("limits")
+        limits, briefly = (estimator.facts.get(key) for key in ("limits", "limits_briefly"))
         rows = ["file,yaw_deg,pitch_deg" + (",limits" if limits else "")]
         for file, name, (yaw, pitch) in zip(tqdm(files, "drawing"), names, angles.tolist(), strict=True):
-            quoted, beside = name.replace('"', '""'), f',"{limits}"' if limits else ""
+            quoted, beside = name.replace('"', '""'), f',"{briefly}"' if limits else ""
             if math.isnan(yaw):
                 rows.append(f'"{quoted}",,{beside}')
                 continue
@@ -103,7 +103,7 @@ def main(snapshot, source, output, check, json_path, skip_damaged, arch, device,
             with atomic_file(output / pictures[name]) as png:
                 draw_gaze(read_image(file), yaw, pitch).save(png, "PNG")
         atomic_write(output / "gaze.csv", ("\n".join(rows) + "\n").encode(errors="surrogateescape"))
-        said = {"limits": limits} if limits else {}
+        said = {"limits": briefly} if limits else {}
         numbers = {
             name: None if math.isnan(yaw) else {"yaw": yaw, "pitch": pitch} | said
             for name, (yaw, pitch) in zip(names, angles.tolist(), strict=True)

@@ -33,7 +33,7 @@ from l2cs.weights import snapshots_in
 
 @click.command(cls=Command)
 @click.option("--snapshot", type=GAZE_SNAPSHOTS, required=True,
-              help="Weights: a file, a folder of them, embedded, or embedded-judge.")  # fmt: skip
+              help="Weights: a file, a folder of them, embedded, people, or a judge of theirs.")  # fmt: skip
 @gaze360_options("test.label", "Label file.")
 @mpii_options
 @views_option

@@ -53,7 +53,9 @@ def read_network_file(path: Path) -> bytes:
             raise ValueError(f"{path}: has {size} bytes, more than any gaze network; give a weights file")
         return path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise ValueError(f"{path}: there is no such file; give a weights file, embedded or embedded-judge") from None
+        raise ValueError(
+            f"{path}: there is no such file; give a weights file, embedded, people, or a judge of theirs"
+        ) from None
 
 
 def load_weights(path: str | Path) -> tuple[L2CS, dict, str]:

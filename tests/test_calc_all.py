@@ -1,6 +1,7 @@
 """calc_all.py: the same numbers as the single scripts, one table, and refusals."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import small_set
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from eg3d import calc_all, calc_gaze_control, calc_gfas, calc_id
 from eg3d.scores import table as all_scores
+from eg3d.scores.judges import Judges
 from groundwork.files import WORLD_WEIGHTS, sha256
 from l2cs.estimator import GazeEstimator
 
@@ -128,7 +130,7 @@ def test_cameras_of_a_batch_are_cut_out_seed_by_seed():
     assert part.seeds == [7, 7, 9, 9] and part.camera == [0, 1, 0, 1]
 
 
-def test_what_limits_a_gaze_network_stands_beside_each_of_its_numbers():
+def test_a_star_stands_beside_each_number_of_a_gaze_network_with_limits_and_a_footnote_says_them():
     from metrics.test_gfas import Blind, batch
 
     from eg3d.metrics.gfas import gaze_face_alignment
@@ -137,9 +139,13 @@ def test_what_limits_a_gaze_network_stands_beside_each_of_its_numbers():
         return all_scores._gaze_rows("iris", gaze_face_alignment([batch([5, 9])], Blind(0, limits)))
 
     *numbers, missed = rows({"limits": "not for pitch"})
-    assert len(numbers) == 5 and all(row.name.endswith(" (iris: not for pitch)") for row in numbers)
+    assert len(numbers) == 5 and all(row.name.endswith(" (iris*)") for row in numbers)
     assert missed == all_scores.Row("pictures without a face (iris)", "lower", 1, None)
-    assert [row.name for row in rows({})] == [row.name.replace(": not for pitch", "") for row in numbers]
+    assert [row.name for row in rows({})] == [row.name.replace("*", "") for row in numbers]
+    one = SimpleNamespace(name="one", sha256="1" * 64, facts={})
+    iris = SimpleNamespace(sha256="2" * 64, facts={"limits": "not for pitch"})
+    judges = Judges({"other": one, "iris": iris}, one, one, one, one)
+    assert judges.footnote(1, 2, 3).endswith(" * iris: not for pitch.") and judges.limits() == {"iris": "not for pitch"}
 
 
 def test_numbers_keep_four_digits_whatever_their_size():

@@ -99,6 +99,58 @@ def test_pictures_without_a_face_are_counted_and_shift_no_other_pair(estimate, r
     assert score["pose_mse"] < 1e-12 and (score["pose_used"], score["pose_failed"]) == (2, 2)
 
 
+WORLDS = {"embedded": "embedded", "people": "people", "": "mesh", None: "embedded"}  # drawn: who looks
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_pose_network_follows_what_the_generator_draws(world, tmp_path, monkeypatch):
+    facts = {"": {"published": {"training_set_kwargs": {"path": "FFHQ_512.zip"}}}, None: {}}
+    save_snapshot(
+        tmp_path / "G.safetensors", {"G_ema": tiny_generator()}, facts.get(world, {"dataset": {"name": world}})
+    )
+    network, pose = f"--network={tmp_path / 'G.safetensors'}", tmp_path / "pose"
+    assert CliRunner().invoke(gen_samples_pose.main, [network, "--seeds=0-1", f"--outdir={pose}"]).exit_code == 0
+    assert json.loads((pose / "labels_generate.json").read_text())["world"] == world
+    asked = []
+
+    def who(kind):
+        return lambda device, *of: asked.append(kind or of[0]) or Oracle(rows_of(pose))
+
+    monkeypatch.setattr(pose_estimators, "WorldPose", who(""))
+    monkeypatch.setattr(pose_estimators, "MeshCameras", who("mesh"))
+    for options in ([], [f"--outdir={tmp_path / 'elsewhere'}"], ["--recon-weights=embedded"], ["--pose=mesh"]):
+        result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={pose}", *options])
+        assert result.exit_code == 0, result.output
+        assert ("nothing tells whose heads these crops show" in result.stderr) == (world is None and len(asked) <= 2)
+    assert asked == [WORLDS[world], WORLDS[world], "embedded", "mesh"]  # what the user asks for comes first
+    if world == "people":
+        older = {"labels": list(rows_of(pose).items())}
+        (pose / "labels_generate.json").write_text(json.dumps(older))
+        assert CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={pose}"]).exit_code == 0
+        assert asked.pop() == "embedded"
+        (pose / "labels_generate.json").write_text(json.dumps(older | {"world": "cats"}))
+        result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={pose}"])
+        assert result.exit_code == 2 and "show a world 'cats', which is not known here; name a pose" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("world", "estimator", "warned"),
+    [("people", "embedded pose network v1", True), ("people", "people pose network v1", False),
+     ("", "embedded pose network v1", True), ("people", "FaceMesh and a mean face", False),
+     (None, "embedded pose network v1", False)],
+)  # fmt: skip
+def test_cameras_by_the_pose_network_of_another_world_are_warned_of(world, estimator, warned, rendered, tmp_path):
+    labels = json.loads((rendered / "labels_generate.json").read_text())["labels"]
+    for name, content in {
+        "a.json": {"world": world, "labels": labels}, "dataset.json": {"labels": labels},
+        "pose_estimate.json": {"estimator": estimator, "failed": {}},
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(json.dumps(content))
+    result = compare(tmp_path / "a.json", tmp_path / "dataset.json")
+    assert result.exit_code == 0, result.output
+    assert ("warning: the pose network embedded has estimated the cameras" in result.stderr) == warned
+
+
 def test_no_face_anywhere_writes_nothing(estimate, rendered, tmp_path):
     result = estimate(Oracle(rows_of(rendered), blind=list(rows_of(rendered))))
     assert result.exit_code == 2 and "seed0000.png: covered" in result.stderr

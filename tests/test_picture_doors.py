@@ -152,7 +152,8 @@ SCRIPTS = {  # script, its options with a data set and the place of the result
     "filter_by_gaze": ("dataset_preprocessing/filter_by_gaze.py",
                        ["--data={data}", "--dest={out}", "--by=gaze", "--l2cs-path=embedded", "--min-abs-yaw=0"]),
     "mirror_dataset": ("dataset_preprocessing/mirror_dataset.py", ["--source={data}", "--dest={out}"]),
-    "in the wild": ("dataset_preprocessing/ffhq/preprocess_in_the_wild.py", ["--indir={data}", "--outdir={out}"]),
+    "in the wild": ("dataset_preprocessing/ffhq/preprocess_in_the_wild.py",
+                    ["--indir={data}", "--outdir={out}", "--crop=False"]),
     "l2cs demo": ("l2cs/demo.py", ["--snapshot=embedded", "--input={data}", "--output={out}"]),
 }  # fmt: skip
 

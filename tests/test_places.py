@@ -14,6 +14,7 @@ from eg3d.checkpoints.loading import GENERATORS
 from groundwork.files import WORLD_WEIGHTS
 from groundwork.places import (
     EITHER,
+    EMBEDDED,
     FILE,
     FOLDER,
     GAZE_NETWORK,
@@ -48,6 +49,16 @@ VALUES = {
 @pytest.fixture(scope="module")
 def commands() -> dict[str, click.Command]:
     return {name: importlib.import_module(module).main for name, module in MODULES.items()}
+
+
+def test_help_that_names_one_embedded_world_names_the_other(commands):
+    looked_at = 0
+    for name, command in commands.items():
+        for param in places(command, NamedInput):
+            if set(EMBEDDED) <= param.type.names and "embedded" in (text := getattr(param, "help", None) or ""):
+                looked_at += 1
+                assert "people" in text, f"{name} {param.name}: {text}"
+    assert looked_at > 15
 
 
 @pytest.fixture

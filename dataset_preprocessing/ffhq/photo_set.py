@@ -21,7 +21,7 @@ from eg3d.running import distributed, processes
 from groundwork.archive import Folder, Unreadable, shown
 from groundwork.held_folder import held
 from groundwork.images import open_image
-from groundwork.matching import RENDERED_FILE
+from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE
 from groundwork.places import lies_in, resolved, same
 
 SHEET, PLOT = ".sheet.png", ".cameras.png"  # endings of what lies beside the data set
@@ -41,14 +41,18 @@ WORDS = {
 }
 
 
-def are_photos(folder: Path) -> bool:
-    """Whether the pictures of a folder are photos, not crops: most are not square, or there are only films.
+def why_photos(folder: Path, outdir: Path | None) -> str:
+    """Why the pictures of a folder are taken for photos, not crops; "" if they are not, or there are none.
 
-    Pictures that gen_samples_pose.py lists are crops. False for a folder that holds nothing.
+    Pictures among which a label file lies are crops. Others are photos if something is to be written elsewhere, if most
+    are not square, or if there are only films.
     """
-    if not folder.is_dir() or (folder / RENDERED_FILE).exists():
-        return False
+    if not folder.is_dir() or any((folder / name).exists() for name in (LABEL_FILE, FACTS_FILE, RENDERED_FILE)):
+        return ""
     archive = Folder(folder)
+    films = not archive.pictures and bool(films_in(archive))
+    if outdir is not None and not same(resolved(outdir), resolved(folder)):
+        return "--outdir is another folder" if archive.pictures or films else ""
     square, oblong = 0, 0
     for name in archive.pictures[:: max(1, len(archive.pictures) // LOOKED_AT)]:
         try:
@@ -56,7 +60,7 @@ def are_photos(folder: Path) -> bool:
                 square, oblong = square + (header.width == header.height), oblong + (header.width != header.height)
         except Unreadable:
             continue
-    return oblong > square or (not archive.pictures and bool(films_in(archive)))
+    return "most pictures are not square" if oblong > square else "there are only films" if films else ""
 
 
 def outputs(outdir: Path) -> list[Path]:

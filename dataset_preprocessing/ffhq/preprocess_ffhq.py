@@ -39,7 +39,8 @@ DEST = Output(EITHER, ("*",), beside=lambda dest: [beside(dest, end) for end in 
               help="Without --cropping-params: who places the crop of an aligned photo.  [default: mtcnn, as "
               "EG3D]")  # fmt: skip
 @click.option("--labels", type=INPUT_FILE, help="Cameras from a dataset.json, such as NVIDIA's of FFHQ.")
-@click.option("--recon-weights", type=POSE_NETWORK, help="Cameras by Deep3DFaceRecon's epoch_20.pth, or embedded.")
+@click.option("--recon-weights", type=POSE_NETWORK, help="Cameras by Deep3DFaceRecon's epoch_20.pth, embedded, or "
+              "people.")  # fmt: skip
 @click.option("--pose", type=click.Choice(["mesh"]), help="Cameras by MediaPipe's FaceMesh, without a download.")
 @click.option("--mode", type=click.Choice(MODES), default="orig", show_default=True,
               help="With --recon-weights: distance from the world's origin (FFHQ's labels) or the head's "

@@ -12,10 +12,11 @@ from dataset_preprocessing.ffhq.fitted_cameras import MODES
 from dataset_preprocessing.ffhq.photos import Rules
 from dataset_preprocessing.ffhq.pose_estimators import load_pose_estimator
 from eg3d.metrics.landmark_sources import READERS
+from eg3d.metrics.pose_files import read_world
 from eg3d.running import cli, distributed, processes
 from groundwork.archive import shown
 from groundwork.damage import Damage
-from groundwork.matching import FACTS_FILE, LABEL_FILE
+from groundwork.matching import FACTS_FILE, LABEL_FILE, RENDERED_FILE
 from groundwork.places import FOLDER, INPUT_FOLDER, LANDMARKS, POSE_NETWORK, Output
 
 # The labels of crops belong to the pictures and may lie among them.
@@ -29,11 +30,12 @@ OUTDIR = Output(
 )
 
 EMBEDDED = (
-    "the embedded pose network looks at the pictures, and knows only cartoons; for heads of the world people give "
-    "--recon-weights=people; for crops of photos give --pose=mesh, or --recon-weights=epoch_20.pth (linked from the "
-    "README of sicxu/Deep3DFaceRecon_pytorch); for photos add --crop"
+    "nothing tells whose heads these crops show, so the embedded pose network looks at them, and knows only cartoons; "
+    "for heads of the world people give --recon-weights=people; for crops of photos give --pose=mesh, or "
+    "--recon-weights=epoch_20.pth (linked from the README of sicxu/Deep3DFaceRecon_pytorch); for photos name another "
+    "folder by --outdir"
 )
-ARE_PHOTOS = "most pictures are not square, so faces are looked for in them and cut out; if all are crops: --crop=False"
+ARE_PHOTOS = "so faces are looked for in them and cut out; if all are finished crops: --crop=False"
 RULES = Rules()
 
 
@@ -64,14 +66,15 @@ rule_options = cli.option_stack(
 @click.option("--outdir", type=OUTDIR, help="Where dataset.json goes, and the crops of photos.  [default: --indir; a "
               "folder of its own for photos]")  # fmt: skip
 @click.option("--crop", **cli.SWITCH, default=None,
-              help="Whether the pictures are photos.  [default: if most are not square]")  # fmt: skip
+              help="Whether the pictures are photos.  [default: if no label file of ours lies there, and --outdir is "
+              "another folder or most are not square]")  # fmt: skip
 @rule_options
 @click.option("--pose", type=click.Choice(["mesh", "recon"]),
               help="Cameras by MediaPipe's FaceMesh, or by --recon-weights.  [default: recon if there are weights, "
-              "mesh for photos]")  # fmt: skip
+              "mesh for photos, and for what a generator draws that knows only photos]")  # fmt: skip
 @click.option("--recon-weights", type=POSE_NETWORK,
               help="Deep3DFaceRecon's epoch_20.pth, or the world of rendered and generated heads: embedded, people.  "
-              "[default for crops: embedded]")  # fmt: skip
+              "[default for crops: what gen_samples_pose.py says that it draws; else embedded]")  # fmt: skip
 @click.option("--landmarks", type=LANDMARKS, default="template", show_default=True,
               help="With --recon-weights, five points: template (where EG3D's crops have them), a JSON file, a "
               "folder of .txt, a dlib .dat, embedded, or people.")  # fmt: skip
@@ -95,7 +98,7 @@ def main(**options):
     again does only what is missing. Photos need the packages of `make photos`.
 
     Pictures that are EG3D's crops already, as generated ones are, only get their cameras: dataset.json, the 25-number
-    label of each, and pose_estimate.json: how, and what failed.
+    label of each, and pose_estimate.json: how, and what failed. --crop and --crop=False decide which they are.
 
     Licences: MTCNN's weights are MIT, trained on research data, and its author calls them not for commercial use;
     MediaPipe's FaceMesh is Apache-2.0; Deep3DFaceRecon's weights and your photos have their own.
@@ -113,7 +116,7 @@ def check(indir, outdir, crop, pose, recon_weights, landmarks, **options) -> Non
     if pose == "mesh" and recon_weights is not None:
         raise ValueError(f"--pose=mesh: --recon-weights={recon_weights} is for --pose=recon; leave one of them out")
     if pose == "recon" and recon_weights is None:
-        raise ValueError("--pose=recon needs --recon-weights: Deep3DFaceRecon's epoch_20.pth, or embedded")
+        raise ValueError("--pose=recon needs --recon-weights: Deep3DFaceRecon's epoch_20.pth, embedded or people")
     if crop:
         photo_set.check_outdir(indir, outdir)
         check_for_photos(options)
@@ -127,7 +130,8 @@ def check_for_photos(options: dict) -> None:
     for name in CROPS_ONLY:
         if options[name]:
             raise ValueError(f"--{name.replace('_', '-')}: is for finished crops; of photos that cannot be read the "
-                             "manifest has the reason, and the others go on; leave it out")  # fmt: skip
+                             "manifest has the reason, and the others go on; leave it out, or if these are crops add "
+                             "--crop=False")  # fmt: skip
 
 
 def given_rules(options: dict) -> dict:
@@ -138,25 +142,28 @@ def run(indir, outdir, crop, pose, recon_weights, landmarks, mode, batch, skip_d
         json_path, **options):  # fmt: skip
     """What each process does."""
     given = given_rules(options)
-    guessed = crop is None and distributed.from_first(lambda: photo_set.are_photos(indir))
+    elsewhere = None if skip_damaged or skip_unmatched else outdir  # flags of crops
+    guessed = distributed.from_first(lambda: photo_set.why_photos(indir, elsewhere)) if crop is None else ""
     if guessed:
-        distributed.tell_once([f"{indir}: {ARE_PHOTOS}"])
-    photos = guessed or bool(crop)
-    mesh = pose == "mesh" or (photos and recon_weights is None)
+        distributed.tell_once([f"{indir}: {guessed}, {ARE_PHOTOS}"])
+    photos = bool(guessed) or bool(crop)
+    open_choice = recon_weights is None and pose is None
+    world = distributed.from_first(lambda: read_world(indir / RENDERED_FILE)) if open_choice and not photos else None
+    mesh = pose == "mesh" or (open_choice and (photos or world == ""))
     if photos:
         distributed.together(lambda: photo_set.check_outdir(indir, outdir))
         check_for_photos({"skip_damaged": skip_damaged, "skip_unmatched": skip_unmatched})
     elif given:
-        raise ValueError(f"--{next(iter(given)).replace('_', '-')}: most pictures are square, so all are taken for "
-                         "finished crops; add --crop if they are photos")  # fmt: skip
+        raise ValueError(f"--{next(iter(given)).replace('_', '-')}: these are taken for finished crops; add --crop if "
+                         "they are photos")  # fmt: skip
 
     def load():
-        return load_pose_estimator(recon_weights, device, landmarks, mode, mesh)
+        return load_pose_estimator(recon_weights or world, device, landmarks, mode, mesh)
 
     if photos:
         facts = crop_photos(indir, outdir, distributed.together(load), Rules(**given), batch, device)
     else:
-        distributed.tell_once([EMBEDDED] if recon_weights is None and not mesh else [])
+        distributed.tell_once([EMBEDDED] if open_choice and world is None else [])
         facts = label_crops(indir, outdir or indir, load, batch, Damage(skip_damaged), skip_unmatched)
     if distributed.rank() == 0:
         cli.write_json(json_path, facts)
@@ -186,7 +193,8 @@ def label_crops(indir, outdir, load, batch, damage: Damage, skip_unmatched) -> d
     if not rows:
         name, reason = next(iter(failed.items()))
         raise ValueError(
-            f"--indir={indir}: no picture could be labelled; {shown(name)}: {reason}; if these are photos, add --crop"
+            f"--indir={indir}: no picture could be labelled; {shown(name)}: {reason}; if these are photos, add --crop "
+            "and another --outdir"
         )
     labelling.write(outdir, rows, facts)
     click.echo(f"{len(rows)} of {len(files)} cameras by the {estimator.name} -> {outdir / LABEL_FILE}")

@@ -48,11 +48,13 @@ def locate(name: str | Path) -> Path:
         return fetch(str(name))
     path = GENERATORS.get(str(name), Path(name))
     if not str(name):
-        raise CheckpointError("the name of a checkpoint is empty; give a file, an https:// address or embedded")
+        raise CheckpointError("the name of a checkpoint is empty; give a file, an https:// address, embedded or people")
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path}: is a folder or device; name a checkpoint's file")
     if not path.is_file():
-        hint = how_made(path) if str(name) in GENERATORS else "give a checkpoint, an https:// address or embedded"
+        hint = (
+            how_made(path) if str(name) in GENERATORS else "give a checkpoint, an https:// address, embedded or people"
+        )
         raise CheckpointError(f"{path}: there is no such file; {hint}")
     return path
 

@@ -16,7 +16,11 @@ from l2cs.estimator import GazeAngles
 
 LEAST_SIDE = 96  # px of a picture: a face of EG3D's framing then has 27 px between its eyes
 # Of photos with eye contact, 200 rendered people and 200 cartoons: the table in docs/photos.md.
-LIMITS = "yaw near the lens to 3 to 4 degrees, slope 0.83 on rendered people, 0.48 on cartoons; not for pitch"
+LIMITS = (
+    "good for yaw near the lens, 3 to 4 degrees off on photos with eye contact; slope 0.83 on rendered people, 0.48 on "
+    "cartoons; not for pitch"
+)
+BRIEFLY = "yaw near the lens only"  # where a footnote has no place: in rows of a table that a program reads
 
 
 class IrisGaze:
@@ -24,7 +28,7 @@ class IrisGaze:
 
     differentiable = False
     input_size = 512  # px: what is larger may be made smaller before it comes here
-    facts = {"name": "iris", "limits": LIMITS}
+    facts = {"name": "iris", "limits": LIMITS, "limits_briefly": BRIEFLY}
     sha256 = hashlib.sha256("".join(one.sha256 for one in (ShortRange, FaceMesh, IrisFinder)).encode()).hexdigest()
 
     def __init__(self, device="cpu"):
@@ -38,7 +42,7 @@ class IrisGaze:
             size = "x".join(map(str, images.shape[:1:-1]))
             raise ValueError(
                 f"gaze network iris: pictures of {size} px are too small for irises; give such of {LEAST_SIDE} px or "
-                "more, or another network (embedded, L2CS-Net's weights)"
+                "more, or another network (embedded, people, L2CS-Net's weights)"
             )
         images = images.float()
         found = self._find.find(images)

@@ -88,5 +88,5 @@ def check_differentiable(network: GazeNetwork, what: str) -> None:
 def _only_scores(what: str) -> ValueError:
     return ValueError(
         f"{what}: this gaze network only scores, for no gradient passes through it; give the loss one in PyTorch "
-        "(L2CS-Net's .pkl, our .safetensors, embedded), and this one to a score, as in calc_gfas.py --judge"
+        "(L2CS-Net's .pkl, our .safetensors, embedded, people), and this one to a score, as in calc_gfas.py --judge"
     )

@@ -55,7 +55,7 @@ class GfasReport:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """What a person wants to read, one number to a line."""
+        """What a person wants to read, one number to a line; a footnote if there is something to know of each."""
         degrees = (self.angular_error_deg, self.angular_error_deg_se)
         lines = [
             f"GFAS (sum of mean squares)  {_with_error(self.gfas_mse_sum, self.gfas_mse_sum_se, 4)} rad^2",
@@ -66,9 +66,9 @@ class GfasReport:
             f"slope, eyes painted over    {_with_error(self.slope_painted_eyes, None, 3)}   (the network's own bias)",
         ]
         if self.limits:
-            lines = [f"{line}   [{self.limits}]" for line in lines]
+            lines = [f"{line}   *" for line in lines]
         left_out = f"pictures without a face     {self.views_failed}   (all views of these heads are left out)"
-        return lines + [left_out] * bool(self.views_failed)
+        return lines + [left_out] * bool(self.views_failed) + [f"* {self.limits}"] * bool(self.limits)
 
 
 def _with_error(value: float | None, error: float | None, digits: int) -> str:

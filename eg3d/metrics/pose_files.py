@@ -8,7 +8,9 @@ import torch
 
 from eg3d.geometry.label_rows import LAYOUT, entries_of, label_array
 from groundwork.matching import FACTS_FILE, LABEL_FILE, Words, faceless_in, first_of, match_names
+from groundwork.places import EMBEDDED
 from groundwork.strict_json import JsonError, read_json
+from groundwork.strict_pickle import one_line
 
 
 def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
@@ -24,6 +26,31 @@ def read_labels(path: Path, flag: str) -> dict[str, torch.Tensor]:
     if not entries:
         raise ValueError(f"{where}: holds no labels")
     return dict(zip(entries, label_array(entries, list(entries), where), strict=True))
+
+
+def read_world(path: Path) -> str | None:
+    """Whose heads the pictures show that a file of rendering cameras lists, as `eg3d.scores.origin.drawn_world` says.
+
+    None where it does not tell: if there is no such file, or an older one. ValueError for a world that is not known.
+    """
+    try:
+        content = read_json(path, finite=False)
+    except (OSError, JsonError):  # `read_labels` says what is wrong with it
+        return None
+    world = content.get("world") if isinstance(content, dict) else None
+    if world not in (None, "", *EMBEDDED):
+        raise ValueError(f"{path}: its pictures show a world {one_line(str(world), 40)!r}, which is not known here; "
+                         "name a pose network by --recon-weights or --pose")  # fmt: skip
+    return world
+
+
+def other_world(world: str | None, facts: dict) -> list[str]:
+    """A warning if the pose network of a world has estimated the cameras of pictures that show none of its heads."""
+    by, _, rest = str(facts.get("estimator")).partition(" ")
+    if world is None or by not in EMBEDDED or by == world or not rest.startswith("pose network"):
+        return []
+    return [f"the pose network {by} has estimated the cameras, and the pictures show "
+            f"{f'the world {world}' if world else 'photos'}; run preprocess_in_the_wild.py again"]  # fmt: skip
 
 
 def estimate_beside(file1: Path, file2: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """Networks that judge generated pictures: how they are loaded, and what a report says about them."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,15 @@ from eg3d.metrics.detectors import Detector
 from eg3d.metrics.identity import INPUTS, IdentityNetwork
 from eg3d.metrics.landmark_sources import load_source
 from eg3d.running import distributed
-from eg3d.scores.origin import drawn_world
+from eg3d.scores.origin import drawn_world, trained_on
 from groundwork.command import option_stack
 from groundwork.places import DLIB_IDENTITY, EMBEDDED
 
-WORLD = "embedded"  # names the embedded judges where a weights file could stand and nothing tells the world
+UNKNOWN = "embedded"  # the world whose networks judge where nothing tells what is drawn
 FILES = {  # what judges photos, by its flag
     "--arcface-weights": "insightface's backbone.pth (IResNet; from the model zoo of deepinsight/insightface), or "
     "--identity=dlib128 (pip install 'gaze-corrected-eg3d[dlib128]')",
+    "--l2cs-path": "iris (`make photos`), or L2CS-Net's weights",
     "--recon-weights": "epoch_20.pth (linked from the README of sicxu/Deep3DFaceRecon_pytorch)",
 }
 
@@ -37,21 +39,27 @@ identity_options = option_stack(
 def load_gaze_judges(paths: dict[str, str], networks: Sequence[str], device) -> dict[str, GazeNetwork]:
     """Gaze networks {flag: network} that score `networks`, in every process.
 
-    A generator looks best to the network of its own loss; a warning then asks for another judge.
+    A generator looks best to the network of its own loss, and a network of one world cannot read another's heads: a
+    warning then asks for another judge.
     Args: paths, what the user gave by the names of the flags, for example {"l2cs_path": "embedded-judge"}.
     """
     judges = distributed.together(lambda: {flag: load_gaze_network(path, device) for flag, path in paths.items()})
-    distributed.by_first(lambda: _warn_of_own_judges(paths, judges, networks))
+    distributed.by_first(lambda: _warn_of_judges(paths, judges, networks))
     return judges
 
 
-def _warn_of_own_judges(paths: dict[str, str], judges: dict[str, GazeNetwork], networks: Sequence[str]) -> None:
+def _warn_of_judges(paths: dict[str, str], judges: dict[str, GazeNetwork], networks: Sequence[str]) -> None:
     for network in networks:
-        trained_against = gaze_network_of(network)
+        trained_against, drawn = gaze_network_of(network), None
+        with contextlib.suppress(ValueError):
+            drawn = trained_on(network)
         for name, judge in judges.items():
+            given, world = f"--{name.replace('_', '-')}={paths[name]}", paths[name].removesuffix("-judge")
             if judge.sha256 == trained_against:
-                given = f"--{name.replace('_', '-')}={paths[name]}"
                 click.echo(f"warning: {network} was trained against {given}; let another judge it", err=True)
+            if {drawn, world} <= set(EMBEDDED) and drawn != world:
+                click.echo(f"warning: {network} draws the world {drawn}, whose heads {given} has never seen; let "
+                           f"{drawn}-judge judge it", err=True)  # fmt: skip
 
 
 def check_left_out(weights: dict[str, object], generators: dict) -> None:
@@ -66,7 +74,7 @@ def check_left_out(weights: dict[str, object], generators: dict) -> None:
         for network, G in generators.items() if missing else ():
             world = drawn_world(network, G.img_resolution)
             files = " and ".join(f"{flag}={FILES[flag]}" for flag in missing)
-            again = " ".join(f"{flag}={WORLD}" for flag in missing)
+            again = " ".join(f"{flag}={UNKNOWN}" for flag in missing)
             if world is None:
                 click.echo(f"warning: nothing tells whether {network} draws the embedded world, whose networks judge "
                            f"here; for photos give {files}", err=True)  # fmt: skip
@@ -93,7 +101,7 @@ def load_identity_judge(
     """
     if identity and arcface_weights:
         raise ValueError(f"--identity={identity}: --arcface-weights={arcface_weights} judges identity too; give one")
-    weights = arcface_weights or world or WORLD
+    weights = arcface_weights or world or UNKNOWN
     embedded = weights in EMBEDDED and not identity
     if arcface_input and (embedded or identity):
         raise ValueError(f"--arcface-input={arcface_input} is of --arcface-weights=FILE.onnx, or drop it")
@@ -123,10 +131,15 @@ class Judges:
         """For reports: who judged, each by the sha256 of its weights."""
         return {
             "gaze": {name: judge.sha256 for name, judge in self.gaze.items()},
+            "limits": self.limits(),
             "identity": {"name": self.identity.name, "sha256": self.identity.sha256, "points": self.points.name},
             "pose": {"name": self.pose.name, "sha256": self.pose.sha256},
             "pictures": self.pictures.facts(),
         }
+
+    def limits(self) -> dict[str, str]:
+        """What the readings of gaze networks are good for, of those that say so."""
+        return {name: judge.facts["limits"] for name, judge in self.gaze.items() if "limits" in judge.facts}
 
     def footnote(self, heads: int, pictures: int, real: int) -> str:
         """What a table rests on, and who judged."""
@@ -138,5 +151,5 @@ class Judges:
         return (
             f"Distances: {pictures} pictures each, to {real} real ones, {short(self.pictures)}. The rest: {heads} "
             f"heads; gaze by {gaze}; identity by {short(self.identity)}, points {self.points.name}; "
-            f"pose by {short(self.pose)}."
+            f"pose by {short(self.pose)}." + "".join(f" * {name}: {text}." for name, text in self.limits().items())
         )

@@ -117,11 +117,11 @@ def control_scores(G, seeds: Sequence[int], judges: Judges, progress: str) -> li
 
 
 def _gaze_rows(name: str, report: GfasReport) -> list[Row]:
-    """Of one gaze network; what limits it stands beside each number."""
+    """Of one gaze network; a star beside each number of one with limits, which `Judges.footnote` names."""
     if report.limits is None:
         return _rows_of(GAZE, report, f" ({name})")
     missed = Row(f"pictures without a face ({name})", "lower", report.views_failed, None)
-    return [*_rows_of(GAZE, report, f" ({name}: {report.limits})"), missed]
+    return [*_rows_of(GAZE, report, f" ({name}*)"), missed]
 
 
 def _pose_rows(rendered: torch.Tensor, estimated: list) -> list[Row]:

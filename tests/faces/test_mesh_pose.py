@@ -1,7 +1,9 @@
 """Cameras from a face mesh."""
 
+import numpy as np
 import pytest
 import torch
+from faces.conftest import ASTRONAUT_POINTS
 from PIL import Image
 
 from dataset_preprocessing.ffhq import pos
@@ -9,7 +11,7 @@ from eg3d.faces.face_mesh import MeshReading
 from eg3d.faces.mesh_pose import MOST_DISAGREEMENT_DEG, MeanFace, MeshPose, PoseReading, upright
 from eg3d.geometry.cameras import FFHQ_RADIUS, check_labels, mirror_label, split_label
 from eg3d.geometry.face_cameras import HEAD_CENTRE, face_labels
-from eg3d.geometry.landmarks import STANDARD_DM, project, standard_face
+from eg3d.geometry.landmarks import STANDARD_DM, five_points, project, standard_face
 from eg3d.metrics.pose import angles_of_label, rotation_of_angles
 
 
@@ -54,6 +56,33 @@ def test_the_astronaut_is_labelled_as_her_head_is_turned(pose, astronaut_crop):
     check_labels(label[None], "the astronaut")
     pitch, yaw, roll = angles_of_label(label[None])[0].rad2deg().tolist()
     assert abs(pitch - 7) < 3 and abs(yaw) < 3 and abs(roll + 1) < 3
+    # By points read off the photo by eye, and how far a nose stands out of a face: no yaw of 7, which is 3.5 px of 43.
+    eyes, nose = torch.tensor(ASTRONAUT_POINTS[:2]), torch.tensor(ASTRONAUT_POINTS[2])
+    across, standard = eyes[1] - eyes[0], STANDARD_DM
+    aside = (nose - eyes.mean(dim=0)) @ across / across.square().sum()
+    out = (standard[2] - standard[:2].mean(dim=0))[2] / (standard[1] - standard[0]).norm()
+    assert abs(torch.asin(aside / out).rad2deg()) < 3 and abs(torch.atan2(*across.flip(0)).rad2deg() + roll) < 1
+
+
+@pytest.mark.parametrize(("turned", "other"), [(1, 0), (0, 1)])
+def test_a_rendered_head_turned_aside_has_yaw_and_one_that_looks_down_has_pitch(pose, turned, other):
+    from eg3d.world.rendered_sets import camera_label
+    from eg3d.world.worlds import world_of
+
+    world = world_of("cartoons")
+    person, parameters = world.draw("test", 3), [0.0, 0.0]
+    for side in (-0.4, 0.4):
+        parameters[other] = side  # of `lookat_pose`: yaw, pitch
+        label, gaze = camera_label(*parameters), np.array([0.0, 0.0, 1.0])
+        rgb = torch.from_numpy(world.render(person, label, gaze, 512).rgb.copy()).permute(2, 0, 1)[None]
+        (found,) = pose.labels(rgb.float() / 127.5 - 1)
+        true, angles = (angles_of_label(torch.as_tensor(one)[None])[0].rad2deg() for one in (label, found))
+        assert abs(true[turned]) > 15 and abs(true[other]) < 3 and (angles - true).abs().max() < 10
+        points = torch.from_numpy(five_points(world.landmarks(person, label, gaze))).float()
+        seen = project(points, torch.from_numpy(label)[None])[0]
+        frontal = project(points, torch.from_numpy(camera_label(0, 0))[None])[0]
+        moved = (seen[2] - seen[:2].mean(dim=0)) - (frontal[2] - frontal[:2].mean(dim=0))  # the nose against the eyes
+        assert torch.sign(moved[other]) == torch.sign(true[turned])  # yaw > 0: to the right; pitch > 0: down
 
 
 def test_cameras_are_counted_from_the_origin_or_from_the_heads_centre(pose, astronaut_crop):

@@ -166,8 +166,8 @@ def test_a_head_whose_face_is_missed_once_is_left_out_whole_and_counted():
     whole = gaze_face_alignment([batch([9])], Follows(0))
     assert report.views_failed == 1 and report.seeds == 1 and list(report.per_seed_mse_sum) == [9]
     assert report.gfas_mse_sum == whole.gfas_mse_sum and report.slope == whole.slope
-    *numbers, left_out = report.lines()
-    assert all(line.endswith("[yaw near the lens]") for line in numbers)
+    *numbers, left_out, footnote = report.lines()
+    assert all(line.endswith("   *") for line in numbers) and footnote == "* yaw near the lens"
     assert left_out == "pictures without a face     1   (all views of these heads are left out)"
     assert whole.views_failed == 0 and "without a face" not in "".join(whole.lines())
 

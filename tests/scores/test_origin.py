@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import small_set
@@ -32,7 +33,7 @@ CALLS = {
     calc_id: ["--seeds=0", "--landmarks=template", "--json=score.json"],
     calc_all: ["--seeds=0", "--landmarks=template", "--num-gen=4", "--data=data", "--json=score.json"],
 }
-ASKED = {calc_id: ["--arcface-weights"], calc_all: ["--arcface-weights", "--recon-weights"]}
+ASKED = {calc_id: ["--arcface-weights"], calc_all: ["--l2cs-path", "--arcface-weights", "--recon-weights"]}
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,25 @@ def test_an_embedded_network_that_is_not_made_yet_is_one_line_that_says_how(monk
     assert "people_not_made.safetensors: there is no such file; `make embedded WORLD=people` trains it" in result.stderr
     with pytest.raises(ValueError, match="not-made.safetensors: there is no such file; `make embedded` trains it"):
         load_network(WORLD_WEIGHTS / "not-made.safetensors", "identity")
+
+
+@pytest.mark.parametrize("network", ["world", "people"])
+def test_what_is_left_out_of_calc_all_follows_the_world(network, run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(calc_all, "load_judges", lambda gaze, world, **of: asked.append((gaze, world)))
+    monkeypatch.setattr(calc_all, "open_dataset_for", lambda data, *of, **more: asked.append(data) or 1 / 0)
+    monkeypatch.setitem(CALLS, calc_all, ["--seeds=0", "--num-gen=4"])
+    run(calc_all, network)
+    world = {"world": "embedded"}.get(network, network)
+    assert asked == [((f"{world}-judge", world), world), world]
+
+
+@pytest.mark.parametrize(("judge", "warned"), [("embedded-judge", True), ("people-judge", False)])
+def test_a_gaze_network_of_another_world_is_warned_of(judge, warned, files, monkeypatch, capsys):
+    monkeypatch.setattr(judges, "load_gaze_network", lambda *of: SimpleNamespace(sha256="0"))
+    judges.load_gaze_judges({"l2cs_path": judge}, [str(files / "people.safetensors")], "cpu")
+    said = f"draws the world people, whose heads --l2cs-path={judge} has never seen; let people-judge judge it"
+    assert (said in capsys.readouterr().err) == warned
 
 
 @pytest.mark.parametrize("network", ["embedded", "people"])

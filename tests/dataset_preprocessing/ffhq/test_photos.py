@@ -111,7 +111,10 @@ def test_a_photo_becomes_a_data_set(run, indir, tmp_path):
     noise((600, 500)).save(indir / "a.png")
     result = run(ONE)
     assert result.exit_code == 0, result.output
-    assert "1 crops of 1 photos by the oracle" in result.stdout and "most pictures are not square" in result.stderr
+    assert (
+        "1 crops of 1 photos by the oracle" in result.stdout
+        and "--outdir is another folder, so faces are" in result.stderr
+    )
     assert sorted(os.listdir(tmp_path / "set")) == ["a.png", "dataset.json", "pose_estimate.json"]
     files = open_labelled(tmp_path / "set")
     assert list(files.labels) == ["a.png"] and not files.all_notes
@@ -247,19 +250,23 @@ def test_no_face_anywhere_is_an_error_and_nothing_else(run, indir, tmp_path):
     assert not (tmp_path / "set").exists() and manifest_of(tmp_path)[1]["a.png"]["fate"] == "no face"
 
 
-def test_square_pictures_stay_as_they_are_unless_they_are_called_photos(run, indir, tmp_path):
+def test_square_pictures_are_photos_if_crops_have_a_folder_of_their_own_unless_they_are_called_crops(
+    run, indir, tmp_path
+):
     noise((512, 512)).save(indir / "a.png")
-    result = run({})
-    assert result.exit_code == 0 and os.listdir(tmp_path / "set").count("a.png") == 0
-    assert "1 of 1 cameras by the oracle" in result.stdout
-    result = run({}, "--level")
-    assert (
-        result.exit_code == 2 and "--level: most pictures are square" in result.stderr and "add --crop" in result.stderr
-    )
+    known = {(512, 512): [(256, 256, 60, 0.99)]}
+    for options in (["--crop=False"], ["--skip-damaged"], [f"--outdir={indir}"]):
+        result = run(known, *options)
+        assert result.exit_code == 0 and "1 of 1 cameras by the oracle" in result.stdout, result.output
+        assert not (tmp_path / "set" / "a.png").exists()
+    result = run(known, "--level")  # beside the labels that this script has written there
+    assert result.exit_code == 2 and "--level: these are taken for finished crops; add --crop" in result.stderr
     assert "only photos are cut" in run({}, "--crop=False", "--max-yaw=3").stderr
-    shutil.rmtree(tmp_path / "set")
-    result = run({(512, 512): [(256, 256, 60, 0.99)]}, "--crop")
+    for name in ("dataset.json", "pose_estimate.json"):
+        (indir / name).unlink()
+    result = run(known)
     assert result.exit_code == 0 and (tmp_path / "set" / "a.png").exists()
+    assert "cut out; if all are finished crops: --crop=False" in result.stderr
 
 
 def test_one_oblong_picture_among_crops_gets_no_label_and_ends_nothing(run, indir, tmp_path):
@@ -315,12 +322,22 @@ def test_no_two_photos_have_crops_of_one_name():
 
 
 @pytest.mark.parametrize("square, oblong, expected", [(3, 0, False), (2, 2, False), (1, 2, True), (0, 1, True)])
-def test_photos_are_known_by_their_shapes(tmp_path, square, oblong, expected):
+def test_photos_are_known_by_their_shapes_and_by_where_crops_go(indir, tmp_path, square, oblong, expected):
     for number in range(square + oblong):
-        noise((30, 30 if number < square else 40)).save(tmp_path / f"{number}.png")
-    assert photo_set.are_photos(tmp_path) == expected
-    (tmp_path / "labels_generate.json").write_text("{}")
-    assert not photo_set.are_photos(tmp_path)
+        noise((30, 30 if number < square else 40)).save(indir / f"{number}.png")
+    for same_place in (None, indir):
+        assert bool(photo_set.why_photos(indir, same_place)) == expected
+    assert photo_set.why_photos(indir, tmp_path / "set") == "--outdir is another folder"
+    for name in ("labels_generate.json", "dataset.json", "pose_estimate.json"):
+        (indir / name).write_text("{}")
+        assert not photo_set.why_photos(indir, tmp_path / "set"), name
+        (indir / name).unlink()
+
+
+def test_a_folder_without_pictures_holds_no_photos(indir, tmp_path):
+    assert not photo_set.why_photos(indir, tmp_path / "set") and not photo_set.why_photos(tmp_path / "gone", None)
+    (indir / "clip.mp4").touch()
+    assert photo_set.why_photos(indir, None) == "there are only films"
 
 
 def test_a_film_becomes_numbered_crops_and_a_broken_one_a_line(run, indir, tmp_path):
@@ -374,14 +391,13 @@ def test_the_astronaut_is_labelled(indir, tmp_path):
 
     photo = Image.fromarray(data.astronaut())
     photo.save(indir / "astronaut.png")
-    photo.crop((0, 0, 512, 400)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(indir / "mirrored.png")
-    result = CliRunner().invoke(
-        preprocess_in_the_wild.main, [f"--indir={indir}", f"--outdir={tmp_path / 'set'}", "--crop"]
-    )
+    photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(indir / "mirrored.png")
+    result = CliRunner().invoke(preprocess_in_the_wild.main, [f"--indir={indir}", f"--outdir={tmp_path / 'set'}"])
     assert result.exit_code == 0, result.output
     _, rows = manifest_of(tmp_path)
     (face,) = rows["astronaut.png"]["faces"]
     assert np.abs(np.array([face["pitch"], face["yaw"], face["roll"]]) - (7, 0, -1)).max() < 3, face
+    assert face["crop"] == "astronaut.png" and Image.open(tmp_path / "set" / face["crop"]).size == (512, 512)
     assert face["mirror"] < 3.5
     (other,) = rows["mirrored.png"]["faces"]
     assert abs(face["yaw"] + other["yaw"]) < 2.5 and abs(face["pitch"] - other["pitch"]) < 2.5
