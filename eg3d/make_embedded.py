@@ -96,6 +96,7 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_w
             f"--resume={name}-base",
             "--gaze-control=True",
             "--gaze-camera-d=True",
+            "--gaze-second-camera=True",
             "--gaze-loss=euclid",  # a square has little slope near 0: the rig loss then keeps half of an error
             "--gaze-weight=24",  # large: the data look into the camera, and so the discriminator asks for that
             "--gaze-rig=20",

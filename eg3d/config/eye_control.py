@@ -32,10 +32,20 @@ class ControlConfig:
         group="gaze",
         needs=(Need(lambda run: run.control.on, "a gaze that can be set: add {control.on:True}"),),
     )
+    second_camera: bool = setting(
+        False,
+        flag="--gaze-second-camera",
+        help="The gaze term also looks from another camera, drawn evenly: an iris that lies too deep in the head looks "
+        "right from one camera alone.",
+        group="gaze",
+        needs=(Need(lambda run: run.control.on, "a gaze that can be set: add {control.on:True}"),),
+    )
     yaw: float = 0.6  # the wanted gaze is uniform within +-yaw, +-pitch in the head frame, rad
     pitch: float = 0.3
     along_face: float = 0.1  # part of the pictures whose eyes shall look along the face instead
     into_camera: float = 0.1  # and into the camera
+    camera_yaw: float = 0.5  # the second camera is uniform within +-camera_yaw, +-camera_pitch (see `lookat_pose`)
+    camera_pitch: float = 0.3
     inner: float = 0.3  # radius of the eye field alone, in distances of the eyes; human eyes are 0.2 in half width
     outer: float = 0.45  # from here on there is the base alone
     eyeball: float = 0.24  # within this radius, in the same unit, the rig loss looks away

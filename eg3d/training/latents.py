@@ -4,13 +4,14 @@ A camera label is 25 numbers (`eg3d/geometry/cameras.py`). Every draw is keyed b
 the global batch, and images seen. So it depends neither on the number of processes nor on the size of a micro-batch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
 from eg3d.config.eye_control import ControlConfig
 from eg3d.config.run import TrainConfig
 from eg3d.data.dataset import ImageDataset
+from eg3d.geometry.cameras import Orbit, lookat_pose, make_label
 from eg3d.geometry.head_gaze import gaze_into_camera
 from eg3d.training import schedules
 from groundwork.draws import KeyedDraws
@@ -28,6 +29,7 @@ class Fakes:
         z_mix: [N, z_dim], second latents for style mixing; None without it.
         samples: indices in the global batch.
         gaze: [N, 2], yaw and pitch that the eyes shall have in the head frame, rad; None without --gaze-control.
+        others: [N, 25], cameras from which the gaze term looks too; None without --gaze-second-camera.
     """
 
     z: torch.Tensor
@@ -37,12 +39,12 @@ class Fakes:
     z_mix: torch.Tensor | None
     samples: range
     gaze: torch.Tensor | None = None
+    others: torch.Tensor | None = None
 
     def part(self, rows: slice) -> "Fakes":
         """A micro-batch of them."""
-        z_mix, gaze = (None if value is None else value[rows] for value in (self.z_mix, self.gaze))
-        labels, conditioning_labels = self.labels[rows], self.conditioning_labels[rows]
-        return Fakes(self.z[rows], labels, conditioning_labels, self.u_mix[rows], z_mix, self.samples[rows], gaze)
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return Fakes(**{name: None if value is None else value[rows] for name, value in values})
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,15 @@ class FakeBatches:
         probability = schedules.swap_probability(images_seen, schedule.gpc_reg_prob, schedule.gpc_reg_fade_kimg)
         told = conditioning_labels(labels, previous, u[1:, 1].to(device), probability)
         z_mix = draws.normal(shape, device)[1:] if config.loss.style_mixing_prob > 0 else None
-        gaze = None
+        gaze = others = None
         if config.control.on:
             gaze = wanted_gaze(config.control, labels, draws.uniform((len(samples), 3), device)[1:])
             if config.control.camera_d and phase == "Dmain":
                 gaze = gaze_into_camera(labels).to(gaze)
-        return Fakes(z[1:], labels, told, u[1:, 2:].to(device), z_mix, self._block, gaze)
+        if config.control.second_camera and phase == "Gmain":
+            orbit = config.generator.base.orbit
+            others = other_cameras(config.control, labels, orbit, draws.uniform((len(samples), 2), device)[1:])
+        return Fakes(z[1:], labels, told, u[1:, 2:].to(device), z_mix, self._block, gaze, others)
 
 
 def random_labels(dataset: ImageDataset, u: torch.Tensor) -> torch.Tensor:
@@ -110,6 +115,13 @@ def wanted_gaze(control: ControlConfig, labels: torch.Tensor, u: torch.Tensor) -
     kind = u[:, 2:]
     gaze = torch.where(kind < control.along_face, torch.zeros_like(gaze), gaze)
     return torch.where(kind >= 1 - control.into_camera, gaze_into_camera(labels.to(u)), gaze)
+
+
+def other_cameras(control: ControlConfig, labels: torch.Tensor, orbit: Orbit, u: torch.Tensor) -> torch.Tensor:
+    """Cameras [N, 25] anywhere before the faces, with the intrinsics of `labels`; u [N, 2], uniform: yaw, pitch."""
+    yaw, pitch = ((2 * u - 1) * u.new_tensor([control.camera_yaw, control.camera_pitch])).unbind(dim=1)
+    poses = lookat_pose(yaw, pitch, orbit.pivot, orbit.radius)
+    return make_label(poses.to(labels), labels[:, 16:].unflatten(1, (3, 3)))
 
 
 def conditioning_labels(

@@ -127,6 +127,9 @@ class Trainer:
             seen = self.gaze.picture(images, fakes.labels, self.G, ws, self._draws("eyes", fakes.samples))
             wanted = None if fakes.gaze is None else gaze_direction(fakes.gaze)
             error = self.gaze.error(seen, fakes.labels, self._draws("gaze", fakes.samples), wanted)
+            if fakes.others is not None:
+                draws = self._draws("gaze, other camera", fakes.samples)
+                error = (error + self.gaze.error(images["other"], fakes.others, draws, wanted)) / 2
             term = term + self.gaze.weighted(error, self.images_seen)
             self._log(**{"Loss/G/gaze_loss": error})
         if "rig" in images:
@@ -232,17 +235,28 @@ class Trainer:
         return ws
 
     def _generate(self, fakes: Fakes, ws: torch.Tensor, keep_planes: bool = False) -> dict[str, torch.Tensor]:
-        """Images from the cameras of `labels`, whatever camera the mapping network was told."""
-        extras = {}
+        """Images from the cameras of `labels`, whatever camera the mapping network was told.
+
+        With `others`, these cameras' image is `other`, and `rig` is the mean of both.
+        """
+        extras, labels, gaze = {}, fakes.labels, fakes.gaze
+        if fakes.others is not None:
+            labels = torch.stack([labels, fakes.others], dim=1).flatten(0, 1)
+            gaze = gaze.repeat_interleave(2, dim=0)
         if hasattr(self.G, "neural_rendering_resolution"):
             extras["neural_rendering_resolution"] = self.raw_resolution
         if self.config.loss.raw_image == "legacy":
             extras["legacy_raw"] = True
         if fakes.gaze is not None:
-            extras |= {"gaze": fakes.gaze, "rig_from": self.config.control.looked_at}
+            extras |= {"gaze": gaze, "rig_from": self.config.control.looked_at}
         if keep_planes and hasattr(self.G, "kept_depth"):
             extras["cache_backbone"] = True
-        images = self.G.synthesis(ws, fakes.labels, draws=self._draws("render", fakes.samples), **extras)
+        images = self.G.synthesis(ws, labels, draws=self._draws("render", fakes.samples), **extras)
+        if fakes.others is not None:
+            pairs_of = {name: value.unflatten(0, (-1, 2)) for name, value in images.items()}
+            images = {name: value[:, 0] for name, value in pairs_of.items()} | {"other": pairs_of["image"][:, 1]}
+            if "rig" in images:
+                images["rig"] = pairs_of["rig"].mean(dim=1)
         raw, side = images.get("image_raw"), self.raw_resolution
         if raw is None or raw.shape[-1] != side:
             raise ValueError(

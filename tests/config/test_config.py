@@ -197,6 +197,7 @@ NEEDS_ANOTHER = {
     "gaze_crop": ({}, "face", "--l2cs-path=FILE"),
     "gaze_rig": (dict(l2cs_path="x.pkl", gaze_weight=1.0), 2.0, "--gaze-control=True"),
     "gaze_camera_d": (dict(l2cs_path="x.pkl", gaze_weight=1.0), True, "--gaze-control=True"),
+    "gaze_second_camera": (dict(l2cs_path="x.pkl", gaze_weight=1.0), True, "--gaze-control=True"),
     "p": (dict(aug="ada"), 0.3, "--aug=fixed"),
     "target": (dict(aug="fixed"), 0.3, "--aug=ada"),
     "augpipe": ({}, "bgc", "--aug=ada"),
@@ -333,6 +334,7 @@ CHANGED_BESIDE = {
     "gaze_control": (dict(l2cs_path="x.pkl", gaze_weight=1.0, resume="x.safetensors"), True),
     "gaze_rig": (dict(l2cs_path="x.pkl", gaze_weight=1.0, resume="x.safetensors", gaze_control=True), 2.0),
     "gaze_camera_d": (dict(l2cs_path="x.pkl", gaze_weight=1.0, resume="x.safetensors", gaze_control=True), True),
+    "gaze_second_camera": (dict(l2cs_path="x.pkl", gaze_weight=1.0, resume="x.safetensors", gaze_control=True), True),
     "glr_fade_kimg": (dict(kimg=7.0), 8.0),
 }
 ONE_VALUE = {"cond"}

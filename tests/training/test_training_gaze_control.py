@@ -17,11 +17,12 @@ from eg3d.config.flags import resolve
 from eg3d.config.run import from_dict, network_from_dict, to_dict
 from eg3d.data.dataset import ImageDataset
 from eg3d.gaze.term import GazeLossConfig, gaze_error
+from eg3d.geometry.cameras import lookat_pose
 from eg3d.geometry.head_gaze import gaze_direction, gaze_into_camera
 from eg3d.models.eye_field import EyeField
 from eg3d.models.generator import TriPlaneGenerator
 from eg3d.training.ada import count_signs
-from eg3d.training.latents import FakeBatches, wanted_gaze
+from eg3d.training.latents import FakeBatches, other_cameras, wanted_gaze
 from eg3d.training.trainer import Trainer
 from groundwork.settings import ConfigError
 
@@ -88,7 +89,7 @@ def test_a_published_base_starts_it_as_ours_does(start, tmp_path):
 @pytest.mark.parametrize("augment", [AugmentConfig(), AugmentConfig(mode="ada", target=0.0, kimg=0.01, interval=1)])
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(start, augment, monkeypatch):
     monkeypatch.setattr("eg3d.training.trainer.count_signs", lambda logits: count_signs(logits.abs()))  # so p rises
-    changes = dict(augment=augment)
+    changes = dict(augment=augment, control=ControlConfig(on=True, second_camera=augment.on))
     whole = trainer(start, **changes)
     for _ in range(4):
         whole.step()
@@ -176,6 +177,63 @@ def test_the_discriminator_may_learn_from_eyes_that_look_into_the_camera(start):
     found = camera.at("Dmain", 8)
     assert torch.equal(found.gaze, gaze_into_camera(found.labels)) and torch.equal(found.z, plain.at("Dmain", 8).z)
     assert not torch.equal(found.gaze, plain.at("Dmain", 8).gaze)
+
+
+def test_the_gaze_term_may_look_from_a_second_camera_too(start):
+    """The discriminator sees the first camera's pictures, and the size of a micro-batch does not matter."""
+    control = ControlConfig(on=True, second_camera=True, rig=1.0)
+    whole, parts = (trainer(start, control=control, batch_gpu=size) for size in (4, 2))
+    without = trainer(start, control=ControlConfig(on=True, rig=1.0))
+    seen, looks = [], []
+    for run in (whole, parts, without):
+        pair, error = run._fake_pair, run.gaze.error
+        run._fake_pair = lambda images, fakes, pair=pair: seen.append(images["image"]) or pair(images, fakes)
+        run.gaze.error = lambda images, labels, *rest, error=error: (
+            looks.append((images, labels, error(images, labels, *rest))) or looks[-1][2]
+        )
+        run.step()
+    first, fakes = whole.fake_batches.at("Gmain", 0), without.fake_batches.at("Gmain", 0)
+    assert torch.equal(first.labels, fakes.labels) and torch.equal(first.gaze, fakes.gaze)
+    assert whole.fake_batches.at("Dmain", 0).others is None and fakes.others is None
+    whole_looks, part_looks, (alone,) = looks[:2], looks[2:6], looks[6:]
+    assert torch.equal(whole_looks[0][1], first.labels) and torch.equal(whole_looks[1][1], first.others)
+    apart = (whole_looks[0][0] - whole_looks[1][0]).abs().mean()
+    assert (whole_looks[0][0] - alone[0]).abs().mean() < 0.2 * apart  # only the jitter along the rays is another
+    for one in (0, 1):
+        again = torch.cat([part_looks[one][0], part_looks[one + 2][0]])
+        assert torch.allclose(whole_looks[one][0], again, atol=1e-5)
+    assert torch.equal(seen[0], whole_looks[0][0])
+    whole.stats.collect()
+    mean = whole.stats.line()["Loss/G/gaze_loss"]["mean"]
+    assert mean == pytest.approx(sum(float(look[2].detach().mean()) for look in whole_looks) / 2, rel=1e-5)
+
+
+def test_of_two_cameras_the_first_draws_the_image_and_both_the_rig_loss(start):
+    run = trainer(start, control=ControlConfig(on=True, second_camera=True, rig=1.0))
+    fakes, side, asked = run.fake_batches.at("Gmain", 0), run.raw_resolution, []
+
+    def drawn(ws, labels, **told):
+        asked.append((labels, told["gaze"]))
+        number = torch.arange(len(labels)).float()
+        image = number[:, None, None, None].expand(-1, 3, side, side)
+        return {"image": image, "image_raw": image, "rig": number}
+
+    run.G.synthesis, run.phase = drawn, "Gmain"
+    images = run._generate(fakes, ws=None)
+    ((labels, gaze),) = asked
+    assert torch.equal(labels[::2], fakes.labels) and torch.equal(labels[1::2], fakes.others)
+    assert torch.equal(gaze[::2], fakes.gaze) and torch.equal(gaze[1::2], fakes.gaze)
+    n = torch.arange(len(fakes.labels)).float()
+    assert torch.equal(images["image"][:, 0, 0, 0], 2 * n) and torch.equal(images["image_raw"][:, 0, 0, 0], 2 * n)
+    assert torch.equal(images["other"][:, 0, 0, 0], 2 * n + 1) and torch.equal(images["rig"], 2 * n + 0.5)
+
+
+def test_second_cameras_stand_evenly_round_the_face_with_the_lens_of_the_first(start):
+    labels, orbit = start[0].labels[:3], start[1].generator.base.orbit
+    u = torch.tensor([[0.5, 0.5], [1.0, 0.5], [0.5, 0.0]])
+    found = other_cameras(ControlConfig(on=True), labels, orbit, u)
+    expected = lookat_pose([0.0, 0.5, 0.0], [0.0, 0.0, -0.3], orbit.pivot, orbit.radius).flatten(1).to(labels)
+    assert torch.allclose(found[:, :16], expected, atol=1e-6) and torch.equal(found[:, 16:], labels[:, 16:])
 
 
 def test_a_rate_that_fades_is_the_generators_and_goes_on_after_a_stop(start):
