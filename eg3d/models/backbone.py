@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -81,7 +82,7 @@ class SynthesisNetwork(nn.Module):
             at, end = parts[r]
             if r > self.resolutions[0]:
                 inner = slice(at // 2 - start, end // 2 - start)
-                x, img = (None if value is None else value[..., inner, inner] for value in (x, img))
+                x, img = (None if value is None else _part(value, inner) for value in (x, img))
             x, img = block(
                 x, img, rows, noise_mode=noise_mode, draws=draws, force_fp32=force_fp32, window=slice(at, end)
             )
@@ -96,6 +97,13 @@ class SynthesisNetwork(nn.Module):
             start, end = max(-(-start // 2) - REACH, 0), min(end // 2 + REACH, r // 2)  # in rows of the input
             parts[r] = (2 * start, 2 * end) if r > self.resolutions[0] else (0, r)
         return parts
+
+
+def _part(image, inner: slice):
+    """Rows of an image, and columns too. Channels that lie last do so without gaps, as kernels want them."""
+    last = image.is_contiguous(memory_format=torch.channels_last)
+    part = image[..., inner, inner]
+    return part.contiguous(memory_format=torch.channels_last) if last else part
 
 
 class Backbone(nn.Module):

@@ -208,37 +208,33 @@ class EyeField(nn.Module):
 
     def _rendered(self, planes: Planes, c, resolution: int, draws, rig_from=None):
         """As `rendered`, and the rig loss [M], or None."""
-        origins, directions = self.base.rays(c, len(planes.base), resolution)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(planes.base)):
-            *pixels, jitter = blended.render_first(
-                (planes.base, self.base.decoder), self._ball(planes.centres), origins, directions, self.options, draws,
-                everywhere=rig_from is not None,
-            )  # fmt: skip
-        seen = self._with_eyes(planes, origins, directions, jitter, *pixels)
+        n, k = len(planes.base), len(planes.eyes) // len(planes.base)
+        origins, directions = self.base.rays(c, n, resolution)
+        base = planes.base if k == 1 else planes.base.repeat_interleave(k, dim=0)  # which copies in any case
+        scenes = (
+            [(base, self.base.decoder), (planes.eyes, self.eye_decoder)],
+            self._ball(planes.centres.repeat_interleave(k, dim=0)), _split(origins, k), _split(directions, k),
+            self.options,
+        )  # fmt: skip
+        seen = blended.render(*scenes, _SplitDraws(draws, k)) if rig_from is None else None
+        if seen is None:
+            kept = Recorded(draws)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(planes.base)):
+                pixels, depth = self.base.renderer(
+                    planes.base, self.base.decoder, origins, directions, self.options, kept
+                )
+            jitter = kept.values[: 2 if self.options.depth_resolution_importance else 1]
+            jitter = [_split(u, k) for u in jitter]
+            seen = blended.render_met(*scenes, jitter, _split(pixels.mT, k).mT, depth.reshape(n * k, -1))
+        seen = seen[0].mT.unflatten(0, (n, k)).flatten(1, 2).mT, seen[1].reshape(n, -1)
         if rig_from is None:
             return *seen, None
-        both = [values.unflatten(2, (len(c) // len(origins), -1)) for values in (seen[0], pixels[0])]
+        both = [values.unflatten(2, (len(c) // n, -1)) for values in (seen[0], pixels)]
         return *seen, self._rig(planes.centres, rig_from, origins, directions, *both).flatten()
 
     def picture(self, features, depth, ws, resolution: int, draws, force_fp32=False, legacy_raw=False):
         """As `TriPlaneGenerator.picture`: super-resolution is the base's."""
         return self.base.picture(features, depth, ws, resolution, draws, force_fp32, legacy_raw)
-
-    def _with_eyes(self, planes: Planes, origins, directions, jitter, features, depth):
-        """The eyes drawn into pixels of the base: all arguments as the base had them, and what it gave."""
-        scenes = len(planes.eyes)
-        n, k = len(origins), scenes // len(origins)
-
-        def split(values):  # [N, k M, X] -> [scenes, M, X]
-            return values.unflatten(1, (k, -1)).flatten(0, 1)
-
-        base = planes.base if k == 1 else planes.base.repeat_interleave(k, dim=0)  # which copies in any case
-        fields = [(base, self.base.decoder), (planes.eyes, self.eye_decoder)]
-        features, depth = blended.render_met(
-            fields, self._ball(planes.centres.repeat_interleave(k, dim=0)), split(origins), split(directions),
-            self.options, [split(u) for u in jitter], split(features.mT).mT, depth.reshape(scenes, -1),
-        )  # fmt: skip
-        return features.mT.unflatten(0, (n, k)).flatten(1, 2).mT, depth.reshape(n, -1)
 
     def query(self, planes: Planes, coords, draws=None):
         """The blended field at world points [N, P, 3]: rgb [N, P, C], raw sigma [N, P, 1]."""
@@ -322,6 +318,28 @@ class EyeField(nn.Module):
                 f"outside the volume, +-{self.options.box_warp / 2}; give another base, or its eyes' place"
             )
         return centres
+
+
+def _split(values, k: int):
+    """Values [N, k M, X] of the rays of k scenes each: [k N, M, X]."""
+    return values.unflatten(1, (k, -1)).flatten(0, 1)
+
+
+class _SplitDraws:
+    """Draws for rays [k N, M], those for rays [N, k M] in another shape."""
+
+    def __init__(self, draws, k: int):
+        self._draws, self._k = draws, k
+
+    def _shaped(self, draw, shape, device):
+        n, m, samples = shape
+        return _split(draw((n // self._k, self._k * m, samples), device), self._k)
+
+    def uniform(self, shape, device="cpu"):
+        return self._shaped(self._draws.uniform, shape, device)
+
+    def stratified(self, shape, device="cpu"):
+        return self._shaped(self._draws.stratified, shape, device)
 
 
 def _frontal(like) -> torch.Tensor:

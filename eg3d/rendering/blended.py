@@ -1,8 +1,9 @@
 """Two fields in one volume: a second one takes the place of the first round some centres, softly.
 
 At a point with weight w (`Ball.weight`) raw density and colour are (1 - w) times the first field's plus w times the
-second's. The weight is exactly 0 from the outer radius on. So only rays that meet a ball (`Ball.met`) are rendered here
-(`render_met`); every other ray keeps the numbers that the first field alone has given it.
+second's. The weight is exactly 0 from the outer radius on. So a ray that meets no ball (`Ball.met`) has the numbers
+that the first field alone gives it. Without gradients, kernels draw both fields at once (`render`). Else the first
+field draws everything, and then both of them the rays that meet a ball (`render_met`).
 """
 
 import functools
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from eg3d.ops.kernels.field import CompiledField
+from eg3d.ops.kernels.field import BlendedField, CompiledField
 from eg3d.rendering.planes import mean_features
 from eg3d.rendering.renderer import VolumeRenderer
-from groundwork.draws import Recorded, Replayed
+from groundwork.draws import Replayed
+
+HAIR = 1e-4  # of a radius: more than rounding moves a point of a ray
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,11 @@ class Ball:
         return self._softly(functools.reduce(torch.minimum, per_ball))
 
     def met(self, origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-        """Which rays [N, M, 3] (unit directions) pass a centre within the outer radius: [N, M]."""
-        return self._passed(origins, directions)[1].amin(dim=-1) < self.outer**2
+        """Which rays [N, M, 3] (unit directions) pass a centre within the outer radius, or a hair beside: [N, M].
+
+        A point of any other ray has no weight, however it is rounded.
+        """
+        return self._passed(origins, directions)[1].amin(dim=-1) < (self.outer * (1 + HAIR)) ** 2
 
     def _passed(self, origins, directions):
         """Where rays come nearest to the centres, and the squared distance there: [N, M, K] twice."""
@@ -114,30 +120,21 @@ def _with_rays(values, rays, new):
     return values.flatten(0, 1).index_copy(0, places.flatten(), new.flatten(0, 1)).unflatten(0, (n, m))
 
 
-def render_first(field, ball: Ball, origins, directions, options, draws, everywhere: bool):
-    """One field alone, as `VolumeRenderer` renders it, for `render_met` to draw on.
+def render(fields, ball: Ball, origins, directions, options, draws):
+    """Pixels of the blended field: features [N, C', M], depth [N, M]. None if no kernel serves: take `render_met`.
 
-    Args: field (planes, decoder); origins, directions [N, M, 3]; everywhere: also in rays that meet a ball. Else there
-        may be any numbers, for `render_met` replaces them.
-    Returns: features [N, C', M], depth [N, M], and the draws of the coarse pass and of the fine one, if any.
+    Rays that meet no ball have the bits that `VolumeRenderer` gives them with the first field and these draws.
+
+    Args: fields, twice (planes [N, 3, C, H, W], decoder), the second of which shows inside the balls; origins,
+        directions [N, M, 3]; options: RenderOptions.
     """
-    passes = (options.depth_resolution, options.depth_resolution_importance)
-    # By kernels a ray has the same bits, whatever rays are rendered with it. Libraries of matrix products promise less.
-    alike = origins.is_cpu and CompiledField.of(*field, options, origins, directions) is not None
-    if everywhere or not alike or options.density_noise > 0:
-        kept = Recorded(draws)
-        features, depth = VolumeRenderer()(*field, origins, directions, options, kept)
-        return features, depth, kept.values[: 2 if passes[1] else 1]
-    n, m, _ = origins.shape
-    jitter = [draws.uniform((n, m, passes[0]), origins.device)]
-    jitter += [draws.stratified((n, m, passes[1]), origins.device)] if passes[1] else []
-    order, unmet = _chosen_first(~ball.met(origins, directions))
-    rays = order[:, : max(int(unmet.sum(dim=1).max()), 1)]
-    some = [_of_rays(values, rays) for values in (origins, directions, *jitter)]
-    features, depth = VolumeRenderer()(*field, *some[:2], options, Replayed(some[2:]))
-    drawn = (_with_rays(v.new_zeros(n, m, v.shape[2]), rays, v) for v in (features.mT, depth[..., None]))
-    features, depth = drawn
-    return features.mT, depth[..., 0], jitter
+    if torch.is_grad_enabled() or options.density_noise > 0:
+        return None
+    first, second = (CompiledField.of(*field, options, origins, directions) for field in fields)
+    if first is None or second is None or not hasattr(first.kernels, "field_blend"):
+        return None
+    both = BlendedField(first, second, (ball.centres, ball.inner, ball.outer))
+    return VolumeRenderer()(*fields[0], origins, directions, options, draws, both)
 
 
 def render_met(fields, ball: Ball, origins, directions, options, jitter, features, depth):

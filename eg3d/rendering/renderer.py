@@ -29,12 +29,13 @@ POINTS_PER_BLOCK_CUDA = 2**21  # enough to fill a GPU, less than a gigabyte of f
 class VolumeRenderer(nn.Module):
     """Planes and rays -> feature pixels. Holds no tensors."""
 
-    def forward(self, planes, decoder, origins, directions, options, draws):
+    def forward(self, planes, decoder, origins, directions, options, draws, compiled=None):
         """Renders the rays of N latents, as `definition.render` does.
 
         Args:
             planes: [N, 3, C, H, W]; decoder: features [N, C, P] -> (colours [N, C', P], sigma [N, P]).
             origins, directions: [N, M, 3]; options: RenderOptions; draws: see groundwork.draws.
+            compiled: a field by kernels that takes the place of these planes' own, or None.
         Returns: features [N, C', M], depth [N, M]. Raises: ValueError when there are no rays.
         """
         n, m, _ = origins.shape
@@ -43,7 +44,7 @@ class VolumeRenderer(nn.Module):
         depths, hit = self.coarse_depths(origins, directions, options, draws)
         fine = options.depth_resolution_importance
         jitter = _Replay(draws.stratified((*depths.shape[:2], fine), depths.device)) if fine else None
-        compiled = CompiledField.of(planes, decoder, options, origins, directions)
+        compiled = compiled or CompiledField.of(planes, decoder, options, origins, directions)
         block = m
         if not torch.is_grad_enabled() and not (compiled and planes.is_cuda):  # kernels on a GPU store nothing
             points = POINTS_PER_BLOCK_COMPILED if compiled else POINTS_PER_BLOCK

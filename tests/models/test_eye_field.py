@@ -11,6 +11,7 @@ from eg3d.checkpoints.loading import load_generator, load_network, save_snapshot
 from eg3d.geometry.head_gaze import CAMERA, Aim, gaze_direction
 from eg3d.models.eye_field import EyeField
 from eg3d.ops.kernels.backend import using
+from eg3d.ops.kernels.fused_rgb import fused_rgb
 from eg3d.pictures.views import camera_labels, render_views, ws_of_seeds
 from eg3d.rendering.blended import Ball
 from groundwork.draws import KeyedDraws, Midpoints
@@ -77,11 +78,13 @@ def test_the_region_is_the_receptive_field_of_its_rays_and_not_much_more(base, r
     assert reached[0, 0, middle].sum() <= depends[middle].sum() + 4
 
 
-def test_random_noise_and_jitter_are_the_bases_and_the_eyes_own_come_after(base):
+@pytest.mark.parametrize("views", [1, 2])  # of each latent; the eyes look into each
+def test_random_noise_and_jitter_are_the_bases_and_the_eyes_own_come_after(base, views):
     field, n = on(base), 3
+    field.aim = CAMERA
     torch.manual_seed(0)
     ws = base.mapping(torch.randn(n, 16), camera_labels([0.0] * n, [0.0] * n, base.orbit))
-    labels = camera_labels([0.0, 0.3, -0.3], [0.0] * n, base.orbit)
+    labels = camera_labels([0.0, 0.3, -0.3, 0.2, -0.1, 0.4][: n * views], [0.0] * n * views, base.orbit)
     with torch.no_grad():
         plain = base.synthesis(ws, labels, draws=KeyedDraws(range(n)))["image"]
         mine = field.synthesis(ws, labels, draws=KeyedDraws(range(n)))["image"]
@@ -138,6 +141,14 @@ def test_the_part_of_large_planes_leaves_most_of_them_out():
     with torch.no_grad():
         part = network(torch.ones(1, network.num_ws, 128), "const", window=(19, 43))
     assert torch.count_nonzero(part[..., :start, :]) == torch.count_nonzero(part[..., end:]) == 0
+
+
+def test_kernels_colour_a_part_of_the_planes_too(monkeypatch):
+    network, calls = load_generator("embedded-base").backbone.synthesis, []
+    monkeypatch.setattr("eg3d.models.layers.fused_rgb", lambda *a: (calls.append(a[1].shape[2]), fused_rgb(*a))[1])
+    with using("kernels"), torch.no_grad():
+        network(torch.ones(1, network.num_ws, 128), "const", window=(19, 43))
+    assert calls == [4, 8, 16, 22, 30]
 
 
 def test_no_eye_is_read_beyond_its_part_of_the_planes(base, monkeypatch):

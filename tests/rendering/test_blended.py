@@ -1,10 +1,12 @@
 """Two fields in one volume: the pixels against a renderer that blends point by point, and what must not change."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from eg3d.models.decoder import OSGDecoder
-from eg3d.ops.kernels.backend import kernels_for, using
+from eg3d.ops.kernels.backend import using
 from eg3d.rendering import blended, definition
 from eg3d.rendering.blended import Ball
 from eg3d.rendering.options import RenderOptions
@@ -99,29 +101,45 @@ def test_weight_along_rays_is_that_of_their_points():
     assert (BALL.weight_along(origins, directions, depths) - expected).abs().max() < 2e-4
 
 
-@pytest.mark.parametrize(("ops", "everywhere"), [("torch", False), ("auto", False), ("auto", True)])
-def test_the_first_field_alone_has_its_bits_and_draws_and_leaves_out_what_the_second_draws(
-    ops, everywhere, monkeypatch
-):
-    (field, _), origins, directions = scene()
-    render, sizes = VolumeRenderer.forward, []
-
-    def counted(self, planes, decoder, origins, *args):
-        sizes.append(origins.shape[1])
-        return render(self, planes, decoder, origins, *args)
-
-    monkeypatch.setattr(VolumeRenderer, "forward", counted)
-    with using(ops), torch.no_grad():
-        whole, mine = Recorded(Uniform()), Uniform()
-        plain = VolumeRenderer()(*field, origins, directions, OPTIONS, whole)
-        features, depth, jitter = blended.render_first(field, BALL, origins, directions, OPTIONS, mine, everywhere)
-        kernels = kernels_for(origins) is not None
+def test_both_fields_at_once_are_those_of_two_steps_and_all_other_rays_have_the_first_fields_bits():
+    fields, origins, directions = scene()
+    kept = Recorded(Uniform())
+    with using("kernels"), torch.no_grad():
+        plain = VolumeRenderer()(*fields[0], origins, directions, OPTIONS, kept)
+        steps = blended.render_met(fields, BALL, origins, directions, OPTIONS, kept.values, *plain)
+        mine = blended.render(fields, BALL, origins, directions, OPTIONS, Uniform())
     met = BALL.met(origins, directions)
-    seen = torch.ones_like(met) if everywhere else ~met
-    assert torch.equal(features.mT[seen], plain[0].mT[seen]) and torch.equal(depth[seen], plain[1][seen])
-    assert all(torch.equal(a, b) for a, b in zip(jitter, whole.values, strict=True))
-    unmet = int((~met).sum(dim=1).max())
-    assert sizes == [64, unmet if kernels and not everywhere else 64] and unmet < 60
+    assert (mine[0] - plain[0]).mT[met].abs().max() > 0.1
+    for found, expected, first in zip(mine, steps, plain, strict=True):
+        assert (found - expected).abs().max() < 2e-5
+        assert torch.equal(found.movedim(-1, 1)[~met], first.movedim(-1, 1)[~met])
+
+
+def test_rays_that_graze_a_ball_have_the_first_fields_bits_or_meet_it():
+    (first, second), _, _ = scene()
+    loud = OSGDecoder(16, 16, 16)  # any weight at all of its density of 1e30 would show
+    loud.net[2].bias.data[0] = 1e30
+    draw = torch.Generator().manual_seed(1)
+    directions, aside = torch.nn.functional.normalize(torch.randn(2, 2, 4096, 3, generator=draw), dim=-1)
+    aside = torch.nn.functional.normalize(torch.linalg.cross(aside, directions), dim=-1)
+    apart = BALL.outer * (1 + 4e-4 * (torch.rand(2, 4096, 1, generator=draw) - 0.5))
+    origins = BALL.centres[:, :1] + aside * apart - 2.7 * directions
+    fields, options = [first, (second[0], loud)], dataclasses.replace(OPTIONS, ray_start=2.6999, ray_end=2.7001)
+    with using("kernels"), torch.no_grad():
+        plain = VolumeRenderer()(*first, origins, directions, options, Uniform())
+        mine = blended.render(fields, BALL, origins, directions, options, Uniform())
+    met = BALL.met(origins, directions)
+    assert 0.5 < met.float().mean() < 0.9  # also where there is no weight any more
+    changed = (mine[0] != plain[0]).any(dim=1)
+    assert changed[met].any() and not changed[~met].any()
+
+
+@pytest.mark.parametrize("why", ["plain PyTorch", "gradients", "noise"])
+def test_both_fields_at_once_are_left_to_two_steps_where_kernels_do_not_serve(why):
+    fields, origins, directions = scene()
+    options = dataclasses.replace(OPTIONS, density_noise=float(why == "noise"))
+    with using("torch" if why == "plain PyTorch" else "kernels"), torch.set_grad_enabled(why == "gradients"):
+        assert blended.render(fields, BALL, origins, directions, options, Uniform()) is None
 
 
 def test_a_ray_meets_a_ball_when_it_passes_the_centre_within_the_outer_radius():

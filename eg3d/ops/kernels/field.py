@@ -49,6 +49,24 @@ class CompiledField:
         return _Pixels.apply(*samples, sample_weights)
 
 
+class BlendedField:
+    """A field and in some balls a second one, as `rendering/blended.py` says, for drawing without gradients."""
+
+    def __init__(self, first: CompiledField, second: CompiledField, balls):
+        """balls: centres [N, K, 3], inner and outer radius."""
+        self.first, self.second, self.balls = first, second, balls
+        self.pixels = first.pixels
+
+    def density(self, points, per_ray: int):
+        """As `CompiledField.density`."""
+        samples, sigma = self.first.density(points, per_ray)
+        second, (colours, _) = self.second, samples[0].kept
+        second.kernels.field_blend(
+            second.texels, samples[0].points, second.weights, *second.place, self.balls, sigma, colours
+        )
+        return samples, sigma
+
+
 class _Samples:
     """Samples of one pass over the field: where they lie, and what the kernels keep of them."""
 

@@ -37,6 +37,7 @@ SIGNATURES = {  # name: result, arguments
     "march_backward": (None, ([_PTR] * 2 + [_INT]) * 2 + [_PTR] * 6 + [_INT, _THREADS]),
     "fine_depths": (None, [_PTR] * 4 + [_INT] * 3 + [_THREADS]),
     "field_density": (None, [_PTR] * 4 + [_THREADS]),
+    "field_blend": (None, [_PTR] * 2 + [_INT] + [_FLOAT] * 2 + [_PTR] * 2 + [_THREADS]),
     "field_pixels": (None, [_PTR] * 3 + [_INT] * 3 + [_THREADS]),
     "field_pixels_backward": (None, [_PTR] * 3 + [_INT] * 3 + [_THREADS]),
     "field_backward": (None, [_PTR] * 11 + [_INT, _THREADS]),
@@ -258,6 +259,25 @@ def field_density(texels, points, weights: FieldWeights, scale: float, axes, rec
     library().field_density(ctypes.byref(field), _at(sigma), _at(colours), _at(features), torch.get_num_threads())
     del alive
     return sigma, (colours, features)
+
+
+def field_blend(texels, points, weights: FieldWeights, scale: float, axes, balls, sigma, colours):
+    """Blends this field into the samples of another one, in place, where `Ball.weight` says (rendering/blended.py).
+
+    Args:
+        balls: centres [N, K, 3], inner and outer radius; the others as in `field_density`.
+        sigma: [N, P], colours: [N, P, O], of the other field at the same points.
+    """
+    field, alive = _field(texels, points, weights, scale, axes)
+    (n, count, _), (centres, inner, outer) = points.shape, balls
+    assert sigma.shape == (n, count) and colours.shape == (n, count, field.o) and len(centres) == n
+    assert sigma.is_contiguous() and colours.is_contiguous() and sigma.dtype == colours.dtype == torch.float32
+    centres = _dense(centres)
+    library().field_blend(
+        ctypes.byref(field), _at(centres), centres.shape[1], inner, outer, _at(sigma), _at(colours),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    del alive
 
 
 def field_pixels(texels, points, weights: FieldWeights, scale: float, axes, kept, sample_weights):

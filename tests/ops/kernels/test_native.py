@@ -17,6 +17,7 @@ from eg3d.models.generator import TriPlaneGenerator
 from eg3d.ops.bias_act import bias_act, modulated_act, scale_channels
 from eg3d.ops.kernels import backend, native
 from eg3d.ops.kernels.field_network import FieldWeights
+from eg3d.rendering.blended import Ball
 from eg3d.rendering.planes import AXES, PLANE_AXES
 from groundwork.draws import Midpoints
 from groundwork.files import cache_folder
@@ -218,6 +219,39 @@ def test_gradients_of_densities_alone_and_of_pixels_alone_add_up():
         assert_near(total, first + second)
 
 
+BALLS = (torch.tensor([[[0.3, 0.0, 0.1], [-0.2, 0.1, 0.0]]]), 0.15, 0.4)
+
+
+def in_balls(first, second, balls=BALLS):
+    """sigma and colours of a field, a second one blended in, for a size: by kernels."""
+    texels, points, weights, _ = first
+    sigma, (colours, _) = native.field_density(texels, points, weights, SCALE, PLANE_AXES)
+    centres, *radii = balls
+    balls = (centres.expand(len(points), -1, -1), *radii)
+    native.field_blend(second[0], points, second[2], SCALE, PLANE_AXES, balls, sigma, colours)
+    return sigma, colours
+
+
+@pytest.mark.parametrize("size", ["embedded", "published"])
+def test_a_second_field_is_blended_in_as_its_weight_says_and_leaves_all_else(size):
+    first, second = field(size), field(size, seed=20)
+    texels, points, weights, _ = first
+
+    def alone(texels, weights):
+        double = FieldWeights(*(w.double() for w in weights))
+        return plain_field.field(texels.double(), points.double(), double, SCALE, PLANE_AXES)
+
+    theirs = alone(texels, weights), alone(second[0], second[2])
+    centres, inner, outer = BALLS
+    w = Ball(centres.double(), inner, outer).weight(points.double())
+    assert (w == 0).any() and (w == 1).any() and ((w > 0.1) & (w < 0.9)).any()
+    sigma, (colours, _) = native.field_density(texels, points, weights, SCALE, PLANE_AXES)
+    for result, own, others, before in zip(in_balls(first, second), *theirs, (sigma, colours), strict=True):
+        part = w if result.ndim == 2 else w[..., None]
+        assert_near(result, torch.lerp(own, others, part))
+        assert torch.equal(result[w == 0], before[w == 0])
+
+
 def test_points_far_away_and_not_a_number_see_nothing():
     texels, _, weights, _ = field("embedded")
     far = torch.tensor([[1e30, -1e30, 5.0], [torch.inf, -torch.inf, 0.41 + 0.1], [torch.nan] * 3]).expand(2, -1, -1)
@@ -235,7 +269,8 @@ def test_the_number_of_threads_changes_no_bit():
         torch.set_num_threads(threads)
         sigma, kept = native.field_density(*place)
         pixels = native.field_pixels(*place, kept, sample_weights)
-        results.append([sigma, pixels, *_flat(native.field_backward(*place, kept, sigma, sample_weights, pixels))])
+        gradients = _flat(native.field_backward(*place, kept, sigma, sample_weights, pixels))
+        results.append([sigma, pixels, *gradients, *in_balls(field("published"), field("published", seed=20))])
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 

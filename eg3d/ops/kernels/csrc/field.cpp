@@ -1,6 +1,7 @@
 // The tri-plane field: bilinear features of three planes -> hidden = softplus(w1 f + b1) -> (density, colours).
 // Points go through in tiles that stay in the first-level cache. Widths are multiples of LANES, at most WIDEST.
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "common.h"
@@ -93,6 +94,17 @@ static void hide(const Field& f, const float* features, int64_t tile, float* hid
 
 // ---------------------------------------------------------------- forward
 
+// sigma [tile] and colours [tile, o] from hidden [tile, h]
+static void decode(const Field& f, const float* hidden, int64_t tile, float* sigma, float* colours) {
+    for (int64_t t = 0; t < tile; t++) {
+        Vec total = Vec{};
+        for (int64_t k = 0; k < f.h; k += LANES) total += load(hidden + t * f.h + k) * load(f.w2 + k);
+        sigma[t] = sum(total) + f.b2[0];
+    }
+    product(tile, f.o, f.h, hidden, f.h, 1, f.w2_t, colours, f.b2 + 1);
+    for (int64_t k = 0; k < tile * f.o; k += LANES) store(colours + k, sigmoid(load(colours + k)));
+}
+
 // sigma [n, count] and colours [n, count, o]; features [n, count, c] for field_backward, may be null
 API void field_density(const Field* field, float* sigma, float* colours, float* features, int threads) {
     const Field f = *field;
@@ -105,14 +117,62 @@ API void field_density(const Field* field, float* sigma, float* colours, float* 
         float* seen = features ? features + at * f.c : scratch;
         look_up(f, i, first, tile, seen);
         hide(f, seen, tile, hidden);
+        decode(f, hidden, tile, sigma + at, colours + at * f.o);
+    }
+}
+
+// Some points of one latent; they are blended as soon as they fill a tile.
+struct Inside {
+    Field second;
+    int64_t i, tile = 0, at[TILE];
+    float w[TILE], points[TILE * 3];
+
+    __attribute__((noinline)) void blend(float* sigma, float* colours) {
+        alignas(64) float seen[TILE * WIDEST], hidden[TILE * WIDEST], own_sigma[TILE], own_colours[TILE * WIDEST];
+        look_up(second, i, 0, tile, seen);
+        hide(second, seen, tile, hidden);
+        decode(second, hidden, tile, own_sigma, own_colours);
         for (int64_t t = 0; t < tile; t++) {
-            Vec total = Vec{};
-            for (int64_t k = 0; k < f.h; k += LANES) total += load(hidden + t * f.h + k) * load(f.w2 + k);
-            sigma[at + t] = sum(total) + f.b2[0];
+            sigma[at[t]] = (1 - w[t]) * sigma[at[t]] + w[t] * own_sigma[t];
+            float* colour = colours + at[t] * second.o;
+            for (int64_t k = 0; k < second.o; k += LANES)
+                store(colour + k, (1 - w[t]) * load(colour + k) + w[t] * load(own_colours + t * second.o + k));
         }
-        float* out = colours + at * f.o;
-        product(tile, f.o, f.h, hidden, f.h, 1, f.w2_t, out, f.b2 + 1);
-        for (int64_t k = 0; k < tile * f.o; k += LANES) store(out + k, sigmoid(load(out + k)));
+        tile = 0;
+    }
+};
+
+// A second field into the samples of a first, sigma [n, count] and colours [n, count, o], which become 1 - w times
+// themselves plus w times the second's. w is `Ball.weight` of eg3d/rendering/blended.py, of centres [n, balls, 3].
+API void field_blend(const Field* second, const float* centres, int64_t balls, float inner, float outer, float* sigma,
+                     float* colours, int threads) {
+    constexpr int64_t MANY = 1024;
+    const Field f = *second;
+    const int64_t parts = (f.count + MANY - 1) / MANY;
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t task = 0; task < f.n * parts; task++) {
+        const int64_t i = task / parts, first = task % parts * MANY, many = std::min<int64_t>(MANY, f.count - first);
+        const float* points = f.points + (i * f.count + first) * 3;
+        float squared[MANY];  // of the distance to the nearest centre
+        std::fill_n(squared, many, outer * outer);
+        for (const float* c = centres + i * balls * 3; c < centres + (i + 1) * balls * 3; c += 3)
+            for (int64_t p = 0; p < many; p++) {
+                const float x = points[3 * p] - c[0], y = points[3 * p + 1] - c[1], z = points[3 * p + 2] - c[2];
+                const float here = x * x + y * y + z * z;
+                squared[p] = here < squared[p] ? here : squared[p];
+            }
+        Inside inside{f, i};
+        inside.second.points = inside.points;
+        inside.second.count = 0;  // the points are those of every latent
+        for (int64_t p = 0; p < many; p++) {
+            if (!(squared[p] < outer * outer)) continue;
+            const float t = std::min((outer - std::sqrt(squared[p])) / (outer - inner), 1.0f);
+            inside.at[inside.tile] = i * f.count + first + p;
+            inside.w[inside.tile] = t * t * (3 - 2 * t);
+            std::copy_n(points + 3 * p, 3, inside.points + 3 * inside.tile);
+            if (++inside.tile == TILE) inside.blend(sigma, colours);
+        }
+        if (inside.tile) inside.blend(sigma, colours);
     }
 }
 
