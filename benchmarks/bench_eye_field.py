@@ -58,7 +58,8 @@ def eyes_in(base, preset: str) -> EyeField:
 
 def trained(who: str, device, folder: Path) -> Callable:
     """One cycle of the lazy regularisers of fine-tuning embedded-base with the gaze term; 16 steps of 16 pictures."""
-    flags = dict(gaze_control=True, gaze_cond_d=True, gaze_rig=8.0) if who == "eyes" else {}
+    recipe = dict(gaze_control=True, gaze_camera_d=True, gaze_second_camera=True, gaze_rig=20.0)
+    flags = recipe if who == "eyes" else {}
     config = resolve("embedded", data=str(folder), resume="embedded-base", **flags)
     dataset = ImageDataset(folder)
     dataset.keep_if_small()
