@@ -41,9 +41,9 @@ COLUMNS = {
 @click.option("--references", type=Input(EITHER), help="Set of crop_eyes.py, for redirectors that need other patches.")
 @click.option("--attr", default=PUBLISHED, show_default=True, help="Attributes of these patches.")
 @click.option("--judge", type=NamedInput(FILE, [*FACE_JUDGES, *JUDGES]), default="embedded-faces", show_default=True,
-              help="Who reads the gaze: embedded-faces, off both eyes and the face's points; embedded, off one patch "
-              "at a time; a file of train_face_judge.py or train_judge.py; none that was in a loss. Identity and features "
-              "are those of a judge of patches: embedded, or its file.")  # fmt: skip
+              help="Who reads the gaze: embedded-faces, off both eyes and the points of a face; embedded, off one "
+              "patch at a time; a file of train_face_judge.py or train_judge.py; none that was in a loss. Identity and "
+              "features are those of a judge of patches: embedded, or its file.")  # fmt: skip
 @click.option("--count", type=click.IntRange(1), help="Only so many faces, from the first on.  [default: all]")
 @click.option("--animate", type=click.IntRange(0), default=60, show_default=True, help="Faces of which animations "
               "along yaw and pitch are read; along alpha it is all; 0 leaves both out.")  # fmt: skip

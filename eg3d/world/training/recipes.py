@@ -78,6 +78,12 @@ def train_patch_judge(workdir: Path, seed: int, device: str, log: Path, output: 
          log)  # fmt: skip
 
 
+def train_face_judge(workdir: Path, seed: int, log: Path, output: Path) -> None:
+    """Renders the people that the judge of whole faces learns from, and trains it."""
+    call([sys.executable, REPOSITORY / "redirection" / "train_face_judge.py", f"--out={output}",
+          f"--workdir={workdir / 'face-judge'}", f"--seed={seed}"], log)  # fmt: skip
+
+
 def train_generator(cfg: str, outdir: Path, flags: list[str], log: Path) -> Path:
     """Trains in `outdir`, or goes on with the run there; returns the last snapshot."""
     if (outdir / "training-state.pt").exists():
