@@ -136,15 +136,17 @@ def test_a_trained_judge_reads_marks_goes_on_exactly_and_keeps_its_file(tmp_path
         open_judge(str(tmp_path / "none.safetensors"))
 
 
-@needs_people
-def test_the_command_trains_a_judge_and_goes_on_with_what_is_rendered(tmp_path, run_script_in, makehuman_data):
-    flags = ["--people=32", "--unseen=2", "--epochs=1", "--workdir=work", "--out=judge.safetensors", "--json=own.json"]
+def test_the_command_trains_on_the_people_that_its_folder_has_and_goes_on(tmp_path, run_script_in):
+    (tmp_path / "work").mkdir()
+    for name, count in (("gaze-judge-32", 32), ("test-8", 8)):  # as rendered before
+        np.savez(tmp_path / "work" / f"{name}.npz", **vars(marked(count)))
+    flags = ["--people=32", "--unseen=8", "--epochs=1", "--workdir=work", "--out=judge.safetensors", "--json=own.json"]
     ran = run_script_in(tmp_path, "redirection/train_face_judge.py", *flags)
     assert ran.code == 0, ran.stderr
     assert json.loads(ran.stdout) == json.loads((tmp_path / "own.json").read_text())
     facts, made = open_judge(str(tmp_path / "judge.safetensors")).facts, (tmp_path / "judge.safetensors").read_bytes()
-    assert facts["split"] == "gaze-judge" and facts["people"] == 32 and facts["unseen"]["people"] == 2
-    stamp = (tmp_path / "work" / "gaze-judge-32.npz").stat().st_mtime_ns
+    assert facts["split"] == "gaze-judge" and facts["people"] == 32 and facts["unseen"]["people"] == 8
+    state = (tmp_path / "work" / "state.pt").stat().st_mtime_ns
     assert run_script_in(tmp_path, "redirection/train_face_judge.py", *flags).code == 0
-    assert (tmp_path / "work" / "gaze-judge-32.npz").stat().st_mtime_ns == stamp
+    assert (tmp_path / "work" / "state.pt").stat().st_mtime_ns == state  # all epochs were done
     assert (tmp_path / "judge.safetensors").read_bytes() == made
