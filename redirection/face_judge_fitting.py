@@ -54,8 +54,8 @@ def spoilt(x: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
     return x.clamp(-1, 1)
 
 
-def train_face_judge(people: Seen, folder: Path, config: FitConfig = CONFIG) -> FaceJudge:
-    """The judge, trained in `folder` on these people, or gone on with there; on the CPU, by bfloat16."""
+def train_face_judge(people: Seen, folder: Path, device="cpu", config: FitConfig = CONFIG) -> FaceJudge:
+    """The judge, trained in `folder` on these people, or gone on with there, in bfloat16; draws are of the CPU."""
     patches, truth = torch.from_numpy(people.patches), torch.from_numpy(people.gaze).float()
     points, squares = places(people.points, people.squares)
     with torch.random.fork_rng():
@@ -64,13 +64,14 @@ def train_face_judge(people: Seen, folder: Path, config: FitConfig = CONFIG) -> 
     known = known_of(points, squares).flatten(0, 1)
     judge.mean.copy_(known.mean(dim=0))
     judge.deviation.copy_(known.std(dim=0) + 0.05)  # what hardly differs is not enlarged
+    judge.to(device)
 
     def loss(rows: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
         x, cut = beside(signed(patches[rows]), squares[rows], draws)
         trembling = points[rows] + TREMBLE_PX / UNIT_PX * torch.randn(points[rows].shape, generator=draws)
-        with torch.autocast("cpu", torch.bfloat16):
-            said = judge(spoilt(x, draws), trembling, cut)
-        return F.smooth_l1_loss(said / SCALE_DEG, truth[rows] / SCALE_DEG, beta=TURNS)
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
+            said = judge(spoilt(x, draws).to(device), trembling.to(device), cut.to(device))
+        return F.smooth_l1_loss(said / SCALE_DEG, truth[rows].to(device) / SCALE_DEG, beta=TURNS)
 
     fit(judge, loss, len(patches), config, folder)
     return judge.eval().requires_grad_(False)

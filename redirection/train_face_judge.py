@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from eg3d.training.snapshots import git_commit
-from groundwork.command import Command, json_option, seed_option, write_json
+from groundwork.command import Command, device_option, json_option, pick_device, seed_option, write_json
 from groundwork.places import FILE, FOLDER, Output
 from redirection.face_judge import save_face_judge
 from redirection.face_judge_fitting import (
@@ -36,16 +36,17 @@ from redirection.judged_people import OWN_POINTS, kept_people
 @click.option("--unseen", type=click.IntRange(1), default=UNSEEN, show_default=True, help="To measure on.")
 @click.option("--epochs", type=click.IntRange(1), default=CONFIG.epochs, show_default=True, help="Over all people.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="That render.")
+@device_option
 @seed_option
 @json_option
-def main(out, workdir, people, unseen, epochs, processes, seed, json_path):
-    """Renders people of the world `people`, one picture each, learns on the CPU, and reads others."""
+def main(out, workdir, people, unseen, epochs, processes, device, seed, json_path):
+    """Renders people of the world `people`, one picture each, learns, and reads others."""
     training, others = (
         kept_people(workdir / f"{split}-{count}.npz", split, range(count), own_points, processes)
         for split, count, own_points in ((SPLIT, people, OWN_POINTS), (UNSEEN_SPLIT, unseen, 0.0))
     )
     config = replace(CONFIG, epochs=epochs, seed=seed)
-    judge = train_face_judge(training, Path(workdir), config)
+    judge = train_face_judge(training, Path(workdir), pick_device(device), config)
     measured = errors(judge, others)
     save_face_judge(out, judge, facts_of(config, people, git_commit(), measured))
     click.echo(json.dumps(measured, indent=2))

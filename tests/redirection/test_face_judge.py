@@ -116,12 +116,12 @@ def test_patches_cut_beside_say_so_by_their_squares():
 
 def test_a_trained_judge_reads_marks_goes_on_exactly_and_keeps_its_file(tmp_path):
     people, config = marked(64), replace(CONFIG, epochs=3, batch_size=16)
-    judge = train_face_judge(people, tmp_path / "a", config)
+    judge = train_face_judge(people, tmp_path / "a", config=config)
     assert (
         errors(judge, people)["gaze_error_deg"]
         < 0.8 * errors(FaceArchitecture().build().eval(), people)["gaze_error_deg"]
     )
-    again = train_face_judge(people, tmp_path / "a", config)
+    again = train_face_judge(people, tmp_path / "a", config=config)
     assert all(torch.equal(a, b) for a, b in zip(judge.state_dict().values(), again.state_dict().values(), strict=True))
     save_face_judge(tmp_path / "own.safetensors", judge, {"people": 64})
     reader = open_judge(str(tmp_path / "own.safetensors"))
