@@ -1,4 +1,4 @@
-"""What the judge of patches reads of *true* pictures along the ways of `redirection/evaluate_faces.py`.
+"""What a judge reads of *true* pictures along the ways of `redirection/evaluate_faces.py`.
 
 The world renders each face with the gazes that an animation is asked for. What the judge makes of these pictures is the
 bound of every method: slope and R^2 along yaw and pitch, and how often the angle to the lens falls from frame to frame.
@@ -20,10 +20,11 @@ from eg3d.running import cli
 from eg3d.world.worlds import WORLDS
 from groundwork.places import FILE, OUTPUT_FOLDER, NamedInput
 from redirection.corrected_faces import ALPHAS, ASKED_PITCH, ASKED_YAW
+from redirection.face_judge import FACE_JUDGES, open_judge
 from redirection.face_reading import read_gaze, steady_gaze
 from redirection.face_scores import animation, falls, off
 from redirection.gaze_animation.world_portraits import WorldPortraits, lids_of
-from redirection.patch_judge import JUDGES, Judge
+from redirection.patch_judge import JUDGES
 
 
 @click.command(cls=cli.Command)
@@ -32,13 +33,13 @@ from redirection.patch_judge import JUDGES, Judge
 @click.option("--views", type=click.IntRange(min=1), default=4, show_default=True, help="Of each of them.")
 @click.option("--count", type=click.IntRange(min=1), default=300, show_default=True, help="Faces along alpha.")
 @click.option("--turned", type=click.IntRange(min=1), default=60, show_default=True, help="Faces along yaw and pitch.")
-@click.option("--judge", type=NamedInput(FILE, [*JUDGES]), default="embedded", show_default=True)
+@click.option("--judge", type=NamedInput(FILE, [*FACE_JUDGES, *JUDGES]), default="embedded", show_default=True)
 @click.option("--results", type=OUTPUT_FOLDER, default=Path(__file__).parent / "results")
 @cli.seed_option
 def main(world, people, views, count, turned, judge, results, seed):
     """Renders, reads, and writes a results file."""
     portraits = WorldPortraits(world, "test", people, views, seed=seed, jitter=0)
-    reader, half = Judge.load(judge), people * views
+    reader, half = open_judge(judge), people * views
     yaws, pitches = (np.column_stack(one) for one in ((ASKED_YAW, np.zeros(7)), (np.zeros(3), ASKED_PITCH)))
     found: dict[str, list] = {"alpha": [], "alpha_steady": [], "yaw": [], "pitch": []}
     with click.progressbar(range(min(count, half)), label="faces") as rows:
@@ -46,11 +47,13 @@ def main(world, people, views, count, turned, judge, results, seed):
             face = portraits.make(half + row)
             lens, lids = np.array(face.truth.lens), lids_of(face)
 
-            def seen(away: np.ndarray, index=half + row, lids=lids) -> tuple[np.ndarray, np.ndarray]:
+            def seen(
+                away: np.ndarray, index=half + row, lids=lids, points=face.points
+            ) -> tuple[np.ndarray, np.ndarray]:
                 """One reading and the mean of nine of each true picture, [T, 2] both."""
                 frames = portraits.looking(index, away)
-                each = [lids] * len(frames)
-                return read_gaze(reader, frames, each).gaze, steady_gaze(reader, frames, each)
+                each = [lids] * len(frames), [points] * len(frames)
+                return read_gaze(reader, frames, *each).gaze, steady_gaze(reader, frames, *each)
 
             past = np.subtract(face.truth.gaze, lens)
             for name, gaze in zip(("alpha", "alpha_steady"), seen(np.outer(1 - np.array(ALPHAS), past)), strict=True):

@@ -47,6 +47,7 @@ SCRIPTS = {  # heading: modules, each a file that can also be run by itself
         "redirection.gaze_animation.train", "redirection.gaze_animation.test", "redirection.gaze_animation.correct",
         "redirection.gaze_animation.animate", "redirection.gaze_animation.calibrate",
         "redirection.gaze_animation.show_correction", "redirection.evaluate_faces",
+        "redirection.train_face_judge",
     ),
     "Gaze networks": ("l2cs.train", "l2cs.evaluate", "l2cs.demo"),
 }  # fmt: skip

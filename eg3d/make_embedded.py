@@ -21,11 +21,18 @@ from eg3d.running import cli
 from eg3d.world.rendered_sets import world_faces
 from eg3d.world.training import model_card, stages
 from eg3d.world.training.fit_features import make_features
-from eg3d.world.training.recipes import GAZE_RECIPES, train_gaze_network, train_generator, train_patch_judge
+from eg3d.world.training.recipes import (
+    GAZE_RECIPES,
+    train_face_judge,
+    train_gaze_network,
+    train_generator,
+    train_patch_judge,
+)
 from eg3d.world.worlds import NAMES, WORLDS
 from groundwork.files import REPOSITORY, WORLD_WEIGHTS
 from groundwork.places import FILE, FOLDER, OURS, Output
 from redirection.embedded_redirectors import make_redirectors
+from redirection.face_judge import FACE_JUDGES
 from redirection.gaze_animation.embedded_animator import make_animator
 from redirection.patch_judge import JUDGES
 
@@ -115,6 +122,7 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_w
         make_features(workdir)
     if "judge" in wanted:
         train_patch_judge(workdir, seed, device, log, JUDGES["embedded"])
+        train_face_judge(workdir, seed, device, log, FACE_JUDGES["embedded-faces"])
     if "redirectors" in wanted:
         make_redirectors(workdir, seed, device, log)
     if "animator" in wanted:

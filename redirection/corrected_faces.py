@@ -27,7 +27,7 @@ from redirection.gaze_animation.portrait_lists import ELSEWHERE, read_domain
 from redirection.gaze_animation.portrait_making import CORRECTED, LANDMARKS, eyes_of
 from redirection.gaze_animation.portrait_truth import Truth, read_truth
 from redirection.gaze_animation.whole_faces import FaceEyes, Fates, painted
-from redirection.lid_points import Lids, load_lids
+from redirection.lid_points import Lids, ListedLids
 
 FRONTAL_DEG, TURNED_DEG = 10.0, 20.0  # most and least head yaw of the two groups
 ASKED_YAW = (-15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0)
@@ -38,7 +38,8 @@ SAME_PERSON = 0.05  # quantile of the likeness of same-person pairs that a corre
 
 @dataclass(frozen=True)
 class TestFace:
-    """A portrait of Y: picture and the true corrected one, uint8 [S, S, 3]; lids; what is true."""
+    """A portrait of Y: picture and the true corrected one, uint8 [S, S, 3]; lids; what is true; points [68, 2] px,
+    which a judge of faces needs."""
 
     __test__ = False  # no test of pytest's
 
@@ -47,6 +48,7 @@ class TestFace:
     corrected: np.ndarray
     lids: Lids
     truth: Truth
+    points: np.ndarray | None = None
 
 
 Method = Callable[[TestFace], np.ndarray]
@@ -63,13 +65,14 @@ def read_faces(folder: Path, count: int | None = None) -> list[TestFace]:
     if not files:
         raise ValueError(f"{folder}: has no true corrected pictures; make it by prepare.py --world with --corrected")
     names = [f"{ELSEWHERE}/{file.name}" for file in files]
-    lids = load_lids(str(folder / LANDMARKS), names)
+    source = ListedLids(folder / LANDMARKS, names)
     found = []
     for file, name in zip(files, names, strict=True):
         picture, true = (np.asarray(read_picture(read_file(one), str(one))) for one in (file, there[file.stem]))
         if picture.shape != true.shape:
             raise ValueError(f"{there[file.stem]}: has another size than {file}; make the set again")
-        found.append(TestFace(file.stem, picture, true, lids(picture, name), truth[ELSEWHERE, file.stem]))
+        lids, points = source(picture, name), source.points(picture, name)
+        found.append(TestFace(file.stem, picture, true, lids, truth[ELSEWHERE, file.stem], points))
     return found
 
 
@@ -122,9 +125,9 @@ def boxes_of_face(face: TestFace) -> np.ndarray:
 def measure(faces: Sequence[TestFace], method: Method, judge: PatchReader) -> dict:
     """Scores of one method, of all faces and of the frontal and the turned heads."""
     outputs = [method(face) for face in faces]
-    lids = [face.lids for face in faces]
+    lids, points = [face.lids for face in faces], [face.points for face in faces]
     seen, before, true = (
-        read_gaze(judge, pictures, lids)
+        read_gaze(judge, pictures, lids, points)
         for pictures in (outputs, [face.picture for face in faces], [face.corrected for face in faces])
     )
     lens = np.array([face.truth.lens for face in faces])
@@ -176,9 +179,10 @@ def measure_animation(
     the truth.
     """
     lens, lids = np.array([face.truth.lens for face in faces]), [face.lids for face in faces]
+    points = [face.points for face in faces]
     eyes = [FaceEyes.of_lids(face.lids) for face in faces]
     aimed = [aims(face.picture, [own], animator, calibration, device) for face, own in zip(faces, eyes, strict=True)]
-    misses = steady_gaze(judge, [face.corrected for face in faces], lids) - lens
+    misses = steady_gaze(judge, [face.corrected for face in faces], lids, points) - lens
 
     def frames(way: np.ndarray, using) -> list[tuple[np.ndarray, ...]]:
         """For each place of the way the pictures of all faces."""
@@ -188,12 +192,12 @@ def measure_animation(
 
     def read(way: np.ndarray, using) -> np.ndarray:
         """[N, T, 2]: yaw, pitch."""
-        return np.stack([read_gaze(judge, pictures, lids).gaze for pictures in frames(way, using)], axis=1)
+        return np.stack([read_gaze(judge, pictures, lids, points).gaze for pictures in frames(way, using)], axis=1)
 
     def falling(way: np.ndarray, using, name: str) -> dict[str, float]:
         drawn = frames(way, using)
-        single = [read_gaze(judge, pictures, lids).gaze for pictures in drawn]
-        steady = [steady_gaze(judge, pictures, lids) for pictures in drawn]
+        single = [read_gaze(judge, pictures, lids, points).gaze for pictures in drawn]
+        steady = [steady_gaze(judge, pictures, lids, points) for pictures in drawn]
         found = {}
         for kind, gazes in (("", single), ("steady_", steady), ("zeroed_", [gaze - misses for gaze in steady])):
             to_lens = np.stack([off(gaze, lens) for gaze in gazes], axis=1)
@@ -206,12 +210,12 @@ def measure_animation(
         return scores
     own = np.array(ALPHAS)[::-1, None] * (0.0, 0.0, 1.0)
     scores |= falling(own, calibration, "falls_in_degrees")
-    faces, lids, lens = faces[:turned], lids[:turned], lens[:turned]
+    faces, lids, points, lens = faces[:turned], lids[:turned], points[:turned], lens[:turned]
     seen = read(np.array([(asked, 0.0) for asked in ASKED_YAW]), calibration)
     scores |= animation(ASKED_YAW, seen[..., 0] - lens[:, :1])
     for side, yaw in (("left", 10.0), ("right", -10.0)):
         scores[f"asked_10_{side}"] = float(off(seen[:, ASKED_YAW.index(yaw)], lens + (yaw, 0.0)).mean())
-    now = read_gaze(judge, [face.picture for face in faces], lids).gaze
+    now = read_gaze(judge, [face.picture for face in faces], lids, points).gaze
     scores["judge_error"] = float(off(now, np.array([face.truth.gaze for face in faces])).mean())
     pitch = read(np.array([(0.0, asked) for asked in ASKED_PITCH]), calibration)[..., 1] - lens[:, 1:]
     return scores | {f"pitch_{name}": value for name, value in animation(ASKED_PITCH, pitch).items()}

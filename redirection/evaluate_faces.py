@@ -21,9 +21,10 @@ from redirection.corrected_faces import (
     read_faces,
     true_picture,
 )
+from redirection.face_judge import FACE_JUDGES, open_judge
 from redirection.gaze_animation.animator_file import EMBEDDED, open_animator
 from redirection.methods import open_redirector
-from redirection.patch_judge import JUDGES, Judge
+from redirection.patch_judge import JUDGES
 from redirection.patch_sets import read_patches
 
 COLUMNS = {
@@ -39,8 +40,10 @@ COLUMNS = {
 @click.option("--redirector", multiple=True, help="Of patches: a name or METHOD:PATH (redirection/methods.py).")
 @click.option("--references", type=Input(EITHER), help="Set of crop_eyes.py, for redirectors that need other patches.")
 @click.option("--attr", default=PUBLISHED, show_default=True, help="Attributes of these patches.")
-@click.option("--judge", type=NamedInput(FILE, [*JUDGES]), default="embedded", show_default=True,
-              help="Who reads the gaze: embedded, or a file of train_judge.py; none that was in a loss.")  # fmt: skip
+@click.option("--judge", type=NamedInput(FILE, [*FACE_JUDGES, *JUDGES]), default="embedded-faces", show_default=True,
+              help="Who reads the gaze: embedded-faces, off both eyes and the points of a face; embedded, off one "
+              "patch at a time; a file of train_face_judge.py or train_judge.py; none that was in a loss. Identity and "
+              "features are those of a judge of patches: embedded, or its file.")  # fmt: skip
 @click.option("--count", type=click.IntRange(1), help="Only so many faces, from the first on.  [default: all]")
 @click.option("--animate", type=click.IntRange(0), default=60, show_default=True, help="Faces of which animations "
               "along yaw and pitch are read; along alpha it is all; 0 leaves both out.")  # fmt: skip
@@ -52,13 +55,14 @@ def main(data, animator, redirector, references, attr, judge, count, animate, sh
     """Prints a table for all, frontal (head yaw up to 10 degrees) and turned heads (from 20 degrees on).
 
     Columns: mean angle between the gaze that the judge reads and the lens; shares within 5, 7 and 10 degrees; PSNR and
-    SSIM to the true corrected picture, inside the boxes; distance of the judge's features to it; share of faces as
-    alike as two pictures of one person; step across the border of the boxes, 1 if none is seen. `nothing` is the input,
-    `true picture` as good as can be: what it lacks is the judge's own error. Patch redirectors are told the true gaze.
+    SSIM to the true corrected picture, inside the boxes; distance to it in features of a judge of patches; share of
+    faces as alike as two pictures of one person; step across the border of the boxes, 1 if none is seen. `nothing` is
+    the input, `true picture` as good as can be: what it lacks is the judge's own error. Patch redirectors are told the
+    true gaze.
     """
     del seed  # nothing is drawn
     device = pick_device(device)
-    faces, reader = read_faces(data, count), Judge.load(judge, device)
+    faces, reader = read_faces(data, count), open_judge(judge, device)
     gallery = None if references is None else read_patches(references, "train", Attributes.parse(attr))
     opened = {spec: open_animator(spec, device) for spec in animator}
     methods = {"nothing": nothing, "true picture": true_picture}

@@ -83,7 +83,8 @@ class ListedLids:
         self._entries = read_landmarks(path)
         self._of = by_photo(names, self._entries)
 
-    def __call__(self, picture: np.ndarray, name: str) -> Lids:
+    def points(self, picture: np.ndarray, name: str) -> np.ndarray:
+        """All 68 [68, 2]; NoLids if the photo has none."""
         if name not in self._of:
             raise NoLids("there are no points of it")
         entry = self._entries[self._of[name]]
@@ -91,7 +92,11 @@ class ListedLids:
             raise NoLids(f"has {len(entry.points)} points, lids need 68")
         if entry.size is not None and entry.size != (picture.shape[1], picture.shape[0]):
             raise NoLids(f"its points are of a photo of {entry.size[0]}x{entry.size[1]}")
-        return {eye: entry.points[which] + 0.5 for eye, which in LIDS.items()}  # those count from centres
+        return entry.points + 0.5  # those count from centres
+
+    def __call__(self, picture: np.ndarray, name: str) -> Lids:
+        points = self.points(picture, name)
+        return {eye: points[which] for eye, which in LIDS.items()}
 
 
 class DlibLids:

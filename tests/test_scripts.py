@@ -47,6 +47,7 @@ DRAWS_NOTHING = {
 }
 COMPUTES_NUMBERS = {
     "redirection/evaluate.py",
+    "redirection/train_face_judge.py",
     "redirection/train_judge.py",
     "eg3d/inspect_checkpoint.py",
     "eg3d/doctor.py",

@@ -73,9 +73,20 @@ def people_portraits(log: Path) -> Path:
 
 def train_patch_judge(workdir: Path, seed: int, device: str, log: Path, output: Path) -> None:
     """Trains the judge of redirected patches on eye patches of people."""
-    call([sys.executable, REPOSITORY / "redirection" / "train_judge.py", f"--data={people_patches(log)}",
-          f"--out={output}", f"--workdir={workdir / 'patch-judge'}", f"--seed={seed}", f"--device={device}"],
-         log)  # fmt: skip
+    _train_judge("train_judge.py", workdir / "patch-judge", output, log,
+                 [f"--data={people_patches(log)}", f"--seed={seed}", f"--device={device}"])  # fmt: skip
+
+
+def train_face_judge(workdir: Path, seed: int, device: str, log: Path, output: Path) -> None:
+    """Renders the people that the judge of whole faces learns from, and trains it."""
+    _train_judge("train_face_judge.py", workdir / "face-judge", output, log, [f"--seed={seed}", f"--device={device}"])
+
+
+def _train_judge(script: str, folder: Path, output: Path, log: Path, flags: list[str]) -> None:
+    """Scripts write into no embedded world that is there, so the file is copied."""
+    made = folder.with_suffix(".safetensors")
+    call([sys.executable, REPOSITORY / "redirection" / script, f"--out={made}", f"--workdir={folder}", *flags], log)
+    atomic_write(output, made.read_bytes())
 
 
 def train_generator(cfg: str, outdir: Path, flags: list[str], log: Path) -> Path:
