@@ -107,7 +107,7 @@ def test_empty_and_truncated_files_are_one_line(tmp_path, tiny_network):
 
 def test_a_missing_file_says_what_to_give(tmp_path):
     for path in (tmp_path / "none.pkl", tmp_path):
-        with pytest.raises(ValueError, match="no such file; give a weights file, embedded or embedded-judge") as error:
+        with pytest.raises(ValueError, match="no such file; give a weights file, embedded, people") as error:
             load_weights(path)
         assert str(path) in one_line(error)
 

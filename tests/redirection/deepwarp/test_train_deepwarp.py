@@ -50,7 +50,7 @@ def test_a_run_that_goes_on_equals_an_unbroken_one(tmp_path, gaze_set):
 
 
 def test_it_learns_to_move_an_eye(tmp_path, gaze_set):
-    losses = make_steps(started(tmp_path / "r", gaze_set), 40)
+    losses = make_steps(started(tmp_path / "r", gaze_set), 80)  # 40 are not enough with every machine's rounding
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
 
 
