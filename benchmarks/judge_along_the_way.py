@@ -53,7 +53,7 @@ def main(world, people, views, count, turned, judge, results, seed):
                 """One reading and the mean of nine of each true picture, [T, 2] both."""
                 frames = portraits.looking(index, away)
                 each = [lids] * len(frames), [points] * len(frames)
-                return read_gaze(reader, frames, *each).gaze, steady_gaze(reader, frames, *each)
+                return read_gaze(reader, frames, *each), steady_gaze(reader, frames, *each)
 
             past = np.subtract(face.truth.gaze, lens)
             for name, gaze in zip(("alpha", "alpha_steady"), seen(np.outer(1 - np.array(ALPHAS), past)), strict=True):

@@ -122,7 +122,7 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_w
         make_features(workdir)
     if "judge" in wanted:
         train_patch_judge(workdir, seed, device, log, JUDGES["embedded"])
-        train_face_judge(workdir, seed, device, log, FACE_JUDGES["embedded-faces"])
+        train_face_judge("judge", workdir, seed, device, log, FACE_JUDGES["embedded-faces"])
     if "redirectors" in wanted:
         make_redirectors(workdir, seed, device, log)
     if "animator" in wanted:

@@ -17,7 +17,7 @@ from eg3d.pictures.text import text_strip
 from groundwork.archive import read_file
 from groundwork.images import read_picture
 from redirection.eye_patches import EyeSquare
-from redirection.face_reading import PatchReader, read_gaze, steady_gaze
+from redirection.face_reading import EyeJudge, read_eyes, read_gaze, steady_gaze
 from redirection.face_scores import animation, at_camera, falls, likeness, off, seam
 from redirection.gaze_animation.aimed_eyes import aims, to_camera
 from redirection.gaze_animation.eye_boxes import boxes_around
@@ -90,7 +90,7 @@ def by_animator(animator, device="cpu", calibration: Calibration | None = None) 
     """GazeAnimation's correction: Gx, or with a calibration what correct.py makes of photos."""
 
     def method(face: TestFace) -> np.ndarray:
-        eyes = [FaceEyes.of_lids(face.lids)]
+        eyes = [FaceEyes.of_lids(face.lids, face.points)]
         paints = to_camera(face.picture, eyes, animator, calibration, device)
         return painted(face.picture, eyes, paints, animator.config.size, Fates(), device, closed=0)
 
@@ -122,12 +122,12 @@ def boxes_of_face(face: TestFace) -> np.ndarray:
     return boxes_around(eyes, size=face.picture.shape[0])[0].numpy()
 
 
-def measure(faces: Sequence[TestFace], method: Method, judge: PatchReader) -> dict:
+def measure(faces: Sequence[TestFace], method: Method, judge: EyeJudge) -> dict:
     """Scores of one method, of all faces and of the frontal and the turned heads."""
     outputs = [method(face) for face in faces]
     lids, points = [face.lids for face in faces], [face.points for face in faces]
     seen, before, true = (
-        read_gaze(judge, pictures, lids, points)
+        read_eyes(judge, pictures, lids, points)
         for pictures in (outputs, [face.picture for face in faces], [face.corrected for face in faces])
     )
     lens = np.array([face.truth.lens for face in faces])
@@ -167,7 +167,7 @@ def _same_person(faces: Sequence[TestFace], identity: torch.Tensor) -> float:
 
 
 def measure_animation(
-    faces: Sequence[TestFace], animator, calibration, judge: PatchReader, device="cpu", turned: int | None = None
+    faces: Sequence[TestFace], animator, calibration, judge: EyeJudge, device="cpu", turned: int | None = None
 ) -> dict:
     """Whether the angle to the lens falls from the gaze that is there to the camera; degrees asked for and read.
 
@@ -180,7 +180,7 @@ def measure_animation(
     """
     lens, lids = np.array([face.truth.lens for face in faces]), [face.lids for face in faces]
     points = [face.points for face in faces]
-    eyes = [FaceEyes.of_lids(face.lids) for face in faces]
+    eyes = [FaceEyes.of_lids(face.lids, face.points) for face in faces]
     aimed = [aims(face.picture, [own], animator, calibration, device) for face, own in zip(faces, eyes, strict=True)]
     misses = steady_gaze(judge, [face.corrected for face in faces], lids, points) - lens
 
@@ -192,11 +192,11 @@ def measure_animation(
 
     def read(way: np.ndarray, using) -> np.ndarray:
         """[N, T, 2]: yaw, pitch."""
-        return np.stack([read_gaze(judge, pictures, lids, points).gaze for pictures in frames(way, using)], axis=1)
+        return np.stack([read_gaze(judge, pictures, lids, points) for pictures in frames(way, using)], axis=1)
 
     def falling(way: np.ndarray, using, name: str) -> dict[str, float]:
         drawn = frames(way, using)
-        single = [read_gaze(judge, pictures, lids, points).gaze for pictures in drawn]
+        single = [read_gaze(judge, pictures, lids, points) for pictures in drawn]
         steady = [steady_gaze(judge, pictures, lids, points) for pictures in drawn]
         found = {}
         for kind, gazes in (("", single), ("steady_", steady), ("zeroed_", [gaze - misses for gaze in steady])):
@@ -215,7 +215,7 @@ def measure_animation(
     scores |= animation(ASKED_YAW, seen[..., 0] - lens[:, :1])
     for side, yaw in (("left", 10.0), ("right", -10.0)):
         scores[f"asked_10_{side}"] = float(off(seen[:, ASKED_YAW.index(yaw)], lens + (yaw, 0.0)).mean())
-    now = read_gaze(judge, [face.picture for face in faces], lids, points).gaze
+    now = read_gaze(judge, [face.picture for face in faces], lids, points)
     scores["judge_error"] = float(off(now, np.array([face.truth.gaze for face in faces])).mean())
     pitch = read(np.array([(0.0, asked) for asked in ASKED_PITCH]), calibration)[..., 1] - lens[:, 1:]
     return scores | {f"pitch_{name}": value for name, value in animation(ASKED_PITCH, pitch).items()}

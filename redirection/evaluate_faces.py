@@ -68,7 +68,7 @@ def main(data, animator, redirector, references, attr, judge, count, animate, sh
     methods = {"nothing": nothing, "true picture": true_picture}
     for spec, (networks, calibration) in opened.items():
         methods[f"GazeAnimation {spec}, Gx"] = by_animator(networks, device)
-        if calibration is not None and calibration.painted_reads is not None:
+        if calibration is not None and calibration.lens_reads is not None:
             methods[f"GazeAnimation {spec}, aimed"] = by_animator(networks, device, calibration)
     methods |= {spec: by_redirector(open_redirector(spec, device, 64, gallery)) for spec in redirector}
     report = {"faces": len(faces), "judge": judge, "judge_sha256": reader.sha256, "methods": {}, "animation": {}}

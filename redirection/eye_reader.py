@@ -1,6 +1,8 @@
-"""The eye reader: head yaw and gaze of a patch whose angles nobody gives.
+"""Readers of eyes whose angles nobody gives. They are built as judges are (`patch_judge`, `face_judge`), with another
+start and from other people, and are in methods; judges are in none.
 
-It is built as the judge is (`patch_judge`), is narrower and has another start; the judge itself is in no method.
+The eye reader: head yaw and gaze of one patch. The face reader: the gaze of both eyes together, which knows the face's
+points, true ones or those that FaceMesh finds.
 """
 
 import functools
@@ -8,17 +10,25 @@ import functools
 import torch
 
 from groundwork.files import WORLD_WEIGHTS
+from redirection.face_judge import FaceReader
 from redirection.patch_judge import Judge, JudgeArchitecture
 
 READER = WORLD_WEIGHTS / "people_eye_reader.safetensors"
 ARCHITECTURE = JudgeArchitecture(widths=(16, 16, 32, 48), hidden=32, identity=16)
 EPOCHS = 5
+OF_FACES = WORLD_WEIGHTS / "people_face_reader.safetensors"
 
 
 @functools.cache
 def eye_reader() -> Judge:
     """The network with its name and facts."""
     return Judge.load(str(READER))
+
+
+@functools.cache
+def face_reader() -> FaceReader:
+    """The network with its name and facts."""
+    return FaceReader.load(str(OF_FACES))
 
 
 def angles_shown(patches: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ As the judge of patches it only measures: it is in no loss and in no aim. It lea
 (`face_judge_fitting`), so it errs less. Patches must be cut by lids of another gaze than theirs: lids follow the gaze.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +118,9 @@ def gaze_of(
 
 @dataclass(frozen=True)
 class FaceReader:
-    """The judge of faces with its name, the SHA-256 of its file, and its facts. Identity and features are of no face:
-    they stay those of the judge of patches."""
+    """A network of faces with its name, the SHA-256 of its file, and its facts."""
 
     network: FaceJudge
-    patches: Judge
     name: str
     sha256: str
     facts: dict
@@ -130,15 +129,21 @@ class FaceReader:
     def load(cls, spec: str, device="cpu") -> "FaceReader":
         """`embedded-faces`, or a file of train_face_judge.py. Errors: ValueError, one line."""
         network, stored = load_configured(FACE_JUDGES.get(spec) or Path(spec), KIND, FaceArchitecture)
-        return cls(network.to(device), Judge.load("embedded", device), spec, stored.sha256, stored.facts)
-
-    def read(self, patches: torch.Tensor) -> Reading:
-        return self.patches.read(patches)
+        return cls(network.to(device), spec, stored.sha256, stored.facts)
 
     def gaze(
         self, patches: torch.Tensor, points: np.ndarray, squares: Sequence[Sequence[EyeSquare]], size: float
     ) -> np.ndarray:
+        """As `gaze_of`."""
         return gaze_of(self.network, patches, points, squares, size)
+
+    @functools.cached_property
+    def patches(self) -> Judge:
+        """Identity and features are of no face: they stay those of the judge of patches."""
+        return Judge.load("embedded", self.network.mean.device)
+
+    def read(self, patches: torch.Tensor) -> Reading:
+        return self.patches.read(patches)
 
 
 def open_judge(spec: str, device="cpu") -> FaceReader | Judge:

@@ -1,6 +1,6 @@
 """Training of the judge of faces (`face_judge`), and its own error on people it never saw."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,22 @@ from redirection.judged_people import OWN_POINTS, Seen
 from redirection.patch_judge import SCALE_DEG
 from redirection.patch_sets import signed
 
-SPLIT, PEOPLE = "gaze-judge", 4500
-UNSEEN_SPLIT, UNSEEN = "test", 100
+PEOPLE, UNSEEN_SPLIT, UNSEEN = 4500, "test", 100
 CONFIG = FitConfig(name="face-judge", epochs=20, batch_size=32, weight_decay=1e-3)
-BESIDE_PX, ZOOM, TREMBLE_PX = 1.5, 0.05, 0.3  # augmentation: patches are cut a little beside, points are not exact
+BESIDE_PX, ZOOM = 1.5, 0.05  # augmentation: patches are cut a little beside
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a network of faces is for. split: whose people it learns from. found: some of them have the points that
+    FaceMesh finds, as photos have. tremble_px: standard deviation of the points in training."""
+
+    split: str
+    found: bool
+    tremble_px: float
+
+
+PURPOSES = {"judge": Purpose("gaze-judge", False, 0.3), "reader": Purpose("eye-reader", True, 2.0)}
 
 
 def beside(x: torch.Tensor, squares: torch.Tensor, draws: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,8 +66,10 @@ def spoilt(x: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
     return x.clamp(-1, 1)
 
 
-def train_face_judge(people: Seen, folder: Path, device="cpu", config: FitConfig = CONFIG) -> FaceJudge:
-    """The judge, trained in `folder` on these people, or gone on with there, in bfloat16; draws are of the CPU."""
+def train_face_judge(
+    people: Seen, folder: Path, device="cpu", config: FitConfig = CONFIG, purpose: Purpose = PURPOSES["judge"]
+) -> FaceJudge:
+    """The network, trained in `folder` on these people, or gone on with there, in bfloat16; draws are of the CPU."""
     patches, truth = torch.from_numpy(people.patches), torch.from_numpy(people.gaze).float()
     points, squares = places(people.points, people.squares)
     with torch.random.fork_rng():
@@ -68,7 +82,7 @@ def train_face_judge(people: Seen, folder: Path, device="cpu", config: FitConfig
 
     def loss(rows: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
         x, cut = beside(signed(patches[rows]), squares[rows], draws)
-        trembling = points[rows] + TREMBLE_PX / UNIT_PX * torch.randn(points[rows].shape, generator=draws)
+        trembling = points[rows] + purpose.tremble_px / UNIT_PX * torch.randn(points[rows].shape, generator=draws)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             said = judge(spoilt(x, draws).to(device), trembling.to(device), cut.to(device))
         return F.smooth_l1_loss(said / SCALE_DEG, truth[rows].to(device) / SCALE_DEG, beta=TURNS)
@@ -85,7 +99,7 @@ def errors(judge: FaceJudge, people: Seen) -> dict[str, float]:
     return {"people": len(people)} | {name: round(float(value), 4) for name, value in found.items()}
 
 
-def facts_of(config: FitConfig, people: int, git_commit: str | None, measured: dict) -> dict:
-    """For the header of the judge's file."""
-    its = {"world": "people", "split": SPLIT, "people": people, "own_points": OWN_POINTS, "git_commit": git_commit}
-    return {**asdict(config), **its, "unseen": {"split": UNSEEN_SPLIT, **measured}}
+def facts_of(config: FitConfig, purpose: Purpose, people: int, git_commit: str | None, measured: dict) -> dict:
+    """For the header of the file."""
+    its = {"world": "people", "people": people, "own_points": OWN_POINTS, "git_commit": git_commit}
+    return {**asdict(config), **asdict(purpose), **its, "unseen": {"split": UNSEEN_SPLIT, **measured}}

@@ -1,12 +1,12 @@
-"""Six points of the lids of each eye of the largest face in a photo, from three sources.
+"""68 points of faces in photos, six of the lids of each eye among them, from three sources.
 
-mesh: MTCNN finds the face, MediaPipe's FaceMesh the points (packages of `make photos`). A file or folder of points: 68
+mesh: MTCNN finds faces, MediaPipe's FaceMesh the points (packages of `make photos`). A file or folder of points: 68
 for each photo, as `preprocess_ffhq.py` reads them. A dlib predictor of 68 points. All give points in pixels, counted
 from the outer edge of the first one, and in the usual order: outer corner or inner corner at the image's left first.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,13 +14,13 @@ from PIL import Image
 
 from dataset_preprocessing.ffhq.photo_landmarks import by_photo, read_landmarks
 from eg3d.faces.face_mesh import PRESENT, FaceMesh
+from eg3d.faces.mesh_surface import OF_68
 from eg3d.faces.mtcnn import Mtcnn
 from eg3d.faces.squares import Squares
 from eg3d.metrics.dlib_points import largest_face, load_predictor, points_in
 from redirection.eye_patches import LIDS
 
 MESH = "mesh"
-OF_MESH = {"R": (33, 160, 158, 133, 153, 144), "L": (362, 385, 387, 263, 373, 380)}  # points of FaceMesh
 LEAST_SCORE = 0.9  # of a face, as in preprocess_in_the_wild.py
 ROUND_FACE = 1.5  # side of FaceMesh's first look over the longer side of MTCNN's box
 Lids = dict[str, np.ndarray]
@@ -30,15 +30,29 @@ class NoLids(Exception):
     """This photo has none; the text says why."""
 
 
-class LidSource(Protocol):
-    """name: for reports. Called with an RGB picture and its name; {"L": [6, 2], "R": [6, 2]} px, or NoLids."""
+def lids_of(points: np.ndarray) -> Lids:
+    """Of a face's 68 points [68, 2]."""
+    return {eye: points[which] for eye, which in LIDS.items()}
+
+
+class LidSource(ABC):
+    """name: for reports. Called with an RGB picture and its name: the lids of its largest face, or NoLids."""
 
     name: str
 
-    def __call__(self, picture: np.ndarray, name: str) -> Lids: ...
+    @abstractmethod
+    def points(self, picture: np.ndarray, name: str) -> np.ndarray:
+        """All 68 of the largest face, px [68, 2], or NoLids."""
+
+    def every(self, picture: np.ndarray, name: str) -> list[np.ndarray]:
+        """Of all faces, the largest first, as far as this source knows several."""
+        return [self.points(picture, name)]
+
+    def __call__(self, picture: np.ndarray, name: str) -> Lids:
+        return lids_of(self.points(picture, name))
 
 
-class MeshLids:
+class MeshLids(LidSource):
     """By MTCNN and FaceMesh."""
 
     name = "MTCNN and FaceMesh"
@@ -47,12 +61,11 @@ class MeshLids:
         self._faces, self._mesh = Mtcnn(device), FaceMesh(device)
         self._device = device
 
-    def __call__(self, picture: np.ndarray, name: str) -> Lids:
-        return self.all(picture)[0]
+    def points(self, picture: np.ndarray, name: str) -> np.ndarray:
+        return self.every(picture, name)[0]
 
     @torch.no_grad()
-    def all(self, picture: np.ndarray) -> list[Lids]:
-        """Of all faces, the largest first; NoLids if there is none."""
+    def every(self, picture: np.ndarray, name: str) -> list[np.ndarray]:
         found = self._faces(Image.fromarray(picture))
         sure = np.flatnonzero(found.scores >= LEAST_SCORE)
         if not len(sure):
@@ -67,15 +80,14 @@ class MeshLids:
             side = torch.tensor([ROUND_FACE * (box[2:] - box[:2]).max()], dtype=torch.float32, device=self._device)
             reading = self._mesh.find(image, Squares(centre, side, torch.full_like(side, float(np.arctan2(y, x)))))
             presence.append(float(reading.presence[0]))
-            points = reading.points[0, :, :2].double().cpu().numpy()
             if presence[-1] >= PRESENT:
-                faces.append({eye: points[list(which)] for eye, which in OF_MESH.items()})
+                faces.append(reading.points[0, list(OF_68), :2].double().cpu().numpy())
         if not faces:
             raise NoLids(f"FaceMesh sees no face (presence {presence[0]:.2f})")
         return faces
 
 
-class ListedLids:
+class ListedLids(LidSource):
     """From a file or folder of points, found by name."""
 
     def __init__(self, path: Path, names: list[str]):
@@ -84,7 +96,6 @@ class ListedLids:
         self._of = by_photo(names, self._entries)
 
     def points(self, picture: np.ndarray, name: str) -> np.ndarray:
-        """All 68 [68, 2]; NoLids if the photo has none."""
         if name not in self._of:
             raise NoLids("there are no points of it")
         entry = self._entries[self._of[name]]
@@ -94,26 +105,22 @@ class ListedLids:
             raise NoLids(f"its points are of a photo of {entry.size[0]}x{entry.size[1]}")
         return entry.points + 0.5  # those count from centres
 
-    def __call__(self, picture: np.ndarray, name: str) -> Lids:
-        points = self.points(picture, name)
-        return {eye: points[which] for eye, which in LIDS.items()}
 
-
-class DlibLids:
+class DlibLids(LidSource):
     """By dlib's detector and a predictor of 68 points, a file that its code trusts."""
 
     def __init__(self, path: Path):
         dlib, self._predict = load_predictor(path)
         self.name, self._detect = f"dlib {path.name}", dlib.get_frontal_face_detector()
 
-    def __call__(self, picture: np.ndarray, name: str) -> Lids:
+    def points(self, picture: np.ndarray, name: str) -> np.ndarray:
         box = largest_face(self._detect, picture)
         if box is None:
             raise NoLids("no face found")
         points = points_in(self._predict, picture, box)
         if len(points) != 68:
             raise NoLids(f"the predictor gives {len(points)} points, lids need 68")
-        return {eye: points[which] + 0.5 for eye, which in LIDS.items()}
+        return points + 0.5
 
 
 def load_lids(text: str, names: list[str], device="cpu") -> LidSource:

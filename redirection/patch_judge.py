@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -22,6 +23,7 @@ KIND = "patch judge"
 JUDGES = {"embedded": WORLD_WEIGHTS / "people_patch_judge.safetensors"}
 SCALE_DEG = 10.0  # of the numbers that the network gives
 CHUNK = 256
+OF_R_AND_L = (-1.0, 1.0)  # signs of yaw: patches of right eyes are mirrored
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,12 @@ class Judge:
 
     def read(self, patches: torch.Tensor) -> Reading:
         return read(self.network, patches, next(self.network.parameters()).device)
+
+    def gaze(self, patches: torch.Tensor, *_of_face) -> np.ndarray:
+        """As `face_reading.GazeReader`: the mean of both eyes; where they lie in the face is not asked."""
+        angles = self.read(patches.flatten(0, 1)).angles.double().unflatten(0, (-1, 2))
+        yaw = (angles[..., 2] * torch.tensor(OF_R_AND_L)).mean(dim=1)
+        return torch.stack([yaw, angles[..., 1].mean(dim=1)], dim=1).numpy()
 
 
 def save_judge(path: Path, network: PatchJudge, facts: dict) -> None:

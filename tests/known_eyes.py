@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
+from redirection.eye_patches import LIDS
 from redirection.gaze_animation.box_tones import RIM
 from redirection.gaze_animation.gaze_animator import AnimatorConfig, EyePair, blank
-from redirection.lid_points import NoLids
+from redirection.lid_points import LidSource, NoLids
 
 
 class Painter:
@@ -48,22 +49,30 @@ def lids_at(x, y, apart=60.0, height=8.0):
     return {"R": shape + (x - apart / 2, y), "L": shape + (x + apart / 2, y)}
 
 
-class KnownLids:
-    """A source of lids that knows where they are: {name, or None for every picture: faces}."""
+def points_of(lids):
+    """68 points of a face with these lids; the others lie between its eyes."""
+    points = np.repeat(np.concatenate(list(lids.values())).mean(axis=0, keepdims=True), 68, axis=0)
+    for eye, which in LIDS.items():
+        points[which] = lids[eye]
+    return points
+
+
+class KnownLids(LidSource):
+    """A source that knows where lids are: {name: faces}."""
 
     name = "known"
 
     def __init__(self, faces):
         self.faces = faces
 
-    def all(self, picture):
-        raise NotImplementedError
+    def points(self, picture, name):
+        return self.every(picture, name)[0]
 
-    def __call__(self, picture, name):
+    def every(self, picture, name):
         found = self.faces(name)
         if not found:
             raise NoLids("no face found")
-        return found[0]
+        return [points_of(lids) for lids in found]
 
 
 def grey(height=200, width=320, seed=0):

@@ -1,20 +1,19 @@
-"""The map from degrees to gaze codes, bent for each face until painted eyes show what is asked for.
+"""Degrees asked of the map, bent for each face until painted eyes show what is wanted.
 
 One map for all errs by some degrees: how far an iris is painted from the middle of the eye depends on face and head
-pose. So a face is painted with five gazes, the eye reader (which is no judge) reads them, and a line is fitted to that.
-What eyes show on the mean of all faces stays as `calibrating` has made it, so an offset of the reader does no harm.
+pose, and is no straight line. So a face is painted with thirteen gazes, the face reader (which is no judge) reads them,
+and a thin-plate spline says what to ask for. Gazes count from what the reader reads of faces that look into the lens.
 """
 
-import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from scipy.interpolate import RBFInterpolator
 
 from groundwork.archive import read_file
 from groundwork.images import read_picture
-from redirection.eye_reader import eye_reader
-from redirection.face_reading import PatchReader, read_gaze
+from redirection.eye_reader import face_reader
+from redirection.face_reading import GazeReader, read_gaze
 from redirection.gaze_animation.eye_paths import Aim, Calibration
 from redirection.gaze_animation.level_faces import Placed
 from redirection.gaze_animation.moving_eyes import MovedGaze, moved_frames
@@ -22,76 +21,75 @@ from redirection.gaze_animation.portrait_lists import Portraits
 from redirection.gaze_animation.whole_faces import FaceEyes, Fates, Paint
 from redirection.lid_points import LidSource
 
-PROBES = np.array([(0.0, 0.0), (10.0, 0.0), (-10.0, 0.0), (0.0, 8.0), (0.0, -8.0)])  # yaw, pitch asked for, degrees
+PROBES = np.array([(yaw, pitch) for yaw in (-14.0, 0.0, 14.0) for pitch in (-9.0, 0.0, 9.0)]
+                  + [(yaw, 0.0) for yaw in (-24.0, -6.0, 6.0, 24.0)])  # yaw, pitch asked for, degrees  # fmt: skip
+MOST = np.array([30.0, 17.0])  # degrees that are asked for; further out nothing has been read
+SMOOTH = 1.0  # of the spline, so that it does not fold if two probes are read alike
 MOST_SHIFT = 10.0  # degrees; a face that would need more, or to move more than GAINS times as far, keeps the common map
 GAINS = (0.4, 2.5)
 
 
-def response(
-    picture: np.ndarray, face: FaceEyes, animator, calibration: Calibration, reader: PatchReader, device="cpu"
-) -> tuple[np.ndarray, np.ndarray]:
-    """What is read of painted eyes, in degrees, is (yaw, pitch, 1) @ the first [3, 2]; the second [2] is read of the
-    picture as it is. face: lids must be known.
-
-    ValueError, the reason, for eyes that are too small or outside the picture.
-    """
-    frames = [picture, *moved_frames(picture, [face], animator, PROBES, calibration, Fates(), device, closed=0)]
-    place, size = Placed.of_eyes(face.eyes), animator.config.size  # level, and as fine in every picture
+def portraits_read(frames: Sequence[np.ndarray], face: FaceEyes, size: int, reader: GazeReader) -> np.ndarray:
+    """Yaw, pitch in degrees [N, 2] of one face, cut as a portrait of `size` px out of each frame: level, and as fine in
+    every picture. ValueError, the reason, for eyes that are too small or outside."""
+    place = Placed.of_eyes(face.eyes)
     lids = dict(zip("RL", place.to_portrait(face.lids, size), strict=True))
-    read = read_gaze(reader, [place.cut(frame, size) for frame in frames], [lids] * len(frames)).gaze
-    return np.linalg.lstsq(np.column_stack([PROBES, np.ones(len(PROBES))]), read[1:], rcond=None)[0], read[0]
+    points = place.to_portrait(face.points, size)
+    cut = [place.cut(frame, size) for frame in frames]
+    return read_gaze(reader, cut, [lids] * len(cut), [points] * len(cut))
 
 
-def aimed(calibration: Calibration, own: np.ndarray, there: np.ndarray) -> Aim:
-    """What a face with this response needs; the common map alone if the mean face is far from it."""
-    mean, common = np.reshape(calibration.painted_reads, (3, 2)), Aim(calibration)
-    if abs(np.linalg.det(own[:2])) < 1e-6 or calibration.code_at_camera is None:
-        return common
-    back = np.linalg.inv(own[:2])
-    gains, shift = mean[:2] @ back, (mean[2] - own[2]) @ back  # degrees asked for @ gains + shift: what to ask instead
-    if np.linalg.norm(shift) > MOST_SHIFT or not all(GAINS[0] < gain < GAINS[1] for gain in np.diag(gains)):
-        return common
-    matrix = np.reshape(calibration.code_per_degree, (2, 2))
-    bent = replace(
-        calibration,
-        code_per_degree=tuple((matrix @ gains.T).ravel().tolist()),
-        code_at_camera=tuple((calibration.code_at_camera + matrix @ shift).tolist()),
-    )
-    return Aim(bent, tuple(((there - mean[2]) @ np.linalg.inv(mean[:2])).tolist()))
+def response(
+    picture: np.ndarray, face: FaceEyes, animator, calibration: Calibration, reader: GazeReader, device="cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is read of the face painted with each of PROBES [13, 2], and as it is [2], degrees. Its points must be
+    known. Errors: as `portraits_read`."""
+    frames = moved_frames(picture, [face], animator, PROBES, calibration, Fates(), device, closed=0)
+    read = portraits_read([*frames, picture], face, animator.config.size, reader)
+    return read[:-1], read[-1]
 
 
-def mean_response(
-    animator, calibration: Calibration, portraits: Portraits, lids: LidSource, count: int, seed: int, device="cpu"
-) -> Calibration:
-    """The map with what is read of eyes that it paints: the mean over up to `count` of the portraits, by the seed.
+def aimed(calibration: Calibration, read: np.ndarray, there: np.ndarray) -> Aim:
+    """What a face with this response needs; nothing if that is far from what the common map says."""
+    shown = read - calibration.lens_reads
+    line = np.linalg.lstsq(np.column_stack([PROBES, np.ones(len(PROBES))]), shown, rcond=None)[0]
+    if abs(np.linalg.det(line[:2])) < 1e-6:
+        return Aim()
+    back = np.linalg.inv(line[:2])
+    if np.linalg.norm(line[2] @ back) > MOST_SHIFT or not all(GAINS[0] < gain < GAINS[1] for gain in np.diag(back)):
+        return Aim()
+    bend = RBFInterpolator(shown, PROBES, smoothing=SMOOTH)
+    return Aim(lambda wanted: bend(wanted).clip(-MOST, MOST), tuple((there - calibration.lens_reads).tolist()))
 
-    Eyes that are too small to read do not count; if there are no others, the map stays as it is. Errors: OSError.
-    """
+
+def lens_reads(portraits: Portraits, source: LidSource, count: int, seed: int, size: int) -> tuple[float, float]:
+    """What the face reader reads on the mean of up to `count` of the portraits, drawn by the seed, which look into the
+    lens: yaw, pitch in degrees. Errors: ValueError, one line, or OSError."""
     rows, found = np.random.default_rng([seed, 19]).permutation(len(portraits))[:count], []
     for row in rows:
         file = portraits.files[row]
         picture = np.asarray(read_picture(read_file(file), str(file)))
-        face = FaceEyes.of_lids(lids(picture, f"{portraits.domain}/{file.name}"))
-        with contextlib.suppress(ValueError):
-            found.append(response(picture, face, animator, calibration, eye_reader(), device)[0])
-    if not found:
-        return calibration
-    return replace(calibration, painted_reads=tuple(np.mean(found, axis=0).ravel().tolist()))
+        face = FaceEyes.of_points(source.points(picture, f"{portraits.domain}/{file.name}"))
+        found.append(portraits_read([picture], face, size, face_reader())[0])
+    yaw, pitch = np.mean(found, axis=0).tolist()
+    return yaw, pitch
 
 
 def aims(
     picture: np.ndarray, faces: Sequence[FaceEyes], animator, calibration: Calibration | None, device="cpu"
 ) -> list[Aim] | None:
-    """What each face of a picture needs; None if the weights do not say what painted eyes show on the mean."""
-    if calibration is None or calibration.painted_reads is None:
+    """What each face of a picture needs; None if the weights cannot be aimed."""
+    if calibration is None or calibration.lens_reads is None:
         return None
     found = []
     for face in faces:
         try:
-            read = None if face.lids is None else response(picture, face, animator, calibration, eye_reader(), device)
+            read = (
+                None if face.points is None else response(picture, face, animator, calibration, face_reader(), device)
+            )
         except ValueError:  # too small, or outside: this face will not move
             read = None
-        found.append(Aim(calibration) if read is None else aimed(calibration, *read))
+        found.append(Aim() if read is None else aimed(calibration, *read))
     return found
 
 

@@ -31,8 +31,8 @@ PATH = "0,0 -15,0 15,0 0,0"
 @click.option("--path", help="Corners of the way, 'yaw,pitch yaw,pitch' in degrees from the camera; yaw is positive "
               f"to the image's left, pitch up; the word gaze is the photo's own.  [default: '{PATH}']")  # fmt: skip
 @click.option("--alpha", help="Instead, the paper's: 0 is the gaze of the photo, 1 the camera; 0,0.5,1 or 0:1.4:15.")
-@click.option("--aim", **SWITCH, default=True, show_default=True, help="With --path: an eye reader looks at five "
-              "painted gazes of each face first, and the map is bent to what this face needs.")  # fmt: skip
+@click.option("--aim", **SWITCH, default=True, show_default=True, help="With --path: a face reader looks at "
+              "thirteen painted gazes of each face first, and the map is bent to what this face needs.")  # fmt: skip
 @click.option("--frames", type=click.IntRange(1, 2000), default=32, show_default=True, help="With --path: of the way.")
 @click.option("--fps", type=click.FloatRange(1, 120), default=15, show_default=True, help="Of an .mp4.")
 @photo_options("largest")
@@ -60,7 +60,7 @@ def main(source, out, path, alpha, aim, frames, fps, weights, landmarks, faces, 
         found = faces_of(load_lids(landmarks, [source.name], device), picture, source.name, faces == "all")
     except NoLids as reason:
         raise ValueError(f"{source}: {reason}; give a photo of a face, or other --landmarks") from None
-    fates, eyes = Fates(), [FaceEyes.of_lids(lids) for lids in found]
+    fates, eyes = Fates(), [FaceEyes.of_points(points) for points in found]
     if alpha is not None:
         calibration = None
     aimed = aims(picture, eyes, animator, calibration, device) if aim else None

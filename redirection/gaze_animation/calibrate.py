@@ -5,15 +5,17 @@ if __name__ == "__main__":
 
     begin()
 
+from dataclasses import replace
+
 import click
 
 from groundwork.command import Command, device_option, json_option, pick_device, seed_option, write_json
 from groundwork.places import EITHER, GAZE_JUDGE, INPUT_FOLDER, OUTPUT_FILE, NamedInput
-from redirection.gaze_animation.aimed_eyes import mean_response
+from redirection.gaze_animation.aimed_eyes import lens_reads
 from redirection.gaze_animation.animator_file import EMBEDDED, read_animator_of, save_animator
 from redirection.gaze_animation.calibrating import as_shown, fitted
 from redirection.gaze_animation.camera_gaze import NetworkGaze
-from redirection.gaze_animation.portrait_lists import ELSEWHERE, read_domain
+from redirection.gaze_animation.portrait_lists import CAMERA, ELSEWHERE, read_domain
 from redirection.gaze_animation.portrait_making import LANDMARKS
 from redirection.gaze_animation.portrait_truth import read_truth
 from redirection.lid_points import load_lids
@@ -27,8 +29,8 @@ from redirection.lid_points import load_lids
 @click.option("--l2cs-path", type=GAZE_JUDGE, help="Gaze network that reads painted faces: the map is enlarged until "
               "they show what is asked for. Measure by another one.")  # fmt: skip
 @click.option("--shown", type=click.IntRange(20), default=60, show_default=True, help="Faces that it reads.")
-@click.option("--aim", type=click.IntRange(0), default=60, show_default=True, help="Faces of which an eye reader says "
-              "what the mean face shows, so that animate.py can aim; 0: it cannot.")  # fmt: skip
+@click.option("--aim", type=click.IntRange(0), default=100, show_default=True, help="Faces that look into the camera, "
+              "of which a face reader says what it reads, so that animate.py can aim; 0: it cannot.")  # fmt: skip
 @device_option
 @seed_option
 @json_option
@@ -44,14 +46,15 @@ def main(weights, data, out, count, l2cs_path, shown, aim, seed, device, json_pa
         calibration, slopes = as_shown(animator, calibration, portraits, truth, reader, shown, seed, device)
         click.echo(f"before enlarging, a degree asked for showed as {slopes[0]:.2f} of yaw, {slopes[1]:.2f} of pitch")
     if aim:
-        names = [f"{ELSEWHERE}/{file.name}" for file in portraits.files]
-        lids = load_lids(str(data / LANDMARKS), names, device)
-        calibration = mean_response(animator, calibration, portraits, lids, aim, seed, device)
+        straight = read_domain(data, CAMERA)
+        points = load_lids(str(data / LANDMARKS), [f"{CAMERA}/{file.name}" for file in straight.files], device)
+        reads = lens_reads(straight, points, aim, seed, animator.config.size)
+        calibration = replace(calibration, lens_reads=reads)
     save_animator(out, animator, facts, calibration)
     yaw, pitch = calibration.rmse_deg
     click.echo(f"map of {calibration.faces} faces, off by {yaw:.1f} (yaw) and {pitch:.1f} degrees (pitch) -> {out}")
     write_json(json_path, {"code_per_degree": calibration.code_per_degree, "rmse_deg": calibration.rmse_deg,
-                           "faces": calibration.faces, "painted_reads": calibration.painted_reads})  # fmt: skip
+                           "faces": calibration.faces, "lens_reads": calibration.lens_reads})  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class Correction:
         picture = np.asarray(read_picture(read_file(file), str(file)))
         self.photos.pictures += 1
         try:
-            faces = [FaceEyes.of_lids(lids) for lids in faces_of(self.lids, picture, name, self.several)]
+            faces = [FaceEyes.of_points(one) for one in faces_of(self.lids, picture, name, self.several)]
         except NoLids:
             self.photos.without_face += 1
             faces = []

@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from eg3d.world.training.recipes import call, people_portraits
+from eg3d.world.training.recipes import call, people_portraits, train_face_judge
 from groundwork.files import REPOSITORY
+from redirection.eye_reader import OF_FACES
 from redirection.gaze_animation.animator_file import EMBEDDED
 from redirection.gaze_animation.eye_content_file import NAME
 from redirection.gaze_animation.painting_options import WEIGHTS
@@ -21,7 +22,8 @@ TRAIN = (
 
 
 def make_animator(workdir: Path, seed: int, device: str, log: Path) -> None:
-    """Renders the portraits, trains PAM, then GCM and GAM, or goes on with them, and calibrates the weights."""
+    """Renders the portraits, trains PAM, then GCM and GAM, or goes on with them, then the face reader, and calibrates
+    the weights."""
     scripts, shared = REPOSITORY / "redirection" / "gaze_animation", [f"--seed={seed}", f"--device={device}"]
     data = people_portraits(log)
 
@@ -32,5 +34,6 @@ def make_animator(workdir: Path, seed: int, device: str, log: Path) -> None:
     run("pretrain.py", f"--data_dir={data}", *NETWORKS.split(), *PRETRAIN.split(), f"--exper_name={eyes}")
     run("train.py", f"--data_dir={data}", *NETWORKS.split(), *TRAIN.split(), f"--exper_name={run_folder}",
         f"--pretrain_path={eyes / 'checkpoints' / NAME}")  # fmt: skip
+    train_face_judge("reader", workdir, seed + 1, device, log, OF_FACES)  # another start than the judge's
     run("calibrate.py", f"--weights={run_folder / 'checkpoints' / WEIGHTS}", f"--data={data}", "--l2cs-path=people",
         f"--out={EMBEDDED['embedded']}")  # fmt: skip

@@ -6,6 +6,7 @@ gaze is known, says how the code changes with each degree; so any direction can 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,19 +26,18 @@ class Calibration:
 
     code_per_degree: M [2, 2], row by row. code_at_camera: c; None: R(s) of each face, of which s is the correction.
     rmse_deg: of the angles that the fitted map reads off codes, yaw and pitch. Axes are those of `l2cs.estimator`.
-    painted_reads: what the eye reader reads on the mean of painted eyes, (yaw, pitch, 1) @ this [3, 2], row by row.
+    lens_reads: yaw, pitch that the face reader reads on the mean of portraits that look into the lens; None: faces of
+    this kind are not aimed (`aimed_eyes`).
     """
 
     code_per_degree: tuple[float, float, float, float]
     rmse_deg: tuple[float, float]
     faces: int
     code_at_camera: tuple[float, float] | None = None
-    painted_reads: tuple[float, ...] | None = None
+    lens_reads: tuple[float, float] | None = None
 
     def __post_init__(self):
         check_types(self)
-        if self.painted_reads is not None and len(self.painted_reads) != 6:
-            raise ValueError("painted_reads must be six numbers")
         a, b, c, d = self.code_per_degree
         if abs(a * d - b * c) < 1e-12:
             raise ValueError("code_per_degree must be a map that can be undone")
@@ -88,9 +88,10 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Aim:
-    """What one face needs (`aimed_eyes`): its map, and its own gaze, yaw and pitch in degrees; None: as Er says."""
+    """What one face needs (`aimed_eyes`). bend: degrees wanted [N, 2] -> degrees to ask of the map [N, 2]; None: the
+    same. own: its own gaze, yaw and pitch in degrees; None: as Er says."""
 
-    map: Calibration
+    bend: Callable[[np.ndarray], np.ndarray] | None = None
     own: tuple[float, float] | None = None
 
 

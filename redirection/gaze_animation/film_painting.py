@@ -11,7 +11,7 @@ from dataset_preprocessing.ffhq import tracking
 from eg3d.faces.mtcnn import Faces
 from redirection.gaze_animation.portrait_making import eyes_of, openness
 from redirection.gaze_animation.whole_faces import CLOSED, FaceEyes, Fates, Paint, faces_of, painted
-from redirection.lid_points import Lids, LidSource, NoLids
+from redirection.lid_points import Lids, LidSource, NoLids, lids_of
 
 ROUND_EYES = 1.3  # half a side of the box that says which face it is, over the distance of the eyes
 KEEPS = 0.7  # part of its last content code that a face of a film keeps in the next frame
@@ -44,15 +44,14 @@ def follow(film: Path, source: LidSource, several: bool = True, steady: bool = T
             faces = faces_of(source, np.asarray(picture), f"{film.stem}_{number:06d}.png", several)
         except NoLids:
             continue
-        points = np.stack([np.concatenate([lids["R"], lids["L"]]) for lids in faces])
-        found[number] = Faces(np.stack([_box(lids) for lids in faces]), np.ones(len(faces)), points)
+        boxes = np.stack([_box(lids_of(points)) for points in faces])
+        found[number] = Faces(boxes, np.ones(len(faces)), np.stack(faces))
     tracks = tracking.follow(found)
     frames: dict[int, list[tuple[int, FaceEyes]]] = {}
     for which, track in enumerate(tracks if several else tracks[:1]):
         smooth = track.steady_points() if steady else np.stack(track.points)
         for number, raw, points in zip(track.numbers, track.points, smooth, strict=True):
-            opened = openness({"R": raw[:6], "L": raw[6:]})
-            face = replace(FaceEyes.of_lids({"R": points[:6], "L": points[6:]}), opened=opened)
+            face = replace(FaceEyes.of_points(points), opened=openness(lids_of(raw)))
             frames.setdefault(number, []).append((which, face))
     return Followed(frames, count, len(tracks))
 

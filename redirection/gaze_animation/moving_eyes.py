@@ -17,7 +17,7 @@ class MovedGaze:
 
     def __init__(self, animator, calibration: Calibration | None = None, aim: Aim | None = None):
         self._animator, self._calibration, self._ends = animator, calibration, None
-        self._aim = aim or Aim(calibration)
+        self._aim = aim or Aim()
         self.angles: tuple[float, ...] | None = None
         self.alpha: float | None = None
 
@@ -33,7 +33,9 @@ class MovedGaze:
             angles = angles + own * self._calibration.own_gaze(there.gaze, camera.gaze)
         elif own:
             angles = angles + own * angles.new_tensor([self._aim.own])
-        return self._animator.paint(portraits, boxes, self._aim.map.code(angles, camera.gaze), there.content)
+        if self._aim.bend is not None:
+            angles = angles.new_tensor(self._aim.bend(angles.double().cpu().numpy()))
+        return self._animator.paint(portraits, boxes, self._calibration.code(angles, camera.gaze), there.content)
 
 
 def moved_frames(

@@ -14,7 +14,7 @@ from redirection.gaze_animation.eye_boxes import boxes_around
 from redirection.gaze_animation.iris_tint import tinted
 from redirection.gaze_animation.level_faces import SIDE, Placed, boxes_of
 from redirection.gaze_animation.portrait_making import eyes_of, openness
-from redirection.lid_points import Lids, LidSource
+from redirection.lid_points import Lids, LidSource, lids_of
 
 CLOSED, FADES_TO = 0.12, 1.5  # height over width of a closed eye; above FADES_TO times this it changes wholly
 MOST_OUTSIDE = 0.25  # of the boxes outside the picture
@@ -24,16 +24,22 @@ Paint = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class FaceEyes:
-    """Eyes [2, 2] of a face in a picture, px, that at the image's left first, how far they are open, and their lids
-    [2, 6, 2], if they are known."""
+    """Eyes [2, 2] of a face in a picture, px, that at the image's left first, how far they are open, their lids
+    [2, 6, 2] and all points [68, 2] of the face, if they are known."""
 
     eyes: np.ndarray
     opened: float
     lids: np.ndarray | None = None
+    points: np.ndarray | None = None
 
     @classmethod
-    def of_lids(cls, lids: Lids) -> "FaceEyes":
-        return cls(eyes_of(lids), openness(lids), np.stack([np.asarray(lids[eye], np.float64) for eye in "RL"]))
+    def of_lids(cls, lids: Lids, points: np.ndarray | None = None) -> "FaceEyes":
+        both = np.stack([np.asarray(lids[eye], np.float64) for eye in "RL"])
+        return cls(eyes_of(lids), openness(lids), both, points)
+
+    @classmethod
+    def of_points(cls, points: np.ndarray) -> "FaceEyes":
+        return cls.of_lids(lids_of(points), points)
 
 
 @dataclass
@@ -56,10 +62,9 @@ class Fates:
         return notes
 
 
-def faces_of(source: LidSource, picture: np.ndarray, name: str, several: bool) -> list[Lids]:
-    """Lids of the faces, the largest first; NoLids if there is none. Only some sources know several faces."""
-    every = getattr(source, "all", None)
-    return every(picture) if several and every else [source(picture, name)]
+def faces_of(source: LidSource, picture: np.ndarray, name: str, several: bool) -> list[np.ndarray]:
+    """Points [68, 2] of the faces, the largest first; NoLids if there is none."""
+    return source.every(picture, name) if several else [source.points(picture, name)]
 
 
 def why_kept(face: FaceEyes, picture: np.ndarray, closed: float = CLOSED) -> str | None:

@@ -77,9 +77,10 @@ def train_patch_judge(workdir: Path, seed: int, device: str, log: Path, output: 
                  [f"--data={people_patches(log)}", f"--seed={seed}", f"--device={device}"])  # fmt: skip
 
 
-def train_face_judge(workdir: Path, seed: int, device: str, log: Path, output: Path) -> None:
-    """Renders the people that the judge of whole faces learns from, and trains it."""
-    _train_judge("train_face_judge.py", workdir / "face-judge", output, log, [f"--seed={seed}", f"--device={device}"])
+def train_face_judge(purpose: str, workdir: Path, seed: int, device: str, log: Path, output: Path) -> None:
+    """Renders the people that the judge of whole faces, or the reader that aims, learns from, and trains it."""
+    flags = [f"--purpose={purpose}", f"--seed={seed}", f"--device={device}"]
+    _train_judge("train_face_judge.py", workdir / f"face-{purpose}", output, log, flags)
 
 
 def _train_judge(script: str, folder: Path, output: Path, log: Path, flags: list[str]) -> None:

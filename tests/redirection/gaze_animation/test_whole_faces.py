@@ -170,11 +170,8 @@ def test_a_film_without_sound_and_a_damaged_one(film, painter, tmp_path):
 def test_each_face_of_a_film_has_its_own_painter(film):
     made = defaultdict(list)
 
-    class Two(KnownLids):
-        def all(self, picture):
-            return [lids_at(40, 60, apart=30), lids_at(120, 60, apart=30)]
-
-    followed = follow(film, Two(None), several=True)
+    two = KnownLids(lambda name: [lids_at(40, 60, apart=30), lids_at(120, 60, apart=30)])
+    followed = follow(film, two, several=True)
     assert followed.faces == 2
 
     def paint_of(which):
