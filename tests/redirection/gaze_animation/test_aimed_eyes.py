@@ -83,7 +83,7 @@ def shown_by(response: np.ndarray) -> np.ndarray:
 
 def test_a_face_that_is_read_as_no_other_keeps_the_common_map_and_so_does_one_without_points(painter, plain):
     assert aimed(MAP, shown_by(OWN), np.zeros(2)).bend is not None
-    for odd in (OWN * [[0.2], [0.2], [1]], OWN * [[-1], [1], [1]], OWN + [[0, 0], [0, 0], [12, 0]], np.zeros((3, 2))):
+    for odd in (OWN * [[0.1], [0.1], [1]], OWN * [[-1], [1], [1]], OWN + [[0, 0], [0, 0], [25, 0]], np.zeros((3, 2))):
         assert aimed(MAP, shown_by(odd), np.zeros(2)) == Aim()
     assert aims(PICTURE, [face_at(points=False)], painter, MAP) == [Aim()]
     assert aims(PICTURE, [face_at(apart=5)], painter, MAP) == [Aim()]
