@@ -2,7 +2,7 @@
 start and from other people, and are in methods; judges are in none.
 
 The eye reader: head yaw and gaze of one patch. The face reader: the gaze of both eyes together, which knows the face's
-points, true ones or those that FaceMesh finds.
+points.
 """
 
 import functools

@@ -23,15 +23,14 @@ BESIDE_PX, ZOOM = 1.5, 0.05  # augmentation: patches are cut a little beside
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a network of faces is for. split: whose people it learns from. found: some of them have the points that
-    FaceMesh finds, as photos have. tremble_px: standard deviation of the points in training."""
+    """What a network of faces is for. split: whose people it learns from. tremble_px: standard deviation of points in
+    training; those of photos are less exact than a world's."""
 
     split: str
-    found: bool
     tremble_px: float
 
 
-PURPOSES = {"judge": Purpose("gaze-judge", False, 0.3), "reader": Purpose("eye-reader", True, 2.0)}
+PURPOSES = {"judge": Purpose("gaze-judge", 0.3), "reader": Purpose("eye-reader", 2.0)}
 
 
 def beside(x: torch.Tensor, squares: torch.Tensor, draws: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

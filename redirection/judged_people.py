@@ -1,10 +1,9 @@
 """What the judge of faces learns from, and is asked about: rendered people of world `people`, one picture each."""
 
-import contextlib
-import functools
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +18,13 @@ from eg3d.world.worlds import world_of
 from groundwork.draws import draw_key
 from groundwork.files import atomic_write
 from groundwork.workers import in_processes
-from redirection.eye_patches import EyeSquare
+from redirection.eye_patches import LIDS, EyeSquare
 from redirection.gaze_animation.level_faces import PORTRAIT, SIDE, Placed
-from redirection.gaze_animation.portrait_making import eyes_of
 from redirection.gaze_animation.world_portraits import CAMERA_PITCH, FINER, FLATTER, HEAD_YAW_DEG
-from redirection.lid_points import MeshLids, NoLids, lids_of
 
 PATCH = 64  # px
 MOST_DEG, MOST_OTHER_DEG = 30.0, 28.0  # past the lens: of the picture; of the moment that gives the points
 OWN_POINTS = 0.3  # of the pictures to learn from have the points of their own gaze
-FOUND = 3
 
 
 @dataclass(frozen=True)
@@ -59,12 +55,11 @@ def eyes_cut(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.stack([square.cut(picture, PATCH) for square in squares_of(points)]).transpose(0, 3, 1, 2)
 
 
-def judged_person(split: str, own_points: float, found: bool, number: int) -> dict[str, np.ndarray]:
+def judged_person(split: str, own_points: float, number: int) -> dict[str, np.ndarray]:
     """Patches, points and gaze, as of `Seen`, of one person, who looks up to MOST_DEG past the lens.
 
     Lids follow the gaze, and whoever reads a painted picture knows the points of the picture before it; so points are
-    those of the same moment with another gaze, but for a share `own_points` of the people. found: every FOUND-th person
-    has the points that FaceMesh sees there, as of a photo, in place of the true ones.
+    those of the same moment with another gaze, but for a share `own_points` of the people.
     """
     its, person = world_of("people"), world_of("people").draw(split, number)
     rng = np.random.default_rng([draw_key(5, f"face-judge-{split}", number, its.version), number])
@@ -80,28 +75,15 @@ def judged_person(split: str, own_points: float, found: bool, number: int) -> di
     while other is None or not (np.abs(vector_to_head_angles(other)) <= its.eye_range).all():
         other = _past(rng, rotation, lens, MOST_OTHER_DEG)
     shown = its.render(person, label, gaze, size)
-    place, before = _placed(shown.landmarks), shown
+    place = Placed.of_eyes(np.stack([shown.landmarks[LIDS[eye]].mean(axis=0) for eye in "RL"]), PORTRAIT)
+    points = shown.landmarks
     if np.random.default_rng(1).random(number + 1)[-1] >= own_points:
-        before = its.look_elsewhere(person, label, gaze, other, size)
-    points = before.landmarks
-    if found and number % FOUND == 0:
-        with contextlib.suppress(NoLids):
-            points = _mesh().points(before.rgb, str(number))
-            place = _placed(points)
+        points = its.look_elsewhere(person, label, gaze, other, size).landmarks
     points = place.to_portrait(points, SIDE)
     c, s = np.cos(place.angle), np.sin(place.angle)
     turn = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
     angles = np.rad2deg(vector_to_camera_angles(turn @ (gaze @ rotation)))
     return {"patches": eyes_cut(place.cut(shown.rgb, SIDE), points), "points": points, "gaze": angles}
-
-
-def _placed(points: np.ndarray) -> Placed:
-    return Placed.of_eyes(eyes_of(lids_of(points)), PORTRAIT)
-
-
-@functools.cache
-def _mesh() -> MeshLids:
-    return MeshLids()
 
 
 def _past(rng: np.random.Generator, rotation: np.ndarray, lens: np.ndarray, most: float) -> np.ndarray:
@@ -111,11 +93,9 @@ def _past(rng: np.random.Generator, rotation: np.ndarray, lens: np.ndarray, most
     return rotation @ camera_angles_to_vector(*(vector_to_camera_angles(lens @ rotation) + away))
 
 
-def judged_people(
-    split: str, numbers: Iterable[int], own_points: float, found: bool = False, processes: int = 1
-) -> Seen:
+def judged_people(split: str, numbers: Iterable[int], own_points: float, processes: int = 1) -> Seen:
     """These people of a split."""
-    make = functools.partial(judged_person, split, own_points, found)
+    make = partial(judged_person, split, own_points)
     each = map(make, numbers) if processes == 1 else in_processes(make, numbers, processes, at_once=4)
     found = list(each)
     return Seen(**{name: np.stack([one[name] for one in found]) for name in found[0]})

@@ -34,7 +34,7 @@ from redirection.judged_people import OWN_POINTS, kept_people
 @click.option("--workdir", type=Output(FOLDER, ["*.npz", "state.pt"]), required=True, help="Keeps the rendered people, "
               "and the state after each epoch; the same command again goes on.")  # fmt: skip
 @click.option("--purpose", type=click.Choice(PURPOSES), default="judge", show_default=True, help="The judge, or the "
-              "reader of `animate.py --aim`: of other people, and of points as FaceMesh finds them.")  # fmt: skip
+              "reader of `animate.py --aim`: of other people, and of points that are less exact.")  # fmt: skip
 @click.option("--people", type=click.IntRange(32), default=PEOPLE, show_default=True, help="To learn from.")
 @click.option("--unseen", type=click.IntRange(1), default=UNSEEN, show_default=True, help="To measure on.")
 @click.option("--epochs", type=click.IntRange(1), default=CONFIG.epochs, show_default=True, help="Over all people.")
@@ -46,11 +46,9 @@ def main(out, workdir, purpose, people, unseen, epochs, processes, device, seed,
     """Renders people of the world `people`, one picture each, learns, and reads others."""
     asked = PURPOSES[purpose]
     training, others = (
-        kept_people(workdir / f"{split}-{count}.npz", split, range(count), own_points, found, processes)
-        for split, count, own_points, found in (
-            (asked.split, people, OWN_POINTS, asked.found), (UNSEEN_SPLIT, unseen, 0.0, False)
-        )
-    )  # fmt: skip
+        kept_people(workdir / f"{split}-{count}.npz", split, range(count), own_points, processes)
+        for split, count, own_points in ((asked.split, people, OWN_POINTS), (UNSEEN_SPLIT, unseen, 0.0))
+    )
     config = replace(CONFIG, epochs=epochs, seed=seed)
     judge = train_face_judge(training, Path(workdir), pick_device(device), config, asked)
     measured = errors(judge, others)

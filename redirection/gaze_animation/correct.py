@@ -26,7 +26,7 @@ from redirection.lid_points import load_lids
 @photo_options("all")
 @click.option("--steady", **SWITCH, default=True, show_default=True,
               help="Of films: eyes' places and codes change slowly from frame to frame.")  # fmt: skip
-@click.option("--aim", **SWITCH, default=False, help="Of photos, if the weights know degrees: Gy paints, and an eye "
+@click.option("--aim", **SWITCH, default=False, help="Of photos, if the weights know degrees: Gy paints, and a face "
               "reader sees to it that eyes meet the camera; nearer to it than Gx, and less like the face.")  # fmt: skip
 @click.option("--sheet", type=OUTPUT_FILE, help="Also draw photos before and after, a PNG file.")
 @device_option

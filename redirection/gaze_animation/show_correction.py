@@ -19,7 +19,7 @@ from redirection.gaze_animation.animator_file import EMBEDDED, open_animator
 from redirection.gaze_animation.eye_paths import along, path_of
 from redirection.gaze_animation.moving_eyes import moved_frames
 from redirection.gaze_animation.whole_faces import FaceEyes, Fates, painted
-from redirection.gaze_animation.world_portraits import WorldPortraits, lids_of
+from redirection.gaze_animation.world_portraits import WorldPortraits
 
 OF_WORLD = {"people": "embedded", "cartoons": "cartoons"}  # names of weights
 PATH, FRAMES = "0,0 -15,0 15,0 0,0 0,8 0,-8 0,0", 40
@@ -45,7 +45,7 @@ def main(world, weights, outdir, people, device, seed):
     animator, calibration = open_animator(weights or OF_WORLD[world], device)
     portraits = WorldPortraits(world, "test", people, 1, seed=seed, jitter=0, corrected=people)
     faces = [portraits.make(index) for index in range(people, 2 * people)]  # those of Y
-    eyes, size, fates = [FaceEyes.of_lids(lids_of(face)) for face in faces], animator.config.size, Fates()
+    eyes, size, fates = [FaceEyes.of_points(face.points) for face in faces], animator.config.size, Fates()
     after = [painted(face.picture, [own], [animator.correct], size, fates, device)
              for face, own in zip(faces, eyes, strict=True)]  # fmt: skip
     rows = {"As they look": [face.picture for face in faces], "Corrected": after,
