@@ -20,6 +20,7 @@ from eg3d.models.photo_head import PhotoEyeField, PhotoHead
 from eg3d.pictures.layout import to_uint8, write_png
 from eg3d.pictures.views import render_batch
 from eg3d.training.inversion import photo_run
+from groundwork.held_folder import held
 
 FILES = small_set.members(count=3, side=32)
 ROWS = json.loads(FILES[-1][1])["labels"]
@@ -176,11 +177,21 @@ def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos,
     file = tmp_path / "out" / "img00000000.safetensors"
     before = file.read_bytes()
     assert "was made in another way" in refused(*args)
+    other = [[name, ROWS[(row + 1) % len(ROWS)][1]] for row, (name, _) in enumerate(ROWS)]
+    (photos / "dataset.json").write_text(json.dumps({"labels": other}))
+    assert "with another camera" in refused(*args, "--pivotal=False")
+    (photos / "dataset.json").write_text(json.dumps({"labels": ROWS}))
     (photos / ROWS[0][0]).write_bytes((photos / ROWS[1][0]).read_bytes())
     assert "made of another photo" in refused(*args, "--pivotal=False")
     file.write_bytes(before[:200])
     assert "img00000000.safetensors" in refused(*args, "--pivotal=False")
     assert file.read_bytes() == before[:200]
+
+
+def test_two_runs_never_write_into_one_folder_at_a_time(networks, photos, tmp_path):
+    with held(tmp_path / "out"):
+        message = refused(f"--network={networks}/plain.safetensors", f"--data={photos}", f"--outdir={tmp_path}/out")
+    assert f"{tmp_path}/out" in message and not list((tmp_path / "out").rglob("*.safetensors"))
 
 
 def test_too_little_memory_is_one_line_that_says_what_to_do(networks, photos, tmp_path, monkeypatch):
