@@ -23,7 +23,7 @@ from eg3d.models.protocol import NetworkConfig
 from eg3d.models.superresolution import SUPERRESOLUTIONS
 from eg3d.rendering import blended
 from eg3d.rendering.blended import Ball, Field
-from groundwork.draws import GlobalDraws, Midpoints, Recorded, Replayed
+from groundwork.draws import GlobalDraws, Midpoints, Recorded, Replayed, Split
 from groundwork.plain import check_above_zero, check_types, check_within
 
 GAZE_SCALE = 0.3  # rad; the network of the shift sees gaze / GAZE_SCALE, which is about 1 in size
@@ -216,7 +216,7 @@ class EyeField(nn.Module):
             self._fields(planes._replace(base=base)), self._ball(planes.centres.repeat_interleave(k, dim=0)),
             _split(origins, k), _split(directions, k), self.options,
         )  # fmt: skip
-        seen = blended.render(*scenes, _SplitDraws(draws, k)) if rig_from is None else None
+        seen = blended.render(*scenes, Split(draws, k)) if rig_from is None else None
         if seen is None:
             kept = Recorded(draws)
             with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(planes.base)):
@@ -329,23 +329,6 @@ class EyeField(nn.Module):
 def _split(values, k: int):
     """Values [N, k M, X] of the rays of k scenes each: [k N, M, X]."""
     return values.unflatten(1, (k, -1)).flatten(0, 1)
-
-
-class _SplitDraws:
-    """Draws for rays [k N, M], those for rays [N, k M] in another shape."""
-
-    def __init__(self, draws, k: int):
-        self._draws, self._k = draws, k
-
-    def _shaped(self, draw, shape, device):
-        n, m, samples = shape
-        return _split(draw((n // self._k, self._k * m, samples), device), self._k)
-
-    def uniform(self, shape, device="cpu"):
-        return self._shaped(self._draws.uniform, shape, device)
-
-    def stratified(self, shape, device="cpu"):
-        return self._shaped(self._draws.stratified, shape, device)
 
 
 def _frontal(like) -> torch.Tensor:

@@ -124,7 +124,10 @@ def test_rays_that_graze_a_ball_have_the_first_fields_bits_or_meet_it():
     aside = torch.nn.functional.normalize(torch.linalg.cross(aside, directions), dim=-1)
     apart = BALL.outer * (1 + 4e-4 * (torch.rand(2, 4096, 1, generator=draw) - 0.5))
     origins = BALL.centres[:, :1] + aside * apart - 2.7 * directions
-    fields, options = [first, second._replace(decoder=loud)], dataclasses.replace(OPTIONS, ray_start=2.6999, ray_end=2.7001)
+    fields, options = (
+        [first, second._replace(decoder=loud)],
+        dataclasses.replace(OPTIONS, ray_start=2.6999, ray_end=2.7001),
+    )
     with using("kernels"), torch.no_grad():
         plain = VolumeRenderer()(*first[:2], origins, directions, options, Uniform())
         mine = blended.render(fields, BALL, origins, directions, options, Uniform())
