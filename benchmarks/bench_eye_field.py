@@ -17,7 +17,7 @@ import click
 import torch
 from cases import cameras, generator, write_noise
 from options import shared
-from timing import in_turn, peak_bytes, synchronise, write_results
+from timing import alternate, peak_bytes, synchronise, write_results
 
 from eg3d.checkpoints.loading import load_generator
 from eg3d.config.flags import resolve
@@ -28,9 +28,11 @@ from eg3d.gaze.networks import load_gaze_network
 from eg3d.models.eye_field import EyeField
 from eg3d.running.cli import Command, pick_device, write_json
 from eg3d.training.trainer import Trainer
+from eg3d.world.training.recipes import CONTROL
 from groundwork.draws import Midpoints
 
 WHO = ("base", "eyes")
+LEAST_SECONDS = 1.0  # of one measurement, so that it spans the machine's short moods
 
 
 def drawn(preset: str, who: str, device, heads: int, views: int) -> Callable:
@@ -58,9 +60,7 @@ def eyes_in(base, preset: str) -> EyeField:
 
 def trained(who: str, device, folder: Path) -> Callable:
     """One cycle of the lazy regularisers of fine-tuning embedded-base with the gaze term; 16 steps of 16 pictures."""
-    recipe = dict(gaze_control=True, gaze_camera_d=True, gaze_second_camera=True, gaze_rig=20.0)
-    flags = recipe if who == "eyes" else {}
-    config = resolve("embedded", data=str(folder), resume="embedded-base", **flags)
+    config = resolve("embedded", data=str(folder), resume="embedded-base", **(CONTROL if who == "eyes" else {}))
     dataset = ImageDataset(folder)
     dataset.keep_if_small()
     trainer = Trainer(config, dataset, device, gaze_estimator=load_gaze_network("embedded", device))
@@ -75,24 +75,25 @@ def trained(who: str, device, folder: Path) -> Callable:
 
 
 def busy(call: Callable, device) -> Callable[[], float]:
-    """Seconds of a call: of this process on a CPU, whatever else runs there; by the clock on a GPU."""
+    """Seconds of a call, the mean of some: of this process on a CPU, whatever else runs there; else by the clock."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
 
     def run() -> float:
-        synchronise(device)
-        start = clock()
-        call()
-        synchronise(device)
-        return clock() - start
+        calls, start = 0, clock()
+        while clock() < start + LEAST_SECONDS:
+            call()
+            synchronise(device)
+            calls += 1
+        return (clock() - start) / calls
 
     return run
 
 
 def both(calls, device, repeats: int, pictures: int) -> dict:
-    """Seconds a picture of the base and of the eyes, in turn; the least of `repeats`: other programs delay it least."""
-    rounds = in_turn([busy(call, device) for call in calls], repeats)
-    times = [min(of_one) / pictures for of_one in zip(*rounds, strict=True)]
-    return dict(zip(WHO, times, strict=True)) | {"ratio": times[1] / times[0]}
+    """Seconds a picture of the base and of the eyes, measured in turn, and the ratios of neighbours; medians."""
+    found = alternate(*(busy(call, device) for call in reversed(calls)), repeats)
+    times = [seconds / pictures for seconds in reversed(found.pop("seconds"))]
+    return dict(zip(WHO, times, strict=True)) | found
 
 
 def peak(preset: str, who: str, device) -> int:

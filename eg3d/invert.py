@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from dataset_preprocessing.ffhq.bare_photo import crop_and_label, label_of_crop
+from dataset_preprocessing.ffhq.bare_photo import crop_and_label, is_crop, label_of_crop
 from eg3d.checkpoints.loading import load_generator, network_facts, open_checkpoint
 from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import dataset_path
@@ -31,6 +31,11 @@ from groundwork.images import open_image, silence_pillow
 from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, INPUT_FILE, WEIGHTS
 
 SEARCH, TUNING = SearchConfig(), TuningConfig()
+# What is said of a square picture without a label, by whether it seems to be a crop.
+GUESSES = {
+    True: "its face lies as in a finished crop, so it is taken for one; --crop cuts it out again",
+    False: "its face is cut out; if the picture is a finished crop: --crop=False",
+}
 
 
 def files_of(arguments: dict) -> list[str]:
@@ -48,7 +53,8 @@ def files_of(arguments: dict) -> list[str]:
 @click.option("--max-images", type=click.IntRange(min=1), help="Of --data: only the first so many.")
 @cli.outdir_option(files_of)
 @click.option("--crop", **cli.SWITCH, default=None,
-              help="Whether to find the face of --image and cut it out.  [default: if it is not square]")  # fmt: skip
+              help="Whether to find the face of --image and cut it out.  [default: if it has no label, and does not "
+              "look like a finished crop]")  # fmt: skip
 @click.option("--target", type=click.Choice(TARGETS), default=SEARCH.target, show_default=True,
               help="What is sought: one row of latent for all layers, or a row for each.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), default=SEARCH.steps, show_default=True, help="Of the search.")
@@ -114,7 +120,8 @@ def run(network, image, data, max_images, outdir, crop, target, steps, refine_ca
 
     def find():
         if image is not None:
-            return [of_image(image, crop, world or "", ray_ranges(G), device)], []
+            source, note = of_image(image, crop, world or "", ray_ranges(G), device)
+            return [source], note
         return of_data_set(dataset_path(data), ray_ranges(G), skip_unmatched)
 
     sources, notes = distributed.together(find)
@@ -150,20 +157,28 @@ def load_reader(G, network: str, world: str | None, given: str | None, in_loss: 
     return found
 
 
-def of_image(image: Path, crop: bool | None, world: str, ranges, device) -> Source:
-    """The photo that --image names, with its camera: listed, or estimated as preprocess_in_the_wild.py does."""
-    data = read_file(image)
+def of_image(image: Path, crop: bool | None, world: str, ranges, device) -> tuple[Source, list[str]]:
+    """The photo that --image names, with its camera: listed, or estimated as preprocess_in_the_wild.py does.
+
+    And a note, if it had to be seen whether it is a crop already.
+    """
+    data, note = read_file(image), []
     with open_image(data, str(image)) as header:
         oblong = header.width != header.height
-    if crop or (crop is None and oblong):
+    if crop is None and oblong:
+        crop = True
+    picture, label = (None, None) if crop else (read_square(image), label_beside(image, ranges))
+    if crop is None and label is None:
+        finished = is_crop(picture, str(image), world, device)
+        crop, note = not finished, [f"{image}: {GUESSES[finished]}"]
+    if crop:
         picture, label = crop_and_label(image, device)
         sha256 = digest(data + b"cut out", None)
     else:
-        picture, label = read_square(image), label_beside(image, ranges)
         sha256 = digest(data, label)
         if label is None:
             label = label_of_crop(picture, str(image), world, device)
-    return Source(image.stem, lambda: (picture, label), lambda: sha256)
+    return Source(image.stem, lambda: (picture, label), lambda: sha256), note
 
 
 def report(rows: list[dict], before: int, outdir: Path) -> None:

@@ -22,6 +22,7 @@ from eg3d.world.rendered_sets import world_faces
 from eg3d.world.training import model_card, stages
 from eg3d.world.training.fit_features import make_features
 from eg3d.world.training.recipes import (
+    CONTROL,
     GAZE_RECIPES,
     train_face_judge,
     train_gaze_network,
@@ -101,12 +102,7 @@ def main(world, wanted, workdir, base_kimg, corrected_kimg, control_kimg, gaze_w
         flags = [
             *shared,
             f"--resume={name}-base",
-            "--gaze-control=True",
-            "--gaze-camera-d=True",
-            "--gaze-second-camera=True",
-            "--gaze-loss=euclid",  # a square has little slope near 0: the rig loss then keeps half of an error
-            "--gaze-weight=24",  # large: the data look into the camera, and so the discriminator asks for that
-            "--gaze-rig=20",
+            *(f"--{setting.replace('_', '-')}={value}" for setting, value in CONTROL.items()),
             f"--kimg={control_kimg}",
             f"--glr-fade-kimg={control_kimg}",
         ]

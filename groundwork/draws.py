@@ -1,6 +1,6 @@
 """Sources of randomness for rendering and training, so that every draw has a place instead of an order.
 
-Three sources share one interface; `Recorded` keeps what one of them gave, for `Replayed`:
+Three sources share one interface; `Recorded` keeps what one of them gave, for `Replayed`, and `Split` reshapes it:
 
 * `GlobalDraws`: PyTorch's global generator, as published.
 * `KeyedDraws`: one generator per sample, keyed by its place in the run (`draw_key`). A resumed run, or one split into
@@ -102,3 +102,23 @@ class Replayed:
         return value.to(device)
 
     stratified = normal = uniform
+
+
+class Split:
+    """Draws of a source for shapes [N, k M, ...], handed out as [k N, M, ...]."""
+
+    def __init__(self, draws, k: int):
+        self._draws, self._k = draws, k
+
+    def _split(self, draw, shape, device) -> torch.Tensor:
+        (n, m, *rest), k = shape, self._k
+        return draw((n // k, k * m, *rest), device).unflatten(1, (k, m)).flatten(0, 1)
+
+    def uniform(self, shape, device="cpu"):
+        return self._split(self._draws.uniform, shape, device)
+
+    def stratified(self, shape, device="cpu"):
+        return self._split(self._draws.stratified, shape, device)
+
+    def normal(self, shape, device="cpu"):
+        return self._split(self._draws.normal, shape, device)

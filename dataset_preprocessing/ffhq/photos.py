@@ -178,7 +178,7 @@ class Chain:
         record |= {"side": round(cut.source_px, 1), "border": round(cut.outside, 4), "sharpness": round(sharp, 4),
                    "turned": round(cut.turned_deg, 2)}  # fmt: skip
         if cut.source_px < rules.min_side:
-            _reject(record, "small", f"the crop has {cut.source_px:.0f} px of the photo, least {rules.min_side}")
+            _reject(record, "small", f"the crop has {int(cut.source_px)} px of the photo, least {rules.min_side}")
         elif cut.outside > rules.max_border:
             _reject(
                 record, "border", f"{cut.outside:.0%} of the crop lie outside the photo, most {rules.max_border:.0%}"

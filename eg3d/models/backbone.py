@@ -3,11 +3,9 @@
 import math
 from dataclasses import dataclass, field
 
-import torch
-import torch.nn.functional as F
 from torch import nn
 
-from eg3d.models.blocks import BlockConfig, SynthesisBlock
+from eg3d.models.blocks import BlockConfig, SynthesisBlock, part_of
 from eg3d.models.mapping import MappingConfig, MappingNetwork
 from groundwork.draws import GlobalDraws
 from groundwork.plain import check_types, check_within
@@ -70,7 +68,7 @@ class SynthesisNetwork(nn.Module):
         """Each block takes the rows of its convolutions; its torgb shares the first row of the next block.
 
         window: first row of the planes that is needed, and the one after the last; columns alike. The last blocks then
-        work on that part alone, and zeros stand elsewhere. None: all.
+        work on a part alone, and what they give is the part that `drawn` says. None: all.
         """
         draws = draws or GlobalDraws()
         x = img = None
@@ -79,31 +77,34 @@ class SynthesisNetwork(nn.Module):
         for r in self.resolutions:
             block = getattr(self, f"b{r}")
             rows = ws[:, first : first + block.num_conv + block.num_torgb]
-            at, end = parts[r]
+            given, made = parts[r]
             if r > self.resolutions[0]:
-                inner = slice(at // 2 - start, end // 2 - start)
-                x, img = (None if value is None else _part(value, inner) for value in (x, img))
+                x = part_of(x, given.start // 2 - start, given.stop // 2 - start)
+                img = part_of(img, made.start // 2 - start, made.stop // 2 - start)
             x, img = block(
-                x, img, rows, noise_mode=noise_mode, draws=draws, force_fp32=force_fp32, window=slice(at, end)
+                x, img, rows, noise_mode=noise_mode, draws=draws, force_fp32=force_fp32, given=given, made=made
             )
-            first, start = first + block.num_conv, at
-        after = self.resolutions[-1] - end
-        return img if start == after == 0 else F.pad(img, (start, after, start, after))
+            first, start = first + block.num_conv, made.start
+        return img
 
-    def _parts(self, window) -> dict[int, tuple[int, int]]:
-        """What each block computes, so that the last one's is right within the window: {side: (start, end)}, even."""
+    def drawn(self, window: tuple[int, int] | None) -> tuple[int, int]:
+        """Which rows, and columns, `forward` gives for a window: it, and a margin of which not all is right."""
+        made = self._parts(window)[self.resolutions[-1]][1]
+        return made.start, made.stop
+
+    def _parts(self, window) -> dict[int, tuple[slice, slice]]:
+        """What each block computes, so that the last one's is right within the window, by side.
+
+        Rows of its whole result, even ones: those that its part of the input gives, and of them those that its last
+        convolution and its image have, which reach one row beyond what is needed.
+        """
         parts, (start, end) = {}, window or (0, self.resolutions[-1])
-        for r in reversed(self.resolutions):
+        for r in reversed(self.resolutions[1:]):
+            made = slice(max((start - 1) // 2 * 2, 0), min((end + 2) // 2 * 2, r))
             start, end = max(-(-start // 2) - REACH, 0), min(end // 2 + REACH, r // 2)  # in rows of the input
-            parts[r] = (2 * start, 2 * end) if r > self.resolutions[0] else (0, r)
-        return parts
-
-
-def _part(image, inner: slice):
-    """Rows of an image, and columns too. Channels that lie last do so without gaps, as kernels want them."""
-    last = image.is_contiguous(memory_format=torch.channels_last)
-    part = image[..., inner, inner]
-    return part.contiguous(memory_format=torch.channels_last) if last else part
+            parts[r] = slice(2 * start, 2 * end), made
+        r = self.resolutions[0]
+        return parts | {r: (slice(0, r),) * 2}
 
 
 class Backbone(nn.Module):

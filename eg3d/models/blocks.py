@@ -35,6 +35,15 @@ class BlockConfig:
         check_within("kernel_size", self.kernel_size, 1, 15)
 
 
+def part_of(image: torch.Tensor | None, start: int, end: int):
+    """Rows of an image, and columns too. Channels that lie last do so without gaps, as kernels want them."""
+    if image is None or (start, end) == (0, image.shape[-1]):
+        return image
+    last = image.is_contiguous(memory_format=torch.channels_last)
+    part = image[..., start:end, start:end]
+    return part.contiguous(memory_format=torch.channels_last) if last else part
+
+
 class SynthesisBlock(nn.Module):
     """x [N, in, r/up, r/up], image [N, img, r/up, r/up] or None -> x [N, out, r, r], image [N, img, r, r].
 
@@ -71,21 +80,29 @@ class SynthesisBlock(nn.Module):
         if in_channels != 0 and architecture == "resnet":
             self.skip = Conv2dLayer(in_channels, out_channels, 1, bias=False, resample_filter=resample_filter)
 
-    def forward(self, x, img, ws, noise_mode="random", draws=None, force_fp32=False, window=slice(None)):
-        """ws [N, num_conv + num_torgb, w_dim]: one row per layer in order; window: see `SynthesisLayer`."""
+    def forward(
+        self, x, img, ws, noise_mode="random", draws=None, force_fp32=False, given=slice(None), made=slice(None)
+    ):  # fmt: skip
+        """ws [N, num_conv + num_torgb, w_dim]: one row per layer in order.
+
+        given: rows of the whole result, columns alike, that the part x of an input gives; made: those that are wanted
+        of them, of which `img` is the part.
+        """
         rows = iter(ws.unbind(dim=1))
         dtype = compute_dtype(self, ws, force_fp32)
         half = dtype != ws.dtype
         layout = torch.channels_last if ws.is_cpu or (half and self.channels_last) else torch.contiguous_format
-        noise = dict(noise_mode=noise_mode, draws=draws, window=window)
+        noise = dict(noise_mode=noise_mode, draws=draws)
         if self.in_channels == 0:
             x = self.const.to(dtype)[None].expand(len(ws), -1, -1, -1).contiguous(memory_format=layout)
-            x = self.conv1(x, next(rows), **noise)
+            x = self.conv1(x, next(rows), **noise, window=made)
         else:
             x = x.to(dtype=dtype, memory_format=layout)
             skip = self._resampled_skip(x) if self.architecture == "resnet" else None
-            x = self.conv0(x, next(rows), **noise)
-            x = self.conv1(x, next(rows), gain=1.0 if skip is None else math.sqrt(0.5), **noise)
+            x = self.conv0(x, next(rows), **noise, window=given)
+            if given != made:
+                x, skip = (part_of(value, made.start - given.start, made.stop - given.start) for value in (x, skip))
+            x = self.conv1(x, next(rows), gain=1.0 if skip is None else math.sqrt(0.5), **noise, window=made)
             x = x if skip is None else x + skip
         if self.num_torgb:
             img = self._with_colours(x, img, next(rows))

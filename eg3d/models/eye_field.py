@@ -22,8 +22,8 @@ from eg3d.models.layers import FullyConnectedLayer
 from eg3d.models.protocol import NetworkConfig
 from eg3d.models.superresolution import SUPERRESOLUTIONS
 from eg3d.rendering import blended
-from eg3d.rendering.blended import Ball
-from groundwork.draws import GlobalDraws, Midpoints, Recorded, Replayed
+from eg3d.rendering.blended import Ball, Field
+from groundwork.draws import GlobalDraws, Midpoints, Recorded, Replayed, Split
 from groundwork.plain import check_above_zero, check_types, check_within
 
 GAZE_SCALE = 0.3  # rad; the network of the shift sees gaze / GAZE_SCALE, which is about 1 in size
@@ -72,9 +72,10 @@ class EyeFieldConfig(NetworkConfig):
 
 
 class Planes(NamedTuple):
-    """What both fields are read from: base [N, 3, C, H, W], eyes [E, 3, C, H, W] of E = N or more, centres [N, 2, 3].
+    """What both fields are read from: base [N, 3, C, H, W], eyes [E, 3, C, S, S] of E = N or more, centres [N, 2, 3].
 
-    With E > N the eyes of a latent differ from camera to camera.
+    The eyes' planes are a part of whole ones, round the centres. With E > N the eyes of a latent differ from camera to
+    camera.
     """
 
     base: torch.Tensor
@@ -212,11 +213,10 @@ class EyeField(nn.Module):
         origins, directions = self.base.rays(c, n, resolution)
         base = planes.base if k == 1 else planes.base.repeat_interleave(k, dim=0)  # which copies in any case
         scenes = (
-            [(base, self.base.decoder), (planes.eyes, self.eye_decoder)],
-            self._ball(planes.centres.repeat_interleave(k, dim=0)), _split(origins, k), _split(directions, k),
-            self.options,
+            self._fields(planes._replace(base=base)), self._ball(planes.centres.repeat_interleave(k, dim=0)),
+            _split(origins, k), _split(directions, k), self.options,
         )  # fmt: skip
-        seen = blended.render(*scenes, _SplitDraws(draws, k)) if rig_from is None else None
+        seen = blended.render(*scenes, Split(draws, k)) if rig_from is None else None
         if seen is None:
             kept = Recorded(draws)
             with torch.set_grad_enabled(torch.is_grad_enabled() and self._base_has_gradients(planes.base)):
@@ -238,9 +238,8 @@ class EyeField(nn.Module):
 
     def query(self, planes: Planes, coords, draws=None):
         """The blended field at world points [N, P, 3]: rgb [N, P, C], raw sigma [N, P, 1]."""
-        fields = [(planes.base, self.base.decoder), (planes.eyes, self.eye_decoder)]
-        draws = draws or GlobalDraws()
-        colors, sigma = blended.query(fields, self._ball(planes.centres), coords, self.options, draws)
+        draws, ball = draws or GlobalDraws(), self._ball(planes.centres)
+        colors, sigma = blended.query(self._fields(planes), ball, coords, self.options, draws)
         return {"rgb": colors.mT, "sigma": sigma[..., None]}
 
     def sample_mixed(self, coords, dirs, ws, noise_mode="random", draws=None, force_fp32=False, gaze=None, **unused):
@@ -268,6 +267,13 @@ class EyeField(nn.Module):
 
     def _base_has_gradients(self, made_of: torch.Tensor) -> bool:
         return made_of.requires_grad or any(parameter.requires_grad for parameter in self.base.parameters())
+
+    def _fields(self, planes: Planes) -> tuple[Field, Field]:
+        start, end = self.eye_backbone.drawn(self._window(planes.centres))
+        share = (end - start) / self.config.base.backbone.plane_resolution
+        middle = (start + end) / 2 / self.config.base.backbone.plane_resolution - 0.5
+        eyes = Field(planes.eyes, self.eye_decoder, middle * self.options.box_warp, share)
+        return Field(planes.base, self.base.decoder), eyes
 
     def _ball(self, centres) -> Ball:
         apart = 2 * self.config.eye_x
@@ -323,23 +329,6 @@ class EyeField(nn.Module):
 def _split(values, k: int):
     """Values [N, k M, X] of the rays of k scenes each: [k N, M, X]."""
     return values.unflatten(1, (k, -1)).flatten(0, 1)
-
-
-class _SplitDraws:
-    """Draws for rays [k N, M], those for rays [N, k M] in another shape."""
-
-    def __init__(self, draws, k: int):
-        self._draws, self._k = draws, k
-
-    def _shaped(self, draw, shape, device):
-        n, m, samples = shape
-        return _split(draw((n // self._k, self._k * m, samples), device), self._k)
-
-    def uniform(self, shape, device="cpu"):
-        return self._shaped(self._draws.uniform, shape, device)
-
-    def stratified(self, shape, device="cpu"):
-        return self._shaped(self._draws.stratified, shape, device)
 
 
 def _frontal(like) -> torch.Tensor:

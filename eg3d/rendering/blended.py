@@ -7,17 +7,32 @@ field draws everything, and then both of them the rays that meet a ball (`render
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from eg3d.ops.kernels.field import BlendedField, CompiledField
+from eg3d.ops.kernels.field import CompiledField
+from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.planes import mean_features
 from eg3d.rendering.renderer import VolumeRenderer
 from groundwork.draws import Replayed
 
 HAIR = 1e-4  # of a radius: more than rounding moves a point of a ray
+
+
+class Field(NamedTuple):
+    """Planes [N, 3, C, H, W] of a cube of the volume, and their decoder: [N, C, P] -> colours, density."""
+
+    planes: torch.Tensor
+    decoder: torch.nn.Module
+    middle: float = 0.0  # of the cube, on every axis
+    share: float = 1.0  # of its side in the whole box's
+
+    def within(self, options: RenderOptions) -> RenderOptions:
+        """Options by which the cube is the box, for points from which `middle` is taken away."""
+        return replace(options, box_warp=options.box_warp * self.share)
 
 
 @dataclass(frozen=True)
@@ -84,19 +99,19 @@ class _Compiled:
         return self._decoder.with_margins(colors, weights.sum(dim=-1, keepdim=True))
 
 
-def _field(planes, decoder, options, *places):
-    compiled = CompiledField.of(planes, decoder, options, *places)
-    return _Plain(planes, decoder, options) if compiled is None else _Compiled(compiled, decoder)
+def _field(field: Field, options, *places):
+    options = field.within(options)
+    compiled = CompiledField.of(field.planes, field.decoder, options, *places)
+    return _Plain(field.planes, field.decoder, options) if compiled is None else _Compiled(compiled, field.decoder)
 
 
 def query(fields, ball: Ball, points, options, draws):
     """The blended field at points [N, P, 3]: colours [N, C', P], raw density sigma [N, P].
 
-    Args: fields, twice (planes [N, 3, C, H, W], decoder), the second of which shows inside the balls; draws, of the
-        density noise if there is any.
+    Args: fields: two, the second of which shows inside the balls; draws, of the density noise if there is any.
     """
     (first, first_sigma), (second, second_sigma) = (
-        VolumeRenderer().query(planes, decoder, points, options, draws) for planes, decoder in fields
+        VolumeRenderer().query(f.planes, f.decoder, points - f.middle, f.within(options), draws) for f in fields
     )
     w = ball.weight(points)
     return torch.lerp(first, second, w[:, None]), torch.lerp(first_sigma, second_sigma, w)
@@ -125,23 +140,23 @@ def render(fields, ball: Ball, origins, directions, options, draws):
 
     Rays that meet no ball have the bits that `VolumeRenderer` gives them with the first field and these draws.
 
-    Args: fields, twice (planes [N, 3, C, H, W], decoder), the second of which shows inside the balls; origins,
+    Args: fields: two, the second of which shows inside the balls and the first of which has the whole box; origins,
         directions [N, M, 3]; options: RenderOptions.
     """
-    if torch.is_grad_enabled() or options.density_noise > 0:
+    if torch.is_grad_enabled() or options.density_noise > 0 or not origins.is_cpu:  # a GPU's kernels know one field
         return None
-    first, second = (CompiledField.of(*field, options, origins, directions) for field in fields)
-    if first is None or second is None or not hasattr(first.kernels, "field_blend"):
+    first, second = (CompiledField.of(f.planes, f.decoder, f.within(options), origins, directions) for f in fields)
+    if first is None or second is None:
         return None
-    both = BlendedField(first, second, (ball.centres, ball.inner, ball.outer))
-    return VolumeRenderer()(*fields[0], origins, directions, options, draws, both)
+    both = first.blended(second, fields[1].middle, (ball.centres, ball.inner, ball.outer))
+    return VolumeRenderer()(fields[0].planes, fields[0].decoder, origins, directions, options, draws, both)
 
 
 def render_met(fields, ball: Ball, origins, directions, options, jitter, features, depth):
     """Pixels with the blended field in the rays that meet a ball; the other pixels are returned as they came.
 
     Args:
-        fields: twice (planes [N, 3, C, H, W], decoder), the second of which shows inside the balls.
+        fields: two, as in `render`.
         origins, directions: [N, M, 3]; options: RenderOptions, whose density noise is left out here.
         jitter: the draws [N, M, S] of the coarse pass and of the fine one, if any, that `features` were rendered with.
         features [N, C', M], depth [N, M]: of the first field alone.
@@ -170,13 +185,13 @@ def _render(fields, ball: Ball, origins, directions, options, jitter):
     """All rays [N, M, 3] with the blended field: features [N, C', M], depth [N, M]."""
     draws = Replayed(jitter)
     depths, hit = VolumeRenderer.coarse_depths(origins, directions, options, draws)
-    first, second = (_field(planes, decoder, options, origins, directions) for planes, decoder in fields)
+    first, second = (_field(field, options, origins, directions) for field in fields)
 
     def along(at):  # depths [N, M, S] -> (samples, weights of the second and its own samples), sigma [N, M, S]
         points = torch.addcmul(origins[:, :, None], directions[:, :, None], at[..., None]).flatten(1, 2)
         samples, sigma = first.density(points, at.shape[-1])
         w = ball.weight_along(origins, directions, at)
-        inside = _Inside(second, points, w.flatten(1, 2))
+        inside = _Inside(second, points - fields[1].middle, w.flatten(1, 2))
         return (samples, w, inside), inside.blended(sigma).reshape(at.shape)
 
     fine = draws if options.depth_resolution_importance else None

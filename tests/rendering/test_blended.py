@@ -8,7 +8,7 @@ import torch
 from eg3d.models.decoder import OSGDecoder
 from eg3d.ops.kernels.backend import using
 from eg3d.rendering import blended, definition
-from eg3d.rendering.blended import Ball
+from eg3d.rendering.blended import Ball, Field
 from eg3d.rendering.options import RenderOptions
 from eg3d.rendering.planes import sample_planes
 from eg3d.rendering.renderer import VolumeRenderer
@@ -34,9 +34,9 @@ class Uniform:
 
 def scene():
     torch.manual_seed(0)
-    fields = [(torch.randn(2, 3, 16, 8, 8) * 3, OSGDecoder(16, 16, 16)) for _ in range(2)]
-    for planes, _ in fields:
-        planes.requires_grad_(True)
+    fields = [Field(torch.randn(2, 3, 16, 8, 8) * 3, OSGDecoder(16, 16, 16)) for _ in range(2)]
+    for field in fields:
+        field.planes.requires_grad_(True)
     origins = torch.zeros(2, 64, 3)
     origins[..., 2] = 2.7
     at = torch.linspace(-0.3, 0.3, 8)
@@ -49,7 +49,7 @@ def by_definition(fields, ball, origins, directions, draws, monkeypatch):
 
     def field(planes, decoder, points, options, draws):
         del planes, decoder, draws
-        (c0, s0), (c1, s1) = (d(sample_planes(p, points, options.box_warp).mean(1).mT) for p, d in fields)
+        (c0, s0), (c1, s1) = (d(sample_planes(p, points, options.box_warp).mean(1).mT) for p, d, *_ in fields)
         apart = (points[:, :, None] - ball.centres[:, None]).norm(dim=-1).amin(dim=-1)
         t = ((ball.outer - apart) / (ball.outer - ball.inner)).clamp(0, 1)
         w = 3 * t**2 - 2 * t**3
@@ -105,7 +105,7 @@ def test_both_fields_at_once_are_those_of_two_steps_and_all_other_rays_have_the_
     fields, origins, directions = scene()
     kept = Recorded(Uniform())
     with using("kernels"), torch.no_grad():
-        plain = VolumeRenderer()(*fields[0], origins, directions, OPTIONS, kept)
+        plain = VolumeRenderer()(*fields[0][:2], origins, directions, OPTIONS, kept)
         steps = blended.render_met(fields, BALL, origins, directions, OPTIONS, kept.values, *plain)
         mine = blended.render(fields, BALL, origins, directions, OPTIONS, Uniform())
     met = BALL.met(origins, directions)
@@ -124,14 +124,40 @@ def test_rays_that_graze_a_ball_have_the_first_fields_bits_or_meet_it():
     aside = torch.nn.functional.normalize(torch.linalg.cross(aside, directions), dim=-1)
     apart = BALL.outer * (1 + 4e-4 * (torch.rand(2, 4096, 1, generator=draw) - 0.5))
     origins = BALL.centres[:, :1] + aside * apart - 2.7 * directions
-    fields, options = [first, (second[0], loud)], dataclasses.replace(OPTIONS, ray_start=2.6999, ray_end=2.7001)
+    fields, options = (
+        [first, second._replace(decoder=loud)],
+        dataclasses.replace(OPTIONS, ray_start=2.6999, ray_end=2.7001),
+    )
     with using("kernels"), torch.no_grad():
-        plain = VolumeRenderer()(*first, origins, directions, options, Uniform())
+        plain = VolumeRenderer()(*first[:2], origins, directions, options, Uniform())
         mine = blended.render(fields, BALL, origins, directions, options, Uniform())
     met = BALL.met(origins, directions)
     assert 0.5 < met.float().mean() < 0.9  # also where there is no weight any more
     changed = (mine[0] != plain[0]).any(dim=1)
     assert changed[met].any() and not changed[~met].any()
+
+
+@pytest.mark.parametrize("ops", ["torch", "auto"])
+def test_a_field_of_a_cube_is_that_of_whole_planes_of_which_it_is_a_part(ops):
+    (first, second), origins, directions = scene()
+    assert (BALL.centres.abs() + BALL.outer).max() < 0.3 < (7.5 / 8 - 0.5)  # all that is read lies in rows 1 to 7
+    whole = torch.nn.functional.pad(second.planes[..., 1:, 1:], (1, 0, 1, 0))
+    part = second._replace(planes=second.planes[..., 1:, 1:], middle=0.5 / 8, share=7 / 8)
+    found = []
+    with using(ops), torch.no_grad():
+        for fields in ((first, second._replace(planes=whole)), (first, part)):
+            jitter = [torch.full((2, 64, 8), 0.5)] * 2
+            plain = torch.zeros(2, 16, 64), torch.zeros(2, 64)
+            found.append(
+                [
+                    blended.render_met(fields, BALL, origins, directions, OPTIONS, jitter, *plain)[0],
+                    blended.query(fields, BALL, BALL.centres + 0.05, OPTIONS, Uniform())[0],
+                ]
+            )
+            if ops == "auto":
+                found[-1].append(blended.render(fields, BALL, origins, directions, OPTIONS, Uniform())[0])
+    for theirs, mine in zip(*found, strict=True):
+        assert theirs.abs().max() > 0.1 and (mine - theirs).abs().max() < 2e-5
 
 
 @pytest.mark.parametrize("why", ["plain PyTorch", "gradients", "noise"])

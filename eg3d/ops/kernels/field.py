@@ -18,6 +18,7 @@ class CompiledField:
         self.texels = planes.flatten(1, 2).permute(0, 2, 3, 1).contiguous()  # no copy of a channels-last image
         self.weights, self.kernels = weights, kernels
         self.place = (2 / options.box_warp, options.plane_axes)
+        self._blend = {}
 
     @classmethod
     def of(cls, planes, decoder, options, *places) -> "CompiledField | None":
@@ -34,9 +35,18 @@ class CompiledField:
         moving = torch.is_grad_enabled() and any(t.requires_grad for t in places)
         return None if plain or moving or not kernels.field_fits(weights) else cls(planes, weights, options, kernels)
 
+    def blended(self, second: "CompiledField", middle: float, balls) -> "CompiledField":
+        """This field, changed: in some balls the second one takes its place, as `rendering/blended.py` says.
+
+        For a CPU, and for drawing without gradients. middle: of the second's cube; balls: centres [N, K, 3], inner and
+        outer radius.
+        """
+        self._blend = {"blend": (second.texels, second.weights, *second.place, middle, balls)}
+        return self
+
     def density(self, points, per_ray: int):
         """Points [N, P, 3], `per_ray` of each ray side by side -> the samples for `pixels`, sigma [N, P]."""
-        samples = _Samples(self.kernels, points.contiguous(), self.place, per_ray)
+        samples = _Samples(self.kernels, points.contiguous(), self.place, per_ray, self._blend)
         promise, sigma = _Density.apply(samples, samples.points, self.texels, *self.weights)
         return (samples, promise), sigma  # a pair: the promise as an attribute of the samples would keep itself alive
 
@@ -49,29 +59,11 @@ class CompiledField:
         return _Pixels.apply(*samples, sample_weights)
 
 
-class BlendedField:
-    """A field and in some balls a second one, as `rendering/blended.py` says, for drawing without gradients."""
-
-    def __init__(self, first: CompiledField, second: CompiledField, balls):
-        """balls: centres [N, K, 3], inner and outer radius."""
-        self.first, self.second, self.balls = first, second, balls
-        self.pixels = first.pixels
-
-    def density(self, points, per_ray: int):
-        """As `CompiledField.density`."""
-        samples, sigma = self.first.density(points, per_ray)
-        second, (colours, _) = self.second, samples[0].kept
-        second.kernels.field_blend(
-            second.texels, samples[0].points, second.weights, *second.place, self.balls, sigma, colours
-        )
-        return samples, sigma
-
-
 class _Samples:
     """Samples of one pass over the field: where they lie, and what the kernels keep of them."""
 
-    def __init__(self, kernels, points, place, per_ray):
-        self.kernels, self.points, self.place, self.per_ray = kernels, points, place, per_ray
+    def __init__(self, kernels, points, place, per_ray, blend):
+        self.kernels, self.points, self.place, self.per_ray, self.blend = kernels, points, place, per_ray, blend
         self.field = self.kept = self.sample_weights = None
 
     @property
@@ -93,7 +85,7 @@ class _Density(torch.autograd.Function):
         n, count, _ = points.shape
         promise = texels.new_empty(()).expand(n, count // samples.per_ray, len(weights[-1]) - 1)
         recorded = any(ctx.needs_input_grad)
-        sigma, samples.kept = samples.kernels.field_density(*samples.arguments, recorded=recorded)
+        sigma, samples.kept = samples.kernels.field_density(*samples.arguments, recorded=recorded, **samples.blend)
         return promise, sigma
 
     @differentiable_once

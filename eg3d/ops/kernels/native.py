@@ -36,8 +36,7 @@ SIGNATURES = {  # name: result, arguments
     "march": (None, ([_PTR] * 2 + [_INT]) * 2 + [_PTR] * 4 + [_INT, _THREADS]),
     "march_backward": (None, ([_PTR] * 2 + [_INT]) * 2 + [_PTR] * 6 + [_INT, _THREADS]),
     "fine_depths": (None, [_PTR] * 4 + [_INT] * 3 + [_THREADS]),
-    "field_density": (None, [_PTR] * 4 + [_THREADS]),
-    "field_blend": (None, [_PTR] * 2 + [_INT] + [_FLOAT] * 2 + [_PTR] * 2 + [_THREADS]),
+    "field_density": (None, [_PTR] * 5 + [_THREADS]),
     "field_pixels": (None, [_PTR] * 3 + [_INT] * 3 + [_THREADS]),
     "field_pixels_backward": (None, [_PTR] * 3 + [_INT] * 3 + [_THREADS]),
     "field_backward": (None, [_PTR] * 11 + [_INT, _THREADS]),
@@ -237,47 +236,49 @@ class _Field(ctypes.Structure):
     )
 
 
+class _Balls(ctypes.Structure):
+    """`Balls` of csrc/field.cpp."""
+
+    _fields_ = [("second", _Field), ("centres", _PTR), ("count", _INT)] + [
+        (name, _FLOAT) for name in ("middle", "inner", "outer")
+    ]
+
+
 def field_fits(weights: FieldWeights) -> bool:
     """Whether the field's kernels know networks of these widths."""
     widths = (*weights.w1.shape, len(weights.w2) - 1)
     return all(width % LANES == 0 and width <= WIDEST for width in widths)
 
 
-def field_density(texels, points, weights: FieldWeights, scale: float, axes, recorded: bool = True):
+def field_density(texels, points, weights: FieldWeights, scale: float, axes, recorded: bool = True, blend=None):
     """Density of the field, and what the functions below need of it.
 
     Args:
         texels: [N, H, W, 3 C], the features of a texel's three planes side by side.
         points: [N, P, 3]; scale: 2 / side of the box; axes: per plane which coordinates index width and height.
         recorded: False when `field_backward` will not be called.
+        blend: a second field, by its texels, weights, scale, axes and what is taken from its points first, and the
+            balls where it takes the first one's place as `Ball.weight` of rendering/blended.py says: centres [N, K, 3],
+            inner and outer radius. None: no second.
     Returns: sigma [N, P], kept: the colours [N, P, O] and features [N, P, C] or None.
     """
     field, alive = _field(texels, points, weights, scale, axes)
     n, count, _ = points.shape
     sigma, colours = points.new_empty(n, count), points.new_empty(n, count, field.o)
     features = points.new_empty(n, count, field.c) if recorded else None
-    library().field_density(ctypes.byref(field), _at(sigma), _at(colours), _at(features), torch.get_num_threads())
+    balls = None
+    if blend is not None:
+        texels, weights, scale, axes, middle, (centres, *radii) = blend
+        second, also_alive = _field(texels, points, weights, scale, axes)
+        centres = _dense(centres)
+        assert second.o == field.o and centres.shape == (n, centres.shape[1], 3)
+        alive += also_alive
+        balls = ctypes.byref(_Balls(second, _at(centres), centres.shape[1], middle, *radii))
+    library().field_density(
+        ctypes.byref(field), balls, _at(sigma), _at(colours), _at(features), torch.get_num_threads()
+    )
     del alive
     return sigma, (colours, features)
-
-
-def field_blend(texels, points, weights: FieldWeights, scale: float, axes, balls, sigma, colours):
-    """Blends this field into the samples of another one, in place, where `Ball.weight` says (rendering/blended.py).
-
-    Args:
-        balls: centres [N, K, 3], inner and outer radius; the others as in `field_density`.
-        sigma: [N, P], colours: [N, P, O], of the other field at the same points.
-    """
-    field, alive = _field(texels, points, weights, scale, axes)
-    (n, count, _), (centres, inner, outer) = points.shape, balls
-    assert sigma.shape == (n, count) and colours.shape == (n, count, field.o) and len(centres) == n
-    assert sigma.is_contiguous() and colours.is_contiguous() and sigma.dtype == colours.dtype == torch.float32
-    centres = _dense(centres)
-    library().field_blend(
-        ctypes.byref(field), _at(centres), centres.shape[1], inner, outer, _at(sigma), _at(colours),
-        torch.get_num_threads(),
-    )  # fmt: skip
-    del alive
 
 
 def field_pixels(texels, points, weights: FieldWeights, scale: float, axes, kept, sample_weights):

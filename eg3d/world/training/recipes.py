@@ -32,6 +32,14 @@ GAZE_RECIPES = {
     },
 }
 
+CONTROL = {  # settings of the training of eyes whose gaze can be set (docs/eye_field.md)
+    "gaze_control": True,
+    "gaze_camera_d": True,
+    "gaze_second_camera": True,
+    "gaze_loss": "euclid",  # a square has little slope near 0: the rig loss then keeps half of an error
+    "gaze_weight": 24.0,  # large: the data look into the camera, and so the discriminator asks for that
+    "gaze_rig": 20.0,
+}
 PORTRAITS = "--people=300 --views=8 --size=128 --corrected=64 --jitter=1"
 PATCHES = "--people=240 --views=30 --between=0 --size=64"  # of eyes; each eighth person is measured on
 HEADS = {"cartoons": 8000, "people": 6000}  # a person costs more time, and each is seen mirrored too

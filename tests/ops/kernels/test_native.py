@@ -223,12 +223,11 @@ BALLS = (torch.tensor([[[0.3, 0.0, 0.1], [-0.2, 0.1, 0.0]]]), 0.15, 0.4)
 
 
 def in_balls(first, second, balls=BALLS):
-    """sigma and colours of a field, a second one blended in, for a size: by kernels."""
+    """sigma and colours of a field, a second one blended in, whose cube has side 1.6 and middle 0.1: by kernels."""
     texels, points, weights, _ = first
-    sigma, (colours, _) = native.field_density(texels, points, weights, SCALE, PLANE_AXES)
     centres, *radii = balls
-    balls = (centres.expand(len(points), -1, -1), *radii)
-    native.field_blend(second[0], points, second[2], SCALE, PLANE_AXES, balls, sigma, colours)
+    blend = second[0], second[2], SCALE / 2, PLANE_AXES, 0.1, (centres.expand(len(points), -1, -1), *radii)
+    sigma, (colours, _) = native.field_density(texels, points, weights, SCALE, PLANE_AXES, blend=blend)
     return sigma, colours
 
 
@@ -237,11 +236,11 @@ def test_a_second_field_is_blended_in_as_its_weight_says_and_leaves_all_else(siz
     first, second = field(size), field(size, seed=20)
     texels, points, weights, _ = first
 
-    def alone(texels, weights):
+    def alone(texels, weights, points, scale):
         double = FieldWeights(*(w.double() for w in weights))
-        return plain_field.field(texels.double(), points.double(), double, SCALE, PLANE_AXES)
+        return plain_field.field(texels.double(), points.double(), double, scale, PLANE_AXES)
 
-    theirs = alone(texels, weights), alone(second[0], second[2])
+    theirs = alone(texels, weights, points, SCALE), alone(second[0], second[2], points - 0.1, SCALE / 2)
     centres, inner, outer = BALLS
     w = Ball(centres.double(), inner, outer).weight(points.double())
     assert (w == 0).any() and (w == 1).any() and ((w > 0.1) & (w < 0.9)).any()

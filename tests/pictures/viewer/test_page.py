@@ -143,11 +143,11 @@ def test_the_gaze_pad_moves_the_eyes_and_the_judge_sees_it(page):
     shown.run("document.getElementById('arrows').click()")
     drag(shown, "#pad", (0.5, 0.5), (0.15, 0.5))
     assert number(settled(shown), "gaze") > 20
-    (base, left), yaws = eyes(shown), []
+    (base, left), before = eyes(shown), [pixels(shown, panel) for panel in (0, 1)]
     drag(shown, "#pad", (0.2, 0.5), (0.85, 0.5))
     base_again, right = eyes(shown)
-    yaws = left[0] - right[0]
-    assert yaws > 30 and abs(base[0] - base_again[0]) < 1  # of 49 degrees; the other network knows no gaze
+    assert left[0] - right[0] > 30 and abs(base[0] - base_again[0]) < 1  # of 49 degrees; the other knows no gaze
+    assert np.array_equal(pixels(shown, 0), before[0]) and np.abs(pixels(shown, 1) - before[1]).mean() > 1
     assert shown.run("document.querySelector('input[name=aim]:checked').value") == "hand"
 
 

@@ -236,6 +236,7 @@ def test_no_answer_lets_another_origin_read_it(running):
     for method in ("OPTIONS", "GET", "POST"):
         _, _, headers = running.ask(method, "/view", headers={"Origin": "http://evil.example"})
         assert not any(name.startswith("access-control-") for name in headers)
+        assert headers["cross-origin-resource-policy"] == headers["cross-origin-opener-policy"] == "same-origin"
 
 
 def test_a_server_for_the_whole_network_knows_numbers_but_no_names():

@@ -6,7 +6,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from eg3d.pictures.viewer.turns import PREVIEW, REST, SAVE, Dropped, Turns
+from eg3d.pictures.viewer.turns import LEAST_PAUSE, PREVIEW, REST, SAVE, Dropped, Turns
 
 
 @pytest.fixture
@@ -48,6 +48,18 @@ def test_clients_are_served_in_turn_however_much_one_of_them_asks(turns, gate):
     wait([last.result], 5)
     turns.submit("z", SAVE, lambda pause: None).result.result(5)
     assert done == ["a", "b", "c"]
+
+
+def test_whoever_drags_goes_before_full_pictures_and_files_that_were_asked_for_earlier(turns, gate):
+    done: list[str] = []
+    slow = lambda name: lambda pause: (time.sleep(2 * LEAST_PAUSE), done.append(name))  # noqa: E731
+    saved = turns.submit("a", SAVE, noting(done, "file"))
+    turns.submit("b", REST, noting(done, "full"))
+    for name in "cde":
+        turns.submit(name, PREVIEW, slow(name))
+    gate.set()
+    saved.result.result(5)
+    assert done == ["c", "d", "e", "full", "file"]
 
 
 def test_a_preview_comes_in_the_pauses_of_a_film_and_the_film_goes_on(turns):

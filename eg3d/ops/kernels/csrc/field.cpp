@@ -105,8 +105,57 @@ static void decode(const Field& f, const float* hidden, int64_t tile, float* sig
     for (int64_t k = 0; k < tile * f.o; k += LANES) store(colours + k, sigmoid(load(colours + k)));
 }
 
-// sigma [n, count] and colours [n, count, o]; features [n, count, c] for field_backward, may be null
-API void field_density(const Field* field, float* sigma, float* colours, float* features, int threads) {
+// A second field round the nearest of some centres, where `Ball.weight` of eg3d/rendering/blended.py is above 0.
+struct Balls {
+    Field second;
+    const float* centres;  // [n, count, 3]
+    int64_t count;
+    float middle;  // is taken from every coordinate before the second field is looked up
+    float inner, outer;
+};
+
+// The second field into samples of a first, at points [tile, 3] of latent i: 1 - w times those, plus w times its own.
+static void blend(const Balls& balls, int64_t i, const float* points, int64_t tile, float* sigma, float* colours) {
+    const float bound = balls.outer * balls.outer, *centre = balls.centres + i * balls.count * 3;
+    float squared[TILE];  // of the distance to the nearest centre
+    std::fill_n(squared, TILE, bound);
+    bool any = false;
+    for (int64_t k = 0; k < balls.count; k++, centre += 3)
+        for (int64_t t = 0; t < tile; t++) {
+            const float x = points[3 * t] - centre[0], y = points[3 * t + 1] - centre[1], z = points[3 * t + 2] - centre[2];
+            const float here = x * x + y * y + z * z;
+            squared[t] = here < squared[t] ? here : squared[t];
+            any |= here < bound;
+        }
+    if (!any) return;
+    alignas(64) float hidden[TILE * WIDEST], own_colours[TILE * WIDEST];
+    float inside[TILE * 3], own_sigma[TILE];
+    int64_t at[TILE], found = 0;
+    for (int64_t t = 0; t < tile; t++)
+        if (squared[t] < bound) {
+            for (int64_t axis = 0; axis < 3; axis++) inside[3 * found + axis] = points[3 * t + axis] - balls.middle;
+            at[found++] = t;
+        }
+    Field f = balls.second;
+    f.points = inside;
+    f.count = 0;  // the points are those of every latent
+    look_up(f, i, 0, found, own_colours);
+    hide(f, own_colours, found, hidden);
+    decode(f, hidden, found, own_sigma, own_colours);
+    for (int64_t j = 0; j < found; j++) {
+        const float s = std::min((balls.outer - std::sqrt(squared[at[j]])) / (balls.outer - balls.inner), 1.0f);
+        const float w = s * s * (3 - 2 * s);
+        sigma[at[j]] = (1 - w) * sigma[at[j]] + w * own_sigma[j];
+        float* colour = colours + at[j] * f.o;
+        for (int64_t k = 0; k < f.o; k += LANES)
+            store(colour + k, (1 - w) * load(colour + k) + w * load(own_colours + j * f.o + k));
+    }
+}
+
+// sigma [n, count] and colours [n, count, o], with a second field blended in unless `balls` is null;
+// features [n, count, c] for field_backward, may be null
+API void field_density(const Field* field, const Balls* balls, float* sigma, float* colours, float* features,
+                       int threads) {
     const Field f = *field;
     const int64_t tiles = (f.count + TILE - 1) / TILE;
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -118,61 +167,7 @@ API void field_density(const Field* field, float* sigma, float* colours, float* 
         look_up(f, i, first, tile, seen);
         hide(f, seen, tile, hidden);
         decode(f, hidden, tile, sigma + at, colours + at * f.o);
-    }
-}
-
-// Some points of one latent; they are blended as soon as they fill a tile.
-struct Inside {
-    Field second;
-    int64_t i, tile = 0, at[TILE];
-    float w[TILE], points[TILE * 3];
-
-    __attribute__((noinline)) void blend(float* sigma, float* colours) {
-        alignas(64) float seen[TILE * WIDEST], hidden[TILE * WIDEST], own_sigma[TILE], own_colours[TILE * WIDEST];
-        look_up(second, i, 0, tile, seen);
-        hide(second, seen, tile, hidden);
-        decode(second, hidden, tile, own_sigma, own_colours);
-        for (int64_t t = 0; t < tile; t++) {
-            sigma[at[t]] = (1 - w[t]) * sigma[at[t]] + w[t] * own_sigma[t];
-            float* colour = colours + at[t] * second.o;
-            for (int64_t k = 0; k < second.o; k += LANES)
-                store(colour + k, (1 - w[t]) * load(colour + k) + w[t] * load(own_colours + t * second.o + k));
-        }
-        tile = 0;
-    }
-};
-
-// A second field into the samples of a first, sigma [n, count] and colours [n, count, o], which become 1 - w times
-// themselves plus w times the second's. w is `Ball.weight` of eg3d/rendering/blended.py, of centres [n, balls, 3].
-API void field_blend(const Field* second, const float* centres, int64_t balls, float inner, float outer, float* sigma,
-                     float* colours, int threads) {
-    constexpr int64_t MANY = 1024;
-    const Field f = *second;
-    const int64_t parts = (f.count + MANY - 1) / MANY;
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-    for (int64_t task = 0; task < f.n * parts; task++) {
-        const int64_t i = task / parts, first = task % parts * MANY, many = std::min<int64_t>(MANY, f.count - first);
-        const float* points = f.points + (i * f.count + first) * 3;
-        float squared[MANY];  // of the distance to the nearest centre
-        std::fill_n(squared, many, outer * outer);
-        for (const float* c = centres + i * balls * 3; c < centres + (i + 1) * balls * 3; c += 3)
-            for (int64_t p = 0; p < many; p++) {
-                const float x = points[3 * p] - c[0], y = points[3 * p + 1] - c[1], z = points[3 * p + 2] - c[2];
-                const float here = x * x + y * y + z * z;
-                squared[p] = here < squared[p] ? here : squared[p];
-            }
-        Inside inside{f, i};
-        inside.second.points = inside.points;
-        inside.second.count = 0;  // the points are those of every latent
-        for (int64_t p = 0; p < many; p++) {
-            if (!(squared[p] < outer * outer)) continue;
-            const float t = std::min((outer - std::sqrt(squared[p])) / (outer - inner), 1.0f);
-            inside.at[inside.tile] = i * f.count + first + p;
-            inside.w[inside.tile] = t * t * (3 - 2 * t);
-            std::copy_n(points + 3 * p, 3, inside.points + 3 * inside.tile);
-            if (++inside.tile == TILE) inside.blend(sigma, colours);
-        }
-        if (inside.tile) inside.blend(sigma, colours);
+        if (balls) blend(*balls, i, f.points + at * 3, tile, sigma + at, colours + at * f.o);
     }
 }
 
