@@ -24,7 +24,7 @@ from redirection.lid_points import LidSource
 PROBES = np.array([(yaw, pitch) for yaw in (-14.0, 0.0, 14.0) for pitch in (-9.0, 0.0, 9.0)]
                   + [(yaw, 0.0) for yaw in (-24.0, -6.0, 6.0, 24.0)])  # yaw, pitch asked for, degrees  # fmt: skip
 MOST = np.array([30.0, 17.0])  # degrees that are asked for; further out nothing has been read
-SMOOTH = 1.0  # of the spline, so that it does not fold if two probes are read alike
+SMOOTH = 10.0  # of the spline, so that it does not fold if two probes are read alike
 MOST_SHIFT = 20.0  # degrees; a face that would need more, or to move more than GAINS times as far, keeps the common map
 GAINS = (0.2, 5.0)
 
