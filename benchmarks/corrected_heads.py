@@ -37,9 +37,9 @@ from groundwork.draws import Midpoints
 from groundwork.places import FILE, OUTPUT_FILE, OUTPUT_FOLDER, NamedInput
 from l2cs.estimator import GazeAngles, angular_error
 from redirection.corrected_faces import TestFace, by_animator, by_redirector
-from redirection.eye_patches import LIDS
 from redirection.gaze_animation.animator_file import EMBEDDED, open_animator
 from redirection.gaze_animation.portrait_truth import Truth
+from redirection.lid_points import lids_of
 from redirection.methods import open_redirector
 from redirection.world_patches import head_yaw_of
 
@@ -130,7 +130,7 @@ def lids_of_cameras(size: int) -> list[dict[str, np.ndarray]]:
         people = [its.draw("test", number) for number in range(TEMPLATE)]
         points = [its.render(person, label, ahead, its.size).landmarks for person in people]
         mean = np.mean(points, axis=0) * size / its.size
-        found.append({eye: mean[which] for eye, which in LIDS.items()})
+        found.append(lids_of(mean))
     return found
 
 

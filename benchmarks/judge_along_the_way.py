@@ -23,7 +23,8 @@ from redirection.corrected_faces import ALPHAS, ASKED_PITCH, ASKED_YAW
 from redirection.face_judge import FACE_JUDGES, open_judge
 from redirection.face_reading import read_gaze, steady_gaze
 from redirection.face_scores import animation, falls, off
-from redirection.gaze_animation.world_portraits import WorldPortraits, lids_of
+from redirection.gaze_animation.world_portraits import WorldPortraits
+from redirection.lid_points import lids_of
 from redirection.patch_judge import JUDGES
 
 
@@ -45,7 +46,7 @@ def main(world, people, views, count, turned, judge, results, seed):
     with click.progressbar(range(min(count, half)), label="faces") as rows:
         for row in rows:
             face = portraits.make(half + row)
-            lens, lids = np.array(face.truth.lens), lids_of(face)
+            lens, lids = np.array(face.truth.lens), lids_of(face.points)
 
             def seen(
                 away: np.ndarray, index=half + row, lids=lids, points=face.points

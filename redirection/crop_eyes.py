@@ -16,8 +16,7 @@ from groundwork.command import Command, device_option, json_option, pick_device,
 from groundwork.images import silence_pillow
 from groundwork.places import EITHER, FOLDER, INPUT_FOLDER, OUTPUT_FILE, NamedInput, Output
 from redirection.attributes import PUBLISHED, Attributes
-from redirection.eye_patches import LIDS
-from redirection.lid_points import MESH, load_lids
+from redirection.lid_points import MESH, lids_of, load_lids
 from redirection.patch_cutting import COLUMBIA_TEST, Face, cut_all, photo_faces, write_sheet
 from redirection.world_patches import WorldViews
 
@@ -79,9 +78,7 @@ def main(indir, world, outdir, landmarks, size, attr, test_people, sheet, device
 
 def world_faces(views: WorldViews, processes: int):
     for shown in views.pictures(processes):
-        yield Face(
-            f"{shown.name}.png", shown.picture, shown.name, {eye: shown.points[which] for eye, which in LIDS.items()}
-        )
+        yield Face(f"{shown.name}.png", shown.picture, shown.name, lids_of(shown.points))
 
 
 def people_of(text: str | None) -> set[int] | None:

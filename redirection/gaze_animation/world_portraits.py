@@ -135,11 +135,6 @@ class WorldPortraits:
             yield from in_processes(functools.partial(_make, self), range(len(self)), processes, at_once=4)
 
 
-def lids_of(portrait: WorldPortrait) -> dict[str, np.ndarray]:
-    """Six points [6, 2] of each eye, px of the portrait."""
-    return {eye: portrait.points[which] for eye, which in LIDS.items()}
-
-
 def _make(portraits: WorldPortraits, index: int) -> WorldPortrait:
     return portraits.make(index)
 

@@ -15,8 +15,9 @@ from redirection.face_judge_fitting import CONFIG, beside, errors, spoilt, train
 from redirection.face_reading import read_eyes, read_gaze, steady_gaze
 from redirection.face_scores import off
 from redirection.gaze_animation.level_faces import SIDE
-from redirection.gaze_animation.world_portraits import WorldPortraits, lids_of
+from redirection.gaze_animation.world_portraits import WorldPortraits
 from redirection.judged_people import PATCH, Seen, judged_people, squares_of
+from redirection.lid_points import lids_of
 from redirection.patch_judge import Judge
 
 needs_people = pytest.mark.skipif(find_spec("anny") is None, reason="the package anny is not installed: make people")
@@ -53,7 +54,7 @@ def test_portraits_are_read_mirrored_if_they_are_mirrored_at_any_size(size):
     points = made.points * size / SIDE
     other = (np.array([size, 0]) + points * (-1, 1))[MIRRORED]
     pictures, points = [picture, np.ascontiguousarray(picture[:, ::-1])], [points, other]
-    lids = [{eye: one[which] for eye, which in LIDS.items()} for one in points]
+    lids = [lids_of(one) for one in points]
     straight, mirrored = read_gaze(reader, pictures, lids, points)
     np.testing.assert_allclose(mirrored, straight * (-1, 1), atol=0.2)
     wanted = np.array(made.truth.lens) + (12.0, 0.0)
@@ -64,7 +65,7 @@ def test_portraits_are_read_mirrored_if_they_are_mirrored_at_any_size(size):
 @needs_people
 def test_identity_and_features_stay_those_of_the_judge_of_patches():
     picture, made = face()
-    asked = [picture], [lids_of(made)]
+    asked = [picture], [lids_of(made.points)]
     by_faces, by_patches = (
         read_eyes(open_judge("embedded-faces"), *asked, [made.points]),
         read_eyes(open_judge("embedded"), *asked),

@@ -16,7 +16,16 @@ def gaze_networks():
     return {"judge": GazeEstimator.load("embedded-judge"), "loss_network": GazeEstimator.load("embedded")}
 
 
-REDIRECTORS = ("interpgaze", "eye_references", "eye_reader", "face_reader", "patch_judge", "face_judge", "he2019", "deepwarp")
+REDIRECTORS = (
+    "interpgaze",
+    "eye_references",
+    "eye_reader",
+    "face_reader",
+    "patch_judge",
+    "face_judge",
+    "he2019",
+    "deepwarp",
+)
 
 
 def test_embedded_weights_stay_small():
