@@ -1,7 +1,7 @@
 """Readers of eyes whose angles nobody gives. They are built as judges are (`patch_judge`, `face_judge`), with another
 start and from other people, and are in methods; judges are in none.
 
-The eye reader: head yaw and gaze of one patch. The face reader: the gaze of both eyes together, which knows the face's
+The eye reader: head yaw and gaze of one patch. The gaze reader: the gaze of both eyes together, which knows the face's
 points.
 """
 
@@ -16,7 +16,7 @@ from redirection.patch_judge import Judge, JudgeArchitecture
 READER = WORLD_WEIGHTS / "people_eye_reader.safetensors"
 ARCHITECTURE = JudgeArchitecture(widths=(16, 16, 32, 48), hidden=32, identity=16)
 EPOCHS = 5
-OF_FACES = WORLD_WEIGHTS / "people_face_reader.safetensors"
+OF_FACES = WORLD_WEIGHTS / "people_gaze_reader.safetensors"
 
 
 @functools.cache
@@ -26,7 +26,7 @@ def eye_reader() -> Judge:
 
 
 @functools.cache
-def face_reader() -> FaceReader:
+def gaze_reader() -> FaceReader:
     """The network with its name and facts."""
     return FaceReader.load(str(OF_FACES))
 

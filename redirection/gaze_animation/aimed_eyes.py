@@ -1,7 +1,7 @@
 """Degrees asked of the map, bent for each face until painted eyes show what is wanted.
 
 One map for all errs by some degrees: how far an iris is painted from the middle of the eye depends on face and head
-pose, and is no straight line. So a face is painted with thirteen gazes, the face reader (which is no judge) reads them,
+pose, and is no straight line. So a face is painted with thirteen gazes, the gaze reader (which is no judge) reads them,
 and a thin-plate spline says what to ask for. Gazes count from what the reader reads of faces that look into the lens.
 """
 
@@ -12,7 +12,7 @@ from scipy.interpolate import RBFInterpolator
 
 from groundwork.archive import read_file
 from groundwork.images import read_picture
-from redirection.eye_reader import face_reader
+from redirection.eye_reader import gaze_reader
 from redirection.face_reading import GazeReader, read_gaze
 from redirection.gaze_animation.eye_paths import Aim, Calibration
 from redirection.gaze_animation.level_faces import Placed
@@ -63,14 +63,14 @@ def aimed(calibration: Calibration, read: np.ndarray, there: np.ndarray) -> Aim:
 
 
 def lens_reads(portraits: Portraits, source: LidSource, count: int, seed: int, size: int) -> tuple[float, float]:
-    """What the face reader reads on the mean of up to `count` of the portraits, drawn by the seed, which look into the
+    """What the gaze reader reads on the mean of up to `count` of the portraits, drawn by the seed, which look into the
     lens: yaw, pitch in degrees. Errors: ValueError, one line, or OSError."""
     rows, found = np.random.default_rng([seed, 19]).permutation(len(portraits))[:count], []
     for row in rows:
         file = portraits.files[row]
         picture = np.asarray(read_picture(read_file(file), str(file)))
         face = FaceEyes.of_points(source.points(picture, f"{portraits.domain}/{file.name}"))
-        found.append(portraits_read([picture], face, size, face_reader())[0])
+        found.append(portraits_read([picture], face, size, gaze_reader())[0])
     yaw, pitch = np.mean(found, axis=0).tolist()
     return yaw, pitch
 
@@ -85,7 +85,7 @@ def aims(
     for face in faces:
         try:
             read = (
-                None if face.points is None else response(picture, face, animator, calibration, face_reader(), device)
+                None if face.points is None else response(picture, face, animator, calibration, gaze_reader(), device)
             )
         except ValueError:  # too small, or outside: this face will not move
             read = None

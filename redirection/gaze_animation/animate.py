@@ -31,7 +31,7 @@ PATH = "0,0 -15,0 15,0 0,0"
 @click.option("--path", help="Corners of the way, 'yaw,pitch yaw,pitch' in degrees from the camera; yaw is positive "
               f"to the image's left, pitch up; the word gaze is the photo's own.  [default: '{PATH}']")  # fmt: skip
 @click.option("--alpha", help="Instead, the paper's: 0 is the gaze of the photo, 1 the camera; 0,0.5,1 or 0:1.4:15.")
-@click.option("--aim", **SWITCH, default=True, show_default=True, help="With --path: a face reader looks at "
+@click.option("--aim", **SWITCH, default=True, show_default=True, help="With --path: a gaze reader looks at "
               "thirteen painted gazes of each face first, and the map is bent to what this face needs.")  # fmt: skip
 @click.option("--frames", type=click.IntRange(1, 2000), default=32, show_default=True, help="With --path: of the way.")
 @click.option("--fps", type=click.FloatRange(1, 120), default=15, show_default=True, help="Of an .mp4.")

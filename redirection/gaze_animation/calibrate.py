@@ -30,7 +30,7 @@ from redirection.lid_points import load_lids
               "they show what is asked for. Measure by another one.")  # fmt: skip
 @click.option("--shown", type=click.IntRange(20), default=60, show_default=True, help="Faces that it reads.")
 @click.option("--aim", type=click.IntRange(0), default=100, show_default=True, help="Faces that look into the camera, "
-              "of which a face reader says what it reads, so that animate.py can aim; 0: it cannot.")  # fmt: skip
+              "of which a gaze reader says what it reads, so that animate.py can aim; 0: it cannot.")  # fmt: skip
 @device_option
 @seed_option
 @json_option

@@ -22,7 +22,7 @@ TRAIN = (
 
 
 def make_animator(workdir: Path, seed: int, device: str, log: Path) -> None:
-    """Renders the portraits, trains PAM, then GCM and GAM, or goes on with them, then the face reader, and calibrates
+    """Renders the portraits, trains PAM, then GCM and GAM, or goes on with them, then the gaze reader, and calibrates
     the weights."""
     scripts, shared = REPOSITORY / "redirection" / "gaze_animation", [f"--seed={seed}", f"--device={device}"]
     data = people_portraits(log)

@@ -26,7 +26,7 @@ class Calibration:
 
     code_per_degree: M [2, 2], row by row. code_at_camera: c; None: R(s) of each face, of which s is the correction.
     rmse_deg: of the angles that the fitted map reads off codes, yaw and pitch. Axes are those of `l2cs.estimator`.
-    lens_reads: yaw, pitch that the face reader reads on the mean of portraits that look into the lens; None: faces of
+    lens_reads: yaw, pitch that the gaze reader reads on the mean of portraits that look into the lens; None: faces of
     this kind are not aimed (`aimed_eyes`).
     """
 

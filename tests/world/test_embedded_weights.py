@@ -20,7 +20,7 @@ REDIRECTORS = (
     "interpgaze",
     "eye_references",
     "eye_reader",
-    "face_reader",
+    "gaze_reader",
     "patch_judge",
     "face_judge",
     "he2019",

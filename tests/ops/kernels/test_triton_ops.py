@@ -350,7 +350,7 @@ def test_kernels_for_gpus_offer_what_those_for_cpus_offer(kernels):
     for name in {name for name in kernels.__all__ if name != "upfirdn2d"}:
         assert name in offered
         ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (kernels, native))
-        assert list(ours) == list(theirs), name
+        assert list(ours) == [one for one in theirs if one != "blend"], name  # which is for a CPU alone
 
 
 def test_a_gpu_that_is_too_old_and_one_that_triton_cannot_reach_are_named(kernels, monkeypatch):

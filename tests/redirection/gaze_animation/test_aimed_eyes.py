@@ -41,7 +41,7 @@ class PaintReader:
 def plain(monkeypatch):
     """Boxes are pasted as they are painted."""
     monkeypatch.setattr(whole_faces, "tinted", lambda before, after, lids: after)
-    monkeypatch.setattr(aimed_eyes, "face_reader", PaintReader)
+    monkeypatch.setattr(aimed_eyes, "gaze_reader", PaintReader)
 
 
 def read_of(frames):
