@@ -13,7 +13,7 @@ from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.models.eye_field import is_aimed
 from eg3d.pictures.layout import to_uint8
 from eg3d.pictures.video import grey
-from eg3d.pictures.viewer.effort import EFFORTS, FRAME_SECONDS, FULL, Effort, Pace, fewer_samples
+from eg3d.pictures.viewer.effort import EFFORTS, FRAME_SECONDS, FULL, Effort, Pace, fewer_samples, one_thread_less
 from eg3d.pictures.viewer.kept_heads import Kept
 from eg3d.pictures.viewer.surface_normals import normals
 from eg3d.pictures.viewer.wanted_view import ROWS, View
@@ -54,6 +54,8 @@ class LiveHead:
         self.rays = getattr(G, "neural_rendering_resolution", None)
         self.pace, self.kept = Pace(self.rays if self.in_steps else None), Kept()
         self.plane_seconds = 0.0  # that exact planes have taken last
+        self.round_seconds = 0.0  # of the last preview, but for drawing and reading: new eyes or planes, conversion
+        self.read_seconds = self.owed = 0.0  # that reading took last; that it took more than previews had left over
 
     @property
     def aimed(self) -> bool:
@@ -171,14 +173,26 @@ class LiveHead:
         return Panel(to_uint8(image)[0], eyes), drawn["seconds"]
 
     def _eyes(self, picture, label) -> tuple[float, float] | None:
+        begun = time.perf_counter()
         yaw, pitch = (float(angle) for angle in self.read_gaze(picture, label))
+        self.read_seconds = time.perf_counter() - begun
         return (yaw, pitch) if math.isfinite(yaw) and math.isfinite(pitch) else None
 
     def preview(self, view: View, asked: str, seconds: float, read: bool = False) -> Panel:
-        """A panel that takes about so many seconds; asked: a name of EFFORTS, or auto."""
-        name = self.pace.choose(seconds) if asked == "auto" else asked
-        panel, spent = self.panel(view, EFFORTS[name], read=read, moving=True)
+        """A panel that takes about so many seconds; asked: a name of EFFORTS, or auto.
+
+        Eyes are read only once previews have left over the seconds that the last reading took, and only in pictures
+        with super-resolution: in raw ones of half the samples embedded-judge is some 20 degrees off.
+        """
+        begun = time.perf_counter()
+        name = self.pace.choose(seconds - self.round_seconds) if asked == "auto" else asked
+        read = read and self.owed == 0 and EFFORTS[name].final
+        with one_thread_less():
+            panel, spent = self.panel(view, EFFORTS[name], read=read, moving=True)
         self._note(view, name, spent)
+        took = time.perf_counter() - begun
+        self.round_seconds = took - spent - (self.read_seconds if read else 0.0)
+        self.owed = min(self.read_seconds, max(0.0, self.owed + took - seconds))
         return panel
 
     def full(self, view: View, pause: Callable[[], None], read: bool = False) -> Panel:

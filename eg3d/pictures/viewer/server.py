@@ -15,6 +15,7 @@ import json
 import os
 import re
 import socket
+import time
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -57,11 +58,17 @@ class Viewer:
 
     def __init__(self, heads: Sequence[LiveHead], guard: Guard, options: Sequence[str] = ()):
         self.heads, self.guard, self.options = heads, guard, options
-        self.turns = Turns()
+        self.turns, self.packing = Turns(), 0.0  # seconds that it took to pack the last preview
         routes = [Route("/", self._page, methods=["GET"])]
         routes += [Route(f"/{name}", self._file, methods=["GET"]) for name in PAGE_FILES]
-        posts = {"/about": self._about, "/view": self._view, "/save": self._save}
-        routes += [Route(path, self._posted(answer), methods=["POST"]) for path, answer in posts.items()]
+        routes += [
+            Route(path, self._posted(answer, set(names)), methods=["POST"])
+            for path, answer, *names in (
+                ("/about", self._about, "client"),
+                ("/view", self._view, "client", "view", "moving", "effort", "read"),
+                ("/save", self._save, "client", "view", "kind", "path", "network", "resolution"),
+            )
+        ]
         self.app = self._guarded(Starlette(routes=routes))
 
     def _guarded(self, app):
@@ -97,8 +104,8 @@ class Viewer:
         name = request.url.path.removeprefix("/")
         return Response((HERE / name).read_bytes(), media_type=PAGE_FILES[name])
 
-    def _posted(self, answer: Callable[[Request, dict], Awaitable[Response]]):
-        """What all POSTs share: token, rate, size, a JSON object, and one line for what is wrong."""
+    def _posted(self, answer: Callable[[Request, dict], Awaitable[Response]], names: set[str]):
+        """What all POSTs share: token, rate, size, a JSON object with these names, and one line for what is wrong."""
 
         async def posted(request: Request) -> Response:
             try:
@@ -111,6 +118,8 @@ class Viewer:
                 if not isinstance(client, str) or not re.fullmatch(r"[A-Za-z0-9-]{1,40}", client):
                     raise ValueError("client: a name of 1 to 40 letters and digits is missing")
                 self.guard.check_rate(client)
+                if unknown := sorted(message.keys() - names):
+                    raise ValueError(f"{unknown[0][:40]!a}: no such thing is asked for; {', '.join(sorted(names))} are")
                 return await answer(request, message)
             except Refused as refused:
                 return _line(refused)
@@ -140,19 +149,20 @@ class Viewer:
         return Response(json.dumps(facts), media_type="application/json")
 
     async def _view(self, request: Request, message: dict) -> Response:
-        view, moving = View.parse(_text(message, "view")), message.get("moving") is True
+        view, moving = View.parse(_text(message, "view")), _switch(message, "moving")
         asked = _text({"effort": "auto"} | message, "effort")
         if asked not in ("auto", *EFFORTS):
             raise ValueError(f"effort: must be auto or one of {', '.join(EFFORTS)}")
-        read = message.get("read") is True
+        read = _switch(message, "read")
 
         def task(pause):
-            share = FRAME_SECONDS / len(self.heads)
-            if moving:
-                panels = [head.preview(view, asked, share, read) for head in self.heads]
-            else:
-                panels = [head.full(view, pause, read) for head in self.heads]
-            return self._pictures(view, panels, moving)
+            if not moving:
+                return self._pictures(view, [head.full(view, pause, read) for head in self.heads], moving)
+            share = (FRAME_SECONDS - self.packing) / len(self.heads)
+            panels, begun = [head.preview(view, asked, share, read) for head in self.heads], time.perf_counter()
+            content = self._pictures(view, panels, moving)
+            self.packing = time.perf_counter() - begun
+            return content
 
         content = await self._served(request, message["client"], PREVIEW if moving else REST, task)
         return Response(content, media_type="application/octet-stream")
@@ -248,6 +258,13 @@ def _text(message: dict, name: str) -> str:
     value = message.get(name)
     if not isinstance(value, str):
         raise ValueError(f"{name}: a text is missing")
+    return value
+
+
+def _switch(message: dict, name: str) -> bool:
+    value = message.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: must be true or false")
     return value
 
 

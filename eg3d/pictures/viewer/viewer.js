@@ -136,9 +136,12 @@ function paint() {
     context.imageSmoothingQuality = "high";
     context.drawImage(images[i], 0, 0, side, side);
     const arrows = id("arrows").checked, eyes = facts.eyes[i];
+    if (eyes || facts.command) panels[i].eyes = eyes;  // between two readings of a drag the last one stays, pale
     if (arrows) {
       arrow(context, facts.face, "#0b6bcb", side);
-      if (eyes) arrow(context, eyes, "#f25c05", side);
+      context.globalAlpha = eyes ? 1 : 0.35;
+      if (panels[i].eyes) arrow(context, panels[i].eyes, "#f25c05", side);
+      context.globalAlpha = 1;
     }
     note.textContent = arrows && eyes ? `eyes ${signed(degrees(eyes[0]))} ${signed(degrees(eyes[1]))}` : `${facts.sides[i]} px`;
   });

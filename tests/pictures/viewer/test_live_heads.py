@@ -13,6 +13,7 @@ from eg3d.gaze.networks import load_gaze_network
 from eg3d.gaze.term import estimate_gaze
 from eg3d.ops.precision import in_precision
 from eg3d.pictures.layout import to_uint8
+from eg3d.pictures.viewer import live_heads
 from eg3d.pictures.viewer.effort import EFFORTS, FULL, Pace, fewer_samples
 from eg3d.pictures.viewer.kept_heads import Kept
 from eg3d.pictures.viewer.live_heads import LiveHead, turned_gaze
@@ -199,6 +200,78 @@ def test_the_smallest_effort_is_taken_if_none_is_fast_enough():
     for name in pace.names:
         pace.note(name, 9.0)
     assert pace.choose(0.1) == pace.names[-1]
+
+
+class Clock:
+    """A time that passes only by what the parts of a preview are said to take, in seconds."""
+
+    def __init__(self, monkeypatch):
+        self.now, self._patch = 0.0, monkeypatch
+        monkeypatch.setattr(live_heads, "time", self)
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def takes(self, seconds: float, of, name: str) -> list[int]:
+        """From now on this part takes so long -> one entry for every time that it is done."""
+        part, done = getattr(of, name), []
+
+        def slow(*args, **more):
+            done.append(1)
+            self.now += seconds
+            return part(*args, **more)
+
+        self._patch.setattr(of, name, slow)
+        return done
+
+
+def test_new_eyes_count_as_part_of_a_preview(control, monkeypatch):
+    clock, seen = Clock(monkeypatch), LiveHead("slow eyes", control.G)
+    for part, seconds in (("rendered", 0.003), ("picture", 0.012), ("with_gaze", 0.015)):
+        clock.takes(seconds, control.G, part)
+
+    def sides(gaze):
+        return [seen.preview(View(yaw=0.01 * step, gaze=gaze), "auto", 0.025).image.shape[0] for step in range(8)]
+
+    assert sides("face")[1:] == [64] * 7  # 15 ms; the first has new planes
+    assert sides("camera")[3:] == [32] * 5  # whole ones would take 30 ms of 25
+    assert sides("face")[1:] == [64] * 7
+
+
+@pytest.mark.parametrize("reading, least, most", [(0.01, 40, 40), (0.05, 8, 12), (0.5, 1, 2)])
+def test_a_drag_reads_the_eyes_as_often_as_its_time_allows(control, monkeypatch, reading, least, most):
+    """40 previews of 40 ms each, drawn in 27: all are read if that takes 10 ms, every fourth if it takes 50."""
+    clock, seen = Clock(monkeypatch), LiveHead("read", control.G, lambda images, labels: (torch.zeros(1),) * 2)
+    clock.takes(0.027, control.G, "rendered")
+    read = clock.takes(reading, seen, "read_gaze")
+    panels = [seen.preview(View(yaw=0.01 * step), "full", 0.04, read=True) for step in range(40)]
+    assert least <= len(read) <= most and [bool(panel.eyes) for panel in panels].count(True) == len(read)
+    assert clock.now <= 40 * 0.04 + reading  # reading counts: else `most` of them would take longer
+    seen.owed = 0.0
+    assert seen.preview(View(), "raw", 0.04, read=True).eyes is None  # it would be read wrongly
+    for count in (1, 2):  # at rest always
+        assert seen.full(View(), lambda: None, read=True).eyes and len(read) > count
+
+
+def test_a_drag_that_takes_all_its_time_reads_no_eyes_and_draws_no_less_for_their_sake(control, monkeypatch):
+    clock, seen = Clock(monkeypatch), LiveHead("read", control.G, lambda images, labels: (torch.zeros(1),) * 2)
+    clock.takes(0.039, control.G, "rendered")
+    read = clock.takes(0.05, seen, "read_gaze")
+    sides = [seen.preview(View(yaw=0.01 * step), "auto", 0.04, read=True).image.shape[0] for step in range(20)]
+    assert len(read) == 1 and sides == [64] * 20
+    assert seen.full(View(), lambda: None, read=True).eyes
+
+
+def test_previews_leave_a_core_to_the_browser(head):
+    seen, before = [], torch.get_num_threads()
+    reads = lambda images, labels: (seen.append(torch.get_num_threads()), torch.zeros(2))[1]  # noqa: E731
+    try:
+        for threads, fewer in ((3, 2), (1, 1)):
+            torch.set_num_threads(threads)
+            LiveHead("threads", head.G, reads).preview(View(), "full", 0.1, read=True)
+            assert seen.pop() == fewer and torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_normals_of_a_plane_that_faces_the_camera_are_blue_and_of_a_slope_lean():

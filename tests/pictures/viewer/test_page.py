@@ -151,6 +151,18 @@ def test_the_gaze_pad_moves_the_eyes_and_the_judge_sees_it(page):
     assert shown.run("document.querySelector('input[name=aim]:checked').value") == "hand"
 
 
+def test_an_arrow_of_an_earlier_picture_is_pale_and_one_at_rest_is_not(page):
+    shown = page("seed=3&yaw=0.4")
+    shown.run("document.getElementById('arrows').click()")
+    eyes(shown)
+    orange = lambda: np.abs(pixels(shown, 1) - (242, 92, 5)).sum(axis=2).min()  # noqa: E731
+    assert orange() < 30
+    shown.run("delete drawn.facts.command, drawn.facts.eyes = [null, null], paint()")  # as a preview without a reading
+    assert orange() > 60 and "px" in shown.run("panels[1].note.textContent")
+    shown.run("drawn.facts.command = 'x', paint()")  # at rest nothing was read: no arrow
+    assert orange() > 60 and shown.run("panels[1].eyes") is None
+
+
 def test_eyes_keep_contact_or_follow_the_pointer(page):
     shown = page("seed=3&yaw=0.4")
     shown.run("document.getElementById('arrows').click()")

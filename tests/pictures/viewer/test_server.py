@@ -282,6 +282,32 @@ VALUES = [None, True, -1, 1e308, "", "x", "seed=-1", "yaw=nan", "a" * 999, [], {
           [["a", 0, 0]], "../../etc/passwd", "seed=1;ls", "<script>", "\0", "seed=1&seed=2", 2**70]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["moving", "read"])
+@pytest.mark.parametrize("value", ["yes", "true", 1, 0, None, [], {}])
+def test_what_is_neither_true_nor_false_is_refused(running, name, value):
+    status, content, _ = running.post("/view", **{"view": "", name: value})
+    assert (status, content) == (400, f"{name}: must be true or false".encode())
+
+
+@pytest.mark.parametrize("where, message", [
+    ("/view", {"view": "", "Moving": True}), ("/view", {"view": "", "kind": "png"}), ("/about", {"view": ""}),
+    ("/save", {"view": "", "kind": "cameras", "path": [[0, 0, 18.8]], "resolutoin": 64}),
+])  # fmt: skip
+def test_a_name_that_no_message_has_is_refused(running, where, message):
+    status, content, _ = running.post(where, **message)
+    assert status == 400 and content.startswith(f"'{[*message][-1]}': ".encode()) and b"client" in content
+
+
+def test_packing_counts_as_part_of_a_preview(running, monkeypatch):
+    given, encoded = [], server._encoded
+    monkeypatch.setattr(server, "_encoded", lambda *args: time.sleep(0.01) or encoded(*args))
+    preview = LiveHead.preview
+    monkeypatch.setattr(LiveHead, "preview", lambda *args: (given.append(args[3]), preview(*args))[1])
+    for _ in range(2):
+        assert running.post("/view", view="seed=3", moving=True)[0] == 200
+    assert given[-1] <= (server.FRAME_SECONDS - 0.02) / 2
+
+
 def malformed(rng: random.Random) -> tuple[str, str, bytes]:
     """A request (method, path, body) in which something is wrong."""
     kind = rng.randrange(4)
@@ -296,9 +322,10 @@ def malformed(rng: random.Random) -> tuple[str, str, bytes]:
             rng.choice([path, "/about", "/x", "/" + "y" * 300]),
             b"",
         )
-    names = ("view", "kind", "effort", "path", "network", "resolution")
-    message = {"client": "m", "view": "seed=1", "kind": "cameras", "path": [[0, 0, 18.8]], "moving": True}
-    message |= {"view": rng.choice(VALUES)} | {name: rng.choice(VALUES) for name in rng.sample(names, 3)}
+    right = {"/view": {"effort": "auto", "moving": True, "read": True},
+             "/save": {"kind": "cameras", "path": [[0, 0, 18.8]], "network": 0, "resolution": 64}}[path]  # fmt: skip
+    message = {"client": "m"} | right | {name: rng.choice(VALUES) for name in rng.sample([*right], 2)}
+    message |= {"view": rng.choice(VALUES)}
     if path == "/view" and message["view"] == "":
         message["view"] = "no"  # an empty text is a view
     return "POST", path, json.dumps(message).encode()
