@@ -63,8 +63,8 @@ def test_portraits_are_read_mirrored_if_they_are_mirrored_at_any_size(size):
 
 
 @needs_people
-def test_identity_and_features_stay_those_of_the_judge_of_patches():
-    picture, made = face()
+def test_identity_and_features_stay_those_of_the_judge_of_patches_and_both_read_the_gaze():
+    picture, made = face(12.0)
     asked = [picture], [lids_of(made.points)]
     by_faces, by_patches = (
         read_eyes(open_judge("embedded-faces"), *asked, [made.points]),
@@ -72,6 +72,8 @@ def test_identity_and_features_stay_those_of_the_judge_of_patches():
     )
     assert torch.equal(by_faces.identity, by_patches.identity) and torch.equal(by_faces.features, by_patches.features)
     assert not np.allclose(by_faces.gaze, by_patches.gaze)
+    wanted = np.array(made.truth.lens) + (12.0, 0.0)
+    assert np.abs(by_faces.gaze[0] - wanted).max() < 4 and np.abs(by_patches.gaze[0] - wanted).max() < 7
 
 
 def level_points() -> np.ndarray:
