@@ -20,6 +20,7 @@ from eg3d.models.photo_head import PhotoEyeField, PhotoHead
 from eg3d.pictures.layout import to_uint8, write_png
 from eg3d.pictures.views import render_batch
 from eg3d.training.inversion import photo_run
+from eg3d.training.inversion.picture_distance import PictureDistance
 from groundwork.held_folder import held
 
 FILES = small_set.members(count=3, side=32)
@@ -171,7 +172,7 @@ def test_contradictions_are_told_before_anything_is_loaded(photos, tmp_path):
     assert "--crop" in refused("--network=none", f"--data={photos}", "--crop", out)
 
 
-def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos, tmp_path):
+def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos, tmp_path, monkeypatch):
     args = (f"--network={networks}/plain.safetensors", f"--image={photos / ROWS[0][0]}", f"--outdir={tmp_path}/out")
     assert run(*args, "--pivotal=False", *FAST).exit_code == 0
     file = tmp_path / "out" / "img00000000.safetensors"
@@ -186,6 +187,11 @@ def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos,
     file.write_bytes(before[:200])
     assert "img00000000.safetensors" in refused(*args, "--pivotal=False")
     assert file.read_bytes() == before[:200]
+    file.write_bytes(before)
+    (photos / ROWS[0][0]).write_bytes(FILES[0][1])
+    assert run(*args, "--pivotal=False", *FAST).exit_code == 0
+    monkeypatch.setattr(PictureDistance.__init__, "__defaults__", (1.0,))  # as pixels weighed before
+    assert "was made in another way" in refused(*args, "--pivotal=False")
 
 
 def test_two_runs_never_write_into_one_folder_at_a_time(networks, photos, tmp_path):

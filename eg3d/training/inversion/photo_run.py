@@ -58,6 +58,7 @@ class Inversion:
             "search": asdict(self.search),
             "tuning": self.tuning and asdict(self.tuning),
             "distance_sha256": self.distance.sha256,
+            "distance_pixels": self.distance.pixels,
             "gaze_network_sha256": self.gaze_network and self.gaze_network.sha256,
             "seed": self.seed,
         }

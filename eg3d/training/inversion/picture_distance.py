@@ -17,17 +17,17 @@ class PictureDistance:
 
     The first part is LPIPS (Zhang et al. 2018, eq. 1) with all channels alike: its learned weights are in no file that
     is at hand here.
-    Attributes: name, sha256 of the network's file.
+    Attributes: name, sha256 of the network's file; pixels, the weight of their part.
     """
 
-    def __init__(self, maps: Callable, name: str, sha256: str, pixels: float = 1.0):
-        """maps: pictures [N, 3, H, W] in [-1, 1] -> a list of maps [N, C, h, w]; pixels: weight of that part."""
-        self.name, self.sha256, self._maps, self._pixels = name, sha256, maps, pixels
+    def __init__(self, maps: Callable, name: str, sha256: str, pixels: float = 5.0):
+        """maps: pictures [N, 3, H, W] in [-1, 1] -> a list of maps [N, C, h, w]."""
+        self.name, self.sha256, self.pixels, self._maps = name, sha256, pixels, maps
 
     def __call__(self, images: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
         """Both [N, 3, H, W] in [-1, 1] -> [N], 0 for the same pictures."""
         images, others = images.float(), others.float()
-        total = self._pixels * (images - others).square().mean(dim=(1, 2, 3))
+        total = self.pixels * (images - others).square().mean(dim=(1, 2, 3))
         for a, b in zip(self._seen(images), self._seen(others), strict=True):
             total = total + (_unit(a) - _unit(b)).square().sum(dim=1).mean(dim=(1, 2))
         return total

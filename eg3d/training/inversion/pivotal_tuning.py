@@ -41,7 +41,7 @@ class TuningConfig:
     learning_rate: float = 1e-3
     local: float = 0.1
     near: float = 1.0
-    obey: float = 5.0
+    obey: float = 6.0
 
     def __post_init__(self):
         check_types(self)

@@ -6,7 +6,6 @@ from tiny_networks import tiny_eye_field, tiny_generator
 
 from eg3d.gaze.term import gaze_error
 from eg3d.geometry.head_gaze import gaze_direction
-from eg3d.metrics.vgg import Vgg16
 from eg3d.pictures.views import camera_labels, ws_of_seeds
 from eg3d.training.inversion.latent_search import Spread
 from eg3d.training.inversion.photos_to_invert import Photos, draw
@@ -86,17 +85,3 @@ def test_eyes_that_are_set_obey_better_with_the_network_that_reads_them(distance
         errors[obey] = gaze_error(pictures, cameras, reader, wanted=gaze_direction(gaze)).mean()
         assert {name.split(".")[0] for name in moved(field, mine)} == {"base"}
     assert errors[1e3] < 0.7 * errors[0.0]
-
-
-def test_the_distance_is_zero_for_one_picture_and_grows(distance):
-    torch.manual_seed(0)
-    image, noise = torch.rand(2, 3, 32, 32) * 2 - 1, torch.randn(2, 3, 32, 32)
-    assert distance(image, image).abs().max() < 1e-6
-    near, far = (distance(image, image + size * noise) for size in (0.05, 0.3))
-    assert near.shape == (2,) and (0 < near).all() and (2 * near < far).all()
-
-
-def test_maps_of_vgg_are_the_five_that_lpips_compares():
-    with torch.device("meta"):
-        maps = Vgg16().maps(torch.empty(1, 3, 64, 64))
-    assert [tuple(m.shape[1:]) for m in maps] == [(64, 64, 64), (128, 32, 32), (256, 16, 16), (512, 8, 8), (512, 4, 4)]
