@@ -145,6 +145,17 @@ def test_a_drag_stops_the_full_picture_of_the_same_client_only(turns):
     assert other.result.result(5) == "drawn"
 
 
+def test_a_drag_stops_a_full_picture_that_waits_behind_an_older_one_of_the_same_client(turns):
+    begun, asked = threading.Event(), threading.Event()
+    turns.submit("a", REST, lambda pause: (begun.set(), asked.wait(5), pause()))
+    assert begun.wait(5)
+    newer = turns.submit("a", REST, lambda pause: "drawn")
+    turns.submit("a", PREVIEW, lambda pause: None)
+    asked.set()
+    with pytest.raises(Dropped):
+        newer.result.result(5)
+
+
 def test_an_error_reaches_who_asked_and_the_thread_lives_on(turns):
     def wrong(pause):
         raise ValueError("no such head")
