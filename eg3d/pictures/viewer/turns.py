@@ -64,7 +64,7 @@ class Turns:
             if older:
                 older.drop()
                 older.result.set_exception(Dropped())
-            if key in self._running and rank != PREVIEW:  # a preview is done before it could be stopped
+            if key in self._running:
                 self._running[key].drop()
             for pieces in (self._running, self._waiting) if rank == PREVIEW else ():
                 if stale := pieces.get((client, REST)):

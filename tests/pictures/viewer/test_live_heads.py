@@ -1,11 +1,13 @@
 """Drawing for the viewer: the same pictures as everywhere else, planes kept, previews that fit their time."""
 
+import io
 import time
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_networks import tiny_generator
 
 from eg3d.checkpoints.loading import load_generator
@@ -16,7 +18,7 @@ from eg3d.pictures.layout import to_uint8
 from eg3d.pictures.viewer import live_heads
 from eg3d.pictures.viewer.effort import EFFORTS, FULL, Pace, fewer_samples
 from eg3d.pictures.viewer.kept_heads import Kept
-from eg3d.pictures.viewer.live_heads import LiveHead, turned_gaze
+from eg3d.pictures.viewer.live_heads import LiveHead, packed, turned_gaze
 from eg3d.pictures.viewer.surface_normals import normals
 from eg3d.pictures.viewer.wanted_view import View
 from eg3d.pictures.views import ViewOptions, render_batch, ws_of_seeds
@@ -115,6 +117,14 @@ def test_previews_of_a_new_head_have_rough_planes_if_exact_ones_take_too_long(he
     assert all(module.block_dtype is None for module in head.G.modules() if hasattr(module, "block_dtype"))
 
 
+def test_only_a_large_picture_that_moves_loses_anything_on_its_way():
+    picture = np.linspace(0, 255, 200 * 200 * 3).reshape(200, 200, 3).astype(np.uint8)
+    for image, moving in ((picture, True), (picture, False), (picture[:160, :160], True)):
+        sent = np.asarray(Image.open(io.BytesIO(packed(image, moving)))).astype(int)
+        off = np.abs(sent - image)
+        assert (0 < off.max() <= 6) if moving and image is picture else off.max() == 0
+
+
 def test_planes_are_made_once_for_a_head_and_again_for_another(head, planes_made):
     for yaw in (0.0, 0.1, 0.2):
         head.full(View(seed=100, yaw=yaw), lambda: None)
@@ -211,6 +221,15 @@ def test_the_smallest_effort_is_taken_if_none_is_fast_enough():
     assert chosen(pace, 0.1) == "raw-32"
 
 
+def test_however_late_previews_were_a_reading_has_to_be_paid_for_once_only():
+    pace = Pace()
+    pace.reading = 0.05
+    for late in (0.3, 9.0, -0.02, -0.02, -0.02):
+        assert pace.may_read(FULL) is (late == 0.3)
+        pace.settle(late)
+    assert pace.may_read(FULL)
+
+
 class Clock:
     """A time that passes only by what the parts of a preview are said to take, in seconds."""
 
@@ -251,6 +270,7 @@ def test_a_surface_is_previewed_in_its_time_though_the_picture_was_never_seen(mo
     """A link may say show=depth; its rays are four times those of the picture."""
     clock, seen = Clock(monkeypatch), LiveHead("slow", tiny_generator())
     clock.takes(lambda planes, label, rays, draws: 0.0005 * rays**2, seen.G, "rendered")
+    assert seen.efforts("final", "auto") == [FULL, EFFORTS["raw"]]  # none has more rays than the network's own 8
     for show, most in (("depth", 16), ("normals", 16), ("raw", 8)):
         seen.full(View(show=show), lambda: None)
         sides = [seen.preview(View(show=show), "auto", 0.04).image.shape[0] for _ in range(6)]
@@ -260,7 +280,8 @@ def test_a_surface_is_previewed_in_its_time_though_the_picture_was_never_seen(mo
 def test_packing_is_part_of_the_effort_so_that_previews_do_not_change_their_size_in_turn(monkeypatch):
     clock, seen = Clock(monkeypatch), LiveHead("slow", tiny_generator())
     clock.takes(0.03, seen.G, "rendered")
-    clock.takes(lambda image: 0.015 if image.shape[-1] == 32 else 0.001, live_heads, "to_uint8")
+    clock.takes(lambda image: 0.006 if image.shape[-1] == 32 else 0.001, live_heads, "to_uint8")
+    clock.takes(lambda image, moving: 0.006 if len(image) == 32 else 0.001, live_heads, "packed")
     sides = [seen.preview(View(yaw=0.01 * step), "auto", 0.04).image.shape[0] for step in range(8)]
     assert sides[2:] == [8] * 6
 
@@ -281,7 +302,8 @@ def test_a_drag_reads_the_eyes_as_often_as_its_time_allows(control, monkeypatch,
     clock, seen = Clock(monkeypatch), LiveHead("read", control.G, lambda images, labels: (torch.zeros(1),) * 2)
     clock.takes(0.027, control.G, "rendered")
     read = clock.takes(reading, seen, "read_gaze")
-    panels = [seen.preview(View(yaw=0.01 * step), "full", 0.04, read=True) for step in range(40)]
+    panels = [seen.preview(View(yaw=0.01 * step), "auto", 0.04, read=True) for step in range(40)]
+    assert {panel.image.shape[0] for panel in panels} == {64}  # nothing is drawn smaller for the sake of readings
     assert least <= len(read) <= most and [bool(panel.eyes) for panel in panels].count(True) == len(read)
     assert clock.now <= 40 * 0.04 + reading  # reading counts: else `most` of them would take longer
     seen.pace.owed = 0.0
