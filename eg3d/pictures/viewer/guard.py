@@ -12,7 +12,7 @@ from collections import OrderedDict
 TOKEN_HEADER = "x-viewer-token"
 MOST_BYTES = 1 << 17  # of a request's body; a path of 3,600 cameras fits
 MOST_CLIENTS = 64
-PER_SECOND, AT_ONCE = 90, 60  # requests of one client: more than a display shows, and a short burst
+PER_SECOND, AT_ONCE = 250, 60  # requests of one client: more than a display shows, and a short burst
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 

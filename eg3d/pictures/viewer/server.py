@@ -10,18 +10,15 @@ page's three, and none is written but temporary ones.
 """
 
 import asyncio
-import io
 import json
 import os
 import re
 import socket
-import time
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import uvicorn
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -31,7 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from eg3d.pictures.viewer import saving
 from eg3d.pictures.viewer.effort import EFFORTS, FRAME_SECONDS
 from eg3d.pictures.viewer.guard import TOKEN_HEADER, Guard, Refused, body_of
-from eg3d.pictures.viewer.live_heads import LiveHead, turned_gaze
+from eg3d.pictures.viewer.live_heads import LiveHead, packed, turned_gaze
 from eg3d.pictures.viewer.turns import PREVIEW, REST, SAVE, Dropped, Turns, Work
 from eg3d.pictures.viewer.wanted_view import COMMON_PITCH, COMMON_YAW, READ, View
 from groundwork.early import DEBUG_VARIABLE, exhausted
@@ -50,7 +47,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 KINDS = {"png": "image/png", "film": "video/mp4", "cameras": "application/json", "glb": "model/gltf-binary"}
-LOSSLESS_SIDE = 160  # pictures up to this are sent as they are; larger ones while they move as JPEG
 
 
 class Viewer:
@@ -58,7 +54,7 @@ class Viewer:
 
     def __init__(self, heads: Sequence[LiveHead], guard: Guard, options: Sequence[str] = ()):
         self.heads, self.guard, self.options = heads, guard, options
-        self.turns, self.packing = Turns(), 0.0  # seconds that it took to pack the last preview
+        self.turns = Turns()
         routes = [Route("/", self._page, methods=["GET"])]
         routes += [Route(f"/{name}", self._file, methods=["GET"]) for name in PAGE_FILES]
         routes += [
@@ -158,11 +154,8 @@ class Viewer:
         def task(pause):
             if not moving:
                 return self._pictures(view, [head.full(view, pause, read) for head in self.heads], moving)
-            share = (FRAME_SECONDS - self.packing) / len(self.heads)
-            panels, begun = [head.preview(view, asked, share, read) for head in self.heads], time.perf_counter()
-            content = self._pictures(view, panels, moving)
-            self.packing = time.perf_counter() - begun
-            return content
+            share = FRAME_SECONDS / len(self.heads)
+            return self._pictures(view, [head.preview(view, asked, share, read) for head in self.heads], moving)
 
         content = await self._served(request, message["client"], PREVIEW if moving else REST, task)
         return Response(content, media_type="application/octet-stream")
@@ -179,7 +172,7 @@ class Viewer:
         }
         if not moving:
             facts["command"] = saving.command([head.name for head in self.heads], view, self.options)
-        return saving.report(facts, *(_encoded(panel.image, moving) for panel in panels))
+        return saving.report(facts, *(panel.file or packed(panel.image, moving) for panel in panels))
 
     async def _save(self, request: Request, message: dict) -> Response:
         view, kind = View.parse(_text(message, "view")), _text(message, "kind")
@@ -266,16 +259,6 @@ def _switch(message: dict, name: str) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name}: must be true or false")
     return value
-
-
-def _encoded(image, moving: bool) -> bytes:
-    """A picture uint8 [H, W, 3] as PNG, or a large one that is soon followed by another as JPEG."""
-    buffer = io.BytesIO()
-    if moving and image.shape[0] > LOSSLESS_SIDE:
-        Image.fromarray(image).save(buffer, "JPEG", quality=90, subsampling=0)
-    else:
-        Image.fromarray(image).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def listening(host: str, port: int) -> socket.socket:

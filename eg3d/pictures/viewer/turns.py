@@ -64,10 +64,11 @@ class Turns:
             if older:
                 older.drop()
                 older.result.set_exception(Dropped())
-            if key in self._running and rank != PREVIEW:  # a preview is done before it could be stopped
+            if key in self._running:
                 self._running[key].drop()
-            if rank == PREVIEW and (stale := self._running.get((client, REST)) or self._waiting.get((client, REST))):
-                stale.drop()
+            for pieces in (self._running, self._waiting) if rank == PREVIEW else ():
+                if stale := pieces.get((client, REST)):
+                    stale.drop()
             self._waiting[key] = work
             self._changed.notify()
         return work

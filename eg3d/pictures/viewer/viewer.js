@@ -8,6 +8,7 @@ const token = new URLSearchParams(location.search).get("token") || "";
 const client = Array.from(crypto.getRandomValues(new Uint8Array(12)), b => b.toString(16).padStart(2, "0")).join("");
 const REST_MS = 140;      // without a change: then the whole picture is asked for
 const TURN_RAD = 1.9;     // by a drag across a picture
+const FRESH_MS = 250;     // the arrow of eyes read longer ago is pale; if each one but the newest were, it would flicker
 const PAD_DEG = [35, 20]; // at the edges of the gaze pad
 const degrees = radians => radians * 180 / Math.PI;
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -129,21 +130,24 @@ async function show(bytes, signal) {
 function paint() {
   if (!drawn) return;
   const { facts, images } = drawn;
-  panels.forEach(({ canvas, note }, i) => {
+  panels.forEach((panel, i) => {
+    const { canvas, note } = panel;
     const side = Math.max(64, Math.round(canvas.clientWidth * devicePixelRatio));
     if (canvas.width !== side) canvas.width = canvas.height = side;
     const context = canvas.getContext("2d");
     context.imageSmoothingQuality = "high";
     context.drawImage(images[i], 0, 0, side, side);
     const arrows = id("arrows").checked, eyes = facts.eyes[i];
-    if (eyes || facts.command) panels[i].eyes = eyes;  // between two readings of a drag the last one stays, pale
+    if (eyes || facts.command) Object.assign(panel, { eyes, read: performance.now() });  // else the last reading stays
+    const fresh = performance.now() - panel.read < FRESH_MS;
     if (arrows) {
       arrow(context, facts.face, "#0b6bcb", side);
-      context.globalAlpha = eyes ? 1 : 0.35;
-      if (panels[i].eyes) arrow(context, panels[i].eyes, "#f25c05", side);
+      context.globalAlpha = fresh ? 1 : 0.35;
+      if (panel.eyes) arrow(context, panel.eyes, "#f25c05", side);
       context.globalAlpha = 1;
     }
-    note.textContent = arrows && eyes ? `eyes ${signed(degrees(eyes[0]))} ${signed(degrees(eyes[1]))}` : `${facts.sides[i]} px`;
+    const seen = arrows && fresh && panel.eyes;
+    note.textContent = seen ? `eyes ${signed(degrees(seen[0]))} ${signed(degrees(seen[1]))}` : `${facts.sides[i]} px`;
   });
   placePad();
 }

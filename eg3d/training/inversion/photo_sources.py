@@ -37,22 +37,31 @@ def digest(data: bytes, label: torch.Tensor | None) -> str:
 def of_data_set(path: Path, ray_ranges, skip_unmatched: bool = False) -> tuple[list[Source], list[str]]:
     """The images of a zip or folder with `dataset.json`, and notes for the user.
 
-    ValueError if the label file is missing, or if its cameras are of another unit or convention.
+    ValueError if the label file is missing, if its cameras are of another unit or convention, or if two heads would
+    have one name.
     """
     files = open_labelled(path, skip_unmatched)
-    names = sorted(files.labels)
+    names, owners = sorted(files.labels), {}
+    for name in names:
+        if (other := owners.setdefault(_head_name(name), name)) != name:
+            raise ValueError(f"{files.archive.path}: {shown(other)} and {shown(name)} would both become "
+                             f"{shown(_head_name(name))}.safetensors; rename one")  # fmt: skip
     labels = label_array(files.labels, names, files.where).float()
     check_cameras(labels, files.where, ray_ranges)
 
     def source(name: str, label: torch.Tensor) -> Source:
         where = f"{files.archive.path}: {shown(name)}"
         return Source(
-            name.rpartition(".")[0],
+            _head_name(name),
             lambda: (squared(read_picture(files.archive.read(name), where), where), label),
             lambda: digest(files.archive.read(name), label),
         )
 
     return [source(name, label) for name, label in zip(names, labels, strict=True)], files.all_notes
+
+
+def _head_name(picture: str) -> str:
+    return picture.rpartition(".")[0]
 
 
 def label_beside(image: Path, ray_ranges) -> torch.Tensor | None:
@@ -61,7 +70,7 @@ def label_beside(image: Path, ray_ranges) -> torch.Tensor | None:
         file = folder / LABEL_FILE
         if file.is_file():
             name = image.absolute().relative_to(folder).as_posix()
-            entries = {key: label for key, label in _listed(file).items() if key == name}
+            entries = _listed(file)
             if entries.get(name) is not None:
                 label = label_array(entries, [name], str(file)).float()
                 check_cameras(label, f"{file}: {shown(name)}", ray_ranges)
@@ -85,7 +94,7 @@ def check_cameras(labels: torch.Tensor, where: str, ray_ranges) -> None:
 def squared(picture: Image.Image, where: str) -> Image.Image:
     """The picture; ValueError if it is no square, to which alone a label belongs."""
     if picture.width != picture.height:
-        raise ValueError(f"{where} is {picture.width}x{picture.height}, and its label is of a square; cut it out with "
+        raise ValueError(f"{where} is {picture.width}x{picture.height}, and a label is of a square; cut it out with "
                          "dataset_preprocessing/dataset_tool.py, or give the photo by --image with --crop")  # fmt: skip
     return picture
 

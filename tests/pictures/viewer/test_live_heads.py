@@ -1,11 +1,13 @@
 """Drawing for the viewer: the same pictures as everywhere else, planes kept, previews that fit their time."""
 
+import io
 import time
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_networks import tiny_generator
 
 from eg3d.checkpoints.loading import load_generator
@@ -16,7 +18,7 @@ from eg3d.pictures.layout import to_uint8
 from eg3d.pictures.viewer import live_heads
 from eg3d.pictures.viewer.effort import EFFORTS, FULL, Pace, fewer_samples
 from eg3d.pictures.viewer.kept_heads import Kept
-from eg3d.pictures.viewer.live_heads import LiveHead, turned_gaze
+from eg3d.pictures.viewer.live_heads import LiveHead, packed, turned_gaze
 from eg3d.pictures.viewer.surface_normals import normals
 from eg3d.pictures.viewer.wanted_view import View
 from eg3d.pictures.views import ViewOptions, render_batch, ws_of_seeds
@@ -88,7 +90,7 @@ def test_eyes_are_those_that_were_asked_for_though_another_sets_them_on_the_same
 def test_what_others_draw_in_pauses_does_not_count_as_slow(head):
     slow = LiveHead("slow", head.G)
     slow.full(View(seed=70), lambda: time.sleep(0.1))
-    assert slow.plane_seconds < 0.1 and slow.pace.seconds["full"] < 0.1
+    assert slow.plane_seconds < 0.1 and slow.pace.seconds[FULL] < 0.1
 
 
 def test_previews_of_a_new_head_have_rough_planes_if_exact_ones_take_too_long(head, planes_made):
@@ -113,6 +115,14 @@ def test_previews_of_a_new_head_have_rough_planes_if_exact_ones_take_too_long(he
     seen.plane_seconds = 9.0
     assert np.array_equal(whole, exact) and np.array_equal(seen.preview(view, "full", 1.0).image, exact)
     assert all(module.block_dtype is None for module in head.G.modules() if hasattr(module, "block_dtype"))
+
+
+def test_only_a_large_picture_that_moves_loses_anything_on_its_way():
+    picture = np.linspace(0, 255, 200 * 200 * 3).reshape(200, 200, 3).astype(np.uint8)
+    for image, moving in ((picture, True), (picture, False), (picture[:160, :160], True)):
+        sent = np.asarray(Image.open(io.BytesIO(packed(image, moving)))).astype(int)
+        off = np.abs(sent - image)
+        assert (0 < off.max() <= 6) if moving and image is picture else off.max() == 0
 
 
 def test_planes_are_made_once_for_a_head_and_again_for_another(head, planes_made):
@@ -152,54 +162,72 @@ def test_a_preview_has_fewer_rays_and_samples_and_the_network_is_as_before(head)
     with fewer_samples(head.G, 0.5):
         seen.append(head.G.options.depth_resolution)
     assert seen == [max(4, options.depth_resolution // 2)] and head.G.options == options
-    raw = head.panel(View(), EFFORTS["raw-32"])[0].image
+    raw = head.preview(View(), "raw-32", 1.0).image
     assert raw.shape == (32, 32, 3) and head.G.options == options
+
+
+ALL, NAMES = [*EFFORTS.values()], {effort: name for name, effort in EFFORTS.items()}
 
 
 def noted(pace, **seconds):
     for name, value in seconds.items():
-        pace.note(name.replace("_", "-"), value)
+        pace.note(EFFORTS[name.replace("_", "-")], value)
+
+
+def chosen(pace, seconds: float, gone: float = 0.0) -> str:
+    return NAMES[pace.choose(ALL, seconds, gone)]
 
 
 def test_previews_take_as_much_effort_as_time_allows():
-    pace = Pace(rays=128)
-    assert pace.choose(0.1) == "full"
+    pace = Pace()
+    assert chosen(pace, 0.1) == "full"
     noted(pace, full=2.0)
-    assert pace.choose(0.1) == "raw"
+    assert chosen(pace, 0.1) == "raw"
     noted(pace, raw=0.3)
-    assert pace.choose(0.1) == "raw"  # a first picture may be slow: another chance
+    assert chosen(pace, 0.1) == "raw"  # a first picture may be slow: another chance
     noted(pace, raw=0.2, raw_64=0.08)
-    assert pace.choose(0.1) == "raw-64"
-    assert pace.choose(0.001) == "raw-48"  # never tried
-    assert Pace(rays=None).choose(0.0) == "full"  # a network without rays has no smaller picture
+    assert chosen(pace, 0.1) == "raw-64"
+    assert chosen(pace, 0.001) == "raw-48"  # never tried
+    noted(pace, raw_64=0.08, raw_48=0.02)
+    assert chosen(pace, 0.1, gone=0.06) == "raw-48" and chosen(pace, 0.1, gone=0.2) == "raw-48"
+    assert chosen(pace, 0.1, gone=0.99) == "raw"  # one that is so late anyway need not be coarse
 
 
 def test_a_drag_is_never_held_up_by_an_effort_that_is_known_to_take_long():
-    pace = Pace(rays=128)
+    pace = Pace()
     noted(pace, full=1.4)
     for _ in range(1000):
-        assert pace.choose(0.08) == "raw"
+        assert chosen(pace, 0.08) == "raw"
         noted(pace, raw=0.03)
 
 
 def test_a_machine_that_becomes_busy_or_idle_is_so_for_all_efforts():
-    pace = Pace(rays=128)
+    pace = Pace()
     for _ in range(2):
         noted(pace, full=2.0, raw=0.06, raw_64=0.02)
-    assert pace.choose(0.08) == "raw"
+    assert chosen(pace, 0.08) == "raw"
     for _ in range(8):
         noted(pace, raw=0.24)
-    assert pace.choose(0.08) == "raw-64" and pace.seconds["raw-64"] == pytest.approx(0.08, rel=0.02)
+    assert chosen(pace, 0.08) == "raw-64" and pace.seconds[EFFORTS["raw-64"]] == pytest.approx(0.08, rel=0.02)
     for _ in range(12):  # nobody tries `raw` meanwhile
         noted(pace, raw_64=0.02)
-    assert pace.choose(0.08) == "raw" and pace.seconds["raw"] == pytest.approx(0.06, rel=0.02)
+    assert chosen(pace, 0.08) == "raw" and pace.seconds[EFFORTS["raw"]] == pytest.approx(0.06, rel=0.02)
 
 
 def test_the_smallest_effort_is_taken_if_none_is_fast_enough():
-    pace = Pace(rays=128)
-    for name in pace.names:
-        pace.note(name, 9.0)
-    assert pace.choose(0.1) == pace.names[-1]
+    pace = Pace()
+    for effort in ALL:
+        pace.note(effort, 9.0)
+    assert chosen(pace, 0.1) == "raw-32"
+
+
+def test_however_late_previews_were_a_reading_has_to_be_paid_for_once_only():
+    pace = Pace()
+    pace.reading = 0.05
+    for late in (0.3, 9.0, -0.02, -0.02, -0.02):
+        assert pace.may_read(FULL) is (late == 0.3)
+        pace.settle(late)
+    assert pace.may_read(FULL)
 
 
 class Clock:
@@ -212,13 +240,13 @@ class Clock:
     def perf_counter(self) -> float:
         return self.now
 
-    def takes(self, seconds: float, of, name: str) -> list[int]:
-        """From now on this part takes so long -> one entry for every time that it is done."""
+    def takes(self, seconds, of, name: str) -> list[int]:
+        """From now on this part takes so long, or what its arguments give -> one entry for every time it is done."""
         part, done = getattr(of, name), []
 
         def slow(*args, **more):
             done.append(1)
-            self.now += seconds
+            self.now += seconds(*args) if callable(seconds) else seconds
             return part(*args, **more)
 
         self._patch.setattr(of, name, slow)
@@ -238,16 +266,47 @@ def test_new_eyes_count_as_part_of_a_preview(control, monkeypatch):
     assert sides("face")[1:] == [64] * 7
 
 
+def test_a_surface_is_previewed_in_its_time_though_the_picture_was_never_seen(monkeypatch):
+    """A link may say show=depth; its rays are four times those of the picture."""
+    clock, seen = Clock(monkeypatch), LiveHead("slow", tiny_generator())
+    clock.takes(lambda planes, label, rays, draws: 0.0005 * rays**2, seen.G, "rendered")
+    assert seen.efforts("final", "auto") == [FULL, EFFORTS["raw"]]  # none has more rays than the network's own 8
+    for show, most in (("depth", 16), ("normals", 16), ("raw", 8)):
+        seen.full(View(show=show), lambda: None)
+        sides = [seen.preview(View(show=show), "auto", 0.04).image.shape[0] for _ in range(6)]
+        assert sides[2:] == [8] * 4 and seen.preview(View(show=show), "full", 0.04).image.shape[0] == most
+
+
+def test_packing_is_part_of_the_effort_so_that_previews_do_not_change_their_size_in_turn(monkeypatch):
+    clock, seen = Clock(monkeypatch), LiveHead("slow", tiny_generator())
+    clock.takes(0.03, seen.G, "rendered")
+    clock.takes(lambda image: 0.006 if image.shape[-1] == 32 else 0.001, live_heads, "to_uint8")
+    clock.takes(lambda image, moving: 0.006 if len(image) == 32 else 0.001, live_heads, "packed")
+    sides = [seen.preview(View(yaw=0.01 * step), "auto", 0.04).image.shape[0] for step in range(8)]
+    assert sides[2:] == [8] * 6
+
+
+def test_a_drag_is_as_fine_as_its_time_allows_though_another_page_changes_heads_meanwhile(monkeypatch):
+    clock, seen = Clock(monkeypatch), LiveHead("shared", tiny_generator())
+    clock.takes(0.02, seen.G, "rendered")
+    clock.takes(0.2, seen.G, "planes")
+    seen.preview(View(), "auto", 0.04)
+    for step in range(6):
+        seen.preview(View(seed=1 + step), "auto", 0.04)
+        assert seen.preview(View(yaw=0.1 * step), "auto", 0.04).image.shape[0] == 32
+
+
 @pytest.mark.parametrize("reading, least, most", [(0.01, 40, 40), (0.05, 8, 12), (0.5, 1, 2)])
 def test_a_drag_reads_the_eyes_as_often_as_its_time_allows(control, monkeypatch, reading, least, most):
     """40 previews of 40 ms each, drawn in 27: all are read if that takes 10 ms, every fourth if it takes 50."""
     clock, seen = Clock(monkeypatch), LiveHead("read", control.G, lambda images, labels: (torch.zeros(1),) * 2)
     clock.takes(0.027, control.G, "rendered")
     read = clock.takes(reading, seen, "read_gaze")
-    panels = [seen.preview(View(yaw=0.01 * step), "full", 0.04, read=True) for step in range(40)]
+    panels = [seen.preview(View(yaw=0.01 * step), "auto", 0.04, read=True) for step in range(40)]
+    assert {panel.image.shape[0] for panel in panels} == {64}  # nothing is drawn smaller for the sake of readings
     assert least <= len(read) <= most and [bool(panel.eyes) for panel in panels].count(True) == len(read)
     assert clock.now <= 40 * 0.04 + reading  # reading counts: else `most` of them would take longer
-    seen.owed = 0.0
+    seen.pace.owed = 0.0
     assert seen.preview(View(), "raw", 0.04, read=True).eyes is None  # it would be read wrongly
     for count in (1, 2):  # at rest always
         assert seen.full(View(), lambda: None, read=True).eyes and len(read) > count
@@ -300,9 +359,9 @@ def test_the_face_arrow_is_where_the_gaze_term_wants_the_eyes(head):
 def test_the_judge_sees_the_eyes_move_where_they_are_told(control):
     judge = load_gaze_network("embedded-judge")
     seeing = LiveHead("x", control.G, lambda images, labels: estimate_gaze(images, labels, judge))
-    left, right = (seeing.panel(View(seed=1, gaze=gaze), FULL, read=True)[0].eyes for gaze in ("25,0", "-25,0"))
+    left, right = (seeing.full(View(seed=1, gaze=gaze), lambda: None, True).eyes for gaze in ("25,0", "-25,0"))
     assert left[0] - right[0] > 0.5  # of 0.87 rad that were asked for
-    assert seeing.panel(View(seed=1), FULL)[0].eyes is None
+    assert seeing.full(View(seed=1), lambda: None).eyes is None
 
 
 def test_a_network_of_another_kind_is_drawn_by_its_synthesis():
@@ -319,7 +378,8 @@ def test_a_network_of_another_kind_is_drawn_by_its_synthesis():
         def synthesis(self, ws, c, *, draws=None, noise_mode="random"):
             return {"image": torch.tanh(ws[:, :1, None, None].expand(len(ws), 3, 8, 8) + c[:, 3, None, None, None])}
 
-    head = LiveHead("flat", Flat())
+    head = LiveHead("flat", Flat(), lambda images, labels: torch.zeros(2, len(images)))
+    assert all(head.preview(View(), effort, 9.0, read=True).eyes for effort in ("auto", "raw-32"))  # all are whole
     assert head.full(View(), lambda: None).image.shape == (8, 8, 3)
     assert head.preview(View(yaw=0.3), "auto", 0.1).image.shape == (8, 8, 3)
     with pytest.raises(ValueError, match="draws no depth"):

@@ -157,7 +157,10 @@ def test_an_arrow_of_an_earlier_picture_is_pale_and_one_at_rest_is_not(page):
     eyes(shown)
     orange = lambda: np.abs(pixels(shown, 1) - (242, 92, 5)).sum(axis=2).min()  # noqa: E731
     assert orange() < 30
-    shown.run("delete drawn.facts.command, drawn.facts.eyes = [null, null], paint()")  # as a preview without a reading
+    preview = "delete drawn.facts.command, drawn.facts.eyes = [null, null]"  # without a reading
+    shown.run(f"{preview}, panels[1].read = performance.now(), paint()")  # soon after one
+    assert orange() < 30 and "eyes" in shown.run("panels[1].note.textContent")
+    shown.run("panels[1].read -= 1000, paint()")
     assert orange() > 60 and "px" in shown.run("panels[1].note.textContent")
     shown.run("drawn.facts.command = 'x', paint()")  # at rest nothing was read: no arrow
     assert orange() > 60 and shown.run("panels[1].eyes") is None

@@ -261,6 +261,14 @@ def test_large_messages_and_too_many_are_refused(running):
     assert running.post("/about")[0] == 200
 
 
+def test_a_page_may_ask_as_often_as_a_fast_display_shows_pictures():
+    now, watched = [0.0], guard_module.Guard(TOKEN)
+    watched.clock = lambda: now[0]
+    for _ in range(240 * 5):
+        watched.check_rate("page")
+        now[0] += 1 / 240
+
+
 def test_pages_are_limited_and_an_old_one_makes_room():
     now, watched = [1000.0], guard_module.Guard(TOKEN)
     watched.clock = lambda: now[0]
@@ -298,14 +306,26 @@ def test_a_name_that_no_message_has_is_refused(running, where, message):
     assert status == 400 and content.startswith(f"'{[*message][-1]}': ".encode()) and b"client" in content
 
 
-def test_packing_counts_as_part_of_a_preview(running, monkeypatch):
-    given, encoded = [], server._encoded
-    monkeypatch.setattr(server, "_encoded", lambda *args: time.sleep(0.01) or encoded(*args))
-    preview = LiveHead.preview
+def test_networks_share_the_time_of_a_preview_and_pack_it_in_theirs(running, monkeypatch):
+    given, preview = [], LiveHead.preview
     monkeypatch.setattr(LiveHead, "preview", lambda *args: (given.append(args[3]), preview(*args))[1])
-    for _ in range(2):
-        assert running.post("/view", view="seed=3", moving=True)[0] == 200
-    assert given[-1] <= (server.FRAME_SECONDS - 0.02) / 2
+    monkeypatch.setattr(server, "packed", None)
+    assert running.post("/view", view="seed=3", moving=True)[0] == 200
+    assert given == [server.FRAME_SECONDS / 2] * 2
+
+
+def test_effort_and_arrows_are_as_the_page_asks_and_only_a_whole_picture_has_a_command(running, monkeypatch):
+    reads = lambda images, labels: (images.shape[-1],) * 2  # noqa: E731
+    monkeypatch.setattr(running.heads[0], "read_gaze", reads)
+    for moving, effort, read, side, eyes in (
+        (True, "full", True, 32, [32, 32]), (True, "full", False, 32, None), (True, "raw", True, 8, None),
+        (False, "raw", True, 32, [32, 32]), (False, "full", False, 32, None),
+    ):  # fmt: skip
+        running.heads[0].pace.owed = 0.0
+        answer = running.post("/view", view="seed=3", moving=moving, effort=effort, read=read)[1]
+        ((facts, images),) = messages(answer)
+        assert facts["sides"][0] == pixels(images[0]).shape[0] == side and facts["eyes"] == [eyes, None]
+        assert ("command" in facts) is not moving
 
 
 def malformed(rng: random.Random) -> tuple[str, str, bytes]:
@@ -392,7 +412,8 @@ def test_connections_that_ask_nothing_or_never_to_the_end_do_not_keep_others_out
 
 def test_a_long_answer_outlasts_the_patience_with_idle_connections(running, monkeypatch):
     monkeypatch.setattr(server, "READ_SECONDS", 0.2)
-    monkeypatch.setattr(LiveHead, "full", lambda self, *args: time.sleep(1) or self.panel(View())[0])
+    full = LiveHead.full
+    monkeypatch.setattr(LiveHead, "full", lambda *args: time.sleep(1) or full(*args))
     assert running.post("/view", view="seed=3", moving=False)[0] == 200
 
 
@@ -406,11 +427,12 @@ def test_who_goes_away_costs_nothing(running, monkeypatch):
     head = f"POST /save HTTP/1.1\r\nHost: localhost\r\nX-Viewer-Token: {TOKEN}\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", running.port), 5) as sock:
         sock.sendall(head.encode() + body)
-        assert sock.recv(4096)
-    end = time.monotonic() + 10
+        end = time.monotonic() + 10
+        while not drawn and time.monotonic() < end:
+            time.sleep(0.02)
     while running.viewer.turns._running and time.monotonic() < end:
         time.sleep(0.02)
-    assert not running.viewer.turns._running and len(drawn) < 2000
+    assert drawn and not running.viewer.turns._running and len(drawn) < 2000
     count = len(drawn)
     time.sleep(0.1)
     assert len(drawn) == count

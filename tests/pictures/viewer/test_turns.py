@@ -6,6 +6,7 @@ from concurrent.futures import wait
 
 import pytest
 
+from eg3d.pictures.viewer import turns as turns_module
 from eg3d.pictures.viewer.turns import LEAST_PAUSE, PREVIEW, REST, SAVE, Dropped, Turns
 
 
@@ -103,6 +104,25 @@ def test_long_work_goes_on_though_others_never_stop_asking(turns):
     assert frames == [0, 1]
 
 
+def test_a_pause_of_long_work_ends_when_its_patience_does_whoever_still_waits(turns, monkeypatch):
+    monkeypatch.setattr(turns_module, "PATIENCE", 0.05)
+    begun, asked, done = threading.Event(), threading.Event(), []
+
+    def film(pause):
+        begun.set()
+        assert asked.wait(5)
+        time.sleep(0.2)
+        pause()
+        return len(done)
+
+    work = turns.submit("a", SAVE, film)
+    assert begun.wait(5)
+    for number in range(40):
+        turns.submit(f"b{number}", PREVIEW, lambda pause: (time.sleep(0.01), done.append(1)))
+    asked.set()
+    assert 1 <= work.result.result(10) <= 8
+
+
 def test_work_whose_client_is_gone_stops_at_its_next_pause(turns):
     begun, gone = threading.Event(), threading.Event()
     frames = []
@@ -143,6 +163,17 @@ def test_a_drag_stops_the_full_picture_of_the_same_client_only(turns):
     with pytest.raises(Dropped):
         mine.result.result(5)
     assert other.result.result(5) == "drawn"
+
+
+def test_a_drag_stops_a_full_picture_that_waits_behind_an_older_one_of_the_same_client(turns):
+    begun, asked = threading.Event(), threading.Event()
+    turns.submit("a", REST, lambda pause: (begun.set(), asked.wait(5), pause()))
+    assert begun.wait(5)
+    newer = turns.submit("a", REST, lambda pause: "drawn")
+    turns.submit("a", PREVIEW, lambda pause: None)
+    asked.set()
+    with pytest.raises(Dropped):
+        newer.result.result(5)
 
 
 def test_an_error_reaches_who_asked_and_the_thread_lives_on(turns):
