@@ -23,6 +23,14 @@ AT_ONCE = 8  # starts drawn together
 GAZE_RATE, CAMERA_RATE = 0.1, 0.02  # of the learning rate of w; rad, world units
 
 
+def ramp(at: float, rising: float, falling: float) -> float:
+    """Which part of the learning rate is used at a place in the run, 0 <= at < 1.
+
+    rising, falling: parts of the run, at its begin and its end.
+    """
+    return min(1.0, at / rising) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - at) / falling)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
     """How the latent is sought. target: `w`, one row for all layers, or `w+`, a row for each."""
@@ -46,8 +54,7 @@ class SearchConfig:
 
     def rate(self, at: float) -> float:
         """The learning rate at a place in the run, 0 <= at < 1."""
-        fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - at) / self.falling))
-        return self.learning_rate * fall * min(1.0, at / self.rising)
+        return self.learning_rate * ramp(at, self.rising, self.falling)
 
     def noise_at(self, at: float) -> float:
         return self.noise * max(0.0, 1 - at / self.noisy) ** 2

@@ -19,7 +19,7 @@ from eg3d.gaze.term import gaze_error
 from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.models.eye_field import EyeField
 from eg3d.pictures.views import camera_labels, conditioning_label
-from eg3d.training.inversion.latent_search import Spread
+from eg3d.training.inversion.latent_search import Spread, ramp
 from eg3d.training.inversion.photos_to_invert import Photos, draw
 from eg3d.training.inversion.picture_distance import PictureDistance
 from groundwork.draw_keys import draw_key
@@ -38,7 +38,9 @@ class TuningConfig:
     """
 
     steps: int = 300
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
+    rising: float = 1 / 3  # part of the run; at the full rate from the first step on, some heads are ruined
+    falling: float = 1 / 2
     local: float = 0.1
     near: float = 1.0
     obey: float = 6.0
@@ -46,6 +48,10 @@ class TuningConfig:
     def __post_init__(self):
         check_types(self)
         check_within("steps", self.steps, 0)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        return self.learning_rate * ramp(step / self.steps, self.rising, self.falling)
 
 
 def tuned(
@@ -63,8 +69,9 @@ def tuned(
     weights = [weight for name, weight in head.named_parameters() if not name.startswith("backbone.mapping.")]
     for weight in weights:
         weight.requires_grad_(True)
-    optimizer = torch.optim.Adam(weights, lr=config.learning_rate)
+    optimizer = torch.optim.Adam(weights)
     for step in range(config.steps):
+        optimizer.param_groups[0]["lr"] = config.rate(step)
         draws = KeyedDraws([draw_key(seed, "pivotal tuning", photo.keys[0], step)], "cpu")
         camera = _camera(G, draws).to(ws.device)
         optimizer.zero_grad()

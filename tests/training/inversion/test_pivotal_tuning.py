@@ -50,6 +50,15 @@ def test_the_photo_is_drawn_better_and_the_generator_itself_is_left_alone(distan
     assert not any(p.requires_grad for p in mine.parameters())
 
 
+def test_the_learning_rate_rises_from_nothing_and_falls_to_nothing(distance, spread):
+    config, G = TuningConfig(steps=300, learning_rate=1.0, rising=1 / 3, falling=1 / 2), tiny_generator()
+    rates = [config.rate(step) for step in range(300)]
+    assert rates[0] == 0.0 and rates[50] == pytest.approx(0.5) and set(rates[100:150]) == {1.0}
+    assert rates[225] == pytest.approx(0.5) and rates[299] < 1e-3
+    mine = tuned(G, ws_of_seeds(G, [1]), stranger(G), distance, TuningConfig(steps=1), spread)
+    assert not moved(G, mine)
+
+
 def test_the_local_term_keeps_what_is_near(distance, spread):
     G = tiny_generator()
     photo, ws = stranger(G), ws_of_seeds(G, [1])
