@@ -12,7 +12,7 @@ import click
 from groundwork.command import Command, device_option, json_option, pick_device, seed_option, write_json
 from groundwork.places import EITHER, GAZE_JUDGE, INPUT_FOLDER, OUTPUT_FILE, NamedInput
 from redirection.gaze_animation.aimed_eyes import lens_reads
-from redirection.gaze_animation.animator_file import EMBEDDED, read_animator_of, save_animator
+from redirection.gaze_animation.animator_file import EMBEDDED, read_networks, save_animator
 from redirection.gaze_animation.calibrating import as_shown, fitted
 from redirection.gaze_animation.camera_gaze import NetworkGaze
 from redirection.gaze_animation.portrait_lists import CAMERA, ELSEWHERE, read_domain
@@ -38,7 +38,7 @@ def main(weights, data, out, count, l2cs_path, shown, aim, seed, device, json_pa
     """Reads the codes of faces that look elsewhere, and of their corrections, and fits a 2 x 2 matrix to the degrees
     between them. Do not fit it on the people on whom it is measured."""
     device = pick_device(device)
-    animator, _, facts = read_animator_of(weights)
+    animator, facts = read_networks(weights)
     animator, portraits, truth = animator.to(device), read_domain(data, ELSEWHERE), read_truth(data)
     calibration = fitted(animator, portraits, truth, count, seed, device)
     if l2cs_path is not None:
