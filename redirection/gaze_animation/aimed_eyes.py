@@ -5,6 +5,7 @@ pose, and is no straight line. So a face is painted with thirteen gazes, the gaz
 and a thin-plate spline says what to ask for. Gazes count from what the reader reads of faces that look into the lens.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,10 +24,11 @@ from redirection.lid_points import LidSource
 
 PROBES = np.array([(yaw, pitch) for yaw in (-14.0, 0.0, 14.0) for pitch in (-9.0, 0.0, 9.0)]
                   + [(yaw, 0.0) for yaw in (-24.0, -6.0, 6.0, 24.0)])  # yaw, pitch asked for, degrees  # fmt: skip
-MOST = np.array([30.0, 17.0])  # degrees that are asked for; further out nothing has been read
+MOST = np.array([30.0, 17.0])  # degrees that are asked for: a little more than of PROBES, beyond which nothing is read
 SMOOTH = 10.0  # of the spline, so that it does not fold if two probes are read alike
-MOST_SHIFT = 20.0  # degrees; a face that would need more, or to move more than GAINS times as far, keeps the common map
-GAINS = (0.2, 5.0)
+# A face keeps the common map if it would need more degrees of shift, fewer or more degrees for each that is wanted, or
+# more of the other axis than of the one that is wanted.
+MOST_SHIFT, GAINS = 20.0, (0.2, 5.0)
 
 
 def portraits_read(frames: Sequence[np.ndarray], face: FaceEyes, size: int, reader: GazeReader) -> np.ndarray:
@@ -50,13 +52,17 @@ def response(
 
 
 def aimed(calibration: Calibration, read: np.ndarray, there: np.ndarray) -> Aim:
-    """What a face with this response needs; nothing if that is far from what the common map says."""
+    """What a face with this response needs; nothing if that is far from what the common map says, or not finite."""
+    if not (np.isfinite(read).all() and np.isfinite(there).all()):
+        return Aim()
     shown = read - calibration.lens_reads
     line = np.linalg.lstsq(np.column_stack([PROBES, np.ones(len(PROBES))]), shown, rcond=None)[0]
     if abs(np.linalg.det(line[:2])) < 1e-6:
         return Aim()
     back = np.linalg.inv(line[:2])
-    if np.linalg.norm(line[2] @ back) > MOST_SHIFT or not all(GAINS[0] < gain < GAINS[1] for gain in np.diag(back)):
+    gains, across = np.diag(back), np.abs(back[[0, 1], [1, 0]]).max()
+    turned = gains.min() < GAINS[0] or gains.max() > GAINS[1] or across > gains.min()
+    if turned or np.linalg.norm(line[2] @ back) > MOST_SHIFT:
         return Aim()
     bend = RBFInterpolator(shown, PROBES, smoothing=SMOOTH)
     return Aim(lambda wanted: bend(wanted).clip(-MOST, MOST), tuple((there - calibration.lens_reads).tolist()))
@@ -78,18 +84,16 @@ def lens_reads(portraits: Portraits, source: LidSource, count: int, seed: int, s
 def aims(
     picture: np.ndarray, faces: Sequence[FaceEyes], animator, calibration: Calibration | None, device="cpu"
 ) -> list[Aim] | None:
-    """What each face of a picture needs; None if the weights cannot be aimed."""
+    """What each face of a picture needs; None if the weights cannot be aimed. ValueError for a damaged gaze reader."""
     if calibration is None or calibration.lens_reads is None:
         return None
-    found = []
+    reader, found = gaze_reader(), []
     for face in faces:
-        try:
-            read = (
-                None if face.points is None else response(picture, face, animator, calibration, gaze_reader(), device)
-            )
-        except ValueError:  # too small, or outside: this face will not move
-            read = None
-        found.append(Aim() if read is None else aimed(calibration, *read))
+        seen = None
+        if face.points is not None:
+            with contextlib.suppress(ValueError):  # too small, or outside: this face will not move
+                seen = response(picture, face, animator, calibration, reader, device)
+        found.append(Aim() if seen is None else aimed(calibration, *seen))
     return found
 
 

@@ -83,12 +83,24 @@ def shown_by(response: np.ndarray) -> np.ndarray:
 
 def test_a_face_that_is_read_as_no_other_keeps_the_common_map_and_so_does_one_without_points(painter, plain):
     assert aimed(MAP, shown_by(OWN), np.zeros(2)).bend is not None
-    for odd in (OWN * [[0.1], [0.1], [1]], OWN * [[-1], [1], [1]], OWN + [[0, 0], [0, 0], [25, 0]], np.zeros((3, 2))):
-        assert aimed(MAP, shown_by(odd), np.zeros(2)) == Aim()
+    small, backward, aside, none = OWN * [[0.1], [0.1], [1]], OWN * [[-1], [1], [1]], OWN + [[0], [0], [25]], 0 * OWN
+    turned = np.array([[0.05, 0.22], [-0.22, 0.05], [0, 0]])  # yaw shows as pitch, and pitch as yaw
+    for one in (small, backward, aside, none, turned, OWN * np.nan):
+        assert aimed(MAP, shown_by(one), np.zeros(2)) == Aim()
+    assert aimed(MAP, shown_by(OWN), np.array([0.0, np.nan])) == Aim()
     assert aims(PICTURE, [face_at(points=False)], painter, MAP) == [Aim()]
     assert aims(PICTURE, [face_at(apart=5)], painter, MAP) == [Aim()]
 
 
-def test_no_more_is_asked_than_was_probed():
+def test_a_gaze_reader_that_cannot_be_read_is_told(painter, monkeypatch):
+    def damaged():
+        raise ValueError("people_gaze_reader.safetensors: holds no face judge network of ours")
+
+    monkeypatch.setattr(aimed_eyes, "gaze_reader", damaged)
+    with pytest.raises(ValueError, match="holds no face judge"):
+        aims(PICTURE, [FACE], painter, MAP)
+
+
+def test_little_more_is_asked_than_was_probed():
     bend = aimed(MAP, shown_by(OWN), np.zeros(2)).bend
     assert np.abs(bend(np.array([(80.0, 60.0), (-80.0, -60.0)]))).max(axis=0) == pytest.approx(aimed_eyes.MOST)
