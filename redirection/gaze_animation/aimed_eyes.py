@@ -7,6 +7,7 @@ and a thin-plate spline says what to ask for. Gazes count from what the reader r
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy.interpolate import RBFInterpolator
@@ -18,9 +19,10 @@ from redirection.face_reading import GazeReader, read_gaze
 from redirection.gaze_animation.eye_paths import Aim, Calibration
 from redirection.gaze_animation.level_faces import Placed
 from redirection.gaze_animation.moving_eyes import MovedGaze, moved_frames
-from redirection.gaze_animation.portrait_lists import Portraits
+from redirection.gaze_animation.portrait_lists import CAMERA, read_domain
+from redirection.gaze_animation.portrait_making import LANDMARKS
 from redirection.gaze_animation.whole_faces import FaceEyes, Fates, Paint
-from redirection.lid_points import LidSource
+from redirection.lid_points import ListedLids, NoLids
 
 PROBES = np.array([(yaw, pitch) for yaw in (-14.0, 0.0, 14.0) for pitch in (-9.0, 0.0, 9.0)]
                   + [(yaw, 0.0) for yaw in (-24.0, -6.0, 6.0, 24.0)])  # yaw, pitch asked for, degrees  # fmt: skip
@@ -29,6 +31,8 @@ SMOOTH = 10.0  # of the spline, so that it does not fold if two probes are read 
 # A face keeps the common map if it would need more degrees of shift, fewer or more degrees for each that is wanted, or
 # more of the other axis than of the one that is wanted.
 MOST_SHIFT, GAINS = 20.0, (0.2, 5.0)
+TO_AIM = "calibrate them by redirection/gaze_animation/calibrate.py, whose --aim says what a gaze reader reads"
+MAKE_AGAIN = "make the set again by prepare.py --world, or give --aim=0"
 
 
 def portraits_read(frames: Sequence[np.ndarray], face: FaceEyes, size: int, reader: GazeReader) -> np.ndarray:
@@ -68,24 +72,35 @@ def aimed(calibration: Calibration, read: np.ndarray, there: np.ndarray) -> Aim:
     return Aim(lambda wanted: bend(wanted).clip(-MOST, MOST), tuple((there - calibration.lens_reads).tolist()))
 
 
-def lens_reads(portraits: Portraits, source: LidSource, count: int, seed: int, size: int) -> tuple[float, float]:
-    """What the gaze reader reads on the mean of up to `count` of the portraits, drawn by the seed, which look into the
-    lens: yaw, pitch in degrees. Errors: ValueError, one line, or OSError."""
-    rows, found = np.random.default_rng([seed, 19]).permutation(len(portraits))[:count], []
-    for row in rows:
+def lens_reads(folder: Path, count: int, seed: int, size: int) -> np.ndarray:
+    """Yaw, pitch in degrees [N, 2] that the gaze reader reads of up to `count` faces that look into the lens, drawn by
+    the seed from a set of prepare.py --world, as portraits of `size` px. Errors: ValueError, one line, or OSError."""
+    portraits = read_domain(folder, CAMERA)
+    if not (folder / LANDMARKS).is_file():
+        raise ValueError(f"{folder}: has no {LANDMARKS}, so the gaze reader cannot read it; {MAKE_AGAIN}")
+    source = ListedLids(folder / LANDMARKS, [f"{CAMERA}/{file.name}" for file in portraits.files])
+    reader, found = gaze_reader(), []
+    for row in np.random.default_rng([seed, 19]).permutation(len(portraits))[:count]:
         file = portraits.files[row]
         picture = np.asarray(read_picture(read_file(file), str(file)))
-        face = FaceEyes.of_points(source.points(picture, f"{portraits.domain}/{file.name}"))
-        found.append(portraits_read([picture], face, size, gaze_reader())[0])
-    yaw, pitch = np.mean(found, axis=0).tolist()
-    return yaw, pitch
+        try:
+            face = FaceEyes.of_points(source.points(picture, f"{CAMERA}/{file.name}"))
+            found.append(portraits_read([picture], face, size, reader)[0])
+        except (NoLids, ValueError) as reason:
+            raise ValueError(f"{file}: the gaze reader cannot read it ({reason}); {MAKE_AGAIN}") from None
+    return np.array(found)
+
+
+def can_aim(calibration: Calibration | None) -> bool:
+    """Whether the weights know degrees, and what the gaze reader reads of faces that look into the lens."""
+    return calibration is not None and calibration.lens_reads is not None
 
 
 def aims(
     picture: np.ndarray, faces: Sequence[FaceEyes], animator, calibration: Calibration | None, device="cpu"
 ) -> list[Aim] | None:
     """What each face of a picture needs; None if the weights cannot be aimed. ValueError for a damaged gaze reader."""
-    if calibration is None or calibration.lens_reads is None:
+    if not can_aim(calibration):
         return None
     reader, found = gaze_reader(), []
     for face in faces:

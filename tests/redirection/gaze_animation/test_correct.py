@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from known_eyes import grey, lids_at
+from known_eyes import grey, lids_at, points_of
 from PIL import Image
 
-from redirection.gaze_animation.animator_file import save_animator
+from redirection.gaze_animation.animator_file import open_animator, save_animator
 from redirection.gaze_animation.eye_paths import Calibration
 from redirection.gaze_animation.gaze_animator import AnimatorConfig, GazeAnimator
 
@@ -101,6 +101,67 @@ def test_a_photo_is_animated_in_degrees_and_by_alpha(place, run_script_in):
 def test_an_animation_that_cannot_be_is_one_line(place, run_script_in, flags, says):
     ran = run_script_in(place, f"{FOLDER}/animate.py", *FLAGS, "--out=no.gif", *flags)
     assert ran.code == 2 and says in ran.stderr and not (place / "no.gif").exists(), ran.stderr
+
+
+@pytest.fixture
+def known(tmp_path):
+    """A set as prepare.py --world makes it, of noise: y0 to y19 in 0/, x0 to x2 in 1/, with points and what is true."""
+    rng, points = np.random.default_rng(0), {}
+    rows = ["domain,name,person,gaze_yaw,gaze_pitch,lens_yaw,lens_pitch,head_yaw,off_lens"]
+    lids = {eye: 2 * one for eye, one in lids_at(64, 46.5, apart=49).items()}
+    for domain, letter, count in (("0", "y", 20), ("1", "x", 3)):
+        (tmp_path / "set" / domain).mkdir(parents=True)
+        names = [f"{letter}{number}" for number in range(count)]
+        for number, name in enumerate(names):
+            picture = rng.integers(0, rng.integers(60, 256), (256, 256, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(tmp_path / "set" / domain / f"{name}.png")
+            yaw, pitch = rng.uniform(-15, 15, 2)
+            rows.append(f"{domain},{name},{number},{yaw:.3f},{pitch:.3f},0,0,0,0")
+            points[f"{domain}/{name}"] = (points_of(lids) - 0.5).tolist()
+        (tmp_path / "set" / f"{domain}.txt").write_text("".join(f"{name} 79 93 177 93\n" for name in names))
+    (tmp_path / "set" / "truth.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "set" / "landmarks.json").write_text(json.dumps(points))
+    return tmp_path
+
+
+def test_weights_that_are_calibrated_can_be_aimed_and_others_say_so(place, known, run_script_in):
+    run = f"{FOLDER}/calibrate.py"
+    flags = ["--data=set", "--count=20", "--json=facts.json", f"--weights={place}/plain.safetensors"]
+    for more, names in ((["--aim=2"], "aimed"), (["--aim=0"], "bare")):
+        ran = run_script_in(known, run, *flags, f"--out={names}.safetensors", *more)
+        assert ran.code == 0 and "map of 20 faces" in ran.stdout, ran.stderr
+        reads = open_animator(known / f"{names}.safetensors")[1].lens_reads
+        assert json.loads((known / "facts.json").read_text())["lens_reads"] == (reads and list(reads))
+        assert ("of 2 faces that look into the lens the gaze reader reads" in ran.stdout) == (names == "aimed")
+    photo = [f"--source={place}/photos/a.png", f"--landmarks={place}/points.json"]
+    made = []
+    for aim in (True, False):
+        flags = [*photo, "--weights=aimed.safetensors", f"--aim={aim}", "--out=a.png"]
+        assert run_script_in(known, f"{FOLDER}/correct.py", *flags).code == 0
+        made.append(np.asarray(Image.open(known / "a.png")))
+    assert (made[0] != made[1]).any()
+    flags = [*photo, "--weights=bare.safetensors", "--out=b.png"]
+    ran = run_script_in(known, f"{FOLDER}/correct.py", *flags, "--aim=True")
+    assert ran.code == 2 and "bare.safetensors: cannot be aimed" in ran.stderr and not (known / "b.png").exists()
+    for more, notes in ((["--frames=2"], True), (["--frames=1", "--aim=False"], False), (["--alpha=0,1"], False)):
+        ran = run_script_in(known, f"{FOLDER}/animate.py", *flags, *more)
+        assert ran.code == 0 and ("eyes are not aimed; calibrate" in ran.stderr) == notes, ran.stderr
+
+
+def test_a_set_whose_points_are_lost_says_what_to_do(place, known, run_script_in):
+    flags = ["--data=set", "--count=20", f"--weights={place}/plain.safetensors", "--out=new.safetensors"]
+    file = known / "set" / "landmarks.json"
+    points = json.loads(file.read_text())
+    shrunk = points | {"1/x1": (0.01 * np.array(points["1/x1"])).tolist()}
+    for text, says in (
+        (json.dumps({name: rows for name, rows in points.items() if name != "1/x1"}), "x1.png: the gaze reader cannot"),
+        (json.dumps(shrunk), "x1.png: the gaze reader cannot read it"),
+        (None, "landmarks.json"),
+    ):
+        file.write_text(text) if text else file.unlink()
+        ran = run_script_in(known, f"{FOLDER}/calibrate.py", *flags)
+        assert ran.code == 2 and says in ran.stderr and ran.stderr.count("error:") == 1, ran.stderr
+        assert "--aim=0" in ran.stderr and "--landmarks" not in ran.stderr and not (known / "new.safetensors").exists()
 
 
 @pytest.mark.slow
