@@ -6,7 +6,8 @@ and a thin-plate spline says what to ask for. Gazes count from what the reader r
 """
 
 import contextlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ TO_AIM = "calibrate them by redirection/gaze_animation/calibrate.py, whose --aim
 MAKE_AGAIN = "make the set again by prepare.py --world, or give --aim=0"
 
 
-def portraits_read(frames: Sequence[np.ndarray], face: FaceEyes, size: int, reader: GazeReader) -> np.ndarray:
+def portraits_read(frames: Iterable[np.ndarray], face: FaceEyes, size: int, reader: GazeReader) -> np.ndarray:
     """Yaw, pitch in degrees [N, 2] of one face, cut as a portrait of `size` px out of each frame: level, and as fine in
     every picture. ValueError, the reason, for eyes that are too small or outside."""
     place = Placed.of_eyes(face.eyes)
@@ -51,7 +52,7 @@ def response(
     """What is read of the face painted with each of PROBES [13, 2], and as it is [2], degrees. Its points must be
     known. Errors: as `portraits_read`."""
     frames = moved_frames(picture, [face], animator, PROBES, calibration, Fates(), device, closed=0)
-    read = portraits_read([*frames, picture], face, animator.config.size, reader)
+    read = portraits_read(itertools.chain(frames, [picture]), face, animator.config.size, reader)
     return read[:-1], read[-1]
 
 

@@ -66,7 +66,7 @@ def main(source, out, path, alpha, aim, frames, fps, weights, landmarks, faces, 
     if aim and alpha is None and not can_aim(calibration):
         tell([f"--weights={weights}: eyes are not aimed; {TO_AIM}"])
     aimed = aims(picture, eyes, animator, calibration, device) if aim else None
-    drawn = moved_frames(picture, eyes, animator, way, calibration, fates, device, least_open, aimed)
+    drawn = list(moved_frames(picture, eyes, animator, way, calibration, fates, device, least_open, aimed))
     if not fates.painted:
         raise ValueError(f"{source}: no face can move: {next(iter(fates.kept))}; give another photo")
     if out.suffix.lower() == ".png":
