@@ -10,8 +10,18 @@ import pytest
 import torch
 
 from redirection.eye_patches import LIDS
+from redirection.eye_reader import gaze_reader
 from redirection.face_judge import MIRRORED, FaceReader, known_of, open_judge, places, save_face_judge
-from redirection.face_judge_fitting import CONFIG, beside, errors, spoilt, train_face_judge
+from redirection.face_judge_fitting import (
+    CONFIG,
+    PURPOSES,
+    UNSEEN_SPLIT,
+    Purpose,
+    beside,
+    errors,
+    spoilt,
+    train_face_judge,
+)
 from redirection.face_reading import read_eyes, read_gaze, steady_gaze
 from redirection.face_scores import off
 from redirection.gaze_animation.level_faces import SIDE
@@ -76,6 +86,13 @@ def test_identity_and_features_stay_those_of_the_judge_of_patches_and_both_read_
     assert np.abs(by_faces.gaze[0] - wanted).max() < 4 and np.abs(by_patches.gaze[0] - wanted).max() < 7
 
 
+def test_who_aims_learned_from_other_people_than_who_judges_and_from_points_that_tremble_more():
+    aims, judges = gaze_reader().facts, open_judge("embedded-faces").facts
+    assert aims["split"] == PURPOSES["reader"].split != PURPOSES["judge"].split == judges["split"]
+    assert aims["tremble_px"] == PURPOSES["reader"].tremble_px > 1 and aims["seed"] != judges["seed"]
+    assert UNSEEN_SPLIT not in {purpose.split for purpose in PURPOSES.values()}
+
+
 def level_points() -> np.ndarray:
     """68 points [68, 2] of no face, that is not symmetric; lids round eyes that are 98 px apart."""
     points = np.random.default_rng(0).uniform(60, 196, (68, 2))
@@ -135,6 +152,17 @@ def test_a_trained_judge_reads_marks_goes_on_exactly_and_keeps_its_file(tmp_path
     (tmp_path / "none.safetensors").write_bytes(b"none")
     with pytest.raises(ValueError, match="holds no patch judge network of ours"):
         open_judge(str(tmp_path / "none.safetensors"))
+
+
+def test_points_tremble_in_training_as_the_purpose_says(tmp_path):
+    config = replace(CONFIG, epochs=1, batch_size=16)
+    still, shaken = (
+        train_face_judge(marked(32), tmp_path / str(px), config=config, purpose=Purpose("gaze-judge", px)).state_dict()
+        for px in (0.0, 5.0)
+    )
+    assert torch.equal(still["mean"], shaken["mean"]) and not torch.equal(
+        still["face.0.weight"], shaken["face.0.weight"]
+    )
 
 
 def test_the_command_trains_on_the_people_that_its_folder_has_and_goes_on(tmp_path, run_script_in):
