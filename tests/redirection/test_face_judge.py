@@ -11,7 +11,7 @@ import torch
 
 from redirection.eye_patches import LIDS
 from redirection.eye_reader import gaze_reader
-from redirection.face_judge import MIRRORED, FaceReader, known_of, open_judge, places, save_face_judge
+from redirection.face_judge import MIRRORED, FaceGazeReader, known_of, open_judge, places, save_face_judge
 from redirection.face_judge_fitting import (
     CONFIG,
     PURPOSES,
@@ -49,7 +49,7 @@ def face(yaw: float = 0.0):
 
 @needs_people
 def test_the_shipped_judge_reads_strangers_within_two_degrees():
-    reader = FaceReader.load("embedded-faces")
+    reader = FaceGazeReader.load("embedded-faces")
     found = errors(reader.network, strangers())
     assert found["people"] == 24 and found["gaze_error_deg"] < 2
     gaze = np.hypot(*strangers().gaze.T)
@@ -143,7 +143,7 @@ def test_a_trained_judge_reads_marks_goes_on_exactly_and_keeps_its_file(tmp_path
     assert all(torch.equal(a, b) for a, b in zip(judge.state_dict().values(), again.state_dict().values(), strict=True))
     save_face_judge(tmp_path / "own.safetensors", judge, {"people": 64})
     reader = open_judge(str(tmp_path / "own.safetensors"))
-    assert isinstance(reader, FaceReader) and reader.facts == {"people": 64}
+    assert isinstance(reader, FaceGazeReader) and reader.facts == {"people": 64}
     assert errors(reader.network, people)["gaze_error_deg"] == pytest.approx(
         errors(judge, people)["gaze_error_deg"], abs=0.1
     )
