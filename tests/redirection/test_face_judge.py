@@ -165,9 +165,9 @@ def test_points_tremble_in_training_as_the_purpose_says(tmp_path):
     )
 
 
-def test_the_command_trains_on_the_people_that_its_folder_has_and_goes_on(tmp_path, run_script_in):
+def test_the_command_trains_on_the_people_that_its_folder_has_and_goes_on_with_its_own_purpose(tmp_path, run_script_in):
     (tmp_path / "work").mkdir()
-    for name, count in (("gaze-judge-32", 32), ("test-8", 8)):  # as rendered before
+    for name, count in (("gaze-judge-32", 32), ("eye-reader-32", 32), ("test-8", 8)):  # as rendered before
         np.savez(tmp_path / "work" / f"{name}.npz", **vars(marked(count)))
     flags = ["--people=32", "--unseen=8", "--epochs=1", "--workdir=work", "--out=judge.safetensors", "--json=own.json"]
     ran = run_script_in(tmp_path, "redirection/train_face_judge.py", *flags)
@@ -175,7 +175,14 @@ def test_the_command_trains_on_the_people_that_its_folder_has_and_goes_on(tmp_pa
     assert json.loads(ran.stdout) == json.loads((tmp_path / "own.json").read_text())
     facts, made = open_judge(str(tmp_path / "judge.safetensors")).facts, (tmp_path / "judge.safetensors").read_bytes()
     assert facts["split"] == "gaze-judge" and facts["people"] == 32 and facts["unseen"]["people"] == 8
-    state = (tmp_path / "work" / "state.pt").stat().st_mtime_ns
+    state = tmp_path / "work" / "gaze-judge-32" / "state.pt"
+    before = state.stat().st_mtime_ns
     assert run_script_in(tmp_path, "redirection/train_face_judge.py", *flags).code == 0
-    assert (tmp_path / "work" / "state.pt").stat().st_mtime_ns == state  # all epochs were done
+    assert state.stat().st_mtime_ns == before  # all epochs were done
     assert (tmp_path / "judge.safetensors").read_bytes() == made
+    ran = run_script_in(tmp_path, "redirection/train_face_judge.py", *flags, "--purpose=reader")
+    assert ran.code == 0, ran.stderr
+    reader = open_judge(str(tmp_path / "judge.safetensors"))
+    assert reader.facts["split"] == "eye-reader" and reader.facts["tremble_px"] == 2
+    judge = torch.load(state, weights_only=True)["model"]
+    assert not torch.allclose(reader.network.state_dict()["face.0.weight"], judge["face.0.weight"], atol=1e-3)
