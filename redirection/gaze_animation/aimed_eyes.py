@@ -113,14 +113,20 @@ def aims(
     return found
 
 
+def unaimed(found: Sequence[Aim] | None) -> list[str]:
+    """What the user should know of faces that keep the common map."""
+    count = sum(own.bend is None for own in found or ())
+    says = "not aimed, so the gaze may be some degrees off: a gaze reader does not see the painted eyes follow"
+    return [f"{count} of {len(found)} faces are {says}"] if count else []
+
+
 def to_camera(
     picture: np.ndarray, faces: Sequence[FaceEyes], animator, calibration: Calibration | None, device="cpu"
 ) -> list[Paint]:
-    """What paints the eyes of each face so that they look into the camera: Gy at the face's own code, or else Gx."""
-    found = aims(picture, faces, animator, calibration, device)
-    if found is None:
-        return [animator.correct] * len(faces)
-    paints = [MovedGaze(animator, calibration, own) for own in found]
-    for paint in paints:
+    """What paints the eyes of each face so that they look into the camera: Gy as the face needs it, or else Gx."""
+    paints: list[Paint] = []
+    for own in aims(picture, faces, animator, calibration, device) or [Aim()] * len(faces):
+        paint = MovedGaze(animator, calibration, own)
         paint.angles = (0.0, 0.0)
+        paints.append(animator.correct if own.bend is None else paint)
     return paints

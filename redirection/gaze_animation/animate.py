@@ -14,7 +14,7 @@ from groundwork.archive import read_file
 from groundwork.command import SWITCH, Command, device_option, pick_device, tell
 from groundwork.images import read_picture, silence_pillow
 from groundwork.places import INPUT_FILE, OUTPUT_FILE
-from redirection.gaze_animation.aimed_eyes import TO_AIM, aims, can_aim
+from redirection.gaze_animation.aimed_eyes import TO_AIM, aims, can_aim, unaimed
 from redirection.gaze_animation.animator_file import open_animator
 from redirection.gaze_animation.eye_paths import along, alphas_of, path_of
 from redirection.gaze_animation.moving_eyes import moved_frames
@@ -76,7 +76,7 @@ def main(source, out, path, alpha, aim, frames, fps, weights, landmarks, faces, 
     else:
         write_video(out, drawn, fps)
     click.echo(f"{len(drawn)} frames of {fates.painted} moving face(s) -> {out}")
-    tell(fates.lines())
+    tell([*fates.lines(), *unaimed(aimed)])
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from redirection.lid_points import load_lids
 @click.option("--steady", **SWITCH, default=True, show_default=True,
               help="Of films: eyes' places and codes change slowly from frame to frame.")  # fmt: skip
 @click.option("--aim", **SWITCH, default=False, help="Of photos: Gy paints, and a gaze reader sees to it that eyes "
-              "meet the camera; nearer to it than Gx, and less like the face.")  # fmt: skip
+              "meet the camera; nearer to it than Gx, and less like the face. Gx stays for a face whose painted eyes "
+              "the reader does not see follow.")  # fmt: skip
 @click.option("--sheet", type=OUTPUT_FILE, help="Also draw photos before and after, a PNG file.")
 @device_option
 @json_option

@@ -92,6 +92,11 @@ def test_weights_that_do_not_know_the_lens_are_not_aimed_and_gx_corrects(painter
     assert to_camera(PICTURE, [FACE], painter, bare) == [painter.correct]
 
 
+def test_a_face_that_cannot_be_aimed_is_left_to_gx(painter, plain):
+    known, unknown = to_camera(PICTURE, [FACE, face_at(points=False)], painter, MAP)
+    assert known != painter.correct and unknown == painter.correct
+
+
 def shown_by(response: np.ndarray) -> np.ndarray:
     return np.column_stack([PROBES, np.ones(len(PROBES))]) @ response
 

@@ -8,7 +8,7 @@ from known_eyes import grey, lids_at, points_of
 from PIL import Image
 
 from redirection.gaze_animation import aimed_eyes
-from redirection.gaze_animation.aimed_eyes import lens_reads
+from redirection.gaze_animation.aimed_eyes import can_aim, lens_reads
 from redirection.gaze_animation.animator_file import open_animator, save_animator
 from redirection.gaze_animation.eye_paths import Aim, Calibration
 from redirection.gaze_animation.gaze_animator import AnimatorConfig, GazeAnimator
@@ -139,7 +139,7 @@ def known(tmp_path):
     return tmp_path
 
 
-def test_weights_that_are_calibrated_can_be_aimed_and_others_say_so(place, known, run_script_in):
+def test_weights_that_are_calibrated_can_be_aimed_and_others_say_so(place, known, run_script_in, monkeypatch):
     run = f"{FOLDER}/calibrate.py"
     flags = ["--data=set", "--count=20", "--json=facts.json", f"--weights={place}/plain.safetensors"]
     for more, names in ((["--aim=2"], "aimed"), (["--aim=0"], "bare")):
@@ -150,19 +150,28 @@ def test_weights_that_are_calibrated_can_be_aimed_and_others_say_so(place, known
         if names == "aimed":
             assert reads == pytest.approx(lens_reads(known / "set", 2, 0, 32).mean(axis=0))
         assert ("of 2 faces that look into the lens the gaze reader reads" in ran.stdout) == (names == "aimed")
-    photo = [f"--source={place}/photos/a.png", f"--landmarks={place}/points.json"]
-    made = []
-    for aim in (True, False):
-        flags = [*photo, "--weights=aimed.safetensors", f"--aim={aim}", "--out=a.png"]
-        assert run_script_in(known, f"{FOLDER}/correct.py", *flags).code == 0
-        made.append(np.asarray(Image.open(known / "a.png")))
-    assert (made[0] != made[1]).any()
-    flags = [*photo, "--weights=bare.safetensors", "--out=b.png"]
+    photo = [f"--source={place}/photos/a.png", f"--landmarks={place}/points.json", "--out=b.png"]
+    flags = [*photo, "--weights=bare.safetensors"]
     ran = run_script_in(known, f"{FOLDER}/correct.py", *flags, "--aim=True")
     assert ran.code == 2 and "bare.safetensors: cannot be aimed" in ran.stderr and not (known / "b.png").exists()
     for more, notes in ((["--frames=2"], True), (["--frames=1", "--aim=False"], False), (["--alpha=0,1"], False)):
         ran = run_script_in(known, f"{FOLDER}/animate.py", *flags, *more)
         assert ran.code == 0 and ("eyes are not aimed; calibrate" in ran.stderr) == notes, ran.stderr
+    flags = [*photo, "--weights=aimed.safetensors"]
+    ran = run_script_in(known, f"{FOLDER}/animate.py", *flags, "--frames=1")  # networks that know nothing yet
+    assert ran.code == 0 and "1 of 1 faces are not aimed" in ran.stderr, ran.stderr
+
+    def follows(picture, faces, animator, calibration, device):
+        return [Aim(lambda wanted: wanted)] if can_aim(calibration) else None
+
+    monkeypatch.setattr(aimed_eyes, "aims", follows)
+    made = []
+    for aim in (True, False):
+        assert run_script_in(known, f"{FOLDER}/correct.py", *flags, f"--aim={aim}").code == 0
+        made.append(np.asarray(Image.open(known / "b.png")))
+    assert (made[0] != made[1]).any()
+    ran = run_script_in(known, f"{FOLDER}/animate.py", *flags, "--frames=1")
+    assert ran.code == 0 and "not aimed" not in ran.stderr, ran.stderr
     kinds = (("aimed", "Gx"), ("aimed", "aimed"), ("bare", "Gx"))
     flags = ["--data=set", "--animate=0", "--judge=embedded", "--json=scores.json"]
     flags += [f"--animator={name}.safetensors" for name in ("aimed", "bare")]
