@@ -11,7 +11,7 @@
 #   make reproduce   the paper's tables on the embedded world (hours on 2 cores; resumable, finished runs are kept)
 #   make bench       benchmarks on this machine, results in benchmarks/results
 #   make novel-views  novel views with true gaze, of an embedded world; sheet in out/novel-views; WORLD=people
-#   make redirect correct     rendered people made to look into the camera, from the shipped weights; out/correct; WORLD=cartoons
+#   make redirect correct     rendered people made to look into the camera, from the shipped weights; out/correct
 #   make photos, make people  what real photos, and the world of people, need; the set-up has installed it already
 # Any POSIX shell will do.
 .SHELLFLAGS := -ec
@@ -94,7 +94,7 @@ redirect: $(READY)
 	$(RUN) redirection/show_redirection.py
 
 correct: $(READY)
-	$(RUN) redirection/gaze_animation/show_correction.py $(addprefix --world=,$(WORLD))
+	$(RUN) redirection/gaze_animation/show_correction.py
 
 photos: $(READY)
 	$(RUN) $(INSTALL) -q -e '.[photos]'

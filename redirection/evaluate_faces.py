@@ -22,6 +22,7 @@ from redirection.corrected_faces import (
     true_picture,
 )
 from redirection.face_judge import FACE_JUDGES, open_judge
+from redirection.gaze_animation.aimed_eyes import can_aim
 from redirection.gaze_animation.animator_file import EMBEDDED, open_animator
 from redirection.methods import open_redirector
 from redirection.patch_judge import JUDGES
@@ -68,7 +69,7 @@ def main(data, animator, redirector, references, attr, judge, count, animate, sh
     methods = {"nothing": nothing, "true picture": true_picture}
     for spec, (networks, calibration) in opened.items():
         methods[f"GazeAnimation {spec}, Gx"] = by_animator(networks, device)
-        if calibration is not None and calibration.lens_reads is not None:
+        if can_aim(calibration):
             methods[f"GazeAnimation {spec}, aimed"] = by_animator(networks, device, calibration)
     methods |= {spec: by_redirector(open_redirector(spec, device, 64, gallery)) for spec in redirector}
     report = {"faces": len(faces), "judge": judge, "judge_sha256": reader.sha256, "methods": {}, "animation": {}}

@@ -1,8 +1,8 @@
 """Readers of eyes whose angles nobody gives. They are built as judges are (`patch_judge`, `face_judge`), with another
-start and from other people, and are in methods; judges are in none.
+start, and are in methods; judges are in none.
 
-The eye reader: head yaw and gaze of one patch. The gaze reader: the gaze of both eyes together, which knows the face's
-points.
+The eye reader: head yaw and gaze of one patch, from the people of the judge of patches. The gaze reader: the gaze of
+both eyes together, from other people than the judge of faces; it knows the face's points.
 """
 
 import functools
@@ -10,7 +10,7 @@ import functools
 import torch
 
 from groundwork.files import WORLD_WEIGHTS
-from redirection.face_judge import FaceReader
+from redirection.face_judge import FaceGazeReader
 from redirection.patch_judge import Judge, JudgeArchitecture
 
 READER = WORLD_WEIGHTS / "people_eye_reader.safetensors"
@@ -26,9 +26,9 @@ def eye_reader() -> Judge:
 
 
 @functools.cache
-def gaze_reader() -> FaceReader:
+def gaze_reader() -> FaceGazeReader:
     """The network with its name and facts."""
-    return FaceReader.load(str(OF_FACES))
+    return FaceGazeReader.load(str(OF_FACES))
 
 
 def angles_shown(patches: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 As the judge of patches it only measures: it is in no loss and in no aim. It learned from far more people
 (`face_judge_fitting`), so it errs less. Patches must be cut by lids of another gaze than theirs: lids follow the gaze.
+The gaze reader, which aims, is another such network (`eye_reader`).
 """
 
 import functools
@@ -117,7 +118,7 @@ def gaze_of(
 
 
 @dataclass(frozen=True)
-class FaceReader:
+class FaceGazeReader:
     """A network of faces with its name, the SHA-256 of its file, and its facts."""
 
     network: FaceJudge
@@ -126,7 +127,7 @@ class FaceReader:
     facts: dict
 
     @classmethod
-    def load(cls, spec: str, device="cpu") -> "FaceReader":
+    def load(cls, spec: str, device="cpu") -> "FaceGazeReader":
         """`embedded-faces`, or a file of train_face_judge.py. Errors: ValueError, one line."""
         network, stored = load_configured(FACE_JUDGES.get(spec) or Path(spec), KIND, FaceArchitecture)
         return cls(network.to(device), spec, stored.sha256, stored.facts)
@@ -146,9 +147,9 @@ class FaceReader:
         return self.patches.read(patches)
 
 
-def open_judge(spec: str, device="cpu") -> FaceReader | Judge:
+def open_judge(spec: str, device="cpu") -> FaceGazeReader | Judge:
     """A judge by its name, or a file of either kind. Errors: ValueError, one line."""
-    return (FaceReader if spec in FACE_JUDGES or _is_of_faces(spec) else Judge).load(spec, device)
+    return (FaceGazeReader if spec in FACE_JUDGES or _is_of_faces(spec) else Judge).load(spec, device)
 
 
 def _is_of_faces(spec: str) -> bool:

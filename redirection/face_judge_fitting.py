@@ -1,4 +1,4 @@
-"""Training of the judge of faces (`face_judge`), and its own error on people it never saw."""
+"""Training of the judge of faces, or of the gaze reader (`face_judge`), and its own error on people it never saw."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

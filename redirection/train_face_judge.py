@@ -8,7 +8,6 @@ if __name__ == "__main__":
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
@@ -31,8 +30,8 @@ from redirection.judged_people import OWN_POINTS, kept_people
 
 @click.command(cls=Command)
 @click.option("--out", type=Output(FILE, ending=".safetensors"), required=True, help="Weights to write.")
-@click.option("--workdir", type=Output(FOLDER, ["*.npz", "state.pt"]), required=True, help="Keeps the rendered people, "
-              "and the state after each epoch; the same command again goes on.")  # fmt: skip
+@click.option("--workdir", type=Output(FOLDER, ["*.npz", "*/state.pt"]), required=True, help="Keeps the rendered "
+              "people, and the state after each epoch; the same command again goes on.")  # fmt: skip
 @click.option("--purpose", type=click.Choice(PURPOSES), default="judge", show_default=True, help="The judge, or the "
               "reader of `animate.py --aim`: of other people, and of points that are less exact.")  # fmt: skip
 @click.option("--people", type=click.IntRange(32), default=PEOPLE, show_default=True, help="To learn from.")
@@ -50,7 +49,7 @@ def main(out, workdir, purpose, people, unseen, epochs, processes, device, seed,
         for split, count, own_points in ((asked.split, people, OWN_POINTS), (UNSEEN_SPLIT, unseen, 0.0))
     )
     config = replace(CONFIG, epochs=epochs, seed=seed)
-    judge = train_face_judge(training, Path(workdir), pick_device(device), config, asked)
+    judge = train_face_judge(training, workdir / f"{asked.split}-{people}", pick_device(device), config, asked)
     measured = errors(judge, others)
     save_face_judge(out, judge, facts_of(config, asked, people, git_commit(), measured))
     click.echo(json.dumps(measured, indent=2))

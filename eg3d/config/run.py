@@ -178,7 +178,7 @@ class TrainConfig:
         """What a run with the gaze as an input cannot do without, or with."""
         for wrong, text in (
             (self.resume is None, "{control.on:flag} sets the gaze of a trained generator: add {resume:NETWORK}"),
-            (self.gaze.weight == 0, "{control.on:flag} learns by the gaze term: add {gaze.l2cs_path:FILE}"),
+            (self.gaze.weight == 0, "{control.on:flag} learns by the gaze term, which is off: add {gaze.weight:1}"),
             (self.gaze.mask, "{control.on:flag} changes the eyes alone by its own region: drop {gaze.mask:flag}"),
             (self.gaze.targets != "correct", "{control.on:flag} has its own targets: drop {gaze.targets}"),
         ):

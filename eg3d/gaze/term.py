@@ -173,7 +173,10 @@ class GazeLossConfig:
     jitter_blur: float = Jitter.blur
     jitter_noise: float = Jitter.noise
     mask: bool = setting(
-        False, flag="--gaze-mask", help="Let the term change only what lies round the eyes (gaze/eye_region.py)."
+        False,
+        flag="--gaze-mask",
+        help="Let the term change only what lies round the eyes (gaze/eye_region.py).",
+        needs=(_TERM,),
     )
     mask_radius: float = 0.06  # of that region, world units
     eye_x: float = 0.0779  # where the eyes are in a frontal view, world units: of the FFHQ crop's mean landmarks
@@ -196,10 +199,6 @@ class GazeLossConfig:
             check_name_for_loss(self.l2cs_path, f"--l2cs-path={self.l2cs_path}")
         if not 0 < self.mask_radius < 1:
             raise ValueError(f"the gaze mask's radius {self.mask_radius} is not a length inside the volume; use 0.06")
-        if self.mask and self.weight == 0:
-            raise contradiction(
-                self, "{mask:flag} says what the gaze term may change, but its weight is 0: drop one of the two"
-            )
         if self.cond_d and not self.l2cs_path:
             raise contradiction(self, "{cond_d:flag} needs a gaze network that reads the images: pass {l2cs_path:FILE}")
         self.jitter  # noqa: B018  raises for values out of range

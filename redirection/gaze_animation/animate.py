@@ -14,7 +14,7 @@ from groundwork.archive import read_file
 from groundwork.command import SWITCH, Command, device_option, pick_device, tell
 from groundwork.images import read_picture, silence_pillow
 from groundwork.places import INPUT_FILE, OUTPUT_FILE
-from redirection.gaze_animation.aimed_eyes import aims
+from redirection.gaze_animation.aimed_eyes import TO_AIM, aims, can_aim, unaimed
 from redirection.gaze_animation.animator_file import open_animator
 from redirection.gaze_animation.eye_paths import along, alphas_of, path_of
 from redirection.gaze_animation.moving_eyes import moved_frames
@@ -63,8 +63,10 @@ def main(source, out, path, alpha, aim, frames, fps, weights, landmarks, faces, 
     fates, eyes = Fates(), [FaceEyes.of_points(points) for points in found]
     if alpha is not None:
         calibration = None
+    if aim and alpha is None and not can_aim(calibration):
+        tell([f"--weights={weights}: eyes are not aimed; {TO_AIM}"])
     aimed = aims(picture, eyes, animator, calibration, device) if aim else None
-    drawn = moved_frames(picture, eyes, animator, way, calibration, fates, device, least_open, aimed)
+    drawn = list(moved_frames(picture, eyes, animator, way, calibration, fates, device, least_open, aimed))
     if not fates.painted:
         raise ValueError(f"{source}: no face can move: {next(iter(fates.kept))}; give another photo")
     if out.suffix.lower() == ".png":
@@ -74,7 +76,7 @@ def main(source, out, path, alpha, aim, frames, fps, weights, landmarks, faces, 
     else:
         write_video(out, drawn, fps)
     click.echo(f"{len(drawn)} frames of {fates.painted} moving face(s) -> {out}")
-    tell(fates.lines())
+    tell([*fates.lines(), *unaimed(aimed)])
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ from groundwork.files import WORLD_WEIGHTS, how_made
 from groundwork.plain import from_plain
 from redirection.gaze_animation.eye_paths import Calibration
 from redirection.gaze_animation.gaze_animator import AnimatorConfig, GazeAnimator
+from redirection.gaze_animation.published_animator import load_published
+from redirection.tensorflow_checkpoint import is_checkpoint
 
 KIND = "gaze animation"
 CALIBRATION = "calibration"  # the fact of that name
-EMBEDDED = {  # names of weights that lie in the repository
-    "embedded": WORLD_WEIGHTS / "people_gaze_animation.safetensors",
-    "cartoons": WORLD_WEIGHTS / "gaze_animation.safetensors",
-}
+EMBEDDED = {"embedded": WORLD_WEIGHTS / "people_gaze_animation.safetensors"}  # names of weights in the repository
 
 
 def save_animator(path: Path, animator: GazeAnimator, facts: dict, calibration: Calibration | None = None) -> None:
@@ -25,25 +24,26 @@ def save_animator(path: Path, animator: GazeAnimator, facts: dict, calibration: 
 
 
 def open_animator(name: str | Path, device="cpu") -> tuple[GazeAnimator, Calibration | None]:
-    """(networks in evaluation mode, calibration) of a name of EMBEDDED or a file. Errors: ValueError, one line."""
-    animator, calibration, _ = read_animator_of(name)
+    """(networks in evaluation mode, calibration); name and errors: as `read_networks`."""
+    animator, facts = read_networks(name)
+    found = facts.get(CALIBRATION)
+    try:
+        calibration = None if found is None else from_plain(Calibration, found)
+    except ValueError as error:
+        raise ValueError(f"{name}: its calibration cannot be read ({error}); calibrate the weights again") from None
     return animator.to(device), calibration
 
 
-def read_animator_of(name: str | Path) -> tuple[GazeAnimator, Calibration | None, dict]:
-    """As `read_animator`, of a name of EMBEDDED or a file."""
-    return read_animator(EMBEDDED.get(str(name), Path(name)))
+def read_networks(name: str | Path) -> tuple[GazeAnimator, dict]:
+    """(networks in evaluation mode, facts) of a name of EMBEDDED, our file, or a published checkpoint.
 
-
-def read_animator(path: Path) -> tuple[GazeAnimator, Calibration | None, dict]:
-    """(networks in evaluation mode, calibration, facts) of our file. Errors: ValueError, one line, or OSError."""
+    A calibration among the facts is not looked at, so that weights with an older one can be calibrated again. Errors:
+    ValueError, one line, or OSError.
+    """
+    path = EMBEDDED.get(str(name), Path(name))
     if path in EMBEDDED.values() and not path.is_file():
         raise ValueError(f"{path}: these networks are missing; {how_made(path)}")
+    if is_checkpoint(path):
+        return load_published(path), {}
     animator, stored = load_configured(path, KIND, AnimatorConfig)
-    facts = dict(stored.facts)
-    try:
-        found = facts.pop(CALIBRATION, None)
-        calibration = None if found is None else from_plain(Calibration, found)
-    except ValueError as error:
-        raise ValueError(f"{path}: its calibration is damaged ({error}); calibrate the weights again") from None
-    return animator, calibration, facts
+    return animator, stored.facts

@@ -12,13 +12,11 @@ import click
 from groundwork.command import Command, device_option, json_option, pick_device, seed_option, write_json
 from groundwork.places import EITHER, GAZE_JUDGE, INPUT_FOLDER, OUTPUT_FILE, NamedInput
 from redirection.gaze_animation.aimed_eyes import lens_reads
-from redirection.gaze_animation.animator_file import EMBEDDED, read_animator_of, save_animator
+from redirection.gaze_animation.animator_file import EMBEDDED, read_networks, save_animator
 from redirection.gaze_animation.calibrating import as_shown, fitted
 from redirection.gaze_animation.camera_gaze import NetworkGaze
-from redirection.gaze_animation.portrait_lists import CAMERA, ELSEWHERE, read_domain
-from redirection.gaze_animation.portrait_making import LANDMARKS
+from redirection.gaze_animation.portrait_lists import ELSEWHERE, read_domain
 from redirection.gaze_animation.portrait_truth import read_truth
-from redirection.lid_points import load_lids
 
 
 @click.command(cls=Command)
@@ -38,7 +36,7 @@ def main(weights, data, out, count, l2cs_path, shown, aim, seed, device, json_pa
     """Reads the codes of faces that look elsewhere, and of their corrections, and fits a 2 x 2 matrix to the degrees
     between them. Do not fit it on the people on whom it is measured."""
     device = pick_device(device)
-    animator, _, facts = read_animator_of(weights)
+    animator, facts = read_networks(weights)
     animator, portraits, truth = animator.to(device), read_domain(data, ELSEWHERE), read_truth(data)
     calibration = fitted(animator, portraits, truth, count, seed, device)
     if l2cs_path is not None:
@@ -46,10 +44,11 @@ def main(weights, data, out, count, l2cs_path, shown, aim, seed, device, json_pa
         calibration, slopes = as_shown(animator, calibration, portraits, truth, reader, shown, seed, device)
         click.echo(f"before enlarging, a degree asked for showed as {slopes[0]:.2f} of yaw, {slopes[1]:.2f} of pitch")
     if aim:
-        straight = read_domain(data, CAMERA)
-        points = load_lids(str(data / LANDMARKS), [f"{CAMERA}/{file.name}" for file in straight.files], device)
-        reads = lens_reads(straight, points, aim, seed, animator.config.size)
-        calibration = replace(calibration, lens_reads=reads)
+        reads = lens_reads(data, aim, seed, animator.config.size)
+        calibration = replace(calibration, lens_reads=tuple(reads.mean(axis=0).tolist()))
+        (yaw, pitch), spread = calibration.lens_reads, reads.std(axis=0)
+        click.echo(f"of {len(reads)} faces that look into the lens the gaze reader reads {yaw:.1f} +- {spread[0]:.1f} "
+                   f"degrees of yaw, {pitch:.1f} +- {spread[1]:.1f} of pitch")  # fmt: skip
     save_animator(out, animator, facts, calibration)
     yaw, pitch = calibration.rmse_deg
     click.echo(f"map of {calibration.faces} faces, off by {yaw:.1f} (yaw) and {pitch:.1f} degrees (pitch) -> {out}")

@@ -14,6 +14,7 @@ from groundwork.command import SWITCH, Command, device_option, json_option, pick
 from groundwork.images import silence_pillow
 from groundwork.places import EITHER, OUTPUT_FILE, Input, Output
 from redirection.gaze_animation import correcting
+from redirection.gaze_animation.aimed_eyes import TO_AIM, can_aim
 from redirection.gaze_animation.animator_file import open_animator
 from redirection.gaze_animation.photo_options import photo_options
 from redirection.lid_points import load_lids
@@ -26,8 +27,9 @@ from redirection.lid_points import load_lids
 @photo_options("all")
 @click.option("--steady", **SWITCH, default=True, show_default=True,
               help="Of films: eyes' places and codes change slowly from frame to frame.")  # fmt: skip
-@click.option("--aim", **SWITCH, default=False, help="Of photos, if the weights know degrees: Gy paints, and a face "
-              "reader sees to it that eyes meet the camera; nearer to it than Gx, and less like the face.")  # fmt: skip
+@click.option("--aim", **SWITCH, default=False, help="Of photos: Gy paints, and a gaze reader sees to it that eyes "
+              "meet the camera; nearer to it than Gx, and less like the face. Gx stays for a face whose painted eyes "
+              "the reader does not see follow.")  # fmt: skip
 @click.option("--sheet", type=OUTPUT_FILE, help="Also draw photos before and after, a PNG file.")
 @device_option
 @json_option
@@ -44,6 +46,8 @@ def main(source, out, weights, landmarks, sheet, device, json_path, **o):
     folder = Folder(source if source.is_dir() else source.parent)
     names = correcting.names_in(folder) if source.is_dir() else [source.name]
     animator, calibration = open_animator(weights, device)
+    if o["aim"] and not can_aim(calibration):
+        raise ValueError(f"--weights={weights}: cannot be aimed; {TO_AIM}, or give --aim=False")
     correction = correcting.Correction(
         animator,
         load_lids(landmarks, [name for name in names if not is_film(name)], device),

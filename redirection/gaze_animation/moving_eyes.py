@@ -1,6 +1,6 @@
 """The eyes of a picture moved along a way: which codes each frame has, painted and pasted back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -48,15 +48,14 @@ def moved_frames(
     device="cpu",
     closed: float = CLOSED,
     aimed: Sequence[Aim] | None = None,
-) -> list[np.ndarray]:
-    """Frames uint8 [H, W, 3]. way: [T, 2] or [T, 3], places of `eye_paths.along`, with a calibration; [T], alpha,
-    without. aimed: what each face needs."""
+) -> Iterator[np.ndarray]:
+    """Frames uint8 [H, W, 3], one at a time, since those of large photos fill the memory. way: [T, 2] or [T, 3], places
+    of `eye_paths.along`, with a calibration; [T], alpha, without. fates: known after the last frame. aimed: what each
+    face needs."""
     paints = [MovedGaze(animator, calibration, own) for _, own in zip(faces, aimed or [None] * len(faces), strict=True)]
-    frames = []
     for at in way:
         for paint in paints:
             paint.angles, paint.alpha = (None, float(at)) if calibration is None else (tuple(map(float, at)), None)
         counted = Fates()
-        frames.append(painted(picture, faces, paints, animator.config.size, counted, device, closed))
+        yield painted(picture, faces, paints, animator.config.size, counted, device, closed)
     fates.painted, fates.kept = fates.painted + counted.painted, counted.kept
-    return frames

@@ -21,7 +21,6 @@ from redirection.gaze_animation.moving_eyes import moved_frames
 from redirection.gaze_animation.whole_faces import FaceEyes, Fates, painted
 from redirection.gaze_animation.world_portraits import WorldPortraits
 
-OF_WORLD = {"people": "embedded", "cartoons": "cartoons"}  # names of weights
 PATH, FRAMES = "0,0 -15,0 15,0 0,0 0,8 0,-8 0,0", 40
 SHOWN = 192  # px of a face in the film
 SHEET, FILM = "correction.png", "animation.gif"
@@ -29,8 +28,8 @@ SHEET, FILM = "correction.png", "animation.gif"
 
 @click.command(cls=Command)
 @click.option("--world", type=click.Choice(WORLDS), default="people", show_default=True, help="Whose people.")
-@click.option("--weights", type=NamedInput(EITHER, [*EMBEDDED]), help="Networks: a name or a file.  [default: those of "
-              "the world]")  # fmt: skip
+@click.option("--weights", type=NamedInput(EITHER, [*EMBEDDED]), default="embedded", show_default=True,
+              help="Networks: a name or a file; those of the name know people alone.")  # fmt: skip
 @click.option("--outdir", type=Output(FOLDER, (SHEET, FILM)), default="out/correct", show_default=True,
               help="Where the sheet and the film go.")  # fmt: skip
 @click.option("--people", type=click.IntRange(1, 12), default=6, show_default=True, help="How many people.")
@@ -42,7 +41,7 @@ def main(world, weights, outdir, people, device, seed):
     In the film four of them follow a way in degrees; networks without a map to degrees go from the gaze to the camera.
     """
     device = pick_device(device)
-    animator, calibration = open_animator(weights or OF_WORLD[world], device)
+    animator, calibration = open_animator(weights, device)
     portraits = WorldPortraits(world, "test", people, 1, seed=seed, jitter=0, corrected=people)
     faces = [portraits.make(index) for index in range(people, 2 * people)]  # those of Y
     eyes, size, fates = [FaceEyes.of_points(face.points) for face in faces], animator.config.size, Fates()

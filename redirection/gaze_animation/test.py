@@ -15,13 +15,12 @@ from groundwork.command import Command, device_option, seed_option, without_effe
 from groundwork.files import atomic_write
 from groundwork.places import FOLDER, INPUT_FOLDER, Output
 from l2cs.set_options import device_of
-from redirection.gaze_animation.animator_file import read_animator
+from redirection.gaze_animation.animator_file import open_animator
 from redirection.gaze_animation.domain_batches import DomainBatches
 from redirection.gaze_animation.painting_options import DATA, WEIGHTS, box_of, box_options
 from redirection.gaze_animation.portrait_lists import TEST, read_domains
 from redirection.gaze_animation.portrait_run import as_jpeg
 from redirection.gaze_animation.portrait_sheets import pictures_of_pair
-from redirection.gaze_animation.published_animator import load_published
 
 
 def sheets_at(path: Path | None, arguments: dict) -> Path | None:
@@ -67,8 +66,7 @@ def main(data_dir, exper_name, checkpoints_dir, test_sample_dir, test_num, most,
     """
     domains, folder = read_domains(Path(data_dir), test_num), Path(exper_name)
     device, ours = device_of(device, gpu), folder / checkpoints_dir / WEIGHTS
-    nets = read_animator(ours)[0] if ours.is_file() else load_published(folder / checkpoints_dir)
-    nets = nets.to(device)
+    nets, _ = open_animator(ours if ours.is_file() else folder / checkpoints_dir, device)
     batches = DomainBatches(
         domains.x, domains.y_test, nets.config.size, box_of(crop_w, crop_h) or None, batch=1, seed=seed
     )

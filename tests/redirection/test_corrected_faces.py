@@ -1,11 +1,12 @@
 """Correction measured: methods whose scores are known, by a judge that knows what it looks at."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from known_eyes import Painter, lids_at
+from known_eyes import Painter, lids_at, points_of
 
 from redirection.corrected_faces import (
     TestFace,
@@ -17,7 +18,7 @@ from redirection.corrected_faces import (
     read_faces,
     true_picture,
 )
-from redirection.gaze_animation import whole_faces
+from redirection.gaze_animation import aimed_eyes, whole_faces
 from redirection.gaze_animation.eye_paths import Calibration
 from redirection.gaze_animation.portrait_truth import Truth
 
@@ -118,6 +119,21 @@ def test_animations_of_a_painter_that_does_what_it_is_told(monkeypatch):
     assert squinting["falls_in_degrees_end"] == pytest.approx(3, abs=0.5) and squinting["judge_error"] > 2.8
     assert squinting["zeroed_falls_in_degrees_end"] < 0.5
     assert set(measure_animation(FACES[:1], Painter(), None, MarkJudge())) < set(exact)
+
+
+def test_animations_are_aimed_if_the_weights_know_the_lens(monkeypatch):
+    monkeypatch.setattr(whole_faces, "tinted", lambda before, after, lids: after)
+    monkeypatch.setattr(aimed_eyes, "gaze_reader", MarkJudge)
+    half = 0.5 * 4 / 127.5  # eyes turn by half of what they are asked for
+    common = Calibration((half, 0.0, 0.0, half), (1.0, 1.0), 30, tuple(2 * half * x for x in LENS))
+    faces = [replace(face, points=points_of(face.lids)) for face in FACES[:2]]
+    slack, aimed = (
+        measure_animation(faces, Painter(), calibration, MarkJudge())
+        for calibration in (common, replace(common, lens_reads=LENS))
+    )
+    assert slack["slope"] == pytest.approx(0.5, abs=0.02) and aimed["slope"] == pytest.approx(1, abs=0.05)
+    assert slack["asked_10_left"] == pytest.approx(5, abs=0.5) and aimed["asked_10_left"] < 0.5
+    assert aimed["pitch_slope"] == pytest.approx(1, abs=0.05) and aimed["falls_in_degrees_end"] < 0.5
 
 
 def test_a_set_without_true_pictures_is_one_line(tmp_path, run_script_in):

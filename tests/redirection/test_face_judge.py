@@ -10,8 +10,18 @@ import pytest
 import torch
 
 from redirection.eye_patches import LIDS
-from redirection.face_judge import MIRRORED, FaceReader, known_of, open_judge, places, save_face_judge
-from redirection.face_judge_fitting import CONFIG, beside, errors, spoilt, train_face_judge
+from redirection.eye_reader import gaze_reader
+from redirection.face_judge import MIRRORED, FaceGazeReader, known_of, open_judge, places, save_face_judge
+from redirection.face_judge_fitting import (
+    CONFIG,
+    PURPOSES,
+    UNSEEN_SPLIT,
+    Purpose,
+    beside,
+    errors,
+    spoilt,
+    train_face_judge,
+)
 from redirection.face_reading import read_eyes, read_gaze, steady_gaze
 from redirection.face_scores import off
 from redirection.gaze_animation.level_faces import SIDE
@@ -39,7 +49,7 @@ def face(yaw: float = 0.0):
 
 @needs_people
 def test_the_shipped_judge_reads_strangers_within_two_degrees():
-    reader = FaceReader.load("embedded-faces")
+    reader = FaceGazeReader.load("embedded-faces")
     found = errors(reader.network, strangers())
     assert found["people"] == 24 and found["gaze_error_deg"] < 2
     gaze = np.hypot(*strangers().gaze.T)
@@ -74,6 +84,13 @@ def test_identity_and_features_stay_those_of_the_judge_of_patches_and_both_read_
     assert not np.allclose(by_faces.gaze, by_patches.gaze)
     wanted = np.array(made.truth.lens) + (12.0, 0.0)
     assert np.abs(by_faces.gaze[0] - wanted).max() < 4 and np.abs(by_patches.gaze[0] - wanted).max() < 7
+
+
+def test_who_aims_learned_from_other_people_than_who_judges_and_from_points_that_tremble_more():
+    aims, judges = gaze_reader().facts, open_judge("embedded-faces").facts
+    assert aims["split"] == PURPOSES["reader"].split != PURPOSES["judge"].split == judges["split"]
+    assert aims["tremble_px"] == PURPOSES["reader"].tremble_px > 1 and aims["seed"] != judges["seed"]
+    assert UNSEEN_SPLIT not in {purpose.split for purpose in PURPOSES.values()}
 
 
 def level_points() -> np.ndarray:
@@ -126,7 +143,7 @@ def test_a_trained_judge_reads_marks_goes_on_exactly_and_keeps_its_file(tmp_path
     assert all(torch.equal(a, b) for a, b in zip(judge.state_dict().values(), again.state_dict().values(), strict=True))
     save_face_judge(tmp_path / "own.safetensors", judge, {"people": 64})
     reader = open_judge(str(tmp_path / "own.safetensors"))
-    assert isinstance(reader, FaceReader) and reader.facts == {"people": 64}
+    assert isinstance(reader, FaceGazeReader) and reader.facts == {"people": 64}
     assert errors(reader.network, people)["gaze_error_deg"] == pytest.approx(
         errors(judge, people)["gaze_error_deg"], abs=0.1
     )
@@ -137,9 +154,20 @@ def test_a_trained_judge_reads_marks_goes_on_exactly_and_keeps_its_file(tmp_path
         open_judge(str(tmp_path / "none.safetensors"))
 
 
-def test_the_command_trains_on_the_people_that_its_folder_has_and_goes_on(tmp_path, run_script_in):
+def test_points_tremble_in_training_as_the_purpose_says(tmp_path):
+    config = replace(CONFIG, epochs=1, batch_size=16)
+    still, shaken = (
+        train_face_judge(marked(32), tmp_path / str(px), config=config, purpose=Purpose("gaze-judge", px)).state_dict()
+        for px in (0.0, 5.0)
+    )
+    assert torch.equal(still["mean"], shaken["mean"]) and not torch.equal(
+        still["face.0.weight"], shaken["face.0.weight"]
+    )
+
+
+def test_the_command_trains_on_the_people_that_its_folder_has_and_goes_on_with_its_own_purpose(tmp_path, run_script_in):
     (tmp_path / "work").mkdir()
-    for name, count in (("gaze-judge-32", 32), ("test-8", 8)):  # as rendered before
+    for name, count in (("gaze-judge-32", 32), ("eye-reader-32", 32), ("test-8", 8)):  # as rendered before
         np.savez(tmp_path / "work" / f"{name}.npz", **vars(marked(count)))
     flags = ["--people=32", "--unseen=8", "--epochs=1", "--workdir=work", "--out=judge.safetensors", "--json=own.json"]
     ran = run_script_in(tmp_path, "redirection/train_face_judge.py", *flags)
@@ -147,7 +175,14 @@ def test_the_command_trains_on_the_people_that_its_folder_has_and_goes_on(tmp_pa
     assert json.loads(ran.stdout) == json.loads((tmp_path / "own.json").read_text())
     facts, made = open_judge(str(tmp_path / "judge.safetensors")).facts, (tmp_path / "judge.safetensors").read_bytes()
     assert facts["split"] == "gaze-judge" and facts["people"] == 32 and facts["unseen"]["people"] == 8
-    state = (tmp_path / "work" / "state.pt").stat().st_mtime_ns
+    state = tmp_path / "work" / "gaze-judge-32" / "state.pt"
+    before = state.stat().st_mtime_ns
     assert run_script_in(tmp_path, "redirection/train_face_judge.py", *flags).code == 0
-    assert (tmp_path / "work" / "state.pt").stat().st_mtime_ns == state  # all epochs were done
+    assert state.stat().st_mtime_ns == before  # all epochs were done
     assert (tmp_path / "judge.safetensors").read_bytes() == made
+    ran = run_script_in(tmp_path, "redirection/train_face_judge.py", *flags, "--purpose=reader")
+    assert ran.code == 0, ran.stderr
+    reader = open_judge(str(tmp_path / "judge.safetensors"))
+    assert reader.facts["split"] == "eye-reader" and reader.facts["tremble_px"] == 2
+    judge = torch.load(state, weights_only=True)["model"]
+    assert not torch.allclose(reader.network.state_dict()["face.0.weight"], judge["face.0.weight"], atol=1e-3)

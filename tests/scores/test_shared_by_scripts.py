@@ -99,3 +99,9 @@ def test_the_precision_reaches_the_generator(script, arguments, run, monkeypatch
     monkeypatch.setattr("eg3d.checkpoints.loading.set_precision", stops)
     done = run(script, arguments, "--precision=bf16")
     assert done.exit_code == 2 and done.stderr.splitlines()[-1] == "error: asked for bf16", done.output
+
+
+@pytest.mark.parametrize("script", [script for script in DRAWN if script is not calc_all], ids=name_of)
+def test_the_gaze_reaches_the_generator(script, run):
+    done = run(script, DRAWN[script], "--gaze=20,-5")
+    assert done.exit_code == 2 and "--gaze: the gaze of this network cannot be set" in done.stderr, done.output

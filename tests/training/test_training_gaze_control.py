@@ -271,7 +271,7 @@ def test_the_rig_loss_is_part_of_the_generators_loss_and_draws_nothing(start):
     ("flags", "message"),
     [
         (dict(), "add --resume=NETWORK"),
-        (dict(resume="embedded-base", gaze_weight=0.0), "learns by the gaze term"),
+        (dict(resume="embedded-base", gaze_weight=0.0), "which is off: add --gaze-weight=1"),
         (dict(resume="embedded-base", mask=True), "drop --gaze-mask"),
         (dict(resume="embedded-base", targets="legacy"), "drop --gaze-targets=legacy"),
     ],

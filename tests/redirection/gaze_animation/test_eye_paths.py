@@ -7,7 +7,7 @@ import pytest
 import torch
 from known_eyes import grey, lids_at
 
-from redirection.gaze_animation.animator_file import read_animator, save_animator
+from redirection.gaze_animation.animator_file import EMBEDDED, open_animator, read_networks, save_animator
 from redirection.gaze_animation.calibrating import as_shown
 from redirection.gaze_animation.eye_paths import Calibration, along, alphas_of, path_of
 from redirection.gaze_animation.gaze_animator import AnimatorConfig, GazeAnimator
@@ -143,15 +143,25 @@ def test_a_map_is_enlarged_until_painted_eyes_show_what_is_asked_whatever_the_sl
         as_shown(painter, before, KnownPortraits(), truth, lambda *_: (np.nan, 0.0), 24, 0)
 
 
-def test_weights_keep_their_map_and_a_damaged_one_is_one_line(tmp_path):
-    config = AnimatorConfig(size=32, ngf=2, nef=2, n_layers_g=2, n_layers_e=2, n_layers_r=2, own=4, content=4)
-    animator, path = GazeAnimator(config), tmp_path / "weights.safetensors"
-    calibration = Calibration((1.0, 0.5, 0.0, 2.0), (1.0, 2.0), 40, (0.5, -0.25))
+CONFIG = AnimatorConfig(size=32, ngf=2, nef=2, n_layers_g=2, n_layers_e=2, n_layers_r=2, own=4, content=4)
+
+
+def test_weights_keep_their_map_and_one_that_cannot_be_read_is_one_line(tmp_path):
+    animator, path = GazeAnimator(CONFIG), tmp_path / "weights.safetensors"
+    calibration = Calibration((1.0, 0.5, 0.0, 2.0), (1.0, 2.0), 40, (0.5, -0.25), (0.1, -2.0))
     save_animator(path, animator, {"steps": 3}, calibration)
-    again, found, facts = read_animator(path)
-    assert found == calibration and facts == {"steps": 3} and again.config == config
+    again, found = open_animator(path)
+    assert found == calibration and read_networks(path)[1]["steps"] == 3 and again.config == CONFIG
     assert all((a.half() == b.half()).all() for a, b in zip(animator.parameters(), again.parameters(), strict=True))
-    for broken in ({"code_per_degree": [1, 0, 0, 0], "rmse_deg": [1, 1], "faces": 3}, {"faces": 1}, "no"):
-        save_animator(path, animator, {"calibration": broken})
-        with pytest.raises(ValueError, match="calibration is damaged"):
-            read_animator(path)
+    plain = {"code_per_degree": [1, 0, 0, 1], "rmse_deg": [1, 1], "faces": 30}
+    for broken in (plain | {"code_per_degree": [1, 0, 0, 0]}, {"faces": 1}, "no", plain | {"painted_reads": [0.0] * 6}):
+        save_animator(path, animator, {"steps": 3, "calibration": broken})
+        with pytest.raises(ValueError, match="calibration cannot be read .*; calibrate the weights again"):
+            open_animator(path)
+        networks, facts = read_networks(path)  # whoever calibrates again needs no older map
+        save_animator(path, networks, facts, calibration)
+        assert open_animator(path)[1] == calibration and read_networks(path)[1]["steps"] == 3
+
+
+def test_weights_that_have_a_name_are_there():
+    assert all(path.is_file() for path in EMBEDDED.values())

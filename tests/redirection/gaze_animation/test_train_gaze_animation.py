@@ -10,8 +10,9 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_checkpoints import write_bundle
 
-from redirection.gaze_animation import painting_losses, pretrain, train
+from redirection.gaze_animation import painting_losses, pretrain, published_animator, train
 from redirection.gaze_animation import test as test_script
+from redirection.gaze_animation.animator_file import open_animator
 from redirection.gaze_animation.domain_batches import DomainBatches, swapped
 from redirection.gaze_animation.eye_boxes import boxes_around
 from redirection.gaze_animation.gaze_animator import LEAVES, NETWORKS, AnimatorConfig, GazeAnimator
@@ -312,7 +313,7 @@ def test_learning_rates_fall_in_stairs_of_2000_steps_as_published():
     assert config.factor(22_000, 200_000) == config.factor(23_999, 200_000) == 178 / 180
 
 
-def test_a_published_checkpoint_loads_with_equal_outputs(tmp_path):
+def test_a_published_checkpoint_loads_with_equal_outputs(tmp_path, monkeypatch):
     torch.manual_seed(3)
     nets, faces = Trainees(NARROW, None).animator, some_faces()
     state, variables = nets.state_dict(), {}
@@ -323,6 +324,10 @@ def test_a_published_checkpoint_loads_with_equal_outputs(tmp_path):
     write_bundle(tmp_path / "model_200000", variables)
     loaded = load_published(tmp_path, NARROW)
     assert torch.equal(loaded.frame(faces.y, faces.y_boxes, 1.4), nets.frame(faces.y, faces.y_boxes, 1.4))
+    monkeypatch.setattr(published_animator, "AnimatorConfig", lambda: NARROW)
+    opened, calibration = open_animator(tmp_path)  # as correct.py and animate.py do
+    assert torch.equal(opened.correct(faces.y, faces.y_boxes), nets.correct(faces.y, faces.y_boxes))
+    assert calibration is None
     variables.pop("Gy/FC1/bias")
     write_bundle(tmp_path / "model_200000", variables)
     with pytest.raises(ValueError, match="Gy/FC1/bias is missing"):
