@@ -38,7 +38,7 @@ class TuningConfig:
     """
 
     steps: int = 300
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 1e-3
     rising: float = 1 / 3  # part of the run; at the full rate from the first step on, some heads are ruined
     falling: float = 1 / 2
     local: float = 0.1
