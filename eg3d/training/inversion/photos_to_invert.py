@@ -39,14 +39,19 @@ class Photos:
 
 
 def draw(G, ws: torch.Tensor, labels: torch.Tensor, gaze: torch.Tensor | None = None) -> torch.Tensor:
-    """Pictures [N k, 3, S, S] of N latents from N k cameras, with gradients, as every script draws them.
+    """Pictures [N k, 3, S, S]; otherwise as `drawn`."""
+    return drawn(G, ws, labels, gaze)["image"]
+
+
+def drawn(G, ws: torch.Tensor, labels: torch.Tensor, gaze: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    """What `synthesis` gives of N latents from N k cameras, with gradients, as every script draws them.
 
     gaze: [N, 2] of each latent, or [N k, 2] of each picture; None: none can be set.
     """
     extras = {}
     if gaze is not None and is_aimed(G):
         extras["gaze"] = gaze.repeat_interleave(len(labels) // len(gaze), dim=0)
-    return G.synthesis(ws, labels, draws=Midpoints(), noise_mode="const", **extras)["image"]
+    return G.synthesis(ws, labels, draws=Midpoints(), noise_mode="const", **extras)
 
 
 def moved(labels: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:

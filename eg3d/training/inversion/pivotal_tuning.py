@@ -2,7 +2,8 @@
 
 Per step two pictures. The photo's camera: it shall look like the photo (the paper's eq. 3). A latent near the pivot
 from a camera drawn at random: it shall look as before, which keeps the change local (eq. 5). The paper knows no camera;
-a change that fits one view only would be free to ruin the others.
+a change that fits one view only would be free to ruin the others. Nor does it know depth, which shall stay too: without
+that, specks come to float between the photo's camera and the eyes, where few other views see them.
 
 Of an eye field only the base is tuned. Its eyes have learnt to obey beside a discriminator, which is not here. But what
 the base draws round them, and its super-resolution, decide how they are read. So a third picture: the head with eyes
@@ -20,7 +21,7 @@ from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.models.eye_field import EyeField
 from eg3d.pictures.views import camera_labels, conditioning_label
 from eg3d.training.inversion.latent_search import Spread, ramp
-from eg3d.training.inversion.photos_to_invert import Photos, draw
+from eg3d.training.inversion.photos_to_invert import Photos, draw, drawn
 from eg3d.training.inversion.picture_distance import PictureDistance
 from groundwork.draw_keys import draw_key
 from groundwork.draws import KeyedDraws
@@ -33,15 +34,17 @@ ALONG_FACE = 0.2  # part of the gazes that look along the face instead
 
 @dataclass(frozen=True, kw_only=True)
 class TuningConfig:
-    """How the weights are tuned. local: weight of the pictures that shall stay; near: how far from the pivot they are,
-    in units of sigma (the paper's 30 is of its generator's w); obey: weight of the gaze term, of an eye field.
+    """How the weights are tuned. local: weight of the pictures that shall stay; depth: in those, weight of the squared
+    change of depth, world units; near: how far from the pivot they are, in units of sigma (the paper's 30 is of its
+    generator's w); obey: weight of the gaze term, of an eye field.
     """
 
-    steps: int = 300
+    steps: int = 500
     learning_rate: float = 1e-3
     rising: float = 1 / 3  # part of the run; at the full rate from the first step on, some heads are ruined
     falling: float = 1 / 2
     local: float = 0.1
+    depth: float = 1000.0
     near: float = 1.0
     obey: float = 6.0
 
@@ -77,7 +80,7 @@ def tuned(
         optimizer.zero_grad()
         loss = distance(draw(mine, ws, photo.labels, photo.gaze), photo.images).mean()
         if config.local:
-            loss = loss + config.local * _change(G, mine, ws, camera, distance, config.near * spread.sigma, draws)
+            loss = loss + config.local * _change(G, mine, ws, camera, distance, config, spread, draws)
         if reader is not None and config.obey:
             loss = loss + config.obey * _disobedience(G, mine, ws, reader, draws)
         loss.backward()
@@ -98,18 +101,17 @@ def _gaze(draws: KeyedDraws) -> torch.Tensor:
     return torch.tensor([[(2 * yaw - 1) * GAZE_YAW, (2 * pitch - 1) * GAZE_PITCH]])
 
 
-def _change(G, mine, ws, camera, distance, far, draws) -> torch.Tensor:
-    """How far a picture of a latent near the pivot has moved from what G draws (Roich et al. 2021, eq. 5).
-
-    far: the distance of every row of it from the pivot's.
-    """
+def _change(G, mine, ws, camera, distance, config, spread, draws) -> torch.Tensor:
+    """How far picture and depth of a latent near the pivot have moved from what G draws (Roich et al. 2021, eq. 5)."""
     with torch.no_grad():
         z = draws.normal((1, G.z_dim)).to(ws)
         way = G.mapping(z, conditioning_label(G).to(ws)) - ws
-        near = ws + far * way / way.norm(dim=2, keepdim=True).clamp_min(1e-8)
+        near = ws + config.near * spread.sigma * way / way.norm(dim=2, keepdim=True).clamp_min(1e-8)
         gaze = _gaze(draws).to(ws.device)
-        before = draw(G, near, camera, gaze)
-    return distance(draw(mine, near, camera, gaze), before).sum()
+        before = drawn(G, near, camera, gaze)
+    after = drawn(mine, near, camera, gaze)
+    deeper = (after["image_depth"] - before["image_depth"]).square().mean()
+    return distance(after["image"], before["image"]).sum() + config.depth * deeper
 
 
 def _disobedience(G, mine, ws, reader, draws) -> torch.Tensor:
