@@ -8,8 +8,8 @@ from eg3d.gaze.term import gaze_error
 from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.pictures.views import camera_labels, ws_of_seeds
 from eg3d.training.inversion.latent_search import Spread
-from eg3d.training.inversion.photos_to_invert import Photos, draw
-from eg3d.training.inversion.picture_distance import load_distance
+from eg3d.training.inversion.photos_to_invert import Photos, draw, drawn
+from eg3d.training.inversion.picture_distance import PictureDistance, load_distance
 from eg3d.training.inversion.pivotal_tuning import TuningConfig, tuned
 from l2cs.estimator import GazeAngles
 
@@ -69,6 +69,18 @@ def test_the_local_term_keeps_what_is_near(distance, spread):
         mine = tuned(G, ws, photo, distance, config, spread)
         changes[local] = distance(draw(mine, near, others), draw(G, near, others)).mean()
     assert changes[3.0] < 0.7 * changes[0.0]
+
+
+def test_depth_stays_if_it_counts(spread):
+    G = tiny_generator()
+    photo, ws = stranger(G), ws_of_seeds(G, [1])
+    others, moves = camera_labels([-0.3, 0.3], [0.0, 0.1], G.orbit), {}
+    for depth in (0.0, 1e5):
+        config = TuningConfig(steps=20, depth=depth)
+        mine = tuned(G, ws, photo, PictureDistance(lambda _: [], "none", ""), config, spread)
+        before, after = (drawn(network, ws, others)["image_depth"] for network in (G, mine))
+        moves[depth] = (after - before).abs().mean()
+    assert 0 < moves[1e5] < 0.5 * moves[0.0]
 
 
 def test_the_eyes_of_an_eye_field_stay_as_they_have_learnt_to_be(distance, spread):
