@@ -44,7 +44,7 @@ class TuningConfig:
     rising: float = 1 / 3  # part of the run; at the full rate from the first step on, some heads are ruined
     falling: float = 1 / 2
     local: float = 0.1
-    depth: float = 1000.0
+    depth: float = 1e4
     near: float = 1.0
     obey: float = 6.0
 
