@@ -110,8 +110,10 @@ def _change(G, mine, ws, camera, distance, config, spread, draws) -> torch.Tenso
         gaze = _gaze(draws).to(ws.device)
         before = drawn(G, near, camera, gaze)
     after = drawn(mine, near, camera, gaze)
-    deeper = (after["image_depth"] - before["image_depth"]).square().mean()
-    return distance(after["image"], before["image"]).sum() + config.depth * deeper
+    change = distance(after["image"], before["image"]).sum()
+    if "image_depth" in after:  # a generator of one's own may draw none
+        change = change + config.depth * (after["image_depth"] - before["image_depth"]).square().mean()
+    return change
 
 
 def _disobedience(G, mine, ws, reader, draws) -> torch.Tensor:
