@@ -10,7 +10,7 @@ import click
 from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.gaze.crop import CROPS
 from eg3d.metrics.gfas import GazeTally, Readings
-from eg3d.pictures.aims import aim_eyes
+from eg3d.pictures.aims import aim_eyes, aim_facts
 from eg3d.pictures.views import render_batch
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.judges import load_gaze_judges
@@ -68,7 +68,7 @@ def run(network, l2cs_path, judge, seeds, view, gaze, crop, batch, precision, de
         click.echo(f"{paths[name]}, {report.seeds} seeds x {len(report.views)} views")
         click.echo("\n".join("  " + line for line in report.lines()))
     scores = {name: report.to_dict() for name, report in reports.items()}
-    cli.write_json(json_path, network_facts(network) | view.facts() | scores)
+    cli.write_json(json_path, network_facts(network) | view.facts() | aim_facts(gaze) | scores)
 
 
 if __name__ == "__main__":

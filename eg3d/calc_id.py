@@ -12,7 +12,7 @@ from eg3d.config.presets import ray_ranges
 from eg3d.data.opening import open_dataset
 from eg3d.geometry.doubts import camera_doubts
 from eg3d.metrics.identity import IdentityTally, pair_names
-from eg3d.pictures.aims import aim_eyes
+from eg3d.pictures.aims import aim_eyes, aim_facts
 from eg3d.pictures.layout import png_bytes, to_uint8
 from eg3d.pictures.views import drawn_labels, random_labels, render_batch
 from eg3d.running import cli, distributed, processes
@@ -99,7 +99,7 @@ def run(network, num_gen, seeds, outdir, arcface_weights, identity, arcface_inpu
     if distributed.rank() == 0:
         report = tally.report()
         click.echo("\n".join(report.lines()))
-        facts = network_facts(network) | {"cameras": data or "uniform"} | view.facts() | {"seed": seed}
+        facts = network_facts(network) | {"cameras": data or "uniform", "seed": seed} | view.facts() | aim_facts(gaze)
         cli.write_json(json_path, facts | report.to_dict())
 
 

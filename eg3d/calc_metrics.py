@@ -22,7 +22,7 @@ from eg3d.metrics.registry import (
     parse_metrics,
     takes_weights,
 )
-from eg3d.pictures.aims import aim_eyes
+from eg3d.pictures.aims import aim_eyes, aim_facts
 from eg3d.running import cli, distributed, processes
 from eg3d.scores.distances import Distances, load_detectors
 from eg3d.scores.origin import beside_in_run, run_of, trained_on
@@ -94,7 +94,9 @@ def run(network, metrics, data, mirror, skip_unmatched, num_gen, detector, incep
     distributed.tell_once(dataset.notes, camera_doubts(dataset.labels, ray_ranges(G)))
     distances = Distances(metrics, detectors, dataset, verbose)
     folder, snapshot = run_of(network)
-    facts = {"data": data or str(dataset.path), "data_sha256": distances.digest} | network_facts(network)
+    facts = (
+        {"data": data or str(dataset.path), "data_sha256": distances.digest} | network_facts(network) | aim_facts(gaze)
+    )
     records = []
     for line in distances.lines(G, seed, trunc, batch, verbose, snapshot, **facts):
         if folder:

@@ -16,7 +16,7 @@ from eg3d.checkpoints.loading import load_generator, network_facts
 from eg3d.gaze.crop import CROPS
 from eg3d.gaze.networks import check_always_answers
 from eg3d.metrics.gfas import GazeTally
-from eg3d.pictures.aims import aim_eyes
+from eg3d.pictures.aims import aim_eyes, aim_facts
 from eg3d.pictures.layout import side_by_side, to_uint8, write_png
 from eg3d.pictures.views import render_views
 from eg3d.running import cli
@@ -65,7 +65,9 @@ def main(network, l2cs_path, outdir, seeds, view, gaze, crop, batch, precision, 
         order = sorted(seeds, key=lambda seed: (report.per_seed_mse_sum[seed], seed))
         for rank, seed in enumerate(order):
             os.replace(unsorted[seed], outdir / f"sorted_{rank:04d}_seed{seed:04d}.png")
-    cli.write_json(json_path, network_facts(network) | view.facts() | {"order": order} | report.to_dict())
+    cli.write_json(
+        json_path, network_facts(network) | view.facts() | aim_facts(gaze) | {"order": order} | report.to_dict()
+    )
     again = f", in place of {len(earlier)} of an earlier run" if earlier else ""
     click.echo(f"{len(order)} pictures in {outdir}, best first{again}")
     click.echo(f"GFAS {report.gfas_mse_sum:.4f}; best seed {order[0]}: {report.per_seed_mse_sum[order[0]]:.4f}, "

@@ -14,7 +14,7 @@ from eg3d.checkpoints.loading import load_generator, locate, short_names
 from eg3d.gaze.crop import CROPS
 from eg3d.gaze.networks import check_always_answers
 from eg3d.models.eye_field import is_aimed
-from eg3d.pictures.aims import aim_eyes
+from eg3d.pictures.aims import aim_eyes, aim_facts
 from eg3d.pictures.comparison import SHEET_HEADS, Comparison
 from eg3d.pictures.gaze_grid import gaze_grid
 from eg3d.pictures.layout import write_png
@@ -73,7 +73,7 @@ def main(network, network2, l2cs_path, seeds, outdir, view, gaze, crop, report, 
         if is_aimed(G):
             write_png(outdir / name, gaze_grid(G, seeds[:SHEET_HEADS], view))
             click.echo(f"look at {outdir / name}")
-    facts = {"l2cs_path": l2cs_path} | view.facts()
+    facts = {"l2cs_path": l2cs_path} | view.facts() | aim_facts(gaze)
     for flag, name, digest, result in zip(("network", "network2"), names, hashes, found, strict=True):
         facts[flag] = {"file": name, "sha256": digest} | result.to_dict()
     cli.write_json(json_path, facts)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from eg3d.checkpoints.stored import digest
 from eg3d.world.training.fit_identity import MarginClassifier
 from eg3d.world.training.fitting import FitConfig, fit
 from l2cs.augmented_crops import Augmentation, augment, gaussian_blur
@@ -64,7 +65,12 @@ def train_judge(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         questions = Questions(architecture, int(person.max()) + 1).to(device)
-    fit(questions, lambda rows, draws: questions.loss(patches, person, rows, draws), len(patches), config, folder)
+    seen = digest({"images": patches.images, "angles": patches.angles, "person": patches.person})
+
+    def loss(rows, draws):
+        return questions.loss(patches, person, rows, draws)
+
+    fit(questions, loss, len(patches), config, folder, seen)
     return questions.judge.eval().requires_grad_(False)
 
 

@@ -40,6 +40,15 @@ def aim_eyes(generators: Iterable, aim: Aim | None) -> None:
         G.aim = aim
 
 
+def aim_facts(aim: Aim | None) -> dict:
+    """For reports, by the name of the flag: what --gaze said; {} if nothing."""
+    if aim is None:
+        return {}
+    if aim in (names := {FACE: "face", CAMERA: "camera"}):
+        return {"gaze": names[aim]}
+    return {"gaze": f"{math.degrees(aim.yaw):g},{math.degrees(aim.pitch):g}"}
+
+
 def circle(frames: int) -> torch.Tensor:
     """Gaze [frames, 2], rad, that goes once round an ellipse in front of the face."""
     turn = 2 * math.pi * torch.arange(frames) / frames

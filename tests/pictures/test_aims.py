@@ -33,6 +33,12 @@ def test_only_a_generator_whose_gaze_can_be_set_takes_one():
         aims.aim_eyes([base], FACE)
 
 
+@pytest.mark.parametrize("text", ["face", "camera", "20,-5", "0.1,30"])
+def test_a_report_says_the_gaze_as_the_flag_did(text):
+    assert aims.aim_facts(aims.parse_aim(text)) == {"gaze": text}
+    assert aims.aim_facts(None) == {}
+
+
 def test_a_gaze_path_is_a_gaze_for_each_frame(tmp_path):
     path = tmp_path / "gaze.json"
     path.write_text('{"gaze": [[30, 0], [0, -10]]}')

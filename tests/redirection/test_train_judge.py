@@ -33,6 +33,17 @@ def test_a_trained_judge_reads_an_eye_of_a_stranger_and_its_own_error_is_printed
     assert errors(judge.network, unseen)["patches"] == 18
 
 
+def test_a_stopped_training_does_not_go_on_with_other_patches(tmp_path, gaze_set, run):
+    same = ["--workdir=kept", "--epochs=1", "--batch=6"]
+    assert run(*same).code == 0 and run(*same).code == 0
+    train = gaze_set / "info" / "gaze-train.txt"
+    train.write_text("".join(train.read_text().splitlines(True)[::-1]))
+    (tmp_path / "judge.safetensors").unlink()
+    ran = run(*same)
+    assert ran.code == 2 and "belongs to a training on other data; remove it" in ran.stderr
+    assert not (tmp_path / "judge.safetensors").exists()
+
+
 def both_lists_alike(info):
     (info / "gaze-test.txt").write_text((info / "gaze-train.txt").read_text())
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import small_set
 from click.testing import CliRunner
-from tiny_networks import tiny_gaze_network, tiny_generator
+from tiny_networks import tiny_eye_field, tiny_gaze_network, tiny_generator
 
 from eg3d import (
     calc_all,
@@ -52,6 +52,7 @@ def files(tmp_path_factory):
     facts = {"gaze": {"network_sha256": sha256(folder / "own.safetensors")}}
     save_snapshot(folder / "G.safetensors", {"G_ema": tiny_generator()}, facts)
     save_snapshot(folder / "other.safetensors", {"G_ema": tiny_generator(1)}, {})
+    save_snapshot(folder / "eyes.safetensors", {"G_ema": tiny_eye_field(tiny_generator())}, {})
     small_set.write_folder(folder / "data", small_set.members(4, side=32))
     return folder
 
@@ -105,3 +106,11 @@ def test_the_precision_reaches_the_generator(script, arguments, run, monkeypatch
 def test_the_gaze_reaches_the_generator(script, run):
     done = run(script, DRAWN[script], "--gaze=20,-5")
     assert done.exit_code == 2 and "--gaze: the gaze of this network cannot be set" in done.stderr, done.output
+
+
+@pytest.mark.parametrize("script", [*SCORED, calc_metrics], ids=name_of)
+def test_scores_of_set_eyes_say_how_they_were_set(script, run, tmp_path):
+    done = run(script, DRAWN[script], "--network=eyes.safetensors", "--gaze=20,-5", f"--json={tmp_path / 's.json'}")
+    assert done.exit_code == 0, done.output
+    written = json.loads((tmp_path / "s.json").read_text())
+    assert written.get("metrics", [written])[0]["gaze"] == "20,-5"

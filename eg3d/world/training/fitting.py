@@ -33,18 +33,20 @@ def fit(
     count: int,
     config: FitConfig,
     folder: Path,
+    data: str = "",
 ) -> float:
     """Trains `model` in place on `count` samples and returns the last epoch's mean loss.
 
     Args:
         loss_of: indices [B] of samples, and the generator for every random draw -> a scalar loss.
         folder: holds `state.pt`, from which a stopped training goes on as if it had not stopped.
+        data: says which samples they are; with others it does not go on.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
     path, first, mean = Path(folder) / STATE_FILE, 0, math.nan
     if path.is_file():
-        first, mean = _continue(path, model, optimizer, config)
+        first, mean = _continue(path, model, optimizer, config, data)
     steps = count // config.batch_size
     with tqdm(total=config.epochs * steps, initial=first * steps, desc=config.name, unit="step") as bar:
         for epoch in range(first, config.epochs):
@@ -65,22 +67,24 @@ def fit(
             if not math.isfinite(mean):
                 raise ValueError(f"{config.name}: the loss of epoch {epoch + 1} is {mean}; lower lr={config.lr:g}")
             bar.set_postfix(loss=f"{mean:.4f}")
-            _save(path, epoch + 1, mean, model, optimizer, config)
+            _save(path, epoch + 1, mean, model, optimizer, config, data)
     model.eval()
     return mean
 
 
-def _save(path: Path, epoch: int, loss: float, model, optimizer, config: FitConfig) -> None:
+def _save(path: Path, epoch: int, loss: float, model, optimizer, config: FitConfig, data: str) -> None:
     buffer = io.BytesIO()
-    state = {"config": asdict(config), "epoch": epoch, "loss": loss, "model": model.state_dict()}
+    state = {"config": asdict(config), "data": data, "epoch": epoch, "loss": loss, "model": model.state_dict()}
     torch.save(state | {"optimizer": optimizer.state_dict()["state"]}, buffer)
     atomic_write(path, buffer.getvalue())
 
 
-def _continue(path: Path, model, optimizer, config: FitConfig) -> tuple[int, float]:
+def _continue(path: Path, model, optimizer, config: FitConfig, data: str) -> tuple[int, float]:
     state = torch.load(path, weights_only=True)
     if state["config"] != asdict(config):
         raise ValueError(f"{path}: belongs to a training with other settings; remove it or choose another --workdir")
+    if state.get("data", "") != data:
+        raise ValueError(f"{path}: belongs to a training on other data; remove it or choose another --workdir")
     model.load_state_dict(state["model"])
     optimizer.load_state_dict({"state": state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]})
     return state["epoch"], state["loss"]
