@@ -93,10 +93,10 @@ class SynthesisNetwork(nn.Module):
         return made.start, made.stop
 
     def _parts(self, window) -> dict[int, tuple[slice, slice]]:
-        """What each block computes, so that the last one's is right within the window, by side.
+        """`given` and `made` of `SynthesisBlock.forward`, by the block's side.
 
-        Rows of its whole result, even ones: those that its part of the input gives, and of them those that its last
-        convolution and its image have, which reach one row beyond what is needed.
+        Just so many rows that the last block is right within the window, from an even row to an even one. `made` has a
+        row more on each side than is needed, for at the edge of a part a convolution is wrong.
         """
         parts, (start, end) = {}, window or (0, self.resolutions[-1])
         for r in reversed(self.resolutions[1:]):

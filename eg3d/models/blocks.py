@@ -85,8 +85,9 @@ class SynthesisBlock(nn.Module):
     ):  # fmt: skip
         """ws [N, num_conv + num_torgb, w_dim]: one row per layer in order.
 
-        given: rows of the whole result, columns alike, that the part x of an input gives; made: those that are wanted
-        of them, of which `img` is the part.
+        given, made: for a part of the result; rows of the whole result, and the same columns. given: what the first
+        convolution draws from x, which is a part of the whole input. made: what comes back, all of it within `given`;
+        img is the part of the whole image that lies there.
         """
         rows = iter(ws.unbind(dim=1))
         dtype = compute_dtype(self, ws, force_fp32)
