@@ -7,10 +7,12 @@ from tiny_networks import tiny_eye_field, tiny_generator
 from eg3d.gaze.term import gaze_error
 from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.pictures.views import camera_labels, ws_of_seeds
+from eg3d.training.inversion import pivotal_tuning
 from eg3d.training.inversion.latent_search import Spread
 from eg3d.training.inversion.photos_to_invert import Photos, draw, drawn
 from eg3d.training.inversion.picture_distance import PictureDistance, load_distance
 from eg3d.training.inversion.pivotal_tuning import TuningConfig, tuned
+from groundwork.draws import KeyedDraws
 from l2cs.estimator import GazeAngles
 
 
@@ -71,16 +73,34 @@ def test_the_local_term_keeps_what_is_near(distance, spread):
     assert changes[3.0] < 0.7 * changes[0.0]
 
 
-def test_depth_stays_if_it_counts(spread):
-    G = tiny_generator()
-    photo, ws = stranger(G), ws_of_seeds(G, [1])
-    others, moves = camera_labels([-0.3, 0.3], [0.0, 0.1], G.orbit), {}
-    for depth in (0.0, 1e5):
-        config = TuningConfig(steps=20, depth=depth)
-        mine = tuned(G, ws, photo, PictureDistance(lambda _: [], "none", ""), config, spread)
-        before, after = (drawn(network, ws, others)["image_depth"] for network in (G, mine))
+def test_the_surface_round_the_eyes_stays(spread):
+    field, pixels = tiny_eye_field(tiny_generator()), PictureDistance(lambda _: [], "none", "")
+    photo, ws = stranger(field, torch.zeros(1, 2)), ws_of_seeds(field, [1])
+    cameras, moves = camera_labels([-0.3, 0.3], [0.0, 0.1], field.orbit), {}
+    for depth in (0.0, 1e4):
+        mine = tuned(field, ws, photo, pixels, TuningConfig(steps=20, depth=depth), spread)
+        before, after = (drawn(network, ws, cameras, photo.gaze)["image_depth"] for network in (field, mine))
         moves[depth] = (after - before).abs().mean()
-    assert 0 < moves[1e5] < 0.5 * moves[0.0]
+    assert 0 < moves[1e4] < 0.4 * moves[0.0]
+
+
+def test_the_surface_elsewhere_may_move(monkeypatch):
+    field, found = tiny_eye_field(tiny_generator()), {}
+    ws, config = ws_of_seeds(field, [1]), TuningConfig()
+    middle = torch.zeros(1, 1, 8, 8)
+    middle[..., 2:6, 2:6] = 0.1  # rays that pass the eyes
+    for name, change in (("nowhere", 0.0), ("middle", middle), ("sides", 0.1 - middle)):
+
+        def changed(*args, change=change):
+            seen = drawn(*args)
+            return seen | {"image_depth": seen["image_depth"] + change}
+
+        monkeypatch.setattr(pivotal_tuning, "drawn", changed)
+        draws = KeyedDraws([1], "cpu")
+        eyes = pivotal_tuning._kept_eyes(field, ws)
+        found[name] = float(pivotal_tuning._of_eyes(field, field, ws, eyes, None, config, draws))
+    assert found["nowhere"] == 0.0
+    assert found["middle"] > 3 * found["sides"]
 
 
 def test_the_eyes_of_an_eye_field_stay_as_they_have_learnt_to_be(distance, spread):
