@@ -85,8 +85,8 @@ def main(heads, first, ceiling, networks, target, steps, pivotal_steps, local, o
                 rows[key] = measured(work, head_of_world(number), number, judges, ceiling)
                 if rows_file:
                     write_text(rows_file, json.dumps(rows, indent=1))
-    numbers = {"heads": heads, "first": first, "target": target, "steps": steps, "pivotal_steps": pivotal_steps,
-               "local": local, "obey": obey}  # fmt: skip
+    numbers = {"set": SET, "heads": heads, "first": first, "target": target, "steps": steps,
+               "pivotal_steps": pivotal_steps, "local": local, "obey": obey}  # fmt: skip
     for name in networks:
         mine = [rows[f"{name} {number}"] for number in range(first, first + heads)]
         numbers[name] = network_facts(name) | averages(mine)

@@ -47,7 +47,7 @@ class TuningConfig:
     falling: float = 1 / 2
     local: float = 0.1
     near: float = 1.0
-    obey: float = 4.0
+    obey: float = 6.0
     depth: float = 1e4
 
     def __post_init__(self):
@@ -134,5 +134,5 @@ def _of_eyes(G: EyeField, mine: EyeField, ws, planes: Planes, reader, config: Tu
     loss = config.depth * (near * (now["image_depth"] - depth).square()).mean()
     if reader is not None:
         wanted = gaze_direction(gaze)
-        loss = loss + config.obey * gaze_error(now["image"], camera, reader, wanted=wanted).sum()
+        loss = loss + config.obey * gaze_error(now["image"], camera, reader, draws=draws, wanted=wanted).sum()
     return loss
