@@ -41,7 +41,7 @@ from groundwork.strict_json import read_json
 
 TURN = 0.3  # rad, to both sides of the photo's camera, round the vertical axis of the head
 AROUND = camera_labels(*zip(*GFAS_CAMERAS, strict=True), FFHQ_ORBIT)  # where set gazes are read
-SET = 979  # which of the world's endless sets the heads are of: one that no setting was chosen on, and no network saw
+SET = 980  # which of the world's endless sets the heads are of: one that no setting was chosen on, and no network saw
 
 
 @dataclass(frozen=True)
