@@ -247,6 +247,15 @@ def test_jitter_shifts_by_its_fraction_of_the_side(side):
     assert noisy.sub(0.05).abs().max() < 1e-5
 
 
+def test_jitter_zooms_about_the_middle():
+    side = 64
+    from_middle = torch.arange(side, dtype=torch.float32).expand(1, 1, side, side) - (side - 1) / 2
+    zoomed = disturb(from_middle, Extremes(), Jitter(shift=0, blur=0, noise=0, zoom=0.1))
+    assert zoomed[..., 5:-5].sub(1.1 * from_middle[..., 5:-5]).abs().max() < 1e-3
+    neither = disturb(from_middle, Midpoints(), Jitter(shift=0.03, blur=0, noise=0, zoom=0.1))
+    assert neither.sub(from_middle).abs().max() < 1e-3
+
+
 def test_face_crop_is_centred_on_the_canonical_face_and_scales_with_the_image():
     labels = cameras((0.0, 0.0), (0.3, -0.2))
     for side in (64, 128):

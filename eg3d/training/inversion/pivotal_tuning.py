@@ -33,7 +33,8 @@ from groundwork.plain import check_types, check_within
 YAW, PITCH = 0.4, 0.2  # half-ranges of the cameras drawn, parameters in rad
 GAZE_YAW, GAZE_PITCH = 0.6, 0.3  # and of the gazes, as in training (eg3d/config/eye_control.py)
 ALONG_FACE = 0.2  # part of the gazes that look along the face instead
-JITTER = Jitter(shift=0.04, blur=0.0, noise=0.0, zoom=0.08)  # of what the gaze network sees, so that texture cannot fool it
+# Of what the gaze network sees, so that texture cannot fool it.
+JITTER = Jitter(shift=0.04, blur=0.0, noise=0.0, zoom=0.08)
 
 
 @dataclass(frozen=True, kw_only=True)
