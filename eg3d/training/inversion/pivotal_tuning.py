@@ -66,16 +66,13 @@ def tuned(
     """A copy of G, in evaluation mode without gradients, that draws what is seen of one head from ws
     [1, num_ws, w_dim].
 
-    The mapping network stays, and so do the eyes of an eye field. reader: the gaze network to which set eyes shall look
+    The mapping network stays, for nothing is drawn by it, and so do the eyes of an eye field. reader: the gaze network to which set eyes shall look
     as they were told; None: no such term.
     """
     eyes = _kept_eyes(G, ws) if isinstance(G, EyeField) else None
     mine = copy.deepcopy(G)
     head = mine.base if isinstance(mine, EyeField) else mine
-    weights = [weight for name, weight in head.named_parameters() if not name.startswith("backbone.mapping.")]
-    for weight in weights:
-        weight.requires_grad_(True)
-    optimizer = torch.optim.Adam(weights)
+    optimizer = torch.optim.Adam(head.requires_grad_(True).parameters())
     for step in range(config.steps):
         optimizer.param_groups[0]["lr"] = config.rate(step)
         draws = KeyedDraws([draw_key(seed, "pivotal tuning", photo.keys[0], step)], "cpu")
