@@ -66,8 +66,8 @@ def tuned(
     """A copy of G, in evaluation mode without gradients, that draws what is seen of one head from ws
     [1, num_ws, w_dim].
 
-    The mapping network stays, for nothing is drawn by it, and so do the eyes of an eye field. reader: the gaze network to which set eyes shall look
-    as they were told; None: no such term.
+    The mapping network stays, for the copy draws nothing by it, and so do the eyes of an eye field. reader: the gaze
+    network to which set eyes shall look as they were told; None: no such term.
     """
     eyes = _kept_eyes(G, ws) if isinstance(G, EyeField) else None
     mine = copy.deepcopy(G)

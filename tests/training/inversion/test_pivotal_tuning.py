@@ -76,7 +76,7 @@ def test_the_local_term_keeps_what_is_near(distance, spread):
 
 
 def test_the_surface_round_the_eyes_stays(spread):
-    field, pixels = tiny_eye_field(tiny_generator()), PictureDistance(lambda _: [], "none", "")
+    field, pixels = tiny_eye_field(tiny_generator()), PictureDistance(lambda _: [], "")
     photo, ws = stranger(field, torch.zeros(1, 2)), ws_of_seeds(field, [1])
     cameras, moves = camera_labels([-0.3, 0.3], [0.0, 0.1], field.orbit), {}
     for depth in (0.0, 1e4):
