@@ -135,7 +135,8 @@ def run(network, image, data, max_images, outdir, crop, target, steps, refine_ca
         rows = [row for part in processes.batches(todo, batch, work, title, "photo") for row in part]
     if distributed.rank() == 0:
         report(rows, len(sources) - len(todo), outdir)
-        cli.write_json(json_path, {"photos": rows, "from_before": len(sources) - len(todo)} | work.settings())
+        cli.write_json(json_path, {"photos": rows, "from_before": len(sources) - len(todo)}
+                       | work.origin | work.settings())  # fmt: skip
 
 
 def load_reader(G, network: str, world: str | None, given: str | None, in_loss: bool, device):
@@ -183,10 +184,10 @@ def of_image(image: Path, crop: bool | None, world: str, ranges, device) -> tupl
 
 
 def report(rows: list[dict], before: int, outdir: Path) -> None:
-    """A line for each photo: what was reached, and how the head looks as in the photo."""
+    """A line for each photo: what was reached, and the gaze with which the head looks as in the photo."""
     for row in rows:
         gaze = row["gaze_rad"]
-        degrees = gaze and ", --gaze=" + ",".join(f"{math.degrees(angle):.1f}" for angle in gaze) + " looks as it does"
+        degrees = gaze and ", eyes as in the photo: --gaze=" + ",".join(f"{math.degrees(x):.1f}" for x in gaze)
         click.echo(f"{row['name']}: {row['psnr_latent']:.1f} dB from its latent, {row['psnr']:.1f} dB as a head"
                    f"{degrees or ''}")  # fmt: skip
     done = f", {before} before" if before else ""

@@ -204,7 +204,11 @@ def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos,
     assert run(*args, "--pivotal=False", *FAST).exit_code == 0
     file = tmp_path / "out" / "img00000000.safetensors"
     before = file.read_bytes()
-    assert "was made in another way" in refused(*args)
+    assert "was made in another way (tuning);" in refused(*args)
+    assert "was made in another way (seed);" in refused(*args, "--pivotal=False", "--seed=5")
+    assert "in another way (search.target, search.camera);" in refused(
+        *args, "--pivotal=False", "--target=w+", "--refine-camera"
+    )
     other = [[name, ROWS[(row + 1) % len(ROWS)][1]] for row, (name, _) in enumerate(ROWS)]
     (photos / "dataset.json").write_text(json.dumps({"labels": other}))
     assert "with another camera" in refused(*args, "--pivotal=False")
@@ -218,7 +222,27 @@ def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos,
     (photos / ROWS[0][0]).write_bytes(FILES[0][1])
     assert run(*args, "--pivotal=False", *FAST).exit_code == 0
     monkeypatch.setattr(PictureDistance.__init__, "__defaults__", (1.0,))  # as pixels weighed before
-    assert "was made in another way" in refused(*args, "--pivotal=False")
+    assert "was made in another way (distance_pixels);" in refused(*args, "--pivotal=False")
+
+
+def test_a_file_is_known_whatever_the_network_is_called_and_a_foreign_one_is_not_replaced(networks, photos, tmp_path):
+    (tmp_path / "copy.safetensors").write_bytes((networks / "plain.safetensors").read_bytes())
+    args = (f"--image={photos / ROWS[0][0]}", f"--outdir={tmp_path}/out", "--pivotal=False", *FAST)
+    for network, words in (
+        (networks / "plain", "1 photo inverted"),
+        (tmp_path / "copy", "0 photos inverted, 1 before"),
+    ):
+        result = run(f"--network={network}.safetensors", *args)
+        assert result.exit_code == 0 and words in result.stdout, result.output
+    assert (
+        open_checkpoint(tmp_path / "out" / "img00000000.safetensors")
+        .facts["photo"]["network"]
+        .endswith("plain.safetensors")
+    )
+    (tmp_path / "out" / "img00000000.safetensors").write_bytes((networks / "plain.safetensors").read_bytes())
+    assert "was made in another way (network_sha256, search" in refused(
+        f"--network={networks}/plain.safetensors", *args
+    )
 
 
 def test_two_runs_never_write_into_one_folder_at_a_time(networks, photos, tmp_path):
