@@ -9,6 +9,7 @@ import small_set
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import load_file
 from tiny_networks import tiny_estimator, tiny_eye_field, tiny_generator
 
 import eg3d.invert
@@ -70,6 +71,8 @@ def test_a_set_becomes_heads_that_every_script_takes_and_a_stopped_run_goes_on(n
     assert [row["name"] for row in rows] == names and rows[0]["psnr"] != rows[0]["psnr_latent"]
     G, facts = load_generator(out / f"{names[0]}.safetensors"), open_checkpoint(out / f"{names[0]}.safetensors").facts
     assert type(G) is PhotoHead and facts["images_seen"] == 7
+    stored = [load_file(out / f"{name}.safetensors")["G_ema.backbone.mapping.ws"] for name in names]
+    assert {ws.dtype for ws in stored} == {torch.float16} and not torch.equal(*stored)
     assert facts["photo"]["label"] == pytest.approx(ROWS[0][1], abs=1e-6) and facts["photo"]["gaze_rad"] is None
     assert len(torch.unique(render_batch(G, [0, 5]).images.flatten(1), dim=0)) == 3  # cameras; the seeds draw alike
     before = (out / f"{names[1]}.safetensors").stat().st_mtime_ns
