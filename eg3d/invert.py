@@ -28,7 +28,7 @@ from eg3d.training.inversion.pivotal_tuning import TuningConfig
 from groundwork.archive import read_file
 from groundwork.held_folder import held
 from groundwork.images import open_image, silence_pillow
-from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, INPUT_FILE, WEIGHTS
+from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, INPUT_FILE, WEIGHTS, same
 
 SEARCH, TUNING = SearchConfig(), TuningConfig()
 # What is said of a square picture without a label, by whether it seems to be a crop.
@@ -85,7 +85,7 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(network, image, data, max_images, crop, l2cs_path, **_) -> None:
+def check(network, image, data, max_images, outdir, crop, l2cs_path, **_) -> None:
     """ValueError for options that contradict each other."""
     if (image is None) == (data is None):
         raise ValueError("give one of --image=FILE and --data=SET")
@@ -93,6 +93,9 @@ def check(network, image, data, max_images, crop, l2cs_path, **_) -> None:
         raise ValueError("--crop: is for --image; photos of a folder become a set by preprocess_in_the_wild.py")
     if image is not None and max_images is not None:
         raise ValueError("--max-images: is for --data; leave it out")
+    if image is not None and same(outdir, Path(image).parent):  # me.png may be another photo than me.jpg
+        raise ValueError(f"--outdir={outdir}: --image lies there, and a photo of the same name could be lost; give "
+                         "another folder")  # fmt: skip
     if str(network).lower().endswith(".onnx"):
         raise ValueError(f"--network={network}: no gradient passes through an ONNX file; give the checkpoint that it "
                          "was made of")  # fmt: skip

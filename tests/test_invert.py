@@ -202,6 +202,14 @@ def test_contradictions_are_told_before_anything_is_loaded(photos, tmp_path):
     assert "--crop" in refused("--network=none", f"--data={photos}", "--crop", out)
 
 
+def test_a_photo_of_the_same_name_is_never_lost(networks, tmp_path):
+    for name in ("me.jpg", "me.png"):
+        Image.new("RGB", (64, 64), (90, 90, 90)).save(tmp_path / name)
+    before = (tmp_path / "me.png").read_bytes()
+    message = refused("--network=none", f"--image={tmp_path}/me.jpg", f"--outdir={tmp_path}")
+    assert "--image lies there" in message and (tmp_path / "me.png").read_bytes() == before
+
+
 def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos, tmp_path, monkeypatch):
     args = (f"--network={networks}/plain.safetensors", f"--image={photos / ROWS[0][0]}", f"--outdir={tmp_path}/out")
     assert run(*args, "--pivotal=False", *FAST).exit_code == 0
