@@ -41,7 +41,7 @@ from groundwork.strict_json import read_json
 
 TURN = 0.3  # rad, to both sides of the photo's camera, round the vertical axis of the head
 AROUND = camera_labels(*zip(*GFAS_CAMERAS, strict=True), FFHQ_ORBIT)  # where set gazes are read
-SET = 979  # which of the world's endless sets the heads are of: one that no setting was chosen on, and no network saw
+SET = 980  # which of the world's endless sets the heads are of: one that no setting was chosen on, and no network saw
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def main(heads, first, ceiling, networks, target, steps, pivotal_steps, local, o
                 rows[key] = measured(work, head_of_world(number), number, judges, ceiling)
                 if rows_file:
                     write_text(rows_file, json.dumps(rows, indent=1))
-    numbers = {"heads": heads, "first": first, "target": target, "steps": steps, "pivotal_steps": pivotal_steps,
-               "local": local, "obey": obey}  # fmt: skip
+    numbers = {"set": SET, "heads": heads, "first": first, "target": target, "steps": steps,
+               "pivotal_steps": pivotal_steps, "local": local, "obey": obey}  # fmt: skip
     for name in networks:
         mine = [rows[f"{name} {number}"] for number in range(first, first + heads)]
         numbers[name] = network_facts(name) | averages(mine)

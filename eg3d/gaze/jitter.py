@@ -9,26 +9,30 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class Jitter:
-    """The largest shift, blur and noise. Each is drawn per image, from 0 to this bound."""
+    """The largest shift, blur, noise and zoom. Each is drawn per image, from 0 to this bound."""
 
     shift: float = 0.03  # each way, as a fraction of the side
     blur: float = 1 / 64  # sigma as a fraction of the side: 1 px at 64 px
     noise: float = 0.05  # standard deviation, images span [-1, 1]
+    zoom: float = 0.0  # larger or smaller, as a fraction of the size
 
     def __post_init__(self):
-        for name in ("shift", "blur", "noise"):
+        for name in ("shift", "blur", "noise", "zoom"):
             value = getattr(self, name)
             if not 0 <= value <= 0.25:
                 raise ValueError(f"the gaze loss's jitter {name} is {value}; use a value from 0 (off) to 0.25")
 
 
 def disturb(images: torch.Tensor, draws, jitter: Jitter) -> torch.Tensor:
-    """Small random shift, blur and noise of each image [N, 3, H, W]; relative to the size, differentiable."""
+    """Small random shift, zoom, blur and noise of each image [N, 3, H, W]; relative to the size, differentiable."""
     n, _, height, width = images.shape
     u = draws.uniform((n, 4), images.device)
-    if jitter.shift > 0:
+    if jitter.shift > 0 or jitter.zoom > 0:
         theta = torch.eye(2, 3, device=images.device).repeat(n, 1, 1)
         theta[:, :, 2] = (2 * u[:, :2] - 1) * (2 * jitter.shift)  # grid coordinates span 2
+        if jitter.zoom > 0:  # drawn only then: trainings without it stay what they were
+            zoom = 1 + (2 * draws.uniform((n, 1, 1), images.device) - 1) * jitter.zoom
+            theta[:, :, :2] = theta[:, :, :2] * zoom
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
         images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     if jitter.blur > 0:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from eg3d.gaze.eye_region import soft_region
+from eg3d.gaze.jitter import Jitter
 from eg3d.gaze.term import gaze_error
 from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.models.eye_field import EyeField, Planes
@@ -32,6 +33,7 @@ from groundwork.plain import check_types, check_within
 YAW, PITCH = 0.4, 0.2  # half-ranges of the cameras drawn, parameters in rad
 GAZE_YAW, GAZE_PITCH = 0.6, 0.3  # and of the gazes, as in training (eg3d/config/eye_control.py)
 ALONG_FACE = 0.2  # part of the gazes that look along the face instead
+JITTER = Jitter(shift=0.04, blur=0.0, noise=0.0, zoom=0.08)  # of what the gaze network sees, so that texture cannot fool it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class TuningConfig:
     falling: float = 1 / 2
     local: float = 0.1
     near: float = 1.0
-    obey: float = 4.0
+    obey: float = 7.0
     depth: float = 1e4
 
     def __post_init__(self):
@@ -131,5 +133,6 @@ def _of_eyes(G: EyeField, mine: EyeField, ws, planes: Planes, reader, config: Tu
     loss = config.depth * (near * (now["image_depth"] - depth).square()).mean()
     if reader is not None:
         wanted = gaze_direction(gaze)
-        loss = loss + config.obey * gaze_error(now["image"], camera, reader, wanted=wanted).sum()
+        off = gaze_error(now["image"], camera, reader, draws=draws, jitter=JITTER, wanted=wanted)
+        loss = loss + config.obey * off.sum()
     return loss
