@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_networks import tiny_eye_field, tiny_generator
 
+from eg3d.gaze.jitter import Jitter
 from eg3d.gaze.term import gaze_error, gaze_target
 from eg3d.geometry.head_gaze import gaze_direction
 from eg3d.pictures.views import camera_labels, conditioning_label, ws_of_seeds
@@ -139,6 +140,20 @@ def test_eyes_shall_be_read_as_they_were_set(monkeypatch):
         return GazeAngles(right.yaw + 0.1, right.pitch)
 
     assert 0 < of_eyes(field, field, config, reader) == pytest.approx(config.obey * 0.1**2 / 2, rel=1e-4)
+
+
+def test_the_gaze_network_looks_at_disturbed_pictures(monkeypatch):
+    field, seen, pictures = tiny_eye_field(tiny_generator()), [], []
+    heard(monkeypatch, "drawn", lambda drawn: pictures.append(drawn["image"]) or drawn)
+
+    def reader(images):
+        seen.append(images)
+        return GazeAngles(*images.mean(dim=(2, 3))[:, :2].T)
+
+    for config in (TuningConfig(), TuningConfig(jitter=Jitter(shift=0.0, blur=0.0, noise=0.0))):
+        of_eyes(field, field, config, reader)
+    assert torch.equal(*pictures) and torch.equal(seen[1], pictures[1])
+    assert (seen[0] - pictures[0]).abs().mean() > 0.01
 
 
 def test_what_shall_stay_is_a_step_from_the_pivot_toward_other_heads(distance, spread, monkeypatch):
