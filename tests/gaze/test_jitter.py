@@ -20,6 +20,7 @@ def test_zoom_stretches_each_picture_about_its_middle_by_at_most_its_bound():
     zoomed = disturb(ramp, KeyedDraws(range(200)), ZOOM_ALONE)
     stretched = slopes(zoomed) / slopes(ramp)
     assert 0.8 <= stretched.min() < 0.83 and 1.17 < stretched.max() <= 1.2 + 1e-4
+    assert torch.allclose(zoomed, zoomed[:, :, :1].expand_as(zoomed), atol=1e-6)  # no shear
     assert zoomed[..., 15:17].mean(dim=(1, 2, 3)).abs().max() < 1e-5
     along = disturb(ramp.mT, KeyedDraws(range(200)), ZOOM_ALONE)
     assert torch.allclose(along, zoomed.mT, atol=1e-6)  # both ways alike
