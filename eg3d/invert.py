@@ -28,7 +28,7 @@ from eg3d.training.inversion.pivotal_tuning import TuningConfig
 from groundwork.archive import read_file
 from groundwork.held_folder import held
 from groundwork.images import open_image, silence_pillow
-from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, INPUT_FILE, WEIGHTS
+from groundwork.places import DATA_SET, GAZE_NETWORK, GENERATOR, INPUT_FILE, WEIGHTS, same
 
 SEARCH, TUNING = SearchConfig(), TuningConfig()
 # What is said of a square picture without a label, by whether it seems to be a crop.
@@ -85,7 +85,7 @@ def main(**options):
     processes.start(run, check, **options)
 
 
-def check(network, image, data, max_images, crop, l2cs_path, **_) -> None:
+def check(network, image, data, max_images, outdir, crop, l2cs_path, **_) -> None:
     """ValueError for options that contradict each other."""
     if (image is None) == (data is None):
         raise ValueError("give one of --image=FILE and --data=SET")
@@ -93,6 +93,9 @@ def check(network, image, data, max_images, crop, l2cs_path, **_) -> None:
         raise ValueError("--crop: is for --image; photos of a folder become a set by preprocess_in_the_wild.py")
     if image is not None and max_images is not None:
         raise ValueError("--max-images: is for --data; leave it out")
+    if image is not None and same(outdir, Path(image).parent):  # me.png may be another photo than me.jpg
+        raise ValueError(f"--outdir={outdir}: --image lies there, and a photo of the same name could be lost; give "
+                         "another folder")  # fmt: skip
     if str(network).lower().endswith(".onnx"):
         raise ValueError(f"--network={network}: no gradient passes through an ONNX file; give the checkpoint that it "
                          "was made of")  # fmt: skip
@@ -135,7 +138,8 @@ def run(network, image, data, max_images, outdir, crop, target, steps, refine_ca
         rows = [row for part in processes.batches(todo, batch, work, title, "photo") for row in part]
     if distributed.rank() == 0:
         report(rows, len(sources) - len(todo), outdir)
-        cli.write_json(json_path, {"photos": rows, "from_before": len(sources) - len(todo)} | work.settings())
+        cli.write_json(json_path, {"photos": rows, "from_before": len(sources) - len(todo)}
+                       | work.origin | work.settings())  # fmt: skip
 
 
 def load_reader(G, network: str, world: str | None, given: str | None, in_loss: bool, device):
@@ -183,10 +187,10 @@ def of_image(image: Path, crop: bool | None, world: str, ranges, device) -> tupl
 
 
 def report(rows: list[dict], before: int, outdir: Path) -> None:
-    """A line for each photo: what was reached, and how the head looks as in the photo."""
+    """A line for each photo: what was reached, and the gaze with which the head looks as in the photo."""
     for row in rows:
         gaze = row["gaze_rad"]
-        degrees = gaze and ", --gaze=" + ",".join(f"{math.degrees(angle):.1f}" for angle in gaze) + " looks as it does"
+        degrees = gaze and ", eyes as in the photo: --gaze=" + ",".join(f"{math.degrees(x):.1f}" for x in gaze)
         click.echo(f"{row['name']}: {row['psnr_latent']:.1f} dB from its latent, {row['psnr']:.1f} dB as a head"
                    f"{degrees or ''}")  # fmt: skip
     done = f", {before} before" if before else ""

@@ -9,6 +9,7 @@ import small_set
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import load_file
 from tiny_networks import tiny_estimator, tiny_eye_field, tiny_generator
 
 import eg3d.invert
@@ -70,6 +71,8 @@ def test_a_set_becomes_heads_that_every_script_takes_and_a_stopped_run_goes_on(n
     assert [row["name"] for row in rows] == names and rows[0]["psnr"] != rows[0]["psnr_latent"]
     G, facts = load_generator(out / f"{names[0]}.safetensors"), open_checkpoint(out / f"{names[0]}.safetensors").facts
     assert type(G) is PhotoHead and facts["images_seen"] == 7
+    stored = [load_file(out / f"{name}.safetensors")["G_ema.backbone.mapping.ws"] for name in names]
+    assert {ws.dtype for ws in stored} == {torch.float16} and not torch.equal(*stored)
     assert facts["photo"]["label"] == pytest.approx(ROWS[0][1], abs=1e-6) and facts["photo"]["gaze_rad"] is None
     assert len(torch.unique(render_batch(G, [0, 5]).images.flatten(1), dim=0)) == 3  # cameras; the seeds draw alike
     before = (out / f"{names[1]}.safetensors").stat().st_mtime_ns
@@ -199,12 +202,24 @@ def test_contradictions_are_told_before_anything_is_loaded(photos, tmp_path):
     assert "--crop" in refused("--network=none", f"--data={photos}", "--crop", out)
 
 
+def test_a_photo_of_the_same_name_is_never_lost(networks, tmp_path):
+    for name in ("me.jpg", "me.png"):
+        Image.new("RGB", (64, 64), (90, 90, 90)).save(tmp_path / name)
+    before = (tmp_path / "me.png").read_bytes()
+    message = refused("--network=none", f"--image={tmp_path}/me.jpg", f"--outdir={tmp_path}")
+    assert "--image lies there" in message and (tmp_path / "me.png").read_bytes() == before
+
+
 def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos, tmp_path, monkeypatch):
     args = (f"--network={networks}/plain.safetensors", f"--image={photos / ROWS[0][0]}", f"--outdir={tmp_path}/out")
     assert run(*args, "--pivotal=False", *FAST).exit_code == 0
     file = tmp_path / "out" / "img00000000.safetensors"
     before = file.read_bytes()
-    assert "was made in another way" in refused(*args)
+    assert "was made in another way (tuning);" in refused(*args)
+    assert "was made in another way (seed);" in refused(*args, "--pivotal=False", "--seed=5")
+    assert "in another way (search.target, search.camera);" in refused(
+        *args, "--pivotal=False", "--target=w+", "--refine-camera"
+    )
     other = [[name, ROWS[(row + 1) % len(ROWS)][1]] for row, (name, _) in enumerate(ROWS)]
     (photos / "dataset.json").write_text(json.dumps({"labels": other}))
     assert "with another camera" in refused(*args, "--pivotal=False")
@@ -218,7 +233,27 @@ def test_a_file_that_was_made_in_another_way_is_never_replaced(networks, photos,
     (photos / ROWS[0][0]).write_bytes(FILES[0][1])
     assert run(*args, "--pivotal=False", *FAST).exit_code == 0
     monkeypatch.setattr(PictureDistance.__init__, "__defaults__", (1.0,))  # as pixels weighed before
-    assert "was made in another way" in refused(*args, "--pivotal=False")
+    assert "was made in another way (distance_pixels);" in refused(*args, "--pivotal=False")
+
+
+def test_a_file_is_known_whatever_the_network_is_called_and_a_foreign_one_is_not_replaced(networks, photos, tmp_path):
+    (tmp_path / "copy.safetensors").write_bytes((networks / "plain.safetensors").read_bytes())
+    args = (f"--image={photos / ROWS[0][0]}", f"--outdir={tmp_path}/out", "--pivotal=False", *FAST)
+    for network, words in (
+        (networks / "plain", "1 photo inverted"),
+        (tmp_path / "copy", "0 photos inverted, 1 before"),
+    ):
+        result = run(f"--network={network}.safetensors", *args)
+        assert result.exit_code == 0 and words in result.stdout, result.output
+    assert (
+        open_checkpoint(tmp_path / "out" / "img00000000.safetensors")
+        .facts["photo"]["network"]
+        .endswith("plain.safetensors")
+    )
+    (tmp_path / "out" / "img00000000.safetensors").write_bytes((networks / "plain.safetensors").read_bytes())
+    assert "was made in another way (network_sha256, search" in refused(
+        f"--network={networks}/plain.safetensors", *args
+    )
 
 
 def test_two_runs_never_write_into_one_folder_at_a_time(networks, photos, tmp_path):

@@ -217,7 +217,7 @@ def inverter(path, root, patch, *flags):
     for stub, value in {
         "load_generator": given(SimpleNamespace(resolution=64)), "drawn_world": given(""), "load_distance": given(None),
         "network_facts": given({}), "open_checkpoint": given(SimpleNamespace(facts={})), "report": given(None),
-        "Inversion": given(SimpleNamespace(is_done=given(False), settings=given({}))),
+        "Inversion": given(SimpleNamespace(is_done=given(False), origin={}, settings=given({}))),
         "ray_ranges": given([(2.25, 3.3)]),
     }.items():  # fmt: skip
         patch.setattr(eg3d.invert, stub, value)

@@ -17,7 +17,7 @@ from eg3d.gaze.term import (
 )
 from eg3d.geometry.cameras import FFHQ_FOV_DEG, fov_to_intrinsics, lookat_pose, make_label, mirror_label, split_label
 from eg3d.pictures.views import conditioning_label
-from groundwork.draws import KeyedDraws, Midpoints
+from groundwork.draws import KeyedDraws, Midpoints, Recorded
 from l2cs.estimator import GazeAngles, gaze_vector
 
 FFHQ_K = fov_to_intrinsics(FFHQ_FOV_DEG)
@@ -252,8 +252,18 @@ def test_jitter_zooms_about_the_middle():
     from_middle = torch.arange(side, dtype=torch.float32).expand(1, 1, side, side) - (side - 1) / 2
     zoomed = disturb(from_middle, Extremes(), Jitter(shift=0, blur=0, noise=0, zoom=0.1))
     assert zoomed[..., 5:-5].sub(1.1 * from_middle[..., 5:-5]).abs().max() < 1e-3
+    assert zoomed[..., 0, 5:-5].sub(zoomed[..., -1, 5:-5]).abs().max() < 1e-3  # no shear
     neither = disturb(from_middle, Midpoints(), Jitter(shift=0.03, blur=0, noise=0, zoom=0.1))
     assert neither.sub(from_middle).abs().max() < 1e-3
+
+
+def test_without_zoom_nothing_more_is_drawn_than_before_there_was_one():
+    counts = {}
+    for zoom in (0.0, 0.1):
+        draws = Recorded(KeyedDraws([0, 1]))
+        disturb(torch.zeros(2, 3, 8, 8), draws, Jitter(zoom=zoom))
+        counts[zoom] = len(draws.values)
+    assert counts[0.1] == counts[0.0] + 1
 
 
 def test_face_crop_is_centred_on_the_canonical_face_and_scales_with_the_image():

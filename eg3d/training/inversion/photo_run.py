@@ -54,7 +54,8 @@ class Inversion:
 
     def settings(self) -> dict:
         """What decides about the result; a file with others is none of this run's."""
-        return self.origin | {
+        return {
+            "network_sha256": self.origin["network_sha256"],  # however its file is called
             "search": asdict(self.search),
             "tuning": self.tuning and asdict(self.tuning),
             "distance_sha256": self.distance.sha256,
@@ -72,9 +73,10 @@ class Inversion:
             photo = open_checkpoint(file).facts.get("photo")
         except CheckpointError as error:
             raise ValueError(f"--outdir={self.outdir}: {error}; remove it, or give a new folder") from None
-        if not isinstance(photo, dict) or photo.get("settings") != self.settings():
-            raise ValueError(f"--outdir={self.outdir}: {file.name} was made in another way; give the same flags, "
-                             "remove it, or give a new folder")  # fmt: skip
+        photo = photo if isinstance(photo, dict) else {}
+        if others := differing(photo.get("settings", {}), self.settings()):
+            raise ValueError(f"--outdir={self.outdir}: {file.name} was made in another way ({', '.join(others)}); give "
+                             "the same flags, remove it, or give a new folder")  # fmt: skip
         if photo.get("sha256") != source.sha256():
             raise ValueError(f"--outdir={self.outdir}: {file.name} was made of another photo, or with another camera; "
                              "remove it, or give a new folder")  # fmt: skip
@@ -122,9 +124,18 @@ class Inversion:
         stem = self.outdir / source.name
         write_png(stem.with_name(f"{stem.name}.png"), sheet(head, ws, [photo.images, as_found, as_head]))
         write_gif(stem.with_name(f"{stem.name}.gif"), turntable(head, ws))
-        facts = self.facts | {"photo": row | {"sha256": source.sha256(), "settings": self.settings()}}
+        made = {"network": self.origin["network"], "sha256": source.sha256(), "settings": self.settings()}
+        facts = self.facts | {"photo": row | made}
         save_snapshot(stem.with_name(f"{stem.name}.safetensors"), {"G_ema": head}, facts, half=True)
         return row
+
+
+def differing(before, now, place: str = "") -> list[str]:
+    """Names of the settings, `search.steps`, that are not alike."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [(key, f"{place}.{key}" if place else key) for key in now | before]
+        return [other for key, name in names for other in differing(before.get(key), now.get(key), name)]
+    return [] if before == now else [place]
 
 
 def psnr(image: torch.Tensor, other: torch.Tensor) -> float:

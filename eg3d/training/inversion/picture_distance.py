@@ -17,12 +17,12 @@ class PictureDistance:
 
     The first part is LPIPS (Zhang et al. 2018, eq. 1) with all channels alike: its learned weights are in no file that
     is at hand here.
-    Attributes: name, sha256 of the network's file; pixels, the weight of their part.
+    Attributes: sha256 of the network's file; pixels, the weight of their part.
     """
 
-    def __init__(self, maps: Callable, name: str, sha256: str, pixels: float = 5.0):
+    def __init__(self, maps: Callable, sha256: str, pixels: float = 5.0):
         """maps: pictures [N, 3, H, W] in [-1, 1] -> a list of maps [N, C, h, w]."""
-        self.name, self.sha256, self.pixels, self._maps = name, sha256, pixels, maps
+        self.sha256, self.pixels, self._maps = sha256, pixels, maps
 
     def __call__(self, images: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
         """Both [N, 3, H, W] in [-1, 1] -> [N], 0 for the same pictures."""
@@ -45,7 +45,5 @@ def _unit(maps: torch.Tensor) -> torch.Tensor:
 
 def load_distance(vgg_weights: str | None = None, device="cpu") -> PictureDistance:
     """By torchvision's VGG16 from the user's file, or by the embedded feature network. ValueError: another file."""
-    load, name = (lambda: load_vgg_network(Path(vgg_weights)), "vgg16") if vgg_weights else (load_feature_network, "")
-    network, sha256 = load()
-    network = network.to(device).eval().requires_grad_(False)
-    return PictureDistance(network.maps, name or "embedded-features", sha256)
+    network, sha256 = load_vgg_network(Path(vgg_weights)) if vgg_weights else load_feature_network()
+    return PictureDistance(network.to(device).eval().requires_grad_(False).maps, sha256)

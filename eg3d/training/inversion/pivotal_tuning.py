@@ -33,15 +33,14 @@ from groundwork.plain import check_types, check_within
 YAW, PITCH = 0.4, 0.2  # half-ranges of the cameras drawn, parameters in rad
 GAZE_YAW, GAZE_PITCH = 0.6, 0.3  # and of the gazes, as in training (eg3d/config/eye_control.py)
 ALONG_FACE = 0.2  # part of the gazes that look along the face instead
-# Of what the gaze network sees, so that texture cannot fool it.
-JITTER = Jitter(shift=0.04, blur=0.0, noise=0.0, zoom=0.08)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningConfig:
     """How the weights are tuned. local: weight of the pictures that shall stay; near: how far from the pivot they are,
     in units of sigma (the paper's 30 is of its generator's w). Of an eye field, obey: weight of the gaze term; depth:
-    of the squared change of depth round the eyes, world units.
+    of the squared change of depth round the eyes, world units; jitter: of what the gaze network sees, so that texture
+    cannot fool it.
     """
 
     steps: int = 500
@@ -52,6 +51,7 @@ class TuningConfig:
     near: float = 1.0
     obey: float = 7.0
     depth: float = 1e4
+    jitter: Jitter = Jitter(shift=0.04, blur=0.0, noise=0.0, zoom=0.08)
 
     def __post_init__(self):
         check_types(self)
@@ -69,16 +69,13 @@ def tuned(
     """A copy of G, in evaluation mode without gradients, that draws what is seen of one head from ws
     [1, num_ws, w_dim].
 
-    The mapping network stays, and so do the eyes of an eye field. reader: the gaze network to which set eyes shall look
-    as they were told; None: no such term.
+    The mapping network stays, for the copy draws nothing by it, and so do the eyes of an eye field. reader: the gaze
+    network to which set eyes shall look as they were told; None: no such term.
     """
     eyes = _kept_eyes(G, ws) if isinstance(G, EyeField) else None
     mine = copy.deepcopy(G)
     head = mine.base if isinstance(mine, EyeField) else mine
-    weights = [weight for name, weight in head.named_parameters() if not name.startswith("backbone.mapping.")]
-    for weight in weights:
-        weight.requires_grad_(True)
-    optimizer = torch.optim.Adam(weights)
+    optimizer = torch.optim.Adam(head.requires_grad_(True).parameters())
     for step in range(config.steps):
         optimizer.param_groups[0]["lr"] = config.rate(step)
         draws = KeyedDraws([draw_key(seed, "pivotal tuning", photo.keys[0], step)], "cpu")
@@ -137,6 +134,6 @@ def _of_eyes(G: EyeField, mine: EyeField, ws, planes: Planes, reader, config: Tu
     loss = config.depth * (near * (now["image_depth"] - depth).square()).mean()
     if reader is not None:
         wanted = gaze_direction(gaze)
-        off = gaze_error(now["image"], camera, reader, draws=draws, jitter=JITTER, wanted=wanted)
+        off = gaze_error(now["image"], camera, reader, draws=draws, jitter=config.jitter, wanted=wanted)
         loss = loss + config.obey * off.sum()
     return loss

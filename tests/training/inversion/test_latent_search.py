@@ -13,6 +13,7 @@ from eg3d.training.inversion import latent_search
 from eg3d.training.inversion.latent_search import SearchConfig, Spread, find_latents
 from eg3d.training.inversion.photos_to_invert import Photos, draw, moved
 from eg3d.training.inversion.picture_distance import load_distance
+from groundwork.draws import KeyedDraws
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_a_run_begins_at_rest_and_its_noise_tells_photos_apart(G, distance):
 def test_the_spread_is_that_of_w_round_its_mean(G):
     spread = Spread.of(G, some=4)
     w = ws_of_seeds(G, range(200))[:, 0]  # psi 0.7 pulls these toward the mean
-    assert spread.some.shape == (4, G.w_dim)
+    assert spread.some.shape == (4, G.w_dim) and not torch.equal(Spread.of(G, seed=1, some=4).some, spread.some)
     assert spread.sigma == pytest.approx((w - w.mean(0)).square().sum(1).mean().sqrt().item() / 0.7, rel=0.15)
 
 
@@ -78,6 +79,55 @@ def test_photos_do_not_disturb_each_other(G, distance):
     together = find_latents(G, both, distance, config, spread).ws
     alone = find_latents(G, both.one(1), distance, config, spread).ws
     assert torch.allclose(together[1:], alone, atol=1e-3) and (together[0] - alone[0]).abs().max() > 0.1
+
+
+def test_noise_is_a_part_of_the_spread_of_w(G, distance, monkeypatch):
+    drawn_of = []
+    monkeypatch.setattr(latent_search, "draw", lambda G, ws, *about: drawn_of.append(ws) or draw(G, ws, *about))
+    spread = Spread.of(G)
+    start = find_latents(G, photos_of(G, [5]), distance, SearchConfig(steps=1, noise=0.1), spread).ws
+    noise = KeyedDraws([5]).normal((1, 1, G.w_dim)) * spread.sigma * 0.1
+    assert torch.allclose(drawn_of[-1] - start, noise, atol=1e-5)
+
+
+def test_latent_gaze_and_camera_move_each_at_its_own_rate(distance, monkeypatch):
+    """Adam's second step, after one at rest, is as long as the rate in every number that has a gradient."""
+    motions = []
+    monkeypatch.setattr(latent_search, "moved", lambda labels, by: motions.append(by) or moved(labels, by))
+    field = tiny_eye_field(tiny_generator())
+    photos = photos_of(field, [5], gaze=torch.tensor([[0.3, 0.1]]))
+    steps = (SearchConfig(steps=n, noise=0.0, learning_rate=0.1, camera=True) for n in (1, 2))
+    start, found = (find_latents(field, photos, distance, config, Spread.of(field)) for config in steps)
+    assert torch.allclose((found.ws - start.ws).abs(), torch.tensor(0.1), rtol=0.02)
+    assert torch.allclose((found.photos.gaze - photos.gaze).abs(), torch.tensor(0.01), rtol=0.02)
+    assert torch.allclose(motions[-1].abs(), torch.tensor(0.002), rtol=0.02)
+    assert torch.equal(found.photos.labels, moved(photos.labels, motions[-1]))
+
+
+def test_the_hold_near_the_mean_is_in_units_of_the_spread(distance):
+    field = tiny_eye_field(tiny_generator())
+    spread, photos = Spread.of(field), photos_of(field, [5], gaze=torch.zeros(1, 2))
+    far = replace(spread, mean=spread.mean + 1)
+    wider, config = replace(far, sigma=2 * spread.sigma), SearchConfig(steps=4, noise=0.0, gaze=False)
+    ws, same, other = (
+        find_latents(field, photos, distance, replace(config, eye_prior=x), s).ws
+        for s, x in ((far, 0.5), (wider, 2.0), (wider, 0.5))
+    )
+    assert torch.allclose(ws, same, atol=1e-4) and (ws - other).abs().max() > 1e-2
+
+
+def test_several_views_of_a_head_count_alike_and_weigh_as_one(distance):
+    field = tiny_eye_field(tiny_generator())
+    spread, labels = Spread.of(field), camera_labels([0.2, 0.0, -0.2], [0.1, 0.0, 0.0], field.orbit)
+    candidates = spread.some[[1, 2, 2]][:, None].expand(-1, field.num_ws, -1)
+    with torch.no_grad():
+        three = Photos(draw(field, candidates, labels, torch.zeros(3, 2)), labels, [5], torch.zeros(1, 2))
+    assert torch.equal(latent_search._starts(field, three, distance, spread)[0], spread.some[2])
+    one = photos_of(field, [5], gaze=torch.zeros(1, 2))
+    twice = replace(one, images=one.images.repeat(2, 1, 1, 1), labels=one.labels.repeat(2, 1))
+    config = SearchConfig(steps=4, eye_prior=1.0)
+    ws, same = (find_latents(field, photos, distance, config, spread).ws for photos in (one, twice))
+    assert torch.allclose(ws, same, atol=1e-3)
 
 
 @pytest.mark.slow
