@@ -8,7 +8,7 @@ if __name__ == "__main__":
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -28,7 +28,7 @@ from eg3d.models.eye_field import is_aimed
 from eg3d.pictures.views import GFAS_CAMERAS, camera_labels
 from eg3d.running import cli
 from eg3d.scores.judges import load_identity_judge
-from eg3d.training.inversion.latent_search import SearchConfig, find_latents
+from eg3d.training.inversion.latent_search import TARGETS, SearchConfig, find_latents
 from eg3d.training.inversion.photo_run import Inversion, psnr
 from eg3d.training.inversion.photos_to_invert import Photos, draw, moved
 from eg3d.training.inversion.picture_distance import load_distance
@@ -63,30 +63,34 @@ class Head:
 @click.option("--ceiling", **cli.SWITCH, default=True, show_default=True,
               help="Also invert from all three views, which is the best that this way can do.")  # fmt: skip
 @click.option("--network", "networks", multiple=True, default=("embedded-base", "embedded-control"), show_default=True)
-@click.option("--target", default="w", show_default=True)
-@click.option("--steps", type=int, default=SearchConfig().steps, show_default=True)
-@click.option("--pivotal-steps", type=int, default=TuningConfig().steps, show_default=True)
-@click.option("--local", type=float, default=TuningConfig().local, show_default=True)
-@click.option("--obey", type=float, default=TuningConfig().obey, show_default=True)
-@click.option("--rows", "rows_file", type=OUTPUT_FILE, help="Rows of single heads, to go on from.")
+@click.option("--target", type=click.Choice(TARGETS), default=SearchConfig().target, show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=SearchConfig().steps, show_default=True)
+@click.option("--pivotal-steps", type=click.IntRange(min=1), default=TuningConfig().steps, show_default=True)
+@click.option("--local", type=click.FloatRange(min=0), default=TuningConfig().local, show_default=True)
+@click.option("--obey", type=click.FloatRange(min=0), default=TuningConfig().obey, show_default=True)
+@click.option("--rows", "rows_file", type=OUTPUT_FILE, help="Numbers of single heads, to go on from.")
 @cli.json_option
 @results_option
 def main(heads, first, ceiling, networks, target, steps, pivotal_steps, local, obey, rows_file, json_path,
          results):  # fmt: skip
     """Reconstruction, true views at +-0.3 rad, identity and gaze of inverted heads of the cartoon world."""
     torch.set_num_threads(1)
-    rows = read_json(rows_file) if rows_file and rows_file.is_file() else {}
+    search, tuning = SearchConfig(target=target, steps=steps), TuningConfig(steps=pivotal_steps, local=local, obey=obey)
+    settings = {"set": SET, "ceiling": ceiling, "search": asdict(search), "tuning": asdict(tuning)}
+    kept = read_json(rows_file) if rows_file and rows_file.is_file() else {"settings": settings, "rows": {}}
+    if kept["settings"] != settings:
+        raise ValueError(f"--rows={rows_file}: holds heads of other settings; give another file")
+    rows = kept["rows"]
     judges = load_gaze_network("embedded-judge"), load_identity_judge(None, None, "embedded", "cpu")
     for number in tqdm(range(first, first + heads), "heads"):
         for name in networks:
             key = f"{name} {number}"
             if key not in rows:
-                work = inversion(name, target, steps, pivotal_steps, local, obey)
+                work = inversion(name, search, tuning)
                 rows[key] = measured(work, head_of_world(number), number, judges, ceiling)
                 if rows_file:
-                    write_text(rows_file, json.dumps(rows, indent=1))
-    numbers = {"set": SET, "heads": heads, "first": first, "target": target, "steps": steps,
-               "pivotal_steps": pivotal_steps, "local": local, "obey": obey}  # fmt: skip
+                    write_text(rows_file, json.dumps(kept, indent=1))
+    numbers = settings | {"heads": heads, "first": first}
     for name in networks:
         mine = [rows[f"{name} {number}"] for number in range(first, first + heads)]
         numbers[name] = network_facts(name) | averages(mine)
@@ -95,12 +99,10 @@ def main(heads, first, ceiling, networks, target, steps, pivotal_steps, local, o
     click.echo(f"written to {write_results(results, 'inversion', torch.device('cpu'), numbers)}")
 
 
-def inversion(name, target, steps, pivotal_steps, local, obey) -> Inversion:
+def inversion(name: str, search: SearchConfig, tuning: TuningConfig) -> Inversion:
     G = load_generator(name)
     reader = load_gaze_network("embedded") if is_aimed(G) else None
-    search = SearchConfig(target=target, steps=steps, gaze=reader is None)
-    tuning = TuningConfig(steps=pivotal_steps, local=local, obey=obey)
-    return Inversion(G, search, tuning, load_distance(), Path(), {}, {}, reader)
+    return Inversion(G, replace(search, gaze=reader is None), tuning, load_distance(), Path(), {}, {}, reader)
 
 
 def head_of_world(number: int) -> Head:
