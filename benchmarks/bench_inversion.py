@@ -78,7 +78,7 @@ def main(heads, first, ceiling, networks, target, steps, pivotal_steps, local, o
     search, tuning = SearchConfig(target=target, steps=steps), TuningConfig(steps=pivotal_steps, local=local, obey=obey)
     settings = {"set": SET, "ceiling": ceiling, "search": asdict(search), "tuning": asdict(tuning)}
     kept = read_json(rows_file) if rows_file and rows_file.is_file() else {"settings": settings, "rows": {}}
-    if kept["settings"] != settings:
+    if kept.get("settings") != settings:
         raise ValueError(f"--rows={rows_file}: holds heads of other settings; give another file")
     rows = kept["rows"]
     judges = load_gaze_network("embedded-judge"), load_identity_judge(None, None, "embedded", "cpu")

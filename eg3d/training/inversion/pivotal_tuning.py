@@ -84,7 +84,7 @@ def tuned(
         if config.local:
             loss = loss + config.local * _change(G, mine, ws, distance, config, spread, draws)
         if eyes is not None:
-            loss = loss + _of_eyes(G, mine, ws, eyes, reader, config, draws)
+            loss = loss + _eye_terms(G, mine, ws, eyes, reader, config, draws)
         loss.backward()
         optimizer.step()
         step_done()
@@ -121,7 +121,7 @@ def _kept_eyes(G: EyeField, ws) -> Planes:
     return G.planes(ws, noise_mode="const", draws=Midpoints(), gaze=torch.zeros(1, 2, device=ws.device))
 
 
-def _of_eyes(G: EyeField, mine: EyeField, ws, planes: Planes, reader, config: TuningConfig, draws) -> torch.Tensor:
+def _eye_terms(G: EyeField, mine: EyeField, ws, planes: Planes, reader, config: TuningConfig, draws) -> torch.Tensor:
     """Of the head from a camera drawn at random, its eyes set to a gaze drawn at random: the gaze term, and how far the
     surface near the eyes has moved from what G draws, with the weights of both.
     """

@@ -94,11 +94,11 @@ def heard(monkeypatch, name: str, change=lambda seen: seen) -> list[tuple]:
     return calls
 
 
-def of_eyes(field, mine, config, reader=None) -> float:
+def eye_terms(field, mine, config, reader=None) -> float:
     """With draws by which the eyes look aside."""
     ws = ws_of_seeds(field, [1])
     return float(
-        pivotal_tuning._of_eyes(
+        pivotal_tuning._eye_terms(
             field, mine, ws, pivotal_tuning._kept_eyes(field, ws), reader, config, KeyedDraws([0], "cpu")
         )
     )
@@ -111,7 +111,7 @@ def test_the_squared_change_of_the_surface_counts_near_the_eyes_alone(monkeypatc
     for name, change in (("nowhere", 0.0), ("middle", middle), ("sides", 0.1 - middle), ("twice", 2 * middle)):
         with monkeypatch.context() as patch:
             heard(patch, "drawn", lambda seen, change=change: seen | {"image_depth": seen["image_depth"] + change})
-            found[name] = of_eyes(field, field, TuningConfig())
+            found[name] = eye_terms(field, field, TuningConfig())
     assert found["nowhere"] < 1e-8  # rounding: the eyes look aside in both
     assert found["middle"] > 3 * found["sides"]
     assert found["twice"] == pytest.approx(4 * found["middle"], rel=1e-3)
@@ -124,9 +124,9 @@ def test_the_surface_is_compared_with_that_of_the_generator_itself(monkeypatch):
     for mine in (field, other):  # drawn here by `field`, so what is left of `mine` would be in the reference
         with monkeypatch.context() as patch:
             patch.setattr(pivotal_tuning, "drawn", lambda _, *args: drawn(field, *args))
-            same[mine] = of_eyes(field, mine, TuningConfig())
+            same[mine] = eye_terms(field, mine, TuningConfig())
     assert same[field] == same[other]
-    assert of_eyes(field, other, TuningConfig()) > 100 * same[field]
+    assert eye_terms(field, other, TuningConfig()) > 100 * same[field]
 
 
 def test_eyes_shall_be_read_as_they_were_set(monkeypatch):
@@ -139,7 +139,7 @@ def test_eyes_shall_be_read_as_they_were_set(monkeypatch):
         right = gaze_target(camera, gaze_direction(gaze))
         return GazeAngles(right.yaw + 0.1, right.pitch)
 
-    assert 0 < of_eyes(field, field, config, reader) == pytest.approx(config.obey * 0.1**2 / 2, rel=1e-4)
+    assert 0 < eye_terms(field, field, config, reader) == pytest.approx(config.obey * 0.1**2 / 2, rel=1e-4)
 
 
 def test_the_gaze_network_looks_at_disturbed_pictures(monkeypatch):
@@ -151,7 +151,7 @@ def test_the_gaze_network_looks_at_disturbed_pictures(monkeypatch):
         return GazeAngles(*images.mean(dim=(2, 3))[:, :2].T)
 
     for config in (TuningConfig(), TuningConfig(jitter=Jitter(shift=0.0, blur=0.0, noise=0.0))):
-        of_eyes(field, field, config, reader)
+        eye_terms(field, field, config, reader)
     assert torch.equal(*pictures) and torch.equal(seen[1], pictures[1])
     assert (seen[0] - pictures[0]).abs().mean() > 0.01
 
